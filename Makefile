@@ -1,0 +1,43 @@
+# Everything a newcomer needs: `make demo` and `make test` set up .venv by themselves.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+EDGEKD := $(VENV)/bin/edgekd
+
+.PHONY: demo test test-slow check format wheel data clean
+
+$(VENV)/ready: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --requirement requirements.txt --editable .
+	touch $@
+
+demo: $(VENV)/ready
+	$(EDGEKD) data mnist5k
+	$(EDGEKD) compress edgekd/recipes/mnist.toml
+	$(EDGEKD) verify runs/mnist/bundle
+
+data: $(VENV)/ready
+	$(EDGEKD) data mnist5k cifar10 efficientnet-lite0
+
+test: $(VENV)/ready
+	$(EDGEKD) data mnist5k
+	$(PY) -m pytest -m "not slow and not gpu"
+
+test-slow: $(VENV)/ready
+	$(EDGEKD) data mnist5k cifar10 efficientnet-lite0
+	$(PY) -m pytest -m slow
+
+check: $(VENV)/ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(VENV)/ready
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+wheel: $(VENV)/ready
+	$(PY) -m build --wheel --outdir dist
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,25 @@
+"""`edgekd data`: fetch known data sets and weights into the cache."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def data(
+    names: Annotated[list[str] | None, typer.Argument(help="what to fetch")] = None,
+) -> None:
+    """Fetch known data sets and pretrained weights into the cache and verify their sha256.
+
+    Example: edgekd data mnist5k cifar10 efficientnet-lite0
+    """
+    from edgekd.data.known import KNOWN, fetch
+
+    if not names:
+        for name, known in KNOWN.items():
+            typer.echo(f"{name:20} {known.what}")
+        return
+    for name in names:
+        path = fetch(name)
+        typer.echo(f"{name}: {path}")

@@ -1,0 +1,71 @@
+"""Progress in a terminal: bars where there is one, plain lines where there is none."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from edgekd.progress import Tick
+
+PLAIN_EVERY_S = 15.0
+
+
+class Terminal:
+    """Listens to long work and shows it on stderr."""
+
+    def __init__(self) -> None:
+        """Look whether stderr is a terminal."""
+        self.console = Console(stderr=True)
+
+    def say(self, text: str) -> None:
+        """Show one line that stays."""
+        self.console.print(text, markup=False, highlight=False)
+
+    @contextlib.contextmanager
+    def track(self, title: str, total: float) -> Iterator[Tick]:
+        """Show a bar, or a line every few seconds."""
+        if self.console.is_terminal:
+            with self._bar(title, total) as tick:
+                yield tick
+        else:
+            yield self._plain(title, total)
+
+    @contextlib.contextmanager
+    def _bar(self, title: str, total: float) -> Iterator[Tick]:
+        columns = (
+            TextColumn("{task.description:<24}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=self.console, transient=True) as bars:
+            task = bars.add_task(title, total=total, note="")
+
+            def tick(advance: float = 1, note: str = "") -> None:
+                bars.update(task, advance=advance, note=note)
+
+            start = time.monotonic()
+            yield tick
+        self.say(f"{title}: done in {time.monotonic() - start:.0f} s")
+
+    def _plain(self, title: str, total: float) -> Tick:
+        start = last = time.monotonic()
+        done = 0.0
+        self.say(f"{title} ...")
+
+        def tick(advance: float = 1, note: str = "") -> None:
+            nonlocal done, last
+            done += advance
+            now = time.monotonic()
+            if now - last >= PLAIN_EVERY_S or done >= total:
+                last = now
+                self.say(f"{title}: {100 * done / total:.0f} %, {now - start:.0f} s  {note}".rstrip())
+
+        return tick

@@ -1,0 +1,180 @@
+"""A Dataset is arrays in memory or in a read-only memmap: samples, targets and what they are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.errors import DataError
+from edgekd.store import digest
+
+Arrays = Mapping[str, NDArray[Any]]
+Kind = Literal["image", "array", "text"]
+SPLITS = ("train", "validation", "test")
+"""The splits that a source itself may fix."""
+_BLOCK_BYTES = 1 << 24
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Samples and targets, n of each, by name.
+
+    image: `samples["image"]` is uint8 [n, height, width, 1 or 3]; text: `samples["text"]` holds str;
+    classification: `targets["label"]` is int64 [n], counted from 0.
+
+    Raises:
+        DataError: lengths differ, there is nothing, or a label lies outside the range.
+    """
+
+    kind: Kind
+    samples: Arrays
+    targets: Arrays
+    labels: tuple[str, ...] = ()
+    licence: str = "unknown"
+    fixed: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    """Split name ("train", "validation", "test") -> the indices that the source itself puts there."""
+    skipped: tuple[str, ...] = ()
+    """Files or rows that were left out because they are broken."""
+    known_sha256: Mapping[str, str] = field(default_factory=dict)
+    """Sample name -> `array_sha256`, where a cache knows it already."""
+
+    def __post_init__(self) -> None:
+        """Check the form."""
+        _check_lengths(self)
+        _check_samples(self)
+        _check_label(self)
+        _check_fixed(self)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(next(iter(self.samples.values())))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sha256 over the content: arrays, label names and fixed splits; not over the licence."""
+        return digest(
+            {
+                "kind": self.kind,
+                "samples": {
+                    name: self.known_sha256.get(name) or array_sha256(array)
+                    for name, array in self.samples.items()
+                },
+                "targets": {name: array_sha256(array) for name, array in self.targets.items()},
+                "labels": self.labels,
+                "fixed": {name: array_sha256(array) for name, array in self.fixed.items()},
+            }
+        )
+
+    @property
+    def classes(self) -> int:
+        """The number of classes, 0 where there are no labels."""
+        if "label" not in self.targets:
+            return 0
+        return len(self.labels) or int(self.targets["label"].max()) + 1
+
+    def label_name(self, label: int) -> str:
+        """Return the name of a class, or its number where it has none."""
+        return self.labels[label] if self.labels else str(label)
+
+    def take(self, indices: NDArray[np.int64]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return copies of the samples and targets at `indices`, in that order."""
+        return (
+            {name: array[indices] for name, array in self.samples.items()},
+            {name: array[indices] for name, array in self.targets.items()},
+        )
+
+
+def array_sha256(array: NDArray[Any]) -> str:
+    """Return the sha256 of an array's bytes, then its type and shape, in blocks: memory stays flat.
+
+    Texts count by their characters, however numpy stores them.
+    """
+    sha = hashlib.sha256()
+    if array.dtype.kind in "OU":
+        for text in array:
+            data = str(text).encode()
+            sha.update(f"{len(data)}:".encode() + data)
+        return sha.hexdigest()
+    rows = max(1, _BLOCK_BYTES * len(array) // max(1, array.nbytes))
+    for start in range(0, len(array), rows):
+        sha.update(np.ascontiguousarray(array[start : start + rows]).data)
+    sha.update(pixels_suffix(array.dtype, array.shape))
+    return sha.hexdigest()
+
+
+def pixels_suffix(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """Return what `array_sha256` ends with; for a writer that learns the shape last."""
+    return f"{dtype.str}{shape}".encode()
+
+
+def _check_lengths(dataset: Dataset) -> None:
+    if not dataset.samples or not dataset.targets:
+        raise DataError("a data set needs at least one array of samples and one of targets")
+    lengths = {name: len(a) for group in (dataset.samples, dataset.targets) for name, a in group.items()}
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise DataError(
+            f"the arrays have different lengths ({found}); the first axis of each counts the "
+            "samples: give one row per sample in all of them"
+        )
+    if not len(dataset):
+        raise DataError("the data set is empty; give at least a few samples of each class")
+
+
+def _check_samples(dataset: Dataset) -> None:
+    for name, array in dataset.samples.items():
+        if dataset.kind != "text" and array.dtype.kind not in "buif":
+            raise DataError(
+                f"samples {name!r} have type {array.dtype}, numbers were expected; "
+                "convert them, or use kind 'text' for texts"
+            )
+    if dataset.kind == "image":
+        image = dataset.samples.get("image")
+        if image is None or image.dtype != np.uint8 or image.ndim != 4 or image.shape[3] not in (1, 3):
+            got = "none" if image is None else f"{image.dtype} {list(image.shape)}"
+            raise DataError(
+                f"images must be samples['image'], uint8 [n, height, width, 1 or 3]; got {got}. "
+                "Move the channels last and keep the pixels as bytes 0..255: "
+                "normalisation belongs to the model (mean and std of its input)"
+            )
+    if dataset.kind == "text" and "text" not in dataset.samples:
+        raise DataError(f"texts must be samples['text']; got {sorted(dataset.samples)}")
+
+
+def _check_label(dataset: Dataset) -> None:
+    label = dataset.targets.get("label")
+    if label is None:
+        return
+    if label.dtype != np.int64 or label.ndim != 1:
+        raise DataError(
+            f"targets['label'] must be int64 [n], got {label.dtype} {list(label.shape)}; use "
+            "label.astype(np.int64), and label.argmax(axis=1) for one-hot rows"
+        )
+    low, high = int(label.min()), int(label.max())
+    if low < 0 or (dataset.labels and high >= len(dataset.labels)):
+        top = f" to {len(dataset.labels) - 1} ({len(dataset.labels)} names)" if dataset.labels else ""
+        raise DataError(
+            f"labels run from {low} to {high}, but classes are counted from 0{top}; "
+            "renumber the labels, or give a name for every class in `labels`"
+        )
+
+
+def _check_fixed(dataset: Dataset) -> None:
+    unknown = sorted(set(dataset.fixed) - set(SPLITS))
+    if unknown:
+        raise DataError(f"split {unknown[0]!r} is not known; a source may fix {', '.join(SPLITS)}")
+    taken = np.zeros(len(dataset), np.int64)
+    for name, indices in dataset.fixed.items():
+        if len(indices) and (indices.min() < 0 or indices.max() >= len(dataset)):
+            raise DataError(f"fixed split {name!r} has indices outside 0 to {len(dataset) - 1}")
+        np.add.at(taken, indices, 1)
+    if (taken > 1).any():
+        raise DataError(
+            f"sample {int(taken.argmax())} is in more than one fixed split; splits must be disjoint"
+        )

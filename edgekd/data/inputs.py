@@ -1,0 +1,104 @@
+"""Choose a Preprocess for a model: what the recipe says, and the data for the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from edgekd.data.dataset import Dataset
+from edgekd.data.preprocess import (
+    ArrayPreprocess,
+    ImagePreprocess,
+    InputSpec,
+    Preprocess,
+    TextPreprocess,
+    build_vocabulary,
+)
+from edgekd.data.resize import to_planes
+from edgekd.errors import DataError
+
+_FIELDS = {
+    "image": {"size", "channels", "mean", "std", "in_graph", "name"},
+    "text": {"max_length", "vocabulary_size"},
+    "array": set[str](),
+}
+_SAMPLE_VALUES = 20_000_000  # float32 at once when mean and std are computed
+_VOCABULARY, _MAX_LENGTH = 10_000, 128
+
+
+def default_preprocess(
+    dataset: Dataset, train: NDArray[np.int64], *, size: int | tuple[int, int] | None = None
+) -> Preprocess:
+    """Return what suits the data as it is; `size` in pixels for images."""
+    return preprocess_for(InputSpec(size=size) if size else InputSpec(), dataset, train)
+
+
+def preprocess_for(spec: InputSpec, dataset: Dataset, train: NDArray[np.int64]) -> Preprocess:
+    """Return what `spec` says, and the data's own size, statistics or words for the rest.
+
+    What is learned (mean, std, vocabulary) is learned from the indices `train` alone.
+
+    Raises:
+        DataError: `spec` says what this kind of data does not have, or its values do not fit.
+    """
+    given = {name for name in spec.model_fields_set if getattr(spec, name) is not None}
+    wrong = sorted(given - _FIELDS[dataset.kind])
+    if wrong:
+        known = ", ".join(sorted(_FIELDS[dataset.kind])) or "nothing"
+        raise DataError(
+            f"input says {', '.join(wrong)}, but the data is of kind {dataset.kind!r}, for which "
+            f"input may say {known}; take it out"
+        )
+    if dataset.kind == "array":
+        return ArrayPreprocess(names=tuple(dataset.samples))
+    if dataset.kind == "text":
+        texts = dataset.samples["text"][train]
+        return TextPreprocess(
+            vocabulary=build_vocabulary(texts, size=spec.vocabulary_size or _VOCABULARY),
+            max_length=spec.max_length or _MAX_LENGTH,
+            lower=True,
+        )
+    return _image(spec, dataset.samples["image"], train)
+
+
+def _image(spec: InputSpec, image: NDArray[np.uint8], train: NDArray[np.int64]) -> ImagePreprocess:
+    own_height, own_width, own_channels = image.shape[1:]
+    size = spec.size or (own_height, own_width)
+    height, width = size if isinstance(size, tuple) else (size, size)
+    channels = spec.channels or own_channels
+    if spec.mean is None or spec.std is None:
+        mean, std = _statistics(image, train, channels)
+    else:
+        mean, std = _per_channel(spec.mean, channels), _per_channel(spec.std, channels)
+    values: dict[str, Any] = {"height": height, "width": width, "channels": channels}
+    try:
+        return ImagePreprocess(
+            **values,
+            mean=mean,
+            std=std,
+            name=spec.name or "image",
+            in_graph=spec.in_graph is not False,
+        )
+    except ValidationError as error:
+        reasons = "; ".join(str(one["msg"]) for one in error.errors())
+        raise DataError(f"input = {spec.model_dump(exclude_none=True)}: {reasons}") from error
+
+
+def _per_channel(value: float | tuple[float, ...], channels: int) -> tuple[float, ...]:
+    return value if isinstance(value, tuple) else (value,) * channels
+
+
+def _statistics(
+    image: NDArray[np.uint8], train: NDArray[np.int64], channels: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and std per channel in pixel units, of at most 1,000 images spread over `train`."""
+    per_image = int(np.prod(image.shape[1:3])) * 3
+    count = min(len(train), 1000, max(16, _SAMPLE_VALUES // per_image))
+    spread = train[np.linspace(0, len(train) - 1, count).astype(np.int64)]
+    planes = to_planes(image[spread], channels)
+    mean = planes.mean(axis=(0, 2, 3), dtype=np.float64)
+    std = np.maximum(planes.std(axis=(0, 2, 3), dtype=np.float64), 1.0)  # a constant channel
+    return tuple(round(float(v), 4) for v in mean), tuple(round(float(v), 4) for v in std)

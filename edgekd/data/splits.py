@@ -1,0 +1,202 @@
+"""Who may see what: train, calibration (from train), validation, test. Made once, then only read.
+
+Every split is in seeded order, so that any prefix of it is a fair sample of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.data.counter import shuffled
+from edgekd.data.dataset import Dataset
+from edgekd.errors import DataError
+from edgekd.store import write_atomic
+
+DEFAULT_CALIBRATION = 512
+_PURPOSE = 1  # keeps these orders apart from those of the epochs
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Indices into one Dataset. Calibration is part of train; the rest share no sample."""
+
+    train: Indices
+    calibration: Indices
+    validation: Indices
+    test: Indices
+
+    def for_steps(self) -> dict[str, Indices]:
+        """Return what a step may see: everything but test."""
+        return {
+            "train": self.train,
+            "calibration": self.calibration,
+            "validation": self.validation,
+        }
+
+    def to_json(self) -> dict[str, list[int]]:
+        """Return plain lists."""
+        return {name: indices.tolist() for name, indices in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Read what `to_json` gave."""
+        return cls(
+            **{
+                name: np.array(value[name], np.int64)
+                for name in ("train", "calibration", "validation", "test")
+            }
+        )
+
+
+def make_splits(
+    dataset: Dataset,
+    *,
+    validation: float | int,
+    test: float | int,
+    calibration: int | None = None,
+    seed: int,
+) -> Splits:
+    """Split by label in equal shares, as a function of `seed` and nothing else.
+
+    `validation` and `test` are a share below 1 of the samples that the source leaves open, or a
+    count; a split that the source fixes is taken as it is. `calibration` is a count; None is 512
+    or the whole train split if that is smaller.
+
+    Raises:
+        DataError: there are fewer than two classes, a split would lack a class, or a split was
+            asked to hold more than there is.
+    """
+    strata = _strata(dataset)
+    fixed = {name: shuffled(i, seed, _PURPOSE) for name, i in dataset.fixed.items()}
+    everything = np.arange(len(dataset), dtype=np.int64)
+    named = np.concatenate([everything[:0], *fixed.values()])
+    pool = fixed.get("train", shuffled(np.setdiff1d(everything, named), seed, _PURPOSE))
+    open_samples = len(pool)
+    found: dict[str, Indices] = {}
+    for name, asked in (("test", test), ("validation", validation)):
+        if name in fixed:
+            found[name] = fixed[name]
+            continue
+        count = _count(name, asked, open_samples, len(pool))
+        found[name], pool = _draw(pool, strata, count)
+    for name, indices in {"train": pool, **found}.items():
+        _check_classes(dataset, name, indices)
+    wanted = min(DEFAULT_CALIBRATION, len(pool)) if calibration is None else calibration
+    if not 1 <= wanted <= len(pool):
+        raise DataError(
+            f"calibration = {wanted} samples were asked for, and the train split holds {len(pool)}; "
+            f"ask for 1 to {len(pool)}, or give more training data"
+        )
+    drawn, _ = _draw(pool, strata, wanted)
+    return Splits(pool, drawn, found["validation"], found["test"])
+
+
+def write_splits(path: Path, splits: Splits, fingerprint: str) -> None:
+    """Write `splits` of the data set with this `fingerprint`, atomically."""
+    write_atomic(path, json.dumps({"dataset": fingerprint, **splits.to_json()}) + "\n")
+
+
+def read_splits(path: Path, fingerprint: str) -> Splits:
+    """Read what `write_splits` wrote.
+
+    Raises:
+        DataError: the file is damaged, or belongs to a data set with another fingerprint.
+    """
+    try:
+        value = json.loads(path.read_text())
+        owner, splits = value["dataset"], Splits.from_json(value)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"the splits in {path} cannot be read ({type(error).__name__}: {error}); "
+            "start a new run folder (--out)"
+        ) from error
+    if owner != fingerprint:
+        raise DataError(
+            f"the run in {path.parent} was made from data {str(owner)[:12]}, and the data is now "
+            f"{fingerprint[:12]}: samples, labels or their order changed. Put the old data back, "
+            "or start a new run folder (--out): stages of both cannot be compared"
+        )
+    return splits
+
+
+def _strata(dataset: Dataset) -> Indices:
+    """Return the group of each sample, [n]: its label, or 0 where there are no labels."""
+    if "label" not in dataset.targets:
+        return np.zeros(len(dataset), np.int64)
+    label: Indices = dataset.targets["label"]
+    if len(np.unique(label)) < 2:
+        raise DataError(
+            f"all {len(label)} samples are of class {dataset.label_name(int(label[0]))!r}; "
+            "a classifier needs at least 2 classes: add samples of another one"
+        )
+    empty = np.flatnonzero(np.bincount(label, minlength=dataset.classes) == 0)
+    if len(empty):
+        raise DataError(
+            f"class {dataset.label_name(int(empty[0]))!r} (number {empty[0]}) has no sample; classes "
+            "are counted from 0 without gaps: renumber the labels, add samples, or drop the name"
+        )
+    return label
+
+
+def _count(name: str, asked: float | int, open_samples: int, left: int) -> int:
+    share = isinstance(asked, float)
+    if asked <= 0 or (share and asked >= 1):
+        raise DataError(
+            f"{name} = {asked} is neither a share (0.1) nor a count (500) of samples; every decision "
+            "needs a validation split and the report a test split: give a number above 0"
+        )
+    count = max(1, round(asked * open_samples)) if share else int(asked)
+    if count >= left:
+        raise DataError(
+            f"{name} = {asked} asks for {count} samples, and {left} are left, of which training "
+            "needs some too; ask for less or give more data"
+        )
+    return count
+
+
+def _draw(pool: Indices, strata: Indices, count: int) -> tuple[Indices, Indices]:
+    """Return (`count` of `pool` with each stratum in its share, the rest), both in the pool's order."""
+    _, member, sizes = np.unique(strata[pool], return_inverse=True, return_counts=True)
+    shares = _allot(sizes, count)
+    order = np.argsort(member, kind="stable")
+    first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    place = np.empty(len(pool), np.int64)
+    place[order] = np.arange(len(pool)) - np.repeat(first, sizes)
+    chosen = place < shares[member]
+    return pool[chosen], pool[~chosen]
+
+
+def _allot(sizes: Indices, count: int) -> Indices:
+    """Share `count` out in proportion to `sizes`, largest remainders first; one each where it can be."""
+    quota = count * sizes / sizes.sum()
+    shares = np.floor(quota).astype(np.int64)
+    largest = np.argsort(shares - quota, kind="stable")
+    shares[largest[: count - int(shares.sum())]] += 1
+    while count >= len(sizes) and (shares == 0).any():
+        shares[shares.argmax()] -= 1
+        shares[shares.argmin()] += 1
+    return shares
+
+
+def _check_classes(dataset: Dataset, name: str, indices: Indices) -> None:
+    if not len(indices):
+        raise DataError(f"the {name} split is empty; give it samples")
+    if not dataset.classes:
+        return
+    label = dataset.targets["label"]
+    empty = np.flatnonzero(np.bincount(label[indices], minlength=dataset.classes) == 0)
+    if len(empty):
+        total = int((label == empty[0]).sum())
+        raise DataError(
+            f"the {name} split ({len(indices)} samples, {dataset.classes} classes) has no sample of class "
+            f"{dataset.label_name(int(empty[0]))!r}, of which the data has {total}; every split needs "
+            "each class: make the split larger, add samples of that class, or leave the class out"
+        )

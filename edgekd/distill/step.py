@@ -1,0 +1,90 @@
+"""The step `distill`: a compact student learns from the teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from edgekd.artifact import WORK, Artifact
+from edgekd.data.preprocess import InputSpec
+from edgekd.distill.losses import Loss, SoftTargets
+from edgekd.options import NetworkSpec, Options, Training
+from edgekd.step import Context, Need, Step, user_files
+
+if TYPE_CHECKING:
+    from edgekd.assembly import Model
+
+
+class Student(Options):
+    """The network that learns: built anew, or cut from the teacher with its weights."""
+
+    build: str | None = Field(None, description="as in [model]; or leave it out and say from")
+    options: dict[str, object] = Field({}, description="keyword arguments of that function")
+    weights: str | None = Field(None, description="weights to start from")
+    replace_head: bool = Field(False, description="as in [model]")
+    source: Literal["teacher"] | None = Field(
+        None, alias="from", description="'teacher': the teacher with `ratio` of its channels removed"
+    )
+    ratio: float = Field(0.5, gt=0, lt=1, description="share of channels removed, with from only")
+    input: InputSpec = Field(InputSpec(), description="what it eats, where it differs from the data")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.build is None) == (self.source is None):
+            raise ValueError("a student has either build = '...' or from = 'teacher'")
+        return self
+
+    @property
+    def spec(self) -> NetworkSpec | None:
+        """How to build it, or None if it is cut from the teacher."""
+        if self.build is None:
+            return None
+        return NetworkSpec(
+            build=self.build,
+            options=self.options,
+            weights=self.weights,
+            replace_head=self.replace_head,
+        )
+
+
+class Distill(Step):
+    """Train a compact student on the teacher's outputs and the labels."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"task", "data", "teachers", "seed"})
+    name: Literal["distill"] = "distill"
+    student: Student
+    train: Training = Training()
+    loss: Loss = SoftTargets()
+
+    def content(self, root: Path) -> Mapping[str, str]:
+        return user_files(self.student.spec, root) if self.student.spec else {}
+
+    def scaled(self, effort: float) -> Self:
+        return self.model_copy(update={"train": self.train.scaled(effort)})
+
+    def apply(self, source: Artifact, context: Context, folder: Path) -> None:
+        import torch
+
+        from edgekd.assembly import open_model
+        from edgekd.distill.transfer import transfer
+
+        torch.manual_seed(context.seed)
+        teacher = open_model(context.teachers[0], root=context.root)
+        student = self._student(teacher, context)
+        transfer(
+            student, teacher, context, self.loss, self.train, work=folder / WORK, title="distill"
+        )
+        student.save(folder)
+
+    def _student(self, teacher: Model, context: Context) -> Model:
+        from edgekd.assembly import Model, new_model
+        from edgekd.thin import thinned
+
+        if self.student.spec is None:
+            return thinned(teacher, context, ratio=self.student.ratio)
+        preprocess = context.data.preprocess_for(self.student.input)
+        fresh: Model = new_model(self.student.spec, preprocess, root=context.root)
+        return fresh

@@ -1,0 +1,131 @@
+"""Changes to a network that can be replayed: plain JSON, applied in order after it was built.
+
+The only one now keeps some channels:
+
+    {"op": "keep", "tensors": {"conv1.weight": {"0": [0, 2, 5]}, "fc.weight": {"1": [0, 2, 5]}}}
+
+For each parameter or buffer and each of its dimensions: the indices that stay, in that order. The
+module that owns the tensor gets its attributes (`out_channels`, `num_features`, ...) set to match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import singledispatch
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from edgekd.errors import ModelError
+
+Keep = Mapping[str, Mapping[str, Sequence[int]]]
+"""Tensor name -> dimension, as text because JSON has no other keys -> indices that stay."""
+
+
+def apply_edit(network: nn.Module, edit: Mapping[str, Any]) -> nn.Module:
+    """Change `network` in place and return it; give a fresh build or a deep copy.
+
+    Raises:
+        ModelError: the edit is of an unknown kind, or does not fit this network.
+    """
+    if edit.get("op") != "keep":
+        raise ModelError(
+            f"unknown edit {edit.get('op')!r}, expected 'keep'; the file was written by a newer "
+            "edgekd: upgrade this one"
+        )
+    keep: Keep = edit["tensors"]
+    owners: dict[nn.Module, str] = {}
+    for name, dims in keep.items():
+        path, _, leaf = name.rpartition(".")
+        owner = _owner(network, name)
+        owners[owner] = path
+        _slice(owner, leaf, name, dims)
+    for owner in owners:
+        _fit(owner)
+    return network
+
+
+def is_depthwise(conv: _ConvNd) -> bool:
+    """Whether each channel has a filter of its own, so that inputs and outputs go together."""
+    return 1 < conv.groups == conv.in_channels == conv.out_channels
+
+
+def _owner(network: nn.Module, name: str) -> nn.Module:
+    path, _, leaf = name.rpartition(".")
+    owner: nn.Module | None = dict(network.named_modules()).get(path)
+    if owner is None or leaf not in {*owner._parameters, *owner._buffers}:
+        raise ModelError(
+            f"an edit keeps channels of {name}, which this {type(network).__name__} does "
+            "not have; the code that builds it has changed since: restore that version"
+        )
+    if _fit.dispatch(type(owner)) is _fit.dispatch(object):  # refused before anything is cut
+        known = sorted(t.__name__.strip("_") for t in _fit.registry if t is not object)
+        raise ModelError(
+            f"channels of {path or 'the network itself'} cannot be removed: it is a "
+            f"{type(owner).__name__}, and edgekd knows {', '.join(known)}; name it in `keep`"
+        )
+    return owner
+
+
+def _slice(owner: nn.Module, leaf: str, name: str, dims: Mapping[str, Sequence[int]]) -> None:
+    old: Tensor = getattr(owner, leaf)
+    new = old.detach()
+    for text, indices in dims.items():
+        dim = int(text)
+        if dim >= old.ndim or not indices or not 0 <= min(indices) <= max(indices) < old.shape[dim]:
+            raise ModelError(
+                f"an edit keeps {len(indices)} indices up to {max(indices, default=None)} of "
+                f"dimension {dim} of {name}, whose shape is {tuple(old.shape)}; the code that "
+                "builds the network has changed since: restore that version"
+            )
+        new = new.index_select(dim, torch.tensor(indices, device=old.device))
+    if isinstance(old, nn.Parameter):
+        setattr(owner, leaf, nn.Parameter(new, requires_grad=old.requires_grad))
+    else:
+        setattr(owner, leaf, new)
+
+
+@singledispatch
+def _fit(module: nn.Module) -> None:
+    """Set the attributes of a layer to the shapes its tensors have now."""
+    raise NotImplementedError(type(module))
+
+
+@_fit.register
+def _(conv: _ConvNd) -> None:
+    first, second = conv.weight.shape[:2]
+    if is_depthwise(conv):  # as it was: its attributes are still the old ones
+        conv.groups = conv.in_channels = conv.out_channels = first
+    elif isinstance(conv, _ConvTransposeNd):
+        conv.in_channels, conv.out_channels = first, second * conv.groups
+    else:
+        conv.in_channels, conv.out_channels = second * conv.groups, first
+
+
+@_fit.register
+def _(linear: nn.Linear) -> None:
+    linear.out_features, linear.in_features = linear.weight.shape
+
+
+@_fit.register
+def _(norm: _NormBase) -> None:
+    tensors = (norm.weight, norm.running_mean)  # either may be switched off
+    norm.num_features = next(len(tensor) for tensor in tensors if tensor is not None)
+
+
+@_fit.register
+def _(norm: nn.LayerNorm) -> None:
+    norm.normalized_shape = tuple(norm.weight.shape)
+
+
+@_fit.register
+def _(norm: nn.GroupNorm) -> None:
+    norm.num_channels = len(norm.weight)
+
+
+@_fit.register
+def _(prelu: nn.PReLU) -> None:
+    prelu.num_parameters = len(prelu.weight)

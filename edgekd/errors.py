@@ -1,0 +1,87 @@
+"""Every error edgekd raises on purpose, and nothing else.
+
+EdgekdError                 base; carries the exit code of the command line
+├── BadInput                exit 2: the call, the recipe, the data or the model is wrong
+│   ├── RecipeError         a recipe (or flag) that cannot be read or makes no sense
+│   ├── DataError           samples, labels or splits that cannot be used
+│   ├── ModelError          a network, its weights or an ONNX file that cannot be used
+│   ├── RunFolderError      the run folder is another recipe's, locked, or not writable
+│   ├── TrainingDiverged    the loss became NaN or infinite
+│   └── MissingExtra        an optional package is not installed
+└── JobFailed               exit 1: all was well formed, but the work did not succeed
+    ├── MeasureError        a process under test crashed or could not be timed
+    └── VerifyFailed        a bundle does not compute what it promised
+
+A message is one paragraph: what was got, what was expected, what to do.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+from typing import ClassVar
+
+
+class EdgekdError(Exception):
+    """Base of all; `exit_code` is what the command line returns."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class BadInput(EdgekdError):
+    """The call, the recipe, the data or the model is wrong."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class RecipeError(BadInput):
+    """A recipe or a flag that cannot be read or makes no sense."""
+
+
+class DataError(BadInput):
+    """Samples, labels or splits that cannot be used."""
+
+
+class ModelError(BadInput):
+    """A network, its weights or an ONNX file that cannot be used."""
+
+
+class RunFolderError(BadInput):
+    """The run folder is another recipe's, is in use, or cannot be written."""
+
+
+class TrainingDiverged(BadInput):
+    """The loss became NaN or infinite; the last good checkpoint is kept."""
+
+
+class MissingExtra(BadInput):
+    """An optional package is not installed; the message names the extra."""
+
+
+class JobFailed(EdgekdError):
+    """All was well formed, but the work did not succeed."""
+
+
+class MeasureError(JobFailed):
+    """A process under test crashed or could not be timed."""
+
+
+class VerifyFailed(JobFailed):
+    """A bundle does not compute what it promised."""
+
+
+def require(module: str, *, extra: str) -> ModuleType:
+    """Import `module`, or say which extra brings it.
+
+    Raises:
+        MissingExtra: `module` is not installed. A broken install shows its own error.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]:
+            raise
+        raise MissingExtra(
+            f"the package {module!r} is needed here and is not installed; "
+            f"run: pip install 'edgekd[{extra}]'"
+        ) from error

@@ -1,0 +1,1 @@
+"""Networks by name: builders that return an nn.Module."""

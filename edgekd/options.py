@@ -1,0 +1,87 @@
+"""The small groups of options that recipe lines share. No torch here: reading is fast."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+
+class Options(BaseModel):
+    """Base of everything a recipe may say: frozen, unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NetworkSpec(Options):
+    """How to build a network and what to load into it."""
+
+    build: str = Field(
+        description="'package.module:function' or 'path/to/file.py:function' returning an nn.Module"
+    )
+    options: dict[str, Any] = Field({}, description="keyword arguments of that function")
+    weights: str | None = Field(
+        None, description="a state_dict (.pt, .pth, .safetensors), or 'cache:NAME' of `edgekd data`"
+    )
+    replace_head: bool = Field(
+        False, description="the last layer may differ in shape from the weights; it starts fresh"
+    )
+
+
+class Training(Options):
+    """One training: how long, how fast, in which precision."""
+
+    epochs: int = Field(10, ge=1, le=10_000, description="passes over the training split")
+    batch_size: int = Field(128, ge=1, le=65_536, description="samples per step")
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd is Nesterov momentum 0.9")
+    learning_rate: float = Field(0.1, gt=0, le=10, description="peak; a cosine goes down to zero")
+    weight_decay: float = Field(
+        5e-4, ge=0, le=1, description="on weights with two dimensions or more"
+    )
+    warmup_epochs: float = Field(1.0, ge=0, description="linear rise to the peak")
+    clip_norm: float | None = Field(None, gt=0, description="largest norm of the gradient")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto is bf16 autocast where the processor has it, else fp32"
+    )
+
+    def scaled(self, effort: float) -> Self:
+        """Return the same training with `effort` times the epochs, at least one."""
+        epochs = max(1, math.ceil(self.epochs * effort))
+        return self.model_copy(
+            update={"epochs": epochs, "warmup_epochs": min(self.warmup_epochs, epochs / 2)}
+        )
+
+
+class Budget(Options):
+    """What may be lost since the teacher, and how fast it must be."""
+
+    max_drop: float = Field(
+        1.0, ge=0, description="largest loss since the teacher, in the unit of the first metric"
+    )
+    max_latency_s: float | None = Field(
+        None, gt=0, alias="max_latency", description="seconds, or text such as '8 ms'"
+    )
+    strict: bool = Field(
+        False, description="hold the whole 95 % interval, not the estimate, to max_drop"
+    )
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @field_validator("max_latency_s", mode="before")
+    @classmethod
+    def _seconds(cls, value: object) -> object:
+        return parse_seconds(value) if isinstance(value, str) else value
+
+
+def parse_seconds(text: str) -> float:
+    """Return seconds from '8 ms', '250us', '0.5 s' or a bare number of seconds.
+
+    Raises:
+        ValueError: the text is none of these.
+    """
+    match = re.fullmatch(r"\s*([0-9.]+(?:e-?\d+)?)\s*(s|ms|us|µs)?\s*", text)
+    if not match:
+        raise ValueError(f"{text!r} is not a time; write for instance '8 ms' or '250 us'")
+    return float(match[1]) * {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}[match[2] or "s"]

@@ -1,0 +1,1 @@
+"""Structured pruning: the step; which channels go is in edgekd.channels."""

@@ -1,0 +1,50 @@
+"""The step `prune`: remove channels, then recover by distillation from the unpruned network.
+
+Both are one step, judged as one: a pruned network that was not trained again is worth nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field
+
+from edgekd.artifact import WORK, Artifact
+from edgekd.distill.losses import Loss, SoftTargets
+from edgekd.options import Training
+from edgekd.step import Context, Need, Step
+
+
+class Prune(Step):
+    """Remove whole channels through the dependency graph and recover what they knew."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"task", "data", "seed"})
+    name: Literal["prune"] = "prune"
+    ratio: float = Field(0.3, gt=0, lt=1, description="share of channels removed from every group")
+    multiple: int = Field(
+        16, ge=1, le=256, description="widths stay multiples of this; latency is a staircase"
+    )
+    keep: tuple[str, ...] = Field((), description="names of layers that lose no channels")
+    recover: Training = Training(epochs=5, learning_rate=0.02, warmup_epochs=0.5)
+    loss: Loss = SoftTargets()
+
+    def scaled(self, effort: float) -> Self:
+        return self.model_copy(update={"recover": self.recover.scaled(effort)})
+
+    def apply(self, source: Artifact, context: Context, folder: Path) -> None:
+        import torch
+
+        from edgekd.assembly import open_model
+        from edgekd.distill.transfer import transfer
+        from edgekd.thin import thinned
+
+        torch.manual_seed(context.seed)
+        whole = open_model(source, root=context.root)
+        thin = thinned(
+            whole, context, ratio=self.ratio, multiple=self.multiple, keep=self.keep
+        )
+        transfer(
+            thin, whole, context, self.loss, self.recover, work=folder / WORK, title="prune, recover"
+        )
+        thin.save(folder)

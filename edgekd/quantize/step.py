@@ -1,0 +1,68 @@
+"""The step `quantize`: INT8 from the FP32 file, calibrated on samples of the training split."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from numpy.typing import NDArray
+from pydantic import Field
+
+from edgekd.artifact import Artifact
+from edgekd.data.preprocess import Preprocess, read_preprocess
+from edgekd.errors import DataError
+from edgekd.step import Context, Form, Need, Step
+
+if TYPE_CHECKING:
+    from edgekd.data.feed import Data
+
+
+class Quantize(Step):
+    """Static INT8 in Q/DQ form: int8 weights per channel, 8-bit activations."""
+
+    takes: ClassVar[Form] = "onnx"
+    gives: ClassVar[Form] = "onnx"
+    needs: ClassVar[frozenset[Need]] = frozenset({"data"})
+    makes: ClassVar[str] = "int8"
+    name: Literal["quantize"] = "quantize"
+    samples: int = Field(256, ge=1, le=100_000, description="calibration samples")
+    activations: Literal["uint8", "int8"] = Field(
+        "uint8", description="uint8 is what ONNX Runtime fuses on CPUs; int8 for other runtimes"
+    )
+
+    def apply(self, source: Artifact, context: Context, folder: Path) -> None:
+        shutil.copyfile(source.onnx("fp32"), folder / "model.fp32.onnx")
+        preprocess = read_preprocess(folder)
+        self.build(source.onnx("fp32"), folder / "model.int8.onnx", preprocess, context.data)
+
+    def build(self, fp32: Path, target: Path, preprocess: Preprocess, data: Data) -> None:
+        """Write the INT8 form of `fp32` to `target`.
+
+        Raises:
+            DataError: the calibration split holds fewer samples than asked for.
+        """
+        from edgekd.quantize.static import quantize_int8
+
+        self.ready(data)
+        # Padding must not enter the statistics, so text goes one sample at a time.
+        size = 1 if preprocess.kind == "text" else 16
+
+        def feeds() -> Iterator[dict[str, NDArray[Any]]]:
+            left = self.samples
+            for batch in data.batches("calibration", preprocess, size=size):
+                yield {name: array[:left] for name, array in batch.inputs[0].items()}
+                left -= len(batch.index)
+                if left <= 0:
+                    return
+
+        quantize_int8(fp32, target, feeds, activations=self.activations)
+
+    def ready(self, data: Data) -> None:
+        have = data.count("calibration")
+        if have < self.samples:
+            raise DataError(
+                f"quantize asks for {self.samples} calibration samples and the calibration split "
+                f"holds {have}; lower samples, or raise calibration in [data]"
+            )

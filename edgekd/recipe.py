@@ -1,0 +1,224 @@
+"""A recipe is TOML, read into one frozen value; the union of all steps stands here and nowhere else."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+from edgekd.benchmarks.measurement import Timing
+from edgekd.data.source import Source
+from edgekd.distill.step import Distill
+from edgekd.errors import RecipeError
+from edgekd.options import Budget, Options
+from edgekd.prune.step import Prune
+from edgekd.quantize.step import Quantize
+from edgekd.step import Step
+from edgekd.teach import OnnxTeacher, Teacher
+
+AnyStep = Annotated[Distill | Prune | Quantize, Field(discriminator="name")]
+"""Every step that a recipe may name. A new one is added here."""
+
+
+class Measure(Options):
+    """How speed is measured."""
+
+    threads: int = Field(1, ge=1, le=256, description="threads inside one inference")
+    rounds: int = Field(6, ge=3, le=100, description="fresh processes per file")
+    blocks: int = Field(8, ge=2, le=1000, description="interleaved blocks of calls per process")
+    block_s: float = Field(0.02, gt=0, le=10, description="seconds per block")
+    time_limit_s: float = Field(120.0, gt=0, description="stop after the round that passes it")
+
+    def timing(self) -> Timing:
+        """Return it as the timing core takes it."""
+        return Timing(**self.model_dump())
+
+
+class ExportOptions(Options):
+    """How every network leaves PyTorch."""
+
+    opset: int = Field(20, ge=18, le=20, description="ONNX operator set")
+    variants: tuple[str, ...] = Field(
+        (), description="what may ship; empty: fp32, and int8 if a step makes it"
+    )
+    fixed_shape: bool = Field(True, description="also ship files with batch 1 fixed, for phones")
+
+
+class Recipe(Options):
+    """The whole job."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="of the run folder")
+    seed: int = Field(0, ge=0, lt=2**31)
+    task: str = Field("classification", description="or 'path/to/file.py:function'")
+    effort: float = Field(
+        1.0, gt=0, le=10, description="every training runs this many times its epochs, at least one"
+    )
+    model: Teacher | OnnxTeacher
+    data: Source
+    devices: tuple[str, ...] = Field(("local",), min_length=1, description="the first decides")
+    budget: Budget = Budget()
+    measure: Measure = Measure()
+    export: ExportOptions = ExportOptions()
+    steps: tuple[AnyStep, ...] = Field((), description="in this order; each must pay or is rolled back")
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        trainable, maker = not isinstance(self.model, OnnxTeacher), "[model] is a bare ONNX file"
+        for i, step in enumerate(self.steps):
+            if step.takes == "torch" and not trainable:
+                raise ValueError(
+                    f"steps[{i}] ({step.name}) trains a network, but {maker}; "
+                    "put it before, or leave it out"
+                )
+            if step.gives == "onnx":
+                if not trainable and not isinstance(self.model, OnnxTeacher):
+                    raise ValueError(f"steps[{i}] ({step.name}) quantizes what is quantized already")
+                trainable, maker = False, f"steps[{i}] ({step.name}) gives an ONNX file"
+        return self
+
+    @property
+    def permitted(self) -> tuple[str, ...]:
+        """The variants that may ship."""
+        if self.export.variants:
+            return self.export.variants
+        made = {step.makes for step in self.steps}
+        return ("fp32", *sorted(made - {"fp32"}))
+
+    @property
+    def working_steps(self) -> tuple[Step, ...]:
+        """The steps with their trainings shortened or lengthened to `effort`."""
+        if self.effort == 1.0:
+            return self.steps
+        return tuple(step.scaled(self.effort) for step in self.steps)
+
+    @property
+    def working_teacher(self) -> Step:
+        """The teacher's step, likewise."""
+        return self.model if self.effort == 1.0 else self.model.scaled(self.effort)
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Return the recipes that come with edgekd, by name."""
+    folder = Path(__file__).parent / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the raw table of a recipe file, or of a shipped recipe's name.
+
+    Raises:
+        RecipeError: no such file, or not TOML.
+    """
+    shipped = shipped_recipes()
+    if not path.is_file() and str(path) in shipped:
+        path = shipped[str(path)]
+    if not path.is_file():
+        raise RecipeError(
+            f"the recipe {path} does not exist; write one with `edgekd init`, or name a shipped one: "
+            f"{', '.join(shipped)}"
+        )
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not valid TOML: {error}") from error
+
+
+def load_recipe(path: Path, *, changes: Sequence[str] = ()) -> Recipe:
+    """Read a recipe; `changes` are 'dotted.key=value' texts that win over the file.
+
+    Raises:
+        RecipeError: every fault found, in one paragraph.
+    """
+    table = read_toml(path)
+    for change in changes:
+        _change(table, change)
+    return recipe_from(table, origin=str(path))
+
+
+def recipe_from(table: Mapping[str, Any], *, origin: str) -> Recipe:
+    """Validate a raw table; `origin` is named in the error.
+
+    Raises:
+        RecipeError: every fault found, in one paragraph.
+    """
+    if "model" not in table or "onnx" in table.get("model", {}):
+        kind: type[Step] = OnnxTeacher
+    else:
+        kind = Teacher
+    try:
+        model = table.get("model")
+        known = {**table, "model": kind.model_validate(model)} if isinstance(model, dict) else table
+        return Recipe.model_validate(known)
+    except ValidationError as error:
+        prefix = "model." if error.title == kind.__name__ else ""
+        faults = "; ".join(_fault(prefix, dict(e), kind) for e in error.errors())
+        raise RecipeError(f"{origin}: {faults}") from error
+
+
+def _fault(prefix: str, error: dict[str, Any], kind: type[Step]) -> str:
+    where = prefix + re.sub(
+        r"\.(\d+)(?:\.(?:distill|prune|quantize|Teacher|OnnxTeacher)(?=\.|$))?",
+        r"[\1]",
+        ".".join(str(part) for part in error["loc"]),
+    )
+    if error["type"] == "extra_forbidden":
+        name = str(error["loc"][-1])
+        near = difflib.get_close_matches(name, _all_keys(kind), n=1, cutoff=0.6)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"{where} is not a known key{hint}"
+    message = error["msg"].removeprefix("Value error, ")
+    got = "" if error["type"] in ("missing", "value_error") else f" (got {error['input']!r:.60})"
+    return f"{where or 'recipe'}: {message}{got}"
+
+
+def _all_keys(kind: type[Step]) -> list[str]:
+    schema = TypeAdapter(Recipe).json_schema()
+    tables = [schema, *schema.get("$defs", {}).values()]
+    return sorted({key for table in tables for key in table.get("properties", {})})
+
+
+def _change(table: dict[str, Any], change: str) -> None:
+    """Apply one 'dotted.key=value'; `steps.0.epochs=3` reaches into lists."""
+    key, sign, text = change.partition("=")
+    if not sign or not key.strip():
+        raise RecipeError(f"--set {change!r}: write it as key=value, for instance effort=0.1")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is a text
+    target: Any = table
+    *path, last = key.strip().split(".")
+    for part in path:
+        if isinstance(target, list):
+            if not part.isdigit() or int(part) >= len(target):
+                raise RecipeError(f"--set {change!r}: there is no {part!r} in a list of {len(target)}")
+            target = target[int(part)]
+        elif isinstance(target, dict):
+            target = target.setdefault(part, {})
+        else:
+            raise RecipeError(f"--set {change!r}: {part!r} is no table")
+    if not isinstance(target, dict):
+        raise RecipeError(f"--set {change!r}: {last!r} must be a key of a table")
+    target[last] = value
+
+
+def recipe_schema() -> dict[str, Any]:
+    """Return the JSON schema of a recipe, for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "edgekd recipe",
+        **TypeAdapter(Recipe).json_schema(),
+    }
+
+
+def recipe_root(path: Path) -> Path:
+    """Return the folder that a recipe's relative paths start from: its own."""
+    if not path.is_file() and str(path) in shipped_recipes():
+        return Path.cwd()
+    return path.resolve().parent

@@ -1,0 +1,1 @@
+"""The report: JSON, terminal table, HTML page."""

@@ -1,0 +1,162 @@
+"""From "package.module:function" or "path/to/file.py:function" to the function itself.
+
+A user's file is run under a module name made from its path, so that two files called `model.py`
+live side by side. While it runs, and only then, its folder is first on `sys.path`: it may import
+its neighbours as if it were started as a script.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import sys
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from edgekd.errors import EdgekdError, ModelError
+
+_neighbours: dict[str, Path] = {}  # modules that users' files imported from beside them -> folder
+
+
+def resolve(spec: str, *, root: Path) -> Callable[..., Any]:
+    """Return the function (or class) that `spec` names.
+
+    Args:
+        spec: "package.module:function", importable from here, or "path/to/file.py:function".
+        root: the folder that a relative path starts from.
+
+    Raises:
+        ModelError: it cannot be found, cannot be imported, or cannot be called.
+    """
+    where, colon, name = spec.rpartition(":")
+    if not (colon and where and name):
+        raise ModelError(
+            f"{spec!r} names no function; write 'package.module:function' "
+            "or 'path/to/file.py:function'"
+        )
+    is_file = where.endswith(".py") or "/" in where or "\\" in where
+    module = _from_file(where, root) if is_file else _from_name(where)
+    return _callable(module, name, spec)
+
+
+def blame(error: BaseException) -> str:
+    """Return "file:line" of where `error` arose, in the user's code rather than in a library's."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    libraries = [sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [
+        frame
+        for frame in frames
+        if not frame.filename.startswith("<")
+        and not any(Path(frame.filename).is_relative_to(folder) for folder in libraries)
+    ]
+    last = (own or frames)[-1]
+    return f"{last.filename}:{last.lineno}"
+
+
+def _from_name(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise _import_failed(name, error) from error  # what it imports is missing, not itself
+        raise ModelError(
+            f"there is no module {name!r} ({error.name!r} is not installed here); install its "
+            "package, or name the file instead: 'path/to/file.py:function'"
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise _import_failed(name, error) from error
+
+
+def _from_file(where: str, root: Path) -> ModuleType:
+    path = (root / Path(where).expanduser()).resolve()
+    if not path.is_file():
+        raise ModelError(
+            f"there is no file {path} (from {where!r}, relative to {root}); "
+            "correct the path, or move the file there"
+        )
+    if path.suffix != ".py":
+        raise ModelError(f"{path} is no Python file; write 'path/to/file.py:function'")
+    name = f"edgekd_file_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
+    source = path.read_bytes()
+    version = hashlib.sha256(source).hexdigest()
+    known = sys.modules.get(name)
+    if known is not None and known.__dict__.get("__version_sha256__") == version:
+        return known  # run once: a second run would make second, unequal classes
+    return _run_file(path, name, source, version)
+
+
+def _run_file(path: Path, name: str, source: bytes, version: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None:
+        raise ModelError(f"Python cannot import {path}; give a plain .py file")
+    module = importlib.util.module_from_spec(spec)
+    module.__dict__["__version_sha256__"] = version
+    sys.modules[name] = module  # before it runs: dataclasses look their module up there
+    try:
+        with _first_on_path(path.parent):
+            # compiled here, not by the loader, whose cache takes an edit within a second for none
+            exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
+    except BaseException as error:
+        del sys.modules[name]
+        if isinstance(error, EdgekdError) or not isinstance(error, (Exception, SystemExit)):
+            raise
+        raise _import_failed(str(path), error) from error
+    return module
+
+
+@contextlib.contextmanager
+def _first_on_path(folder: Path) -> Iterator[None]:
+    """Let imports find the modules in `folder`, not those of that name beside another file."""
+    for name, home in list(_neighbours.items()):
+        if home != folder and any(path.exists() for path in _files_of(name, folder)):
+            for loaded in [key for key in sys.modules if f"{key}.".startswith(f"{name}.")]:
+                del sys.modules[loaded]
+            del _neighbours[name]
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()  # a neighbour may have been written a moment ago
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # the file may have edited the path itself
+            sys.path.remove(str(folder))
+        for name in set(sys.modules) - before:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and Path(file) in _files_of(name, folder):
+                _neighbours[name] = folder
+
+
+def _files_of(name: str, folder: Path) -> tuple[Path, Path]:
+    return folder / f"{name}.py", folder / name / "__init__.py"
+
+
+def _import_failed(what: str, error: BaseException) -> ModelError:
+    return ModelError(
+        f"importing {what} failed at {blame(error)} with {type(error).__name__}: {error}; "
+        "correct it there (python can run the file alone to show the same error)"
+    )
+
+
+def _callable(module: ModuleType, name: str, spec: str) -> Callable[..., Any]:
+    found = getattr(module, name, None)
+    if callable(found):
+        return found  # type: ignore[no-any-return]  # callable() is all that can be known of it
+    public = sorted(
+        key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
+    )
+    close = difflib.get_close_matches(name, public, n=3)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    fault = "there is none of that name" if found is None else f"it is {type(found).__name__}"
+    raise ModelError(
+        f"{spec!r} must name a function, but {fault} in {module.__file__}; {hint}"
+        f"it offers: {', '.join(public[:20]) or 'nothing that can be called'}"
+    )

@@ -1,0 +1,142 @@
+"""A Step is a line of a recipe, judged as a whole; a Context is all that it may use."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from edgekd.artifact import WORK, Artifact, open_artifact, seal_artifact
+from edgekd.errors import ModelError
+from edgekd.options import Budget, NetworkSpec, Options
+from edgekd.progress import Progress, Silent
+from edgekd.store import cache_folder, digest, file_sha256
+
+if TYPE_CHECKING:
+    from edgekd.data.feed import Data
+    from edgekd.devices.device import Device
+    from edgekd.task import Task
+
+Need = Literal["task", "data", "teachers", "device", "budget", "seed"]
+Form = Literal["torch", "onnx"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """All that a step may use besides its source. It holds no test split."""
+
+    task: Task
+    data: Data
+    teachers: tuple[Artifact, ...]
+    device: Device
+    budget: Budget
+    seed: int
+    root: Path
+    """Where the user's own files are looked for: the recipe's folder."""
+    identity: Mapping[Need, str]
+    """Content hash of each part above."""
+    progress: Progress = field(default_factory=Silent)
+
+    def only(self, needs: frozenset[Need]) -> Context:
+        """Return it with the rest withheld: reading what was not declared fails at once."""
+        known = {*needs, "root", "identity", "progress"}
+        withheld: dict[str, Any] = {f.name: None for f in fields(self) if f.name not in known}
+        return replace(self, **withheld)
+
+
+class Step(Options):
+    """A line of a recipe. Its fields are its options; what pays only together is one step."""
+
+    takes: ClassVar[Form] = "torch"
+    gives: ClassVar[Form] = "torch"
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    makes: ClassVar[str] = "fp32"
+    """The variant that its quality is judged on."""
+    promise: ClassVar[Literal["faster", "smaller", "better"]] = "faster"
+    revision: ClassVar[int] = 1
+    """Raised when equal options give another result."""
+
+    name: str
+    gate: bool = Field(
+        True, exclude=True, description="false keeps the stage whatever was measured"
+    )
+
+    def apply(self, source: Artifact, context: Context, folder: Path) -> None:
+        """Write an Artifact's files to `folder`; go on from what a killed try left in `work/`."""
+        raise NotImplementedError
+
+    def content(self, root: Path) -> Mapping[str, str]:
+        """Return the hashes of the user's files that the options name."""
+        return {}
+
+    def scaled(self, effort: float) -> Step:
+        """Return the step with its trainings shortened to `effort`."""
+        return self
+
+    def ready(self, data: Data) -> None:
+        """Raise DataError, before any work, if `data` cannot serve this step."""
+
+    def key(self, source: Artifact, context: Context) -> str:
+        """Equal keys, equal results. ONNX files do not count for a step that takes torch."""
+        used = {
+            name: sha256
+            for name, sha256 in source.files.items()
+            if self.takes == "onnx" or not name.endswith(".onnx")
+        }
+        needs = {need: context.identity[need] for need in sorted(self.needs)}
+        options = self.model_dump(mode="json")
+        return digest(options, self.revision, used, needs, dict(self.content(context.root)))
+
+
+def run_step(step: Step, source: Artifact, context: Context, stages: Path) -> Artifact:
+    """Return the result of `step`, from disk if it is there. The rename commits."""
+    key = step.key(source, context)
+    done = stages / f"{step.name}-{key[:12]}"
+    if done.exists():
+        return open_artifact(done)
+    partial = done.with_name(done.name + ".partial")
+    (partial / WORK).mkdir(parents=True, exist_ok=True)
+    if (source.folder / "preprocess.json").exists():  # a new network brings its own
+        shutil.copyfile(source.folder / "preprocess.json", partial / "preprocess.json")
+    step.apply(source, context.only(step.needs), partial)
+    entry = {**step.model_dump(mode="json"), "key": key}
+    return seal_artifact(partial, done, (*source.history, entry))
+
+
+def weights_path(weights: str, root: Path) -> Path:
+    """Return the file that `weights` names: 'cache:NAME' or a path relative to `root`.
+
+    Raises:
+        ModelError: there is no such file.
+    """
+    if weights.startswith("cache:"):
+        name = weights.removeprefix("cache:")
+        found = sorted((cache_folder() / "data" / name).glob("*.p*t*"))
+        if not found:
+            raise ModelError(
+                f"the weights {name!r} are not in the cache ({cache_folder()}); "
+                f"get them once with: edgekd data {name}"
+            )
+        return found[0]
+    path = root / weights
+    if not path.is_file():
+        raise ModelError(f"the weights {path} do not exist; give a .pt, .pth or .safetensors file")
+    return path
+
+
+def user_files(spec: NetworkSpec, root: Path) -> dict[str, str]:
+    """Return the hashes of the files that `spec` names, so that a change in them changes the key.
+
+    Only the named file counts: a module that it imports in turn is not followed.
+    """
+    found = {}
+    source = root / spec.build.rpartition(":")[0]
+    if source.suffix == ".py" and source.is_file():
+        found["build"] = file_sha256(source)
+    if spec.weights is not None:
+        found["weights"] = file_sha256(weights_path(spec.weights, root))
+    return found

@@ -1,0 +1,152 @@
+"""What a model is for: outputs, hard loss, metrics. Nothing else knows of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.errors import DataError, RecipeError
+from edgekd.resolve import resolve
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Arrays = Mapping[str, NDArray[Any]]
+Predictor = Callable[[Arrays], Arrays]
+SignalKind = Literal["classes", "labels", "values", "embedding", "tokens"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number for (predictions, targets, the teacher's predictions).
+
+    `values` gives one number per sample, whose mean is the metric; a metric that is no mean over
+    samples gives `whole` instead.
+    """
+
+    name: str
+    unit: str
+    values: Callable[[Arrays, Arrays, Arrays], NDArray[np.float64]] | None = None
+    whole: Callable[[Arrays, Arrays, Arrays], float] | None = None
+    better: Literal["higher", "lower"] = "higher"
+
+    def of(self, predictions: Arrays, targets: Arrays, teacher: Arrays) -> float:
+        """Return the metric over all samples."""
+        if self.values is not None:
+            return float(self.values(predictions, targets, teacher).mean())
+        assert self.whole is not None, "a Metric has `values` or `whole`"
+        return self.whole(predictions, targets, teacher)
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What a model is for. Only `loss` needs torch."""
+
+    signals: Mapping[str, SignalKind]
+    """The model's outputs in order, with their kinds: a loss that does not fit is refused early."""
+    metrics: Sequence[Metric]
+    """The first decides."""
+
+    def predict(self, model: Predictor, inputs: Arrays) -> Arrays:
+        """Answer for a batch: one call, or decoding, or box suppression."""
+
+    def loss(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        """Return the hard loss of each sample, shape [batch]."""
+
+    def check(self, targets: Arrays) -> None:
+        """Raise DataError if these targets cannot be this task's."""
+
+
+def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """Return probabilities along the last axis."""
+    shifted = np.asarray(logits, np.float64)
+    shifted = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
+
+
+def _right(predictions: Arrays, targets: Arrays, _: Arrays) -> NDArray[np.float64]:
+    right = predictions["logits"].argmax(axis=1) == targets["label"]
+    return np.asarray(100.0 * right)
+
+
+def _agrees(predictions: Arrays, _: Arrays, teacher: Arrays) -> NDArray[np.float64]:
+    same = predictions["logits"].argmax(axis=1) == teacher["logits"].argmax(axis=1)
+    return np.asarray(100.0 * same)
+
+
+def worst_class(predictions: Arrays, targets: Arrays, _: Arrays) -> float:
+    """Return the accuracy of the class that does worst, in percent, of the classes present."""
+    labels = np.asarray(targets["label"])
+    right = (predictions["logits"].argmax(axis=1) == labels).astype(np.float64)
+    count = np.bincount(labels)
+    hits = np.bincount(labels, weights=right, minlength=len(count))
+    return float(100.0 * (hits[count > 0] / count[count > 0]).min())
+
+
+def calibration_error(predictions: Arrays, targets: Arrays, _: Arrays, *, bins: int = 15) -> float:
+    """Return the expected calibration error in percent (Guo et al. 2017, section 2)."""
+    chances = softmax(predictions["logits"])
+    sure = chances.max(axis=1)
+    right = (chances.argmax(axis=1) == targets["label"]).astype(np.float64)
+    slot = np.minimum((sure * bins).astype(int), bins - 1)
+    gap = np.bincount(slot, weights=right - sure, minlength=bins)
+    return float(100.0 * np.abs(gap).sum() / len(sure))
+
+
+class Classification:
+    """One label out of several; the model gives `logits`, shape [batch, classes]."""
+
+    signals: Mapping[str, SignalKind] = {"logits": "classes"}
+    metrics: Sequence[Metric] = (
+        Metric("top-1", "%", values=_right),
+        Metric("worst class", "%", whole=worst_class),
+        Metric("calibration error", "%", whole=calibration_error, better="lower"),
+        Metric("agreement", "%", values=_agrees),
+    )
+
+    def predict(self, model: Predictor, inputs: Arrays) -> Arrays:
+        return model(inputs)
+
+    def loss(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        from torch.nn.functional import cross_entropy
+
+        logits, label = outputs["logits"], targets["label"]
+        if int(label.max()) >= logits.shape[1]:
+            raise DataError(
+                f"label {int(label.max())} was met, but the network has {logits.shape[1]} outputs "
+                f"(labels 0 to {logits.shape[1] - 1}); build it with more classes or mend labels"
+            )
+        return cross_entropy(logits.float(), label, reduction="none")
+
+    def check(self, targets: Arrays) -> None:
+        if "label" not in targets:
+            raise DataError(
+                f"task 'classification' needs a target named 'label', got {sorted(targets)}; "
+                "name it so, or give a task of your own (task = 'file.py:function')"
+            )
+
+
+def open_task(spec: str, *, root: Path) -> Task:
+    """Return the task a recipe names: 'classification', or a callable that returns one.
+
+    Raises:
+        RecipeError: what the callable returned is no Task.
+    """
+    if spec == "classification":
+        return Classification()
+    if ":" not in spec:
+        raise RecipeError(
+            f"task {spec!r} is not known; it is 'classification' or 'path/to/file.py:function'"
+        )
+    task = resolve(spec, root=root)()
+    if not isinstance(task, Task):
+        raise RecipeError(
+            f"{spec} returned a {type(task).__name__}; a task has signals, metrics, predict, loss "
+            "and check (see edgekd.task.Task)"
+        )
+    return task

@@ -1,0 +1,1 @@
+"""How it leaves: ONNX, parity checks, what a file holds."""

@@ -1,0 +1,221 @@
+"""ONNX files in and out: foreign ones are read with care, ours say nothing about their maker."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+from google.protobuf.message import DecodeError, Message
+from onnx import GraphProto, ModelProto, TensorProto
+
+from edgekd.errors import ModelError
+from edgekd.store import write_atomic
+
+SIZE_LIMIT_BYTES = 2**31 - 1
+"""The most that protobuf can hold in one message, and so an ONNX file without external data."""
+
+_HOMES = rb"(?:/home/|/root/|/Users/)[^\x00-\x20\"'<>]*"
+_DRIVES = rb"(?<![A-Za-z0-9])[A-Za-z]:\\{1,2}[\w .-]{2,}\\[^\x00-\x20\"'<>]*"
+_SOURCES = rb"[\w./\\-]+\.py(?![\w-])"
+_LONG_WORD = 5  # letters; a shorter word turns up by chance among the bytes of the weights
+
+
+def load_onnx(path: Path, *, limit_bytes: int = SIZE_LIMIT_BYTES) -> ModelProto:
+    """Read and check an ONNX file that anybody may have made; its weights come into memory.
+
+    Args:
+        path: the file. External data is read from its own folder and from nowhere else.
+        limit_bytes: the most that file and external data may hold together, 2 GiB as given.
+
+    Raises:
+        ModelError: missing, too large, truncated or not ONNX; external data that is absent, or
+            that leaves the folder (the tensor is named); onnx's own checker refuses it.
+    """
+    if not path.is_file():
+        raise ModelError(f"there is no file {path}; give the path of an .onnx file")
+    size_bytes = path.stat().st_size
+    if size_bytes > limit_bytes:
+        raise ModelError(
+            f"{path} holds {size_bytes:,} bytes and edgekd reads at most {limit_bytes:,}; "
+            "edge models are far smaller: is this the right file?"
+        )
+    model = ModelProto()
+    try:
+        model.ParseFromString(path.read_bytes())
+    except DecodeError as error:
+        raise ModelError(f"{path} is no whole ONNX file ({error}); export or copy it again") from error
+    if not model.ir_version or not model.HasField("graph"):
+        raise ModelError(f"{path} is no ONNX model: it holds no graph; export or copy it again")
+    _read_external(model, path, limit_bytes - size_bytes)
+    check(model, str(path))
+    return model
+
+
+def check(model: ModelProto, name: str) -> None:
+    """Let onnx's checker judge `model`.
+
+    Raises:
+        ModelError: it is not valid; `name` says which file or stage is meant.
+    """
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:500]
+        raise ModelError(
+            f"onnx's checker refuses {name}: {reason}; export it again, or with another opset"
+        ) from error
+
+
+def _read_external(model: ModelProto, path: Path, limit_bytes: int) -> None:
+    folder = path.resolve().parent
+    tensors = [t for t in messages(model, TensorProto) if t.data_location == TensorProto.EXTERNAL]
+    total_bytes = 0
+    for tensor in tensors:
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        file = _inside(folder, entries.get("location", ""), tensor.name, path)
+        length = entries.get("length", "")
+        total_bytes += int(length) if length.isdecimal() else file.stat().st_size
+        if total_bytes > limit_bytes:
+            raise ModelError(
+                f"{path} and its external data hold more than the limit "
+                f"(reached at tensor {tensor.name!r}); edge models are far smaller"
+            )
+    if not tensors:
+        return
+    try:
+        onnx.load_external_data_for_model(model, str(folder))
+    except (onnx.checker.ValidationError, ValueError, OSError) as error:
+        raise ModelError(f"external data of {path} cannot be read: {error}") from error
+
+
+def _inside(folder: Path, location: str, tensor: str, model: Path) -> Path:
+    """Return the file of external data, or refuse it: it must lie in the model's own folder."""
+    relative = Path(location)
+    file = (folder / relative).resolve()
+    outside = relative.is_absolute() or ".." in relative.parts or "\\" in location
+    if not location or outside or not file.is_relative_to(folder):
+        raise ModelError(
+            f"tensor {tensor!r} of {model} keeps its data in {location!r}, outside the folder of "
+            "the model; edgekd reads external data only beside the model: save it as one file"
+        )
+    if not file.is_file():
+        raise ModelError(
+            f"tensor {tensor!r} of {model} keeps its data in {location!r}, which is not there; "
+            "copy it beside the model, or save the model as one file"
+        )
+    return file
+
+
+def save_onnx(model: ModelProto, path: Path) -> None:
+    """Write `model` whole or not at all; equal models give equal bytes.
+
+    Raises:
+        ModelError: it is larger than one ONNX file can be.
+    """
+    try:
+        data = model.SerializeToString(deterministic=True)
+    except (ValueError, DecodeError) as error:
+        raise ModelError(f"the model for {path} is larger than 2 GiB: {error}") from error
+    write_atomic(path, data)
+
+
+def messages[T: Message](message: Message, kind: type[T]) -> Iterator[T]:
+    """Yield every message of one kind at or below `message`, subgraphs and functions included."""
+    if isinstance(message, kind):
+        yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for item in [value] if isinstance(value, Message) else value:
+                yield from messages(item, kind)
+
+
+def strip(model: ModelProto) -> ModelProto:
+    """Return a copy that computes the same and says nothing about who made it, where and how.
+
+    Doc strings, metadata at every level, quantization and training notes go; the producer reads
+    "edgekd"; names of nodes and inner tensors that hold a path are replaced. Names of the graph's
+    inputs and outputs are its interface and stay.
+    """
+    result = ModelProto()
+    result.CopyFrom(model)
+    for message in messages(result, Message):
+        for field in ("doc_string", "metadata_props", "quantization_annotation", "training_info"):
+            if field in message.DESCRIPTOR.fields_by_name:
+                message.ClearField(field)
+    result.producer_name, result.domain, result.graph.name = "edgekd", "", "graph"
+    for name in ("producer_version", "model_version"):
+        result.ClearField(name)
+    _rename(result)
+    return result
+
+
+def _rename(model: ModelProto) -> None:
+    """Replace names that hold a path or a source file, in every graph alike."""
+    kept = {value.name for value in [*model.graph.input, *model.graph.output]}
+    clean: dict[str, str] = {}
+
+    def new(name: str, prefix: str) -> str:
+        if name in kept or not (re.search(_HOMES, name.encode()) or _source(name)):
+            return name
+        return clean.setdefault(name, f"{prefix}_{len(clean)}_")
+
+    for graph in messages(model, GraphProto):
+        for tensor in [*graph.initializer, *graph.input, *graph.output, *graph.value_info]:
+            tensor.name = new(tensor.name, "tensor")
+        for sparse in graph.sparse_initializer:
+            sparse.values.name = new(sparse.values.name, "tensor")
+    for node in messages(model, onnx.NodeProto):
+        node.name = new(node.name, node.op_type)
+        node.input[:] = [new(name, "tensor") for name in node.input]
+        node.output[:] = [new(name, "tensor") for name in node.output]
+
+
+def _source(name: str) -> bool:
+    data = name.encode()
+    return bool(re.search(_SOURCES, data) or re.search(_DRIVES, data))
+
+
+def traces(content: Path | bytes, words: Iterable[str] = ()) -> list[str]:
+    """Return what in a file tells about its maker: home folders, drives, .py files, `words`.
+
+    A word (a user name, a working folder) counts where no letter, digit or underscore touches it.
+    In an ONNX file the short patterns are sought in names and texts only, for among megabytes of
+    weights three bytes such as "C:\\" turn up by chance; long ones are sought in every byte.
+
+    Returns:
+        Each different find once, sorted, at most 120 characters of it.
+    """
+    data = content.read_bytes() if isinstance(content, Path) else content
+    listed = [word for word in words if word]
+    found = set(_finds(data, [_HOMES, *_patterns(w for w in listed if len(w) >= _LONG_WORD)]))
+    found |= set(_finds(_texts(data), [_DRIVES, _SOURCES, *_patterns(listed)]))
+    return sorted(found)
+
+
+def _patterns(words: Iterable[str]) -> list[bytes]:
+    return [rb"(?<![A-Za-z0-9_])" + re.escape(w.encode()) + rb"(?![A-Za-z0-9_])" for w in words]
+
+
+def _finds(data: bytes, patterns: Sequence[bytes]) -> Iterator[str]:
+    for pattern in patterns:
+        for match in re.finditer(pattern, data):
+            yield match.group()[:120].decode(errors="replace")
+
+
+def _texts(data: bytes) -> bytes:
+    """Return `data` without the payload of tensors if it is an ONNX model, else as it is."""
+    model = ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError:
+        return data
+    if not model.graph.node:
+        return data
+    for tensor in messages(model, TensorProto):
+        for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data"):
+            tensor.ClearField(field)
+    rest: Any = model.SerializeToString(deterministic=True)
+    return bytes(rest)

@@ -1,0 +1,76 @@
+"""What is on disk is whole or absent."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgekd.errors import RunFolderError
+from edgekd.store import digest, file_sha256, replacing, run_lock, seal, write_atomic
+
+
+def test_digest_ignores_the_order_of_keys_and_nothing_else() -> None:
+    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
+    assert digest({"a": 1}) != digest({"a": 1.5})
+    assert digest([1, 2]) != digest([2, 1])
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    write_atomic(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomic(path, "\ud800")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.txt"]
+
+
+def test_seal_commits_by_one_rename(tmp_path: Path) -> None:
+    partial = tmp_path / "a.partial"
+    (partial / "deep").mkdir(parents=True)
+    (partial / "deep" / "file").write_bytes(b"x")
+    seal(partial, tmp_path / "a")
+    assert not partial.exists()
+    assert (tmp_path / "a" / "deep" / "file").read_bytes() == b"x"
+
+
+def test_replacing_keeps_the_old_folder_when_the_work_fails(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    with replacing(folder) as new:
+        (new / "f").write_text("first")
+    with pytest.raises(FileNotFoundError), replacing(folder) as new:
+        (new / "f").write_text("half") and (new / "absent").read_text()
+    assert (folder / "f").read_text() == "first"
+    assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_two_processes_cannot_hold_one_run(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom edgekd.store import run_lock\n"
+        f"with run_lock(Path({str(tmp_path)!r})):\n"
+        "    print('held', flush=True)\n    sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(RunFolderError, match=f"pid {other.pid}"), run_lock(tmp_path):
+            pass
+        other.kill()  # however it ends, the lock is free
+    with run_lock(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match="cannot be written"), run_lock(tmp_path / "file"):
+        pass
+
+
+def test_file_sha256_is_the_standard_one(tmp_path: Path) -> None:
+    (tmp_path / "e").write_bytes(b"abc")
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert file_sha256(tmp_path / "e") == expected

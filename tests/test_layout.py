@@ -1,0 +1,105 @@
+"""The rooms: arrows between modules run one way, the packages are the folders, files stay short."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+ROWS = (
+    ("errors", "store", "progress"),
+    ("benchmarks",),
+    ("devices",),
+    ("resolve", "options", "artifact", "task", "data", "models", "edits", "network"),
+    ("exporters",),
+    ("gate", "quality", "evidence", "step", "assembly", "channels", "train", "thin"),
+    ("distill", "quantize", "prune"),
+    ("teach", "export", "recipe"),
+    ("run", "final", "report", "bundle", "pipeline"),
+    ("cli",),
+)
+ORDER = {name: (i, j) for i, row in enumerate(ROWS) for j, name in enumerate(row)}
+
+
+def modules() -> list[Path]:
+    """Every source file, by its real place."""
+    folders = [ROOT / name for name in ("edgekd", "benchmarks", "devices", "exporters")]
+    found = [
+        path
+        for folder in folders
+        for path in folder.rglob("*.py")
+        if not any(parent.is_symlink() for parent in path.parents)
+    ]
+    return sorted(found)
+
+
+def room(path: Path) -> str:
+    """The name in ROWS that a file belongs to."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[1] if parts[0] == "edgekd" else parts[0]
+
+
+def imports(path: Path) -> set[str]:
+    """The rooms that a file imports, lazy imports included, type-only ones left out."""
+    tree = ast.parse(path.read_text(encoding="utf8"))
+    typing_only = {
+        id(node)
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and "TYPE_CHECKING" in ast.dump(branch.test)
+        for child in branch.body
+        for node in ast.walk(child)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("edgekd."):
+            found.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names if alias.name.startswith("edgekd.")]
+            found.update(name.split(".")[1] for name in names)
+    return found
+
+
+def test_every_file_is_found() -> None:
+    assert len(modules()) > 40
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_arrows_run_one_way(path: Path) -> None:
+    mine = room(path)
+    if mine == "__init__":
+        return
+    assert mine in ORDER, f"{mine} has no place in ROWS"
+    for other in imports(path) - {mine}:
+        assert other in ORDER, f"{path} imports {other}, which has no place in ROWS"
+        assert ORDER[other] < ORDER[mine], f"{mine} may not import {other}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_stay_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf8").splitlines()) <= 400
+
+
+def test_packages_are_the_folders() -> None:
+    """A folder that is not in the list would be left out of the wheel without a word."""
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))
+    listed = set(config["tool"]["setuptools"]["packages"])
+    folders = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for path in modules()
+        if path.name == "__init__.py"
+    }
+    real = {name if name.startswith("edgekd") else f"edgekd.{name}" for name in folders}
+    assert listed == real
+
+
+def test_links_show_the_three_folders() -> None:
+    for name in ("benchmarks", "devices", "exporters"):
+        link = ROOT / "edgekd" / name
+        assert link.is_symlink()
+        assert str(link.readlink()) == f"../{name}"
