@@ -1,4 +1,4 @@
-"""Random numbers that are a function of what they are for: no generator runs, nothing depends on order.
+"""Random numbers that are a function of what they are for: no generator runs, no order matters.
 
 A number for (seed, epoch, index, lane) is the same in any batch, process and numpy version. The
 mixer is splitmix64 (Steele, Lea, Flood, OOPSLA 2014, figure 17), one round per word.
@@ -19,7 +19,9 @@ def mix(*words: int | NDArray[np.int64]) -> NDArray[np.uint64]:
     """Return 64 random bits for each combination of `words`, which broadcast; at least one axis."""
     state = np.zeros(1, np.uint64)
     for word in words:
-        bits = np.array([word & _MASK], np.uint64) if isinstance(word, int) else word.astype(np.uint64)
+        bits = (
+            np.array([word & _MASK], np.uint64) if isinstance(word, int) else word.astype(np.uint64)
+        )
         state = (state ^ bits) + _GOLDEN
         state = (state ^ (state >> np.uint64(30))) * _FIRST
         state = (state ^ (state >> np.uint64(27))) * _SECOND

@@ -25,8 +25,8 @@ _BLOCK_BYTES = 1 << 24
 class Dataset:
     """Samples and targets, n of each, by name.
 
-    image: `samples["image"]` is uint8 [n, height, width, 1 or 3]; text: `samples["text"]` holds str;
-    classification: `targets["label"]` is int64 [n], counted from 0.
+    image: `samples["image"]` is uint8 [n, height, width, 1 or 3]; text: `samples["text"]` holds
+    str; classification: `targets["label"]` is int64 [n], counted from 0.
 
     Raises:
         DataError: lengths differ, there is nothing, or a label lies outside the range.
@@ -38,7 +38,7 @@ class Dataset:
     labels: tuple[str, ...] = ()
     licence: str = "unknown"
     fixed: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
-    """Split name ("train", "validation", "test") -> the indices that the source itself puts there."""
+    """Split name ("train", "validation", "test") -> the indices that the source puts there."""
     skipped: tuple[str, ...] = ()
     """Files or rows that were left out because they are broken."""
     known_sha256: Mapping[str, str] = field(default_factory=dict)
@@ -113,10 +113,17 @@ def pixels_suffix(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     return f"{dtype.str}{shape}".encode()
 
 
+def is_image(array: NDArray[Any]) -> bool:
+    """Return whether this is uint8 [n, height, width, 1 or 3]."""
+    return array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] in (1, 3)
+
+
 def _check_lengths(dataset: Dataset) -> None:
     if not dataset.samples or not dataset.targets:
         raise DataError("a data set needs at least one array of samples and one of targets")
-    lengths = {name: len(a) for group in (dataset.samples, dataset.targets) for name, a in group.items()}
+    lengths = {
+        name: len(a) for group in (dataset.samples, dataset.targets) for name, a in group.items()
+    }
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise DataError(
@@ -136,7 +143,7 @@ def _check_samples(dataset: Dataset) -> None:
             )
     if dataset.kind == "image":
         image = dataset.samples.get("image")
-        if image is None or image.dtype != np.uint8 or image.ndim != 4 or image.shape[3] not in (1, 3):
+        if image is None or not is_image(image):
             got = "none" if image is None else f"{image.dtype} {list(image.shape)}"
             raise DataError(
                 f"images must be samples['image'], uint8 [n, height, width, 1 or 3]; got {got}. "
@@ -158,7 +165,9 @@ def _check_label(dataset: Dataset) -> None:
         )
     low, high = int(label.min()), int(label.max())
     if low < 0 or (dataset.labels and high >= len(dataset.labels)):
-        top = f" to {len(dataset.labels) - 1} ({len(dataset.labels)} names)" if dataset.labels else ""
+        top = (
+            f" to {len(dataset.labels) - 1} ({len(dataset.labels)} names)" if dataset.labels else ""
+        )
         raise DataError(
             f"labels run from {low} to {high}, but classes are counted from 0{top}; "
             "renumber the labels, or give a name for every class in `labels`"

@@ -89,7 +89,7 @@ class Data:
     def raw(
         self, split: str, positions: NDArray[np.int64]
     ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-        """Return the unencoded samples and the targets at `positions` of a split, no augmentation."""
+        """Return the samples and targets at `positions` of a split, neither encoded nor varied."""
         return self._dataset.take(self._indices(split)[positions])
 
     def preprocess_for(self, spec: InputSpec) -> Preprocess:

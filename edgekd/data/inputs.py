@@ -94,7 +94,7 @@ def _per_channel(value: float | tuple[float, ...], channels: int) -> tuple[float
 def _statistics(
     image: NDArray[np.uint8], train: NDArray[np.int64], channels: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and std per channel in pixel units, of at most 1,000 images spread over `train`."""
+    """Return mean and std per channel in pixel units, of up to 1,000 images from all of `train`."""
     per_image = int(np.prod(image.shape[1:3])) * 3
     count = min(len(train), 1000, max(16, _SAMPLE_VALUES // per_image))
     spread = train[np.linspace(0, len(train) - 1, count).astype(np.int64)]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from edgekd.data.dataset import Arrays
+from edgekd.data.dataset import Arrays, is_image
 from edgekd.data.resize import resize, to_pixels, to_planes
 from edgekd.errors import DataError, ModelError
 from edgekd.options import Options
@@ -38,7 +38,7 @@ class ImagePreprocess(Options):
     mean: tuple[float, ...] = Field(description="per channel, in pixel units 0..255")
     std: tuple[float, ...] = Field(description="per channel, in pixel units 0..255")
     in_graph: bool = Field(
-        True,
+        default=True,
         description="the network takes uint8 [batch, height, width, channels] and normalises by "
         "itself; false: the host gives float32 [batch, channels, height, width]",
     )
@@ -75,7 +75,7 @@ class ImagePreprocess(Options):
             DataError: there are no such images.
         """
         image = samples.get("image")
-        if image is None or image.dtype != np.uint8 or image.ndim != 4 or image.shape[3] not in (1, 3):
+        if image is None or not is_image(image):
             raise DataError(
                 "this model takes images, uint8 [n, height, width, 1 or 3] under the name 'image'; "
                 f"got {_shapes(samples)}"
@@ -127,8 +127,10 @@ class TextPreprocess(Options):
 
     kind: Literal["text"] = "text"
     vocabulary: tuple[str, ...] = Field(min_length=1)
-    max_length: int = Field(128, ge=1, le=65536, description="words; longer texts are cut off")
-    lower: bool = Field(True, description="texts are put in lower case first")
+    max_length: int = Field(
+        default=128, ge=1, le=65536, description="words; longer texts are cut off"
+    )
+    lower: bool = Field(default=True, description="texts are put in lower case first")
 
     @field_validator("vocabulary")
     @classmethod
@@ -161,7 +163,10 @@ class TextPreprocess(Options):
             raise DataError(f"this model takes texts under the name 'text'; got {_shapes(samples)}")
         number = self._number
         rows = [
-            [number.get(word, UNKNOWN) for word in words(str(text), lower=self.lower)[: self.max_length]]
+            [
+                number.get(word, UNKNOWN)
+                for word in words(str(text), lower=self.lower)[: self.max_length]
+            ]
             for text in samples["text"]
         ]
         length = max([1, *map(len, rows)])
@@ -182,14 +187,22 @@ _ADAPTER: TypeAdapter[Preprocess] = TypeAdapter(Preprocess)
 class InputSpec(Options):
     """`input = {...}` of a model in a recipe: what it eats, where that differs from the data."""
 
-    size: int | tuple[int, int] | None = Field(None, description="pixels: one side, or [height, width]")
-    channels: Literal[1, 3] | None = Field(None, description="1 grey, 3 RGB")
-    mean: float | tuple[float, ...] | None = Field(None, description="in pixel units 0..255")
-    std: float | tuple[float, ...] | None = Field(None, description="in pixel units 0..255")
-    in_graph: bool | None = Field(None, description="false: the app normalises, not the network")
-    name: str | None = Field(None, min_length=1, description="of the graph's input, for images")
-    max_length: int | None = Field(None, ge=1, le=65536, description="words of a text")
-    vocabulary_size: int | None = Field(None, ge=1, description="words that are told apart")
+    size: int | tuple[int, int] | None = Field(
+        default=None, description="pixels: one side, or [height, width]"
+    )
+    channels: Literal[1, 3] | None = Field(default=None, description="1 grey, 3 RGB")
+    mean: float | tuple[float, ...] | None = Field(
+        default=None, description="in pixel units 0..255"
+    )
+    std: float | tuple[float, ...] | None = Field(default=None, description="in pixel units 0..255")
+    in_graph: bool | None = Field(
+        default=None, description="false: the app normalises, not the network"
+    )
+    name: str | None = Field(
+        default=None, min_length=1, description="of the graph's input, for images"
+    )
+    max_length: int | None = Field(default=None, ge=1, le=65536, description="words of a text")
+    vocabulary_size: int | None = Field(default=None, ge=1, description="words that are told apart")
 
     @model_validator(mode="after")
     def _both(self) -> Self:

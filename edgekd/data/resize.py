@@ -1,7 +1,7 @@
 """Bilinear resizing as two small matrices: pixel centres at half integers (`align_corners=False`).
 
 Shrinking widens the triangle by the factor, so that every pixel counts (no aliasing): the same as
-Pillow's BILINEAR and `torch.nn.functional.interpolate(antialias=True)`. Enlarging is plain bilinear.
+Pillow's BILINEAR and torch's `interpolate(antialias=True)`. Enlarging is plain bilinear.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def to_planes(pixels: NDArray[np.uint8], channels: int) -> Floats:
 
 
 def resize(planes: Floats, *, height: int, width: int) -> Floats:
-    """Resize float32 [n, c, h, w] to [n, c, height, width]; the same array where the size agrees."""
+    """Resize float32 [n, c, h, w] to [n, c, height, width]; the very array where sizes agree."""
     n, c, old_height, old_width = planes.shape
     if old_width != width:
         planes = (planes.reshape(-1, old_width) @ weights(old_width, width).T).reshape(
@@ -53,7 +53,9 @@ def resize(planes: Floats, *, height: int, width: int) -> Floats:
 
 
 def to_pixels(planes: Floats) -> NDArray[np.uint8]:
-    """Round float32 [n, c, h, w] in 0..255 to uint8 [n, h, w, c]."""
-    rounded = planes + np.float32(0.5)
-    np.clip(rounded, 0, 255, out=rounded)
-    return rounded.transpose(0, 2, 3, 1).astype(np.uint8, order="C")
+    """Round float32 [n, c, h, w] in 0..255 to uint8 [n, h, w, c]. Overwrites `planes`.
+
+    Rows of `weights` are averages, so no value leaves 0..255 by more than rounding: no clip needed.
+    """
+    planes += np.float32(0.5)
+    return planes.transpose(0, 2, 3, 1).astype(np.uint8, order="C")

@@ -92,15 +92,21 @@ def make_splits(
     wanted = min(DEFAULT_CALIBRATION, len(pool)) if calibration is None else calibration
     if not 1 <= wanted <= len(pool):
         raise DataError(
-            f"calibration = {wanted} samples were asked for, and the train split holds {len(pool)}; "
-            f"ask for 1 to {len(pool)}, or give more training data"
+            f"calibration = {wanted} samples were asked for, and the train split holds "
+            f"{len(pool)}; ask for 1 to {len(pool)}, or give more training data"
         )
     drawn, _ = _draw(pool, strata, wanted)
     return Splits(pool, drawn, found["validation"], found["test"])
 
 
 def write_splits(path: Path, splits: Splits, fingerprint: str) -> None:
-    """Write `splits` of the data set with this `fingerprint`, atomically."""
+    """Write `splits` of the data set with this `fingerprint`, atomically.
+
+    Raises:
+        DataError: `path` is there already and belongs to a data set with another fingerprint.
+    """
+    if path.exists():
+        read_splits(path, fingerprint)
     write_atomic(path, json.dumps({"dataset": fingerprint, **splits.to_json()}) + "\n")
 
 
@@ -140,8 +146,9 @@ def _strata(dataset: Dataset) -> Indices:
     empty = np.flatnonzero(np.bincount(label, minlength=dataset.classes) == 0)
     if len(empty):
         raise DataError(
-            f"class {dataset.label_name(int(empty[0]))!r} (number {empty[0]}) has no sample; classes "
-            "are counted from 0 without gaps: renumber the labels, add samples, or drop the name"
+            f"class {dataset.label_name(int(empty[0]))!r} (number {empty[0]}) has no sample; "
+            "classes are counted from 0 without gaps: renumber the labels, add samples, or drop "
+            "the name"
         )
     return label
 
@@ -150,8 +157,8 @@ def _count(name: str, asked: float | int, open_samples: int, left: int) -> int:
     share = isinstance(asked, float)
     if asked <= 0 or (share and asked >= 1):
         raise DataError(
-            f"{name} = {asked} is neither a share (0.1) nor a count (500) of samples; every decision "
-            "needs a validation split and the report a test split: give a number above 0"
+            f"{name} = {asked} is neither a share (0.1) nor a count (500) of samples; every "
+            "decision needs a validation split and the report a test split: give a number above 0"
         )
     count = max(1, round(asked * open_samples)) if share else int(asked)
     if count >= left:
@@ -163,7 +170,7 @@ def _count(name: str, asked: float | int, open_samples: int, left: int) -> int:
 
 
 def _draw(pool: Indices, strata: Indices, count: int) -> tuple[Indices, Indices]:
-    """Return (`count` of `pool` with each stratum in its share, the rest), both in the pool's order."""
+    """Return (`count` of `pool`, each stratum in its share; the rest), both in the pool's order."""
     _, member, sizes = np.unique(strata[pool], return_inverse=True, return_counts=True)
     shares = _allot(sizes, count)
     order = np.argsort(member, kind="stable")
@@ -175,9 +182,9 @@ def _draw(pool: Indices, strata: Indices, count: int) -> tuple[Indices, Indices]
 
 
 def _allot(sizes: Indices, count: int) -> Indices:
-    """Share `count` out in proportion to `sizes`, largest remainders first; one each where it can be."""
+    """Share `count` in proportion to `sizes`, largest remainders first; one each if it can be."""
     quota = count * sizes / sizes.sum()
-    shares = np.floor(quota).astype(np.int64)
+    shares: Indices = np.floor(quota).astype(np.int64)
     largest = np.argsort(shares - quota, kind="stable")
     shares[largest[: count - int(shares.sum())]] += 1
     while count >= len(sizes) and (shares == 0).any():
@@ -196,7 +203,7 @@ def _check_classes(dataset: Dataset, name: str, indices: Indices) -> None:
     if len(empty):
         total = int((label == empty[0]).sum())
         raise DataError(
-            f"the {name} split ({len(indices)} samples, {dataset.classes} classes) has no sample of class "
-            f"{dataset.label_name(int(empty[0]))!r}, of which the data has {total}; every split needs "
-            "each class: make the split larger, add samples of that class, or leave the class out"
+            f"the {name} split ({len(indices)} samples, {dataset.classes} classes) has no "
+            f"sample of class {dataset.label_name(int(empty[0]))!r}, of which there are {total}; "
+            "every split needs each class: make it larger, add samples, or drop the class"
         )

@@ -1,4 +1,4 @@
-"""A view of a training image is a function of (seed, epoch, index): any batch, any process, any order.
+"""A view of a training image is a function of (seed, epoch, index): in any batch, process, order.
 
 Exact resume, a teacher's cached answers and several processes all rest on that.
 """
@@ -20,9 +20,13 @@ _PURPOSE = 2
 class Augment(Options):
     """How training images are varied. For other kinds of data all must stay off."""
 
-    crop: int = Field(0, ge=0, le=512, description="pixels: moved by up to this, borders reflected")
-    shift: int = Field(0, ge=0, le=512, description="pixels: moved by up to this, borders repeated")
-    flip: bool = Field(False, description="every other image is mirrored left to right")
+    crop: int = Field(
+        default=0, ge=0, le=512, description="pixels: moved by up to this, borders reflected"
+    )
+    shift: int = Field(
+        default=0, ge=0, le=512, description="pixels: moved by up to this, borders repeated"
+    )
+    flip: bool = Field(default=False, description="every other image is mirrored left to right")
 
     @property
     def active(self) -> bool:
@@ -55,7 +59,7 @@ def augment(
     index: NDArray[np.int64],
     options: Augment,
 ) -> NDArray[np.uint8]:
-    """Return the view of each of uint8 [n, height, width, c], whose sample numbers are `index` [n]."""
+    """Return the view of each of uint8 [n, height, width, c]; their sample numbers are `index`."""
     if not options.active:
         return images
     n, height, width, channels = images.shape
@@ -66,7 +70,8 @@ def augment(
         columns = np.where(mirrored[:, None], columns[:, ::-1], columns)
     first = np.arange(n, dtype=np.int64)[:, None, None] * (height * width)
     flat = first + rows[:, :, None] * width + columns[:, None, :]
-    return images.reshape(-1, channels).take(flat.reshape(-1), axis=0).reshape(images.shape)
+    pixels: NDArray[np.uint8] = images.reshape(-1, channels).take(flat.reshape(-1), axis=0)
+    return pixels.reshape(images.shape)
 
 
 def _positions(

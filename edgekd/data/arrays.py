@@ -1,0 +1,240 @@
+"""Data sets from arrays: those a function returns, and those of an .npz file."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.data.dataset import Dataset, Kind
+from edgekd.errors import DataError
+
+MAX_BYTES = 16 << 30
+"""What one file may unfold to: a small file can name any size."""
+TARGET_NAMES = ("y", "label", "labels", "target", "targets")
+_SPLIT_NAMES = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+_SIDE = "|".join(_SPLIT_NAMES)
+_KEY = re.compile(rf"(?:(?P<front>{_SIDE})_(?P<rest>.+)|(?P<stem>.+)_(?P<back>{_SIDE}))")
+Part = tuple[Any, Any]
+"""(inputs, targets) of one split: an array each, or a mapping of named arrays."""
+
+
+def split_name(name: str) -> str | None:
+    """Return the split that a folder or suffix of this name means: "val" is "validation"."""
+    return _SPLIT_NAMES.get(name.lower())
+
+
+def dataset_from_parts(
+    parts: Mapping[str | None, Part], *, labels: Sequence[str] | None = None, where: str
+) -> Dataset:
+    """Join the splits into one Dataset with `fixed` indices; the key None is data not split yet.
+
+    One uint8 array [n, height, width] or [n, height, width, 1 or 3] is images, texts are text, the
+    rest arrays (float64 becomes float32). Whole-number targets [n] or names become "label", other
+    numbers "value"; a mapping of targets keeps its names.
+
+    Raises:
+        DataError: types or shapes that cannot be used; the message says `where`.
+    """
+    inputs = {name: _inputs(part[0], where) for name, part in parts.items()}
+    targets = {name: _named(part[1], "label") for name, part in parts.items()}
+    lengths = {name: len(next(iter(group.values()))) for name, group in inputs.items()}
+    names: Sequence[str] = labels or ()
+    joined = _join(targets, where)
+    if "label" in joined and joined["label"].dtype.kind in "OU":
+        joined["label"], names = name_classes(joined["label"], labels)
+    joined = _label_or_value(joined, where)
+    kind, samples = _samples(_join(inputs, where), where)
+    if "label" in joined and not names and len(joined["label"]):
+        names = [str(i) for i in range(int(joined["label"].max()) + 1)]
+    return Dataset(kind, samples, joined, tuple(names), fixed=_fixed(lengths))
+
+
+def name_classes(
+    names: Sequence[str] | NDArray[Any], labels: Sequence[str] | None
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return (class number of each name [n], the classes in order).
+
+    Without `labels` the order is alphabetical, by value where all names are whole numbers. With
+    them it is theirs; where the names are 0, 1, ... `labels` may be what these are called.
+
+    Raises:
+        DataError: a name is not among `labels`.
+    """
+    found, number = np.unique(np.asarray([str(name) for name in names]), return_inverse=True)
+    numeric = all(name.isdecimal() for name in found.tolist())
+    order = sorted(found.tolist(), key=(lambda n: (int(n), n)) if numeric else None)
+    called = order
+    if labels is not None:
+        strange = [name for name in order if name not in labels]
+        counted = order == [str(i) for i in range(len(labels))]
+        if strange and not counted:
+            raise DataError(
+                f"class {strange[0]!r} is in the data but not in labels = {list(labels)}; "
+                "name every class there, or leave labels out"
+            )
+        order, called = (order, list(labels)) if strange else (list(labels), list(labels))
+    place = {name: i for i, name in enumerate(order)}
+    return np.array([place[str(n)] for n in found], np.int64)[number], tuple(called)
+
+
+def open_npz(path: Path, *, labels: Sequence[str] | None) -> Dataset:
+    """Read an .npz: inputs beside `y` or `label`, or the same for `x_train`, `x_test`, ...
+
+    Raises:
+        DataError: it holds pickled objects, has no targets, or unfolds to more than 16 GiB.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            total = sum(member.file_size for member in archive.infolist())
+        if total > MAX_BYTES:
+            raise DataError(f"{path} unfolds to {total} bytes; at most {MAX_BYTES} are read")
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {str(name): file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        if "pickle" in str(error).lower():
+            raise DataError(
+                f"{path} holds Python objects (pickled), which can run any code and are never "
+                "loaded; save plain arrays: np.savez(path, x=np.stack(images), "
+                "y=np.array(labels, dtype=np.int64)), texts as np.array(texts, dtype=str)"
+            ) from error
+        raise DataError(f"{path} is no readable .npz file ({error}); write it again") from error
+    parts: dict[str | None, tuple[dict[str, Any], dict[str, Any]]] = {}
+    for key, array in arrays.items():
+        split, name = _split_key(key)
+        is_target = name.lower() in TARGET_NAMES
+        parts.setdefault(split, ({}, {}))[int(is_target)][name] = array
+    _check_parts(path, parts, sorted(arrays))
+    return dataset_from_parts(
+        {split: (x, next(iter(y.values()))) for split, (x, y) in parts.items()},
+        labels=labels,
+        where=str(path),
+    )
+
+
+def _check_parts(path: Path, parts: Mapping[str | None, tuple[Any, Any]], keys: list[str]) -> None:
+    whole = all(inputs and len(targets) == 1 for inputs, targets in parts.values())
+    if not parts or not whole or (None in parts and len(parts) > 1):
+        raise DataError(
+            f"{path} holds the arrays {keys}; expected are inputs (such as x) and one of "
+            f"{', '.join(TARGET_NAMES)}, or pairs for each split (x_train, y_train, x_test, y_test)"
+        )
+
+
+def _split_key(key: str) -> tuple[str | None, str]:
+    match = _KEY.fullmatch(key.lower())
+    if not match:
+        return None, key
+    return split_name(match["front"] or match["back"]), str(match["rest"] or match["stem"])
+
+
+def _named(value: Any, name: str) -> dict[str, NDArray[Any]]:
+    if isinstance(value, Mapping):
+        return {str(key): np.asarray(array) for key, array in value.items()}
+    return {name: value if isinstance(value, np.ndarray) else np.asarray(value)}
+
+
+def _inputs(value: Any, where: str) -> dict[str, NDArray[Any]]:
+    if isinstance(value, Mapping) and not value:
+        raise DataError(f"{where} gives no inputs; give at least one array")
+    return _named(value, "x")
+
+
+def _join(
+    groups: Mapping[str | None, Mapping[str, NDArray[Any]]], where: str
+) -> dict[str, NDArray[Any]]:
+    first = next(iter(groups.values()))
+    for split, group in groups.items():
+        shapes = {name: array.shape[1:] for name, array in group.items()}
+        if shapes != {name: array.shape[1:] for name, array in first.items()}:
+            raise DataError(
+                f"{where}: split {split!r} has arrays {shapes} (name: shape of one sample), "
+                "which differ from those of another split; give all splits the same"
+            )
+    if len(groups) == 1:
+        return dict(first)
+    return {name: np.concatenate([group[name] for group in groups.values()]) for name in first}
+
+
+def _fixed(lengths: Mapping[str | None, int]) -> dict[str, NDArray[np.int64]]:
+    fixed, start = {}, 0
+    for name, length in lengths.items():
+        if name is not None:
+            fixed[name] = np.arange(start, start + length, dtype=np.int64)
+        start += length
+    return fixed
+
+
+def _label_or_value(targets: dict[str, NDArray[Any]], where: str) -> dict[str, NDArray[Any]]:
+    label = targets.get("label")
+    if label is None:
+        return targets
+    if label.ndim == 2 and label.shape[1] == 1:
+        label = label[:, 0]
+    rest = {name: array for name, array in targets.items() if name != "label"}
+    if label.dtype.kind == "f":
+        _check_finite("the target array", label, where)
+        return {**rest, "value": label.astype(np.float32)}
+    if label.dtype.kind not in "bui" or label.ndim != 1:
+        raise DataError(
+            f"{where}: the targets are {label.dtype} {list(label.shape)}; expected are "
+            "class numbers or names [n], or float values. For one-hot rows take argmax(axis=1)"
+        )
+    return {**rest, "label": label.astype(np.int64)}
+
+
+def _samples(inputs: dict[str, NDArray[Any]], where: str) -> tuple[Kind, dict[str, NDArray[Any]]]:
+    if len(inputs) == 1:
+        ((name, array),) = inputs.items()
+        if array.dtype.kind in "OUT":
+            return "text", {"text": array.astype(object)}
+        if array.dtype == np.uint8 and array.ndim in (3, 4):
+            return "image", {"image": _images(array, where)}
+        if name in ("image", "images") and array.ndim == 4:
+            raise DataError(
+                f"{where}: {name} is {array.dtype} {list(array.shape)}; images are uint8 "
+                "[n, height, width, 1 or 3], values 0..255. Save the pixels so, or call the array x"
+            )
+    for name, array in inputs.items():
+        if array.dtype.kind not in "buif":
+            raise DataError(
+                f"{where}: input {name!r} has type {array.dtype}; numbers were expected"
+            )
+        _check_finite(f"input {name!r}", array, where)
+    return "array", {
+        name: array.astype(np.float32) if array.dtype == np.float64 else array
+        for name, array in inputs.items()
+    }
+
+
+def _images(array: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
+    if array.ndim == 3:
+        return array[..., None]
+    if array.shape[3] not in (1, 3):
+        raise DataError(
+            f"{where}: uint8 {list(array.shape)} is read as images [n, height, width, "
+            "channels] with 1 or 3 channels; put these last (x.transpose(0, 2, 3, 1)), drop alpha, "
+            "or save other data as float32"
+        )
+    return array
+
+
+def _check_finite(what: str, array: NDArray[Any], where: str) -> None:
+    if array.dtype.kind != "f" or np.isfinite(array).all():
+        return
+    bad = int(np.argwhere(~np.isfinite(array))[0][0])
+    raise DataError(
+        f"{where}: {what} holds NaN or infinity (first in sample {bad}), from which nothing can be "
+        "learned; fill such values in or leave these samples out"
+    )

@@ -1,0 +1,241 @@
+"""A folder of images, one folder a class: decoded once into the cache, then a memmap.
+
+`class/name.jpg`, or `train/class/name.jpg` with `val|valid|validation/` and `test/` beside
+`train/`. Pixels are upright (EXIF), RGB, or grey when every file is grey; transparency is dropped.
+With a size, the shorter side is brought to it (Pillow's BILINEAR, which averages when it shrinks)
+and the centre is cut out.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from edgekd.data.arrays import name_classes, split_name
+from edgekd.data.dataset import Dataset
+from edgekd.data.decoded import PixelWriter, decoded
+from edgekd.errors import DataError
+from edgekd.progress import Progress, Silent
+from edgekd.store import digest
+
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+)
+_REVISION = 1  # raised when the same files would give other pixels
+_BLOCK = 64
+_SIDEWAYS = range(5, 9)  # EXIF orientations that swap height and width
+_ORIENTATION = 0x0112
+_BROKEN = (
+    OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError, MemoryError,
+    struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
+)  # fmt: skip
+"""What Pillow's plugins raise on damaged files: they raise what they like."""
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    name: str
+    """Relative to the data set's folder."""
+    label: str
+    split: str | None
+
+
+def open_folder(
+    folder: Path,
+    *,
+    size: tuple[int, int] | None,
+    labels: Sequence[str] | None,
+    skip_broken: bool = False,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Decode a folder of images, or take them from the cache if no name, size or time changed.
+
+    Args:
+        folder: see the module's first lines.
+        size: (height, width) in pixels; None keeps the files' own, which must then agree.
+        labels: the class folders in the order wanted.
+        skip_broken: leave out files that cannot be decoded, instead of raising.
+        progress: told while files are decoded.
+
+    Raises:
+        DataError: no images, one class, a broken file, or files that differ in size with no `size`.
+    """
+    files = _list(folder)
+    stats = [(f.name, s.st_size, s.st_mtime_ns) for f in files for s in (f.path.stat(),)]
+    key = digest("folder", _REVISION, str(folder.resolve()), size, stats)
+
+    def build(writer: PixelWriter) -> dict[str, list[str]]:
+        return {"skipped": _decode_all(files, writer, size, skip_broken, progress or Silent())}
+
+    found = decoded(key, build)
+    skipped = tuple(found.notes["skipped"])
+    if skipped and not skip_broken:
+        raise _broken_file(folder / skipped[0], "it was left out before, with skip_broken")
+    files = [file for file in files if file.name not in set(skipped)]
+    number, ordered = name_classes([file.label for file in files], labels)
+    return Dataset(
+        "image",
+        {"image": found.pixels},
+        {"label": number},
+        ordered,
+        fixed=_fixed(files),
+        skipped=skipped,
+        known_sha256={"image": found.sha256},
+    )
+
+
+def _list(folder: Path) -> list[_File]:
+    """Return every image below `folder`, sorted by name."""
+    inner = [path for path in _folders(folder) if split_name(path.name)]
+    if "train" not in {split_name(path.name) for path in inner}:
+        inner = []  # a class may well be called "test"
+    files: list[_File] = []
+    for part in inner or [folder]:
+        split = split_name(part.name) if inner else None
+        for group in _folders(part):
+            files += [
+                _File(path, path.relative_to(folder).as_posix(), group.name, split)
+                for path in sorted(group.rglob("*"))
+                if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+            ]
+    classes = sorted({file.label for file in files})
+    if len(classes) < 2:
+        found = f"images of one class, {classes[0]!r}" if classes else "no images in class folders"
+        raise DataError(
+            f"{folder} holds {found}; expected are at least two folders of images, one a class "
+            "(cat/1.jpg, dog/1.jpg), or train/ and test/ with such folders"
+        )
+    return files
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _fixed(files: list[_File]) -> dict[str, NDArray[np.int64]]:
+    splits = np.array([file.split or "" for file in files])
+    return {
+        str(name): np.flatnonzero(splits == name).astype(np.int64)
+        for name in set(splits.tolist()) - {""}
+    }
+
+
+def _decode_all(
+    files: list[_File],
+    writer: PixelWriter,
+    size: tuple[int, int] | None,
+    skip_broken: bool,
+    progress: Progress,
+) -> list[str]:
+    """Write every image; return the names of the broken ones."""
+    skipped: list[str] = []
+
+    def kept(results: Iterator[tuple[_File, object]]) -> Iterator[tuple[_File, object]]:
+        for file, result in results:
+            if not isinstance(result, BaseException):
+                yield file, result
+            elif skip_broken:
+                skipped.append(file.name)
+            else:
+                raise _broken_file(file.path, f"{type(result).__name__}: {result}") from result
+
+    with (
+        warnings.catch_warnings(),
+        ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
+        progress.track(f"decode {len(files)} images", 2 * len(files)) as tick,
+    ):
+        # process-wide, so set here and not in the threads: an absurd size is an error
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        heads = list(kept(_each(pool, _probe, files, tick)))
+        height, width, channels = _form([(f, h) for f, h in heads if isinstance(h, tuple)], size)
+
+        def decode(file: _File) -> NDArray[np.uint8]:
+            return _decode(file, height, width, channels)
+
+        for _, pixels in kept(_each(pool, decode, [file for file, _ in heads], tick)):
+            assert isinstance(pixels, np.ndarray)
+            writer.add(pixels[None])
+    if not writer.count:
+        raise DataError(
+            f"none of the {len(files)} images could be decoded; look at {files[0].path}"
+        )
+    return sorted(skipped)
+
+
+def _each(
+    pool: ThreadPoolExecutor,
+    work: Callable[[_File], object],
+    files: list[_File],
+    tick: Callable[[float], None],
+) -> Iterator[tuple[_File, object]]:
+    """Yield (file, result or what it raised) in order, few at a time so that memory stays flat."""
+
+    def safe(file: _File) -> object:
+        try:
+            return work(file)
+        except _BROKEN as error:
+            return error
+
+    for start in range(0, len(files), _BLOCK):
+        block = files[start : start + _BLOCK]
+        yield from zip(block, pool.map(safe, block), strict=True)
+        tick(len(block))
+
+
+def _probe(file: _File) -> tuple[int, int, bool]:
+    """Return (height, width, is grey) from the header alone."""
+    with Image.open(file.path) as image:
+        if image.mode.startswith(("I", "F")):
+            raise ValueError(f"pixels of mode {image.mode}; save it with 8 bits a channel")
+        width, height = image.size
+        if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
+            width, height = height, width
+        return height, width, image.mode in ("1", "L", "LA")
+
+
+def _form(
+    heads: list[tuple[_File, tuple[int, int, bool]]], size: tuple[int, int] | None
+) -> tuple[int, int, int]:
+    """Return the (height, width, channels) that all images are decoded to."""
+    if not heads:
+        raise DataError("none of the images could be opened; look at the files")
+    channels = 1 if all(grey for _, (_, _, grey) in heads) else 3
+    if size is not None:
+        return (*size, channels)
+    first, (height, width, _) = heads[0]
+    for file, (other_height, other_width, _) in heads:
+        if (other_height, other_width) != (height, width):
+            raise DataError(
+                f"the images differ in size: {first.name} is {width} x {height} and {file.name} is "
+                f"{other_width} x {other_height} pixels (width x height); give the size to decode "
+                "to, for instance size = [128, 128] (height, width)"
+            )
+    return height, width, channels
+
+
+def _decode(file: _File, height: int, width: int, channels: int) -> NDArray[np.uint8]:
+    with Image.open(file.path) as image:
+        upright = ImageOps.exif_transpose(image)
+        if "transparency" in upright.info:  # else Pillow warns; the colours are the same
+            upright = upright.convert("RGBA")
+        upright = upright.convert("L" if channels == 1 else "RGB")
+    fitted = ImageOps.fit(upright, (width, height), method=Image.Resampling.BILINEAR)
+    return np.asarray(fitted, np.uint8).reshape(height, width, channels)
+
+
+def _broken_file(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"the image {path} cannot be decoded ({reason}); mend or remove it, or leave broken files "
+        "out with --skip-broken (skip_broken = true in [data])"
+    )

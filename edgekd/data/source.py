@@ -1,0 +1,216 @@
+"""The `[data]` table of a recipe, and the Dataset it names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from edgekd.data.arrays import dataset_from_parts, open_npz, split_name
+from edgekd.data.dataset import Dataset
+from edgekd.data.formats import is_idx, open_cifar10, open_idx, refuse_pickle
+from edgekd.data.images import open_folder
+from edgekd.data.known import open_known
+from edgekd.data.splits import Splits, make_splits
+from edgekd.data.tables import SUFFIXES as TABLES
+from edgekd.data.tables import open_table
+from edgekd.data.view import Augment
+from edgekd.errors import DataError
+from edgekd.options import Options
+from edgekd.progress import Progress
+from edgekd.resolve import blame, resolve
+
+Format = Literal["folder", "npz", "table", "idx", "cifar10"]
+_PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
+
+
+class Source(Options):
+    """Where the samples come from and how they are split: exactly one of path, name and call."""
+
+    path: str | None = Field(
+        default=None,
+        description="a folder of images (class/name.jpg, or train/ and test/ with such folders), "
+        "an .npz, a table of texts (.csv .tsv .jsonl), or a folder of MNIST or CIFAR-10 files",
+    )
+    name: Literal["mnist5k", "cifar10"] | None = Field(
+        default=None, description="a public data set, after `edgekd data NAME`"
+    )
+    call: str | None = Field(
+        default=None,
+        description="'package.module:function' or 'file.py:function', called without arguments, "
+        "returning a Dataset, (inputs, targets), or {'train': (inputs, targets), 'test': ...}",
+    )
+    format: Format | None = Field(
+        default=None, description="what path holds, if it is not seen from it"
+    )
+    text_column: str = Field(default="text", description="of a table")
+    label_column: str = Field(default="label", description="of a table")
+    validation: int | float = Field(default=0.1, description="share (below 1) or count of samples")
+    test: int | float = Field(
+        default=0.1, description="share or count, where the data does not fix it"
+    )
+    calibration: int | None = Field(
+        default=None,
+        ge=1,
+        description="count, from train; default 512, or all of a smaller train split",
+    )
+    size: int | tuple[int, int] | None = Field(
+        default=None,
+        description="pixels to which image folders are decoded: a side, or [height, width]",
+    )
+    licence: str | None = Field(
+        default=None, description="of the data; default: the source's, or unknown"
+    )
+    labels: tuple[str, ...] | None = Field(default=None, description="the classes in order")
+    skip_broken: bool = Field(
+        default=False, description="leave out what cannot be read, and list it"
+    )
+    augment: Augment = Field(default=Augment(), description="how training images are varied")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if sum(value is not None for value in (self.path, self.name, self.call)) != 1:
+            raise ValueError("give exactly one of path, name and call")
+        return self
+
+    @field_validator("validation", "test")
+    @classmethod
+    def _share_or_count(cls, value: int | float) -> int | float:
+        if value <= 0 or (isinstance(value, float) and value >= 1):
+            raise ValueError(f"{value} is neither a share (0.1) nor a count (500) of samples")
+        return value
+
+    @field_validator("labels")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and len(set(value)) < len(value):
+            raise ValueError("a class stands twice")
+        return value
+
+    @property
+    def decode_size(self) -> tuple[int, int] | None:
+        """(height, width) in pixels."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    def split(self, dataset: Dataset, *, seed: int) -> Splits:
+        """Return the splits that this table asks for (see `make_splits`)."""
+        return make_splits(
+            dataset,
+            validation=self.validation,
+            test=self.test,
+            calibration=self.calibration,
+            seed=seed,
+        )
+
+
+def open_source(
+    spec: Source, *, root: Path, skip_broken: bool = False, progress: Progress | None = None
+) -> Dataset:
+    """Open what `spec` names; paths are relative to `root`. `skip_broken` adds to the recipe's.
+
+    Raises:
+        DataError: it is not there, not readable, or nothing that can be learned from.
+    """
+    spec = spec.model_copy(update={"skip_broken": spec.skip_broken or skip_broken})
+    if spec.name is not None:
+        dataset = open_known(spec.name, progress=progress)
+    elif spec.call is not None:
+        dataset = _called(spec.call, spec.labels, root)
+    else:
+        dataset = _opened(spec, (root / str(spec.path)).expanduser(), progress)
+    return _described(dataset, spec)
+
+
+def _opened(spec: Source, path: Path, progress: Progress | None) -> Dataset:
+    if not path.exists():
+        raise DataError(
+            f"the data {path} does not exist; paths in a recipe count from the recipe's folder"
+        )
+    match spec.format or _format(path):
+        case "npz":
+            return open_npz(path, labels=spec.labels)
+        case "table":
+            return open_table(
+                path,
+                text_column=spec.text_column,
+                label_column=spec.label_column,
+                labels=spec.labels,
+                skip_broken=spec.skip_broken,
+            )
+        case "idx":
+            return open_idx(path, labels=spec.labels)
+        case "cifar10":
+            return open_cifar10(path, labels=spec.labels)
+    return open_folder(
+        path,
+        size=spec.decode_size,
+        labels=spec.labels,
+        skip_broken=spec.skip_broken,
+        progress=progress,
+    )
+
+
+def _format(path: Path) -> Format:
+    """Return what a path holds, from its name or the names in it."""
+    if path.is_dir():
+        if (path / "data_batch_1.bin").is_file():
+            return "cifar10"
+        if (path / "data_batch_1").is_file():
+            refuse_pickle(path / "data_batch_1")
+        return "idx" if is_idx(path) else "folder"
+    if path.suffix in _PICKLES:
+        refuse_pickle(path)
+    if path.suffix == ".npz":
+        return "npz"
+    if path.suffix in TABLES:
+        return "table"
+    raise DataError(
+        f"{path.name!r} is no data that can be read; give a folder of images, an .npz with x and "
+        "y, or a .csv, .tsv or .jsonl with text and label. Anything else: call = 'file.py:function'"
+    )
+
+
+def _called(spec: str, labels: tuple[str, ...] | None, root: Path) -> Dataset:
+    """Call the user's function and make a Dataset of what it returns."""
+    function = resolve(spec, root=root)
+    try:
+        value = function()
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"call = {spec!r} raised {type(error).__name__}: {error} ({blame(error)}); "
+            "it is called without arguments and returns the data: mend it"
+        ) from error
+    if isinstance(value, Dataset):
+        return value
+    parts: dict[str | None, Any] = {}
+    if isinstance(value, Mapping):
+        parts = {split_name(str(name)) or str(name): part for name, part in value.items()}
+    elif isinstance(value, tuple):
+        parts = {None: value}
+    strange = set(parts) - {None, "train", "validation", "test"}
+    pairs = all(isinstance(part, tuple) and len(part) == 2 for part in parts.values())
+    if not parts or strange or not pairs or not {None, "train"} & set(parts):
+        got = type(value).__name__
+        if isinstance(value, Mapping):
+            got = f"a mapping of {sorted(map(str, value))}"
+        raise DataError(
+            f"call = {spec!r} returned {got}; expected is an edgekd Dataset, (inputs, targets), or "
+            "{'train': (inputs, targets), 'test': ...}"
+        )
+    return dataset_from_parts(parts, labels=labels, where=f"call = {spec!r}")
+
+
+def _described(dataset: Dataset, spec: Source) -> Dataset:
+    """Return it with the recipe's words for labels and licence."""
+    labels = spec.labels or dataset.labels
+    if dataset.labels and len(labels) < len(dataset.labels):
+        raise DataError(
+            f"labels has {len(labels)} names, but the data has {len(dataset.labels)} classes; name "
+            "each of them, in order"
+        )
+    return replace(dataset, labels=labels, licence=spec.licence or dataset.licence)

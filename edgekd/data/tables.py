@@ -1,0 +1,122 @@
+"""Texts with labels from .csv or .tsv (whose first line names the columns) or .jsonl, in UTF-8."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.data.arrays import name_classes, split_name
+from edgekd.data.dataset import Dataset
+from edgekd.errors import DataError
+
+SUFFIXES = (".csv", ".tsv", ".jsonl")
+_MAX_FIELD = 10**8  # characters; csv's own limit of 131,072 is less than a long article
+Row = Mapping[str, Any]
+
+
+def open_table(
+    path: Path,
+    *,
+    text_column: str,
+    label_column: str,
+    labels: Sequence[str] | None,
+    skip_broken: bool = False,
+) -> Dataset:
+    """Read texts and labels; a column `split` (train, validation, test), if any, fixes the splits.
+
+    Raises:
+        DataError: a column is missing, or a row has no text or label and `skip_broken` is off.
+    """
+    texts: list[str] = []
+    names: list[str] = []
+    splits: list[str] = []
+    skipped: list[str] = []
+    with _text_file(path) as file:
+        for line, row in _rows(file, path):
+            if not texts and not skipped:
+                _check_columns(row, path, text_column, label_column)
+            text, name = row.get(text_column), row.get(label_column)
+            if not isinstance(text, str) or not text.strip() or name in (None, ""):
+                if not skip_broken:
+                    raise DataError(
+                        f"{path} line {line} has no text in {text_column!r} or no label in "
+                        f"{label_column!r}; mend it, or leave such rows out with skip_broken = true"
+                    )
+                skipped.append(f"{path.name} line {line}")
+                continue
+            texts.append(text)
+            names.append(str(name))
+            splits.append(str(row.get("split") or ""))
+    if not texts:
+        raise DataError(f"{path} holds no row with a text and a label; give some")
+    number, ordered = name_classes(names, labels)
+    return Dataset(
+        "text",
+        {"text": np.array(texts, dtype=object)},
+        {"label": number},
+        ordered,
+        fixed=_fixed(splits, path),
+        skipped=tuple(skipped),
+    )
+
+
+@contextlib.contextmanager
+def _text_file(path: Path) -> Iterator[TextIO]:
+    old = csv.field_size_limit(_MAX_FIELD)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield file
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read ({error}); write it again") from error
+    finally:
+        csv.field_size_limit(old)
+
+
+def _rows(file: TextIO, path: Path) -> Iterator[tuple[int, Row]]:
+    if path.suffix != ".jsonl":
+        reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+        for row in reader:
+            yield reader.line_num, row
+        return
+    for line, text in enumerate(file, 1):
+        if not text.strip():
+            continue
+        try:
+            value = json.loads(text)
+        except ValueError as error:
+            raise DataError(f"{path} line {line} is no JSON ({error}); mend it") from error
+        if not isinstance(value, dict):
+            raise DataError(f"{path} line {line} is {text[:40]!r}; one object a line is expected")
+        yield line, value
+
+
+def _check_columns(row: Row, path: Path, text_column: str, label_column: str) -> None:
+    missing = [name for name in (text_column, label_column) if name not in row]
+    if missing:
+        raise DataError(
+            f"{path} has the columns {', '.join(str(name) for name in row)}, but no "
+            f"{missing[0]!r}; name the right ones with text_column and label_column (.csv or .tsv "
+            "need a first line with the names)"
+        )
+
+
+def _fixed(splits: list[str], path: Path) -> dict[str, NDArray[np.int64]]:
+    fixed: dict[str, NDArray[np.int64]] = {}
+    for name in sorted(set(splits) - {""}):
+        split = split_name(name)
+        if split is None:
+            raise DataError(f"{path}: split {name!r} is not known; use train, validation or test")
+        where = np.flatnonzero(np.array(splits) == name)
+        fixed[split] = np.sort(np.concatenate([fixed.get(split, where[:0]), where])).astype(
+            np.int64
+        )
+    return fixed

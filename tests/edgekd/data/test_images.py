@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgekd.data.dataset import Dataset, array_sha256
+from edgekd.data.source import Source, open_source
+from edgekd.errors import DataError
+
+pytestmark = pytest.mark.usefixtures("cache")
+Painter = Callable[..., Path]
+RED, BLUE = (250, 0, 0), (0, 0, 250)
+
+
+def opened(folder: Path, **options: object) -> Dataset:
+    return open_source(Source.model_validate({"path": str(folder), **options}), root=Path("/"))
+
+
+@pytest.fixture
+def photos(paint: Painter) -> Path:
+    for i in range(3):
+        paint(f"red/{i}.png", RED)
+        folder = paint(f"blue/{i}.png", BLUE)
+    return folder
+
+
+def test_folders_are_classes(photos: Path) -> None:
+    dataset = opened(photos)
+    assert dataset.kind == "image"
+    assert dataset.labels == ("blue", "red")
+    assert dataset.targets["label"].tolist() == [0, 0, 0, 1, 1, 1]
+    assert dataset.samples["image"].shape == (6, 8, 8, 3)
+    assert dataset.samples["image"][0, 4, 4].tolist() == list(BLUE)
+    assert dataset.samples["image"][5, 4, 4].tolist() == list(RED)
+    assert dataset.fixed == {}
+
+
+@pytest.mark.parametrize("validation", ["val", "valid", "validation"])
+def test_train_and_test_folders_fix_the_splits(paint: Painter, validation: str) -> None:
+    for split in ("train", validation, "test"):
+        for name, colour in (("red", RED), ("blue", BLUE)):
+            folder = paint(f"{split}/{name}/0.png", colour)
+    dataset = opened(folder)
+    assert sorted(dataset.fixed) == ["test", "train", "validation"]
+    for indices in dataset.fixed.values():
+        assert dataset.targets["label"][indices].tolist() == [0, 1]
+
+
+def test_a_class_may_be_called_test(paint: Painter) -> None:
+    paint("test/0.png")
+    assert opened(paint("control/0.png")).labels == ("control", "test")
+
+
+def test_numbered_folders_are_in_order_of_number(paint: Painter) -> None:
+    for name in ("10", "9", "0"):
+        folder = paint(f"{name}/0.png")
+    assert opened(folder).labels == ("0", "9", "10")
+
+
+def test_labels_decide_the_order_and_must_name_all(photos: Path) -> None:
+    dataset = opened(photos, labels=["red", "blue"])
+    assert dataset.targets["label"].tolist() == [1, 1, 1, 0, 0, 0]
+    with pytest.raises(DataError, match=r"class 'blue' is in the data but not in labels"):
+        opened(photos, labels=["red", "green"])
+
+
+def test_all_grey_files_give_one_channel_and_mixed_ones_three(paint: Painter) -> None:
+    paint("a/0.png", 7)
+    folder = paint("b/0.jpg", 200)
+    assert opened(folder).samples["image"].shape == (2, 8, 8, 1)
+    paint("b/1.png", RED)
+    assert opened(folder).samples["image"].shape == (3, 8, 8, 3)
+
+
+def test_other_files_are_left_alone(photos: Path) -> None:
+    (photos / "red" / "notes.txt").write_text("x")
+    (photos / "red" / ".hidden.png").write_text("x")
+    (photos / "README.md").write_text("x")
+    assert len(opened(photos)) == 6
+
+
+def test_differing_sizes_need_a_size(paint: Painter) -> None:
+    paint("a/0.png", RED, width=8, height=8)
+    folder = paint("b/0.png", BLUE, width=12, height=8)
+    message = r"a/0.png is 8 x 8 and b/0.png is 12 x 8 .* size = \[128, 128\]"
+    with pytest.raises(DataError, match=message):
+        opened(folder)
+    assert opened(folder, size=[4, 6]).samples["image"].shape == (2, 4, 6, 3)
+    assert opened(folder, size=5).samples["image"].shape == (2, 5, 5, 3)
+
+
+def test_the_centre_is_cut_out_after_shrinking(paint: Painter, tmp_path: Path) -> None:
+    wide = np.zeros((8, 24, 3), np.uint8)
+    wide[:, 8:16] = 200  # the middle third
+    folder = paint("a/0.png", RED)
+    Image.fromarray(wide).save(folder / "a" / "0.png")
+    paint("b/0.png")
+    found = opened(folder, size=4).samples["image"]
+    assert (found[0, :, 1:3] == 200).all()
+    assert found[0].mean() > 180
+
+
+def test_sideways_photos_are_turned_upright(paint: Painter) -> None:
+    folder = paint("b/0.jpg", width=8, height=16)
+    lying = np.zeros((8, 16, 3), np.uint8)
+    lying[:, :8] = 255  # the left half is the top, once turned by a quarter clockwise
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (folder / "a").mkdir()
+    Image.fromarray(lying).save(folder / "a" / "0.jpg", exif=exif, quality=95)
+    found = opened(folder).samples["image"]
+    assert found.shape == (2, 16, 8, 3)
+    assert found[0, :6].min() > 200
+    assert found[0, 10:].max() < 50
+
+
+def test_transparency_is_dropped_without_a_warning(paint: Painter) -> None:
+    folder = paint("b/0.png")
+    (folder / "a").mkdir()
+    palette = Image.new("RGB", (8, 8), RED).convert("P")
+    palette.save(folder / "a" / "0.png", transparency=b"\x00\x10")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert opened(folder).samples["image"].shape == (2, 8, 8, 3)
+
+
+def test_decoded_once_then_read_from_the_cache(photos: Path, cache: Path) -> None:
+    first = opened(photos)
+    (stored,) = (cache / "decoded").iterdir()
+    stamp = (stored / "pixels.npy").stat().st_mtime_ns
+    again = opened(photos)
+    assert (stored / "pixels.npy").stat().st_mtime_ns == stamp
+    assert again.fingerprint == first.fingerprint
+    assert isinstance(again.samples["image"], np.memmap)
+    assert not again.samples["image"].flags.writeable
+    assert array_sha256(again.samples["image"]) == again.known_sha256["image"]
+
+
+def test_a_changed_file_is_decoded_again(photos: Path) -> None:
+    before = opened(photos)
+    Image.new("RGB", (8, 8), BLUE).save(photos / "red" / "0.png")
+    os.utime(photos / "red" / "0.png", ns=(1, 1))
+    after = opened(photos)
+    assert after.fingerprint != before.fingerprint
+    assert after.samples["image"][3, 0, 0].tolist() == list(BLUE)
+
+
+def damage_truncate(path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:80])
+
+
+def damage_text(path: Path) -> None:
+    path.write_text("<html>not found</html>")
+
+
+def damage_empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def damage_bomb(path: Path) -> None:
+    """Make a PNG that says it has 60,000 x 60,000 pixels."""
+    head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    data = path.read_bytes()
+    crc = struct.pack(">I", zlib.crc32(b"IHDR" + head))
+    path.write_bytes(data[:16] + head + crc + data[33:])
+
+
+def damage_depth(path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(path)
+
+
+DAMAGES = [damage_truncate, damage_text, damage_empty, damage_bomb, damage_depth]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_broken_file_is_named_or_skipped(photos: Path, damage: Callable[[Path], None]) -> None:
+    damage(photos / "red" / "1.png")
+    with pytest.raises(DataError, match=r"red/1\.png cannot be decoded.*--skip-broken"):
+        opened(photos)
+    spec = Source(path=str(photos))
+    dataset = open_source(spec, root=Path("/"), skip_broken=True)
+    assert dataset.skipped == ("red/1.png",)
+    assert len(dataset) == len(dataset.samples["image"]) == 5
+    assert dataset.targets["label"].tolist() == [0, 0, 0, 1, 1]
+    assert dataset.samples["image"][4, 0, 0].tolist() == list(RED)
+    assert array_sha256(dataset.samples["image"]) == dataset.known_sha256["image"]
+    with pytest.raises(DataError, match=r"red/1\.png cannot be decoded"):
+        opened(photos)  # what was skipped is in the cache now
+
+
+def test_nothing_but_broken_files_is_refused(paint: Painter) -> None:
+    for name in ("a", "b"):
+        folder = paint(f"{name}/0.png")
+        damage_text(folder / name / "0.png")
+    with pytest.raises(DataError, match="none of the images could be opened"):
+        opened(folder, skip_broken=True)
+
+
+def test_one_class_or_none_is_refused(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no images in class folders"):
+        opened(tmp_path / "empty")
+    with pytest.raises(DataError, match="holds no images in class folders"):
+        opened(photos / "red")  # images, but not in class folders
+    for path in (photos / "red").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match=r"images of one class, 'blue'.*at least two folders"):
+        opened(photos)
+
+
+def test_a_cache_that_cannot_be_written_is_said(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("EDGEKD_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match="set EDGEKD_CACHE to a folder with room"):
+        opened(photos)

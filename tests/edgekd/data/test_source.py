@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from edgekd.data.dataset import Dataset
+from edgekd.data.source import Source, open_source
+from edgekd.errors import DataError
+
+HEAD = """
+import numpy as np
+from edgekd.data.dataset import Dataset
+x = np.zeros((20, 4, 4, 3), np.uint8)
+y = np.arange(20) % 2
+"""
+
+
+def called(folder: Path, body: str, **options: Any) -> Dataset:
+    path = folder / "user.py"
+    path.write_text(f"{HEAD}\ndef load():\n    {body}\n")
+    spec = Source.model_validate({"call": f"{path.name}:load", **options})
+    return open_source(spec, root=folder)
+
+
+def test_a_function_may_return_arrays(tmp_path: Path) -> None:
+    dataset = called(tmp_path, "return x, y", licence="MIT", labels=["a", "b"])
+    assert (dataset.kind, len(dataset), dataset.licence) == ("image", 20, "MIT")
+    assert dataset.labels == ("a", "b")
+
+
+def test_a_function_may_return_splits(tmp_path: Path) -> None:
+    body = 'return {"train": (x, y), "val": (x[:6], y[:6]), "test": (x[:4], y[:4])}'
+    dataset = called(tmp_path, body)
+    sizes = {name: len(indices) for name, indices in dataset.fixed.items()}
+    assert sizes == {"train": 20, "validation": 6, "test": 4}
+
+
+def test_a_function_may_return_a_dataset_or_texts(tmp_path: Path) -> None:
+    body = 'return Dataset("array", {"a": y.astype(np.float32)}, {"label": y}, licence="CC0")'
+    assert called(tmp_path, body).licence == "CC0"
+    texts = called(tmp_path, 'return ["one", "two"], ["n", "p"]')
+    assert (texts.kind, texts.labels) == ("text", ("n", "p"))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return None", "returned NoneType; expected is an edgekd Dataset"),
+        ("return x", "returned ndarray"),
+        ("return x, y, y", "returned tuple"),
+        ('return {"test": (x, y)}', r"returned a mapping of \['test'\]"),
+        ('return {"train": (x, y), "extra": (x, y)}', r"\['extra', 'train'\]"),
+        ('return {"train": x}', r"a mapping of \['train'\]"),
+        ("return 1 / 0", r"raised ZeroDivisionError: .*\.py:8\).*without arguments"),
+        ("return x, y[:3]", "different lengths"),
+        ("return {}, y", "gives no inputs"),
+    ],
+)
+def test_what_a_function_gets_wrong_is_said(tmp_path: Path, body: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        called(tmp_path, body)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"path": "a", "name": "mnist5k"},
+        {"name": "imagenet"},
+        {"path": "a", "validation": 0},
+        {"path": "a", "validation": 1.5},
+        {"path": "a", "test": -1},
+        {"path": "a", "calibration": 0},
+        {"path": "a", "labels": ["a", "a"]},
+        {"path": "a", "lables": ["a", "b"]},
+        {"path": "a", "augment": {"crop": -1}},
+        {"path": "a", "augment": {"crops": 1}},
+    ],
+)
+def test_senseless_tables_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Source.model_validate(options)
+
+
+def test_counts_stay_counts_and_shares_shares(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((100, 2)), y=np.arange(100) % 4)
+    spec = Source.model_validate({"path": "a.npz", "validation": 20, "test": 0.08})
+    splits = spec.split(open_source(spec, root=tmp_path), seed=0)
+    sizes = [len(s) for s in (splits.train, splits.calibration, splits.validation, splits.test)]
+    assert sizes == [72, 72, 20, 8]
+
+
+def test_labels_of_a_ready_dataset_must_cover_it(tmp_path: Path) -> None:
+    body = 'return Dataset("array", {"a": y * 1.0}, {"label": y}, ("n", "p"))'
+    assert called(tmp_path, body, labels=["no", "yes"]).labels == ("no", "yes")
+    with pytest.raises(DataError, match="labels has 1 names, but the data has 2 classes"):
+        called(tmp_path, body, labels=["no"])
+
+
+def test_the_format_can_be_said(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((4, 2)), y=np.arange(4) % 2)
+    (tmp_path / "a.npz").rename(tmp_path / "a.data")
+    with pytest.raises(DataError, match="is no data that can be read"):
+        open_source(Source(path="a.data"), root=tmp_path)
+    assert len(open_source(Source(path="a.data", format="npz"), root=tmp_path)) == 4

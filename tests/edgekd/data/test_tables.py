@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgekd.data.dataset import Dataset
+from edgekd.data.source import Source, open_source
+from edgekd.errors import DataError
+
+ROWS = [("good, really", "pos"), ('"bad"\nday', "neg"), ("so so", "neg")]
+
+
+def opened(path: Path, **options: Any) -> Dataset:
+    spec = Source.model_validate({"path": path.name, **options})
+    return open_source(spec, root=path.parent)
+
+
+def write(path: Path, rows: list[tuple[Any, ...]], header: tuple[str, ...]) -> Path:
+    if path.suffix == ".jsonl":
+        lines = [json.dumps(dict(zip(header, row, strict=True))) for row in rows]
+        path.write_text("\n\n".join(lines))
+        return path
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+        writer.writerows([header, *rows])
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+def test_texts_and_labels_are_read(tmp_path: Path, suffix: str) -> None:
+    dataset = opened(write(tmp_path / f"a{suffix}", ROWS, ("text", "label")))
+    assert dataset.kind == "text"
+    assert dataset.samples["text"].tolist() == [text for text, _ in ROWS]
+    assert dataset.labels == ("neg", "pos")
+    assert dataset.targets["label"].tolist() == [1, 0, 0]
+
+
+def test_columns_can_be_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", ROWS, ("review", "mood"))
+    with pytest.raises(DataError, match=r"columns review, mood, but no 'text'.*text_column"):
+        opened(path)
+    assert len(opened(path, text_column="review", label_column="mood")) == 3
+
+
+def test_a_split_column_fixes_the_splits(tmp_path: Path) -> None:
+    rows = [("a", 0, "train"), ("b", 1, "test"), ("c", 1, "dev")]
+    path = write(tmp_path / "a.jsonl", rows[:2], ("text", "label", "split"))
+    dataset = opened(path, labels=["bad", "good"])
+    assert {n: i.tolist() for n, i in dataset.fixed.items()} == {"train": [0], "test": [1]}
+    assert dataset.labels == ("bad", "good")
+    with pytest.raises(DataError, match=r"split 'dev' is not known; use train"):
+        opened(write(path, rows, ("text", "label", "split")))
+
+
+def test_long_texts_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    csv.field_size_limit(131_072)
+    path = write(tmp_path / "a.csv", [("word " * 40_000, "a"), ("b", "b")], ("text", "label"))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(opened(path).samples["text"][0]) == 200_000
+    assert csv.field_size_limit() == 131_072
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_rows_without_text_or_label_are_named_or_skipped(tmp_path: Path, suffix: str) -> None:
+    rows = [("a", "x"), ("  ", "y"), ("c", ""), ("d", "y")]
+    path = write(tmp_path / f"a{suffix}", rows, ("text", "label"))
+    with pytest.raises(DataError, match=r"line 3 has no text in 'text'.*skip_broken = true"):
+        opened(path)
+    dataset = opened(path, skip_broken=True)
+    assert dataset.samples["text"].tolist() == ["a", "d"]
+    assert len(dataset.skipped) == 2
+    assert dataset.skipped[0] == f"a{suffix} line 3"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"text,label\n\xff\xfe,1\n", "not UTF-8"),
+        ("a.csv", b"text,label\n", "holds no row"),
+        ("a.csv", b"", "holds no row"),
+        ("a.jsonl", b'{"text": "a", "label": 1}\n{', "line 2 is no JSON"),
+        ("a.jsonl", b'["a", 1]', "one object a line"),
+        ("a.jsonl", b'{"text": "a"}', "no 'label'"),
+    ],
+)
+def test_damaged_tables_are_refused(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        opened(tmp_path / name)
