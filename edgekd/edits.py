@@ -10,6 +10,7 @@ module that owns the tensor gets its attributes (`out_channels`, `num_features`,
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from functools import singledispatch
 from typing import Any
@@ -48,9 +49,53 @@ def apply_edit(network: nn.Module, edit: Mapping[str, Any]) -> nn.Module:
     return network
 
 
+def zero_edit(network: nn.Module, edit: Mapping[str, Any]) -> nn.Module:
+    """Set to zero, in place, what `apply_edit` would cut out, and return `network`.
+
+    Both then compute the same, as far as nothing but layers normalises over channels: LayerNorm and
+    GroupNorm are made to normalise over the kept ones only.
+    """
+    keep: Keep = edit["tensors"]
+    modules = dict(network.named_modules())
+    with torch.no_grad():
+        for name, dims in keep.items():
+            path, _, leaf = name.rpartition(".")
+            tensor: Tensor = getattr(modules[path], leaf)
+            for text, indices in dims.items():
+                mask = torch.zeros(tensor.shape[int(text)], device=tensor.device)
+                mask[list(indices)] = 1
+                shape = [-1 if dim == int(text) else 1 for dim in range(tensor.ndim)]
+                tensor.mul_(mask.reshape(shape))
+            owner = modules[path]
+            if leaf == "weight" and isinstance(owner, (nn.LayerNorm, nn.GroupNorm)):
+                _normalise_over(owner, dims)
+    return network
+
+
+def _normalise_over(norm: nn.LayerNorm | nn.GroupNorm, dims: Mapping[str, Sequence[int]]) -> None:
+    small = copy.deepcopy(norm)
+    for leaf in ("weight", "bias"):
+        if getattr(norm, leaf) is not None:
+            _slice(small, leaf, leaf, dims)
+    _fit(small)
+    index = torch.tensor(next(iter(dims.values())), device=norm.weight.device)
+    dim = 1 if isinstance(norm, nn.GroupNorm) else -1
+
+    def forward(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        part: Tensor = small(inputs[0].index_select(dim, index))
+        return torch.zeros_like(output).index_copy(dim, index, part)
+
+    norm.register_forward_hook(forward)
+
+
 def is_depthwise(conv: _ConvNd) -> bool:
     """Whether each channel has a filter of its own, so that inputs and outputs go together."""
     return 1 < conv.groups == conv.in_channels == conv.out_channels
+
+
+def can_cut(module: nn.Module) -> bool:
+    """Whether an edit may cut channels of this kind of layer."""
+    return _fit.dispatch(type(module)) is not _fit.dispatch(object)
 
 
 def _owner(network: nn.Module, name: str) -> nn.Module:
@@ -61,7 +106,7 @@ def _owner(network: nn.Module, name: str) -> nn.Module:
             f"an edit keeps channels of {name}, which this {type(network).__name__} does "
             "not have; the code that builds it has changed since: restore that version"
         )
-    if _fit.dispatch(type(owner)) is _fit.dispatch(object):  # refused before anything is cut
+    if not can_cut(owner):  # refused before anything is cut
         known = sorted(t.__name__.strip("_") for t in _fit.registry if t is not object)
         raise ModelError(
             f"channels of {path or 'the network itself'} cannot be removed: it is a "
