@@ -36,7 +36,7 @@ TOO_WIDE = 0.25  # an interval of a speed-up this wide, and holding 1, is worth 
 
 @dataclass(frozen=True)
 class File:
-    """One ONNX file of a stage. A preview is what the next step would ship, built early to be timed."""
+    """One ONNX file of a stage. A preview is what quantizing it would ship, built early."""
 
     path: Path
     variant: str
@@ -152,7 +152,9 @@ class Examiner:
     def measure(self, pairs: Sequence[tuple[Artifact, File]]) -> Session:
         """Time files in one interleaved session, each on its own real inputs."""
         candidates = [Candidate(f.path, self._feeds(artifact)) for artifact, f in pairs]
-        with self.progress.track(f"measure {len(candidates)} files on {self.device.name}", 1) as tick:
+        with self.progress.track(
+            f"measure {len(candidates)} files on {self.device.name}", 1
+        ) as tick:
             done = 0.0
 
             def advance(share: float) -> None:
@@ -188,7 +190,7 @@ class Examiner:
             write_atomic(self.folder / "evidence" / session_name, json.dumps(session.to_json()))
         first, own = self.task.metrics[0], self.answers(after, mine[judged].path)
         findings = Findings(
-            unit=first.unit,
+            unit="points" if first.unit == "%" else first.unit,
             gain=gain(first, own, teacher, teacher),
             step_gain=files[judged].step_gain,
             speedup=speed,
@@ -216,7 +218,9 @@ class Examiner:
         timed = {f.path: m for (_, f), m in zip(pairs, session.measurements, strict=True)}
         return session, timed
 
-    def _fastest(self, files: Sequence[File], timed: Mapping[Path, Measurement], default: int) -> int:
+    def _fastest(
+        self, files: Sequence[File], timed: Mapping[Path, Measurement], default: int
+    ) -> int:
         if not timed:
             return default
         return min(range(len(files)), key=lambda i: latency(timed[files[i].path]).value)
@@ -248,8 +252,6 @@ class Examiner:
         *,
         before: tuple[Artifact, File],
     ) -> FileEvidence:
-        from edgekd.exporters.facts import facts
-
         said = self.answers(artifact, file.path)
         teacher = self.answers(self.teacher, base)
         first = self.task.metrics[0]
@@ -259,7 +261,7 @@ class Examiner:
             file.variant,
             file.preview,
             file_sha256(file.path),
-            facts(file.path).to_json(),
+            self._facts(artifact, file.path),
             metrics_of(self.task, said, teacher),
             gain(first, said, teacher, teacher),
             gain(first, said, self.answers(before[0], plain.path), teacher),
@@ -279,6 +281,20 @@ class Examiner:
                 "speedup": speed,
             }
         )
+
+    def _facts(self, artifact: Artifact, path: Path) -> Mapping[str, Any]:
+        """Count at the length that is timed, where the length is free."""
+        from edgekd.exporters.facts import facts
+
+        preprocess = read_preprocess(artifact.folder)
+        with np.load(self._feeds(artifact), allow_pickle=False) as feeds:
+            shapes = {name: feeds[name].shape[1:] for name in feeds.files}
+        lengths = {
+            symbol: int(shapes[name][axis])
+            for name, axes in preprocess.dynamic_axes.items()
+            for axis, symbol in axes.items()
+        }
+        return facts(path, lengths=lengths).to_json()
 
     def _feeds(self, artifact: Artifact) -> Path:
         """Write real inputs of the artifact's own kind, one sample a call; return the file."""

@@ -20,15 +20,14 @@ if TYPE_CHECKING:
     from edgekd.assembly import Model
 
 
-
-
-
 class Export(Step):
-    """Write `model.fp32.onnx`, prove that it computes what the network computes, build the preview."""
+    """Write `model.fp32.onnx`, prove that it computes the same, build the preview."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "data"})
     name: Literal["export"] = "export"
-    opset: int = Field(20, ge=18, le=20, description="ONNX operator set; 20 is what JetPack 6 reads")
+    opset: int = Field(
+        20, ge=18, le=20, description="ONNX operator set; 20 is what JetPack 6 reads"
+    )
     preview: Quantize | None = None
 
     def apply(self, source: Artifact, context: Context, folder: Path) -> None:

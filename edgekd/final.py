@@ -1,4 +1,4 @@
-"""The end of a run: all kept files in one session, the choice of what ships, the test split once."""
+"""The end of a run: all kept files in one session, what ships, the test split once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgekd.artifact import Artifact
 from edgekd.benchmarks.measurement import Measurement
 from edgekd.benchmarks.statistics import Estimate, latency, percentile, speedup
 from edgekd.data.preprocess import read_preprocess
-from edgekd.evidence import Evidence, Examiner, File, files_of
+from edgekd.evidence import Evidence, File, files_of
 from edgekd.gate import Verdict
 from edgekd.quality import Answers, answer, gain, metrics_of
 from edgekd.run import Bench
@@ -78,7 +78,9 @@ def final_session(bench: Bench, rungs: Sequence[Rung]) -> Final:
     Of files that are not proven slower than the fastest, the smallest ships.
     """
     kept = [(r, own_file(r)) for r in rungs if r.verdict.kept]
-    key = digest([r.artifact.sha256(f.path) for r, f in kept], bench.device.name, asdict(bench.timing))
+    key = digest(
+        [r.artifact.sha256(f.path) for r, f in kept], bench.device.name, asdict(bench.timing)
+    )
     path = bench.folder / "evidence" / f"final-{key[:16]}.json"
     if path.exists():
         return TypeAdapter(Final).validate_python(json.loads(path.read_text("utf8")))
@@ -123,9 +125,7 @@ def _finalist(
     )
 
 
-def _choose(
-    files: Sequence[Finalist], timed: Sequence[Measurement | None], floor: float
-) -> int:
+def _choose(files: Sequence[Finalist], timed: Sequence[Measurement | None], floor: float) -> int:
     known = [(i, m) for i, m in enumerate(timed) if m is not None]
     if not known:  # no speed on this device: the last kept stage is the smallest that keeps quality
         return len(files) - 1
@@ -169,7 +169,7 @@ def answers_on_test(bench: Bench, artifact: Artifact, file: File) -> Answers:
         session_predictor(file.path),
         bench.task,
         bench.test,
-        "validation",
+        "test",
         read_preprocess(artifact.folder),
         size=size,
     )

@@ -1,4 +1,4 @@
-"""The main job: run the steps, let evidence decide which stay, measure what ships, write it down."""
+"""The main job: run the steps, let evidence decide which stay, write down what ships."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from edgekd.final import Final, Rung, final_session, judge_on_test
 from edgekd.gate import Verdict, judge
 from edgekd.progress import Progress, Silent
 from edgekd.quantize.step import Quantize
-from edgekd.recipe import Recipe
+from edgekd.recipe import Recipe, titled
 from edgekd.report.record import Record, record
 from edgekd.report.write import write_report
-from edgekd.run import Bench, claim, set_up
+from edgekd.run import Bench, check_owner, claim, set_up
 from edgekd.step import Context, Step, run_step
 from edgekd.store import run_lock
 
@@ -62,8 +62,9 @@ def compress(
     """
     listener = progress or Silent()
     with run_lock(out):
-        claim(recipe, out, command=command)
+        check_owner(recipe, out)
         bench = set_up(recipe, root=root, folder=out, progress=listener)
+        claim(bench, command=command)
         rungs = climb(bench)
         final = final_session(bench, rungs)
         test = judge_on_test(bench, rungs)
@@ -86,16 +87,6 @@ def climb(bench: Bench) -> tuple[Rung, ...]:
         rungs.append(rung)
         best = rung.artifact if rung.verdict.kept else best
     return tuple(rungs)
-
-
-def titled(steps: Sequence[Step]) -> list[tuple[str, Step]]:
-    """Number the steps that come more than once: prune, prune 2."""
-    seen: dict[str, int] = {}
-    named = []
-    for step in steps:
-        seen[step.name] = seen.get(step.name, 0) + 1
-        named.append((step.name if seen[step.name] == 1 else f"{step.name} {seen[step.name]}", step))
-    return named
 
 
 def _climb_one(

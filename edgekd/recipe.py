@@ -1,7 +1,8 @@
-"""A recipe is TOML, read into one frozen value; the union of all steps stands here and nowhere else."""
+"""A recipe is TOML, read into one frozen value; the union of all steps stands here alone."""
 
 from __future__ import annotations
 
+import copy
 import difflib
 import re
 import tomllib
@@ -64,7 +65,9 @@ class Recipe(Options):
     budget: Budget = Budget()
     measure: Measure = Measure()
     export: ExportOptions = ExportOptions()
-    steps: tuple[AnyStep, ...] = Field((), description="in this order; each must pay or is rolled back")
+    steps: tuple[AnyStep, ...] = Field(
+        (), description="in this order; each must pay or is rolled back"
+    )
 
     @model_validator(mode="after")
     def _order(self) -> Self:
@@ -77,7 +80,9 @@ class Recipe(Options):
                 )
             if step.gives == "onnx":
                 if not trainable and not isinstance(self.model, OnnxTeacher):
-                    raise ValueError(f"steps[{i}] ({step.name}) quantizes what is quantized already")
+                    raise ValueError(
+                        f"steps[{i}] ({step.name}) quantizes what is quantized already"
+                    )
                 trainable, maker = False, f"steps[{i}] ({step.name}) gives an ONNX file"
         return self
 
@@ -102,6 +107,18 @@ class Recipe(Options):
         return self.model if self.effort == 1.0 else self.model.scaled(self.effort)
 
 
+def titled(steps: Sequence[Step]) -> list[tuple[str, Step]]:
+    """Number the steps that come more than once: prune, prune 2."""
+    seen: dict[str, int] = {}
+    named = []
+    for step in steps:
+        seen[step.name] = seen.get(step.name, 0) + 1
+        named.append(
+            (step.name if seen[step.name] == 1 else f"{step.name} {seen[step.name]}", step)
+        )
+    return named
+
+
 def shipped_recipes() -> dict[str, Path]:
     """Return the recipes that come with edgekd, by name."""
     folder = Path(__file__).parent / "recipes"
@@ -119,8 +136,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         path = shipped[str(path)]
     if not path.is_file():
         raise RecipeError(
-            f"the recipe {path} does not exist; write one with `edgekd init`, or name a shipped one: "
-            f"{', '.join(shipped)}"
+            f"the recipe {path} does not exist; write one with `edgekd init`, or name one that "
+            f"ships: {', '.join(shipped)}"
         )
     try:
         with path.open("rb") as file:
@@ -135,10 +152,7 @@ def load_recipe(path: Path, *, changes: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: every fault found, in one paragraph.
     """
-    table = read_toml(path)
-    for change in changes:
-        _change(table, change)
-    return recipe_from(table, origin=str(path))
+    return recipe_from(changed(read_toml(path), changes), origin=str(path))
 
 
 def recipe_from(table: Mapping[str, Any], *, origin: str) -> Recipe:
@@ -183,6 +197,18 @@ def _all_keys(kind: type[Step]) -> list[str]:
     return sorted({key for table in tables for key in table.get("properties", {})})
 
 
+def changed(table: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """Return a raw table with every 'dotted.key=value' of `changes` put in.
+
+    Raises:
+        RecipeError: one of them is not of this form, or names no place in the table.
+    """
+    new = copy.deepcopy(dict(table))
+    for change in changes:
+        _change(new, change)
+    return new
+
+
 def _change(table: dict[str, Any], change: str) -> None:
     """Apply one 'dotted.key=value'; `steps.0.epochs=3` reaches into lists."""
     key, sign, text = change.partition("=")
@@ -197,7 +223,9 @@ def _change(table: dict[str, Any], change: str) -> None:
     for part in path:
         if isinstance(target, list):
             if not part.isdigit() or int(part) >= len(target):
-                raise RecipeError(f"--set {change!r}: there is no {part!r} in a list of {len(target)}")
+                raise RecipeError(
+                    f"--set {change!r}: there is no {part!r} in a list of {len(target)}"
+                )
             target = target[int(part)]
         elif isinstance(target, dict):
             target = target.setdefault(part, {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from edgekd.benchmarks.measurement import Timing
 from edgekd.data.dataset import Dataset
 from edgekd.data.feed import Data
 from edgekd.data.source import open_source
-from edgekd.data.splits import Splits, make_splits, write_splits
+from edgekd.data.splits import Splits, read_splits, write_splits
 from edgekd.devices import open_device
 from edgekd.devices.device import Device
 from edgekd.errors import DataError, RunFolderError
@@ -20,6 +20,7 @@ from edgekd.evidence import Examiner
 from edgekd.progress import Progress
 from edgekd.quality import samples_needed
 from edgekd.recipe import Recipe
+from edgekd.sketch import sketch
 from edgekd.step import Context, Need
 from edgekd.store import digest, file_sha256, write_atomic, write_json
 from edgekd.task import Task, open_task
@@ -39,7 +40,6 @@ class Bench:
     task: Task
     data: Data
     test: Data
-    """Its 'validation' is the test split."""
     device: Device
     timing: Timing
     progress: Progress
@@ -83,15 +83,15 @@ class Bench:
         return {
             "task": digest(self.recipe.task, task_file),
             "data": self.data.fingerprint,
-            "teachers": digest([dict(t.files) for t in teachers]),
+            "teachers": digest([t.knowledge for t in teachers]),
             "device": self.device.name,
             "budget": digest(self.recipe.budget.model_dump(mode="json")),
             "seed": str(self.recipe.seed),
         }
 
 
-def claim(recipe: Recipe, folder: Path, *, command: str) -> None:
-    """Make `folder` this recipe's, or refuse. The caller holds its lock.
+def check_owner(recipe: Recipe, folder: Path) -> None:
+    """Refuse a run folder that is another recipe's.
 
     Raises:
         RunFolderError: it belongs to a recipe of another name.
@@ -104,35 +104,39 @@ def claim(recipe: Recipe, folder: Path, *, command: str) -> None:
                 f"{folder} holds a run of the recipe {owner!r}, not of {recipe.name!r}; "
                 "give another folder with --out"
             )
-    (folder / "stages").mkdir(exist_ok=True)
-    write_json(path, {"name": recipe.name, "command": command})
+
+
+def claim(bench: Bench, *, command: str) -> None:
+    """Make the run folder this recipe's, once all is checked: a refused call leaves nothing."""
+    recipe, folder = bench.recipe, bench.folder
+    write_splits(folder / "splits.json", bench.splits, bench.dataset.fingerprint)
+    write_json(folder / RECORD, {"name": recipe.name, "command": command})
     write_atomic(folder / "recipe.json", recipe.model_dump_json(indent=1) + "\n")
+    bench.stages.mkdir(exist_ok=True)
 
 
 def set_up(recipe: Recipe, *, root: Path, folder: Path, progress: Progress) -> Bench:
     """Open the data, the task and the device, and check all that can be checked before any work.
 
+    Nothing is written to `folder`.
+
     Raises:
-        DataError: the data cannot serve this recipe.
+        DataError: the data cannot serve this recipe, or are not those that the run began with.
+        ModelError: a network cannot be built or cannot take the data.
         RecipeError: the task or the device is not known.
     """
     task = open_task(recipe.task, root=root)
-    dataset = open_source(recipe.data, root=root)
+    devices = [open_device(name) for name in recipe.devices]
+    dataset = open_source(recipe.data, root=root, progress=progress)
+    if dataset.skipped:
+        progress.say(
+            f"left out {len(dataset.skipped)} that cannot be read: {_few(dataset.skipped)}"
+        )
     task.check(dataset.targets)
-    splits = make_splits(
-        dataset,
-        validation=recipe.data.validation,
-        test=recipe.data.test,
-        calibration=recipe.data.calibration,
-        seed=recipe.seed,
-    )
-    write_splits(folder / "splits.json", splits, dataset.fingerprint)
+    splits = recipe.data.split(dataset, seed=recipe.seed)
+    if (folder / "splits.json").exists():
+        read_splits(folder / "splits.json", dataset.fingerprint)
     augment, seed = recipe.data.augment, recipe.seed
-    usable = {
-        "train": splits.train,
-        "calibration": splits.calibration,
-        "validation": splits.validation,
-    }
     bench = Bench(
         recipe,
         root,
@@ -140,9 +144,9 @@ def set_up(recipe: Recipe, *, root: Path, folder: Path, progress: Progress) -> B
         dataset,
         splits,
         task,
-        Data(dataset, usable, augment=augment, seed=seed),
-        Data(dataset, {"validation": splits.test}, augment=augment, seed=seed),
-        open_device(recipe.devices[0]),
+        Data(dataset, splits.for_steps(), augment=augment, seed=seed),
+        Data(dataset, {"test": splits.test}, augment=augment, seed=seed),
+        devices[0],
         recipe.measure.timing(),
         progress,
     )
@@ -151,16 +155,22 @@ def set_up(recipe: Recipe, *, root: Path, folder: Path, progress: Progress) -> B
 
 
 def check(bench: Bench) -> None:
-    """Refuse what would fail or mean nothing later: too few samples for the budget, for calibration."""
+    """Refuse what would fail or mean nothing later, before any work is done."""
     recipe, have = bench.recipe, bench.data.count("validation")
     metric = bench.task.metrics[0]
     needed = samples_needed(recipe.budget.max_drop) if metric.unit == "%" else 0
     if have < needed:
         raise DataError(
             f"the validation split has {have} samples, too few to tell a loss of "
-            f"{recipe.budget.max_drop:g} points from chance: {needed} are needed (a file that loses "
-            "nothing and changes 2 % of the answers would be rolled back one time in twenty). "
-            "Raise validation in [data], or allow more with max_drop in [budget]"
+            f"{recipe.budget.max_drop:g} points from chance: {needed} are needed (a file that "
+            "loses nothing and changes 2 % of the answers would go one time in twenty). "
+            "Raise validation in [data], or allow more: max_drop in [budget], --max-drop"
         )
     for step in recipe.steps:
         step.ready(bench.data)
+    sketch(recipe, bench.context(None))
+
+
+def _few(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{', '.join(names[:5])}{rest}"

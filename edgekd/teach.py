@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,9 @@ from edgekd.errors import ModelError
 from edgekd.options import NetworkSpec, Training
 from edgekd.step import Context, Form, Need, Step, user_files
 from edgekd.store import file_sha256
+
+if TYPE_CHECKING:
+    from edgekd.exporters.facts import Entry
 
 
 class Teacher(Step):
@@ -25,7 +28,9 @@ class Teacher(Step):
     options: dict[str, object] = Field({}, description="keyword arguments of that function")
     weights: str | None = Field(None, description="a state_dict, or 'cache:NAME'")
     replace_head: bool = Field(False, description="the last layer may differ from the weights")
-    input: InputSpec = Field(InputSpec(), description="what it eats, where it differs from the data")
+    input: InputSpec = Field(
+        InputSpec(), description="what it eats, where it differs from the data"
+    )
     train: Training | None = Field(None, description="train it in the run; else weights are needed")
 
     @model_validator(mode="after")
@@ -92,7 +97,9 @@ class OnnxTeacher(Step):
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "data"})
     name: Literal["teacher"] = "teacher"
     onnx: str = Field(description="path of the file, relative to the recipe")
-    input: InputSpec = Field(InputSpec(), description="what it eats, where it differs from the data")
+    input: InputSpec = Field(
+        InputSpec(), description="what it eats, where it differs from the data"
+    )
 
     def content(self, root: Path) -> Mapping[str, str]:
         path = root / self.onnx
@@ -101,27 +108,15 @@ class OnnxTeacher(Step):
         return {"onnx": file_sha256(path)}
 
     def apply(self, source: Artifact, context: Context, folder: Path) -> None:
-        from edgekd.exporters.files import load_onnx, save_onnx, strip
         from edgekd.exporters.facts import facts
+        from edgekd.exporters.files import load_onnx, save_onnx, strip
 
         model = load_onnx(context.root / self.onnx)
         save_onnx(strip(model), folder / "model.fp32.onnx")
         found = facts(folder / "model.fp32.onnx")
         preprocess = context.data.preprocess_for(self.input)
         if isinstance(preprocess, ImagePreprocess) and len(found.inputs) == 1:
-            entry = found.inputs[0]
-            pixels = entry.dtype == "uint8"
-            fixed = [d for d in (entry.shape[1:3] if pixels else entry.shape[2:4])]
-            sizes = {
-                side: size
-                for side, size, asked in zip(
-                    ("height", "width"), fixed, (self.input.height, self.input.width), strict=False
-                )
-                if isinstance(size, int) and asked is None
-            }
-            preprocess = preprocess.model_copy(
-                update={"name": entry.name, "in_graph": pixels, **sizes}
-            )
+            preprocess = _as_the_file_has_it(preprocess, self.input, found.inputs[0])
         wanted = {entry.name for entry in found.inputs}
         if wanted != set(preprocess.input_names):
             raise ModelError(
@@ -130,3 +125,15 @@ class OnnxTeacher(Step):
                 "callable) or another model"
             )
         write_preprocess(folder, preprocess)
+
+
+def _as_the_file_has_it(
+    preprocess: ImagePreprocess, asked: InputSpec, entry: Entry
+) -> ImagePreprocess:
+    """Take the input's name, layout and fixed size from the file, where the recipe says nothing."""
+    pixels = entry.dtype == "uint8"
+    height, width = entry.shape[1:3] if pixels else entry.shape[2:4]
+    update: dict[str, object] = {"name": entry.name, "in_graph": pixels}
+    if asked.size is None and isinstance(height, int) and isinstance(width, int):
+        update |= {"height": height, "width": width}
+    return preprocess.model_copy(update=update)

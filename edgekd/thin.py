@@ -1,4 +1,4 @@
-"""A model with fewer channels, its weights inherited: for `prune` and for students from the teacher."""
+"""A model with fewer channels, its weights inherited: for `prune` and cut students."""
 
 from __future__ import annotations
 

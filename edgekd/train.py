@@ -44,7 +44,7 @@ def device_of_training() -> torch.device:
 @functools.cache
 def _bf16_pays(device_type: str) -> bool:
     if device_type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     flags = Path("/proc/cpuinfo")  # elsewhere than on Linux float32 is the safe answer
     return device_type == "cpu" and flags.exists() and "avx512_bf16" in flags.read_text()
 
@@ -56,7 +56,7 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
 
 
 def learning_rate(training: Training, step: int, steps_per_epoch: int) -> float:
-    """Return the rate of a step: linear warm-up, then a cosine to zero (Loshchilov, Hutter 2017)."""
+    """Return the rate of a step: linear warm-up, then a cosine to zero (SGDR, 2017)."""
     warmup = training.warmup_epochs * steps_per_epoch
     total = training.epochs * steps_per_epoch
     if step < warmup:

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def soft_targets(student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
-    """Mean KL(teacher || student) over the batch times temperature squared (Hinton 2015, section 2).
+    """Mean KL(teacher || student) times temperature squared (Hinton 2015, section 2).
 
     Logits, shape [batch, classes]; a scalar comes out.
     """
-    import torch.nn.functional as F  # noqa: N812
+    import torch.nn.functional as F
 
     log_p = F.log_softmax(student.float() / temperature, dim=-1)
     log_q = F.log_softmax(teacher.float() / temperature, dim=-1)
@@ -36,18 +36,18 @@ def soft_labels(student: Tensor, teacher: Tensor) -> Tensor:
 
     Logits of any equal shape; a scalar comes out.
     """
-    import torch.nn.functional as F  # noqa: N812
+    import torch.nn.functional as F
 
     return F.binary_cross_entropy_with_logits(student.float(), teacher.float().sigmoid())
 
 
 def soft_values(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference: for outputs that are numbers. Any equal shape; a scalar comes out."""
+    """Mean squared difference, for outputs that are numbers. Any equal shape; scalar out."""
     return (student.float() - teacher.float()).square().mean()
 
 
 class SoftTargets(Options):
-    """The teacher's outputs as targets, blended with the labels: (1 - weight) hard + weight soft."""
+    """The teacher's outputs as targets, with the labels: (1 - weight) hard + weight soft."""
 
     kind: Literal["soft-targets"] = "soft-targets"
     temperature: float = Field(4.0, gt=0, le=100, description="softens both; classes only")

@@ -26,10 +26,14 @@ class Student(Options):
     weights: str | None = Field(None, description="weights to start from")
     replace_head: bool = Field(False, description="as in [model]")
     source: Literal["teacher"] | None = Field(
-        None, alias="from", description="'teacher': the teacher with `ratio` of its channels removed"
+        None,
+        alias="from",
+        description="'teacher': the teacher with `ratio` of its channels removed",
     )
     ratio: float = Field(0.5, gt=0, lt=1, description="share of channels removed, with from only")
-    input: InputSpec = Field(InputSpec(), description="what it eats, where it differs from the data")
+    input: InputSpec = Field(
+        InputSpec(), description="what it eats, where it differs from the data"
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -73,16 +77,17 @@ class Distill(Step):
 
         torch.manual_seed(context.seed)
         teacher = open_model(context.teachers[0], root=context.root)
-        student = self._student(teacher, context)
+        student = self.network(teacher, teacher, context)
         transfer(
             student, teacher, context, self.loss, self.train, work=folder / WORK, title="distill"
         )
         student.save(folder)
 
-    def _student(self, teacher: Model, context: Context) -> Model:
-        from edgekd.assembly import Model, new_model
+    def network(self, source: Model, teacher: Model, context: Context) -> Model:
+        from edgekd.assembly import new_model
         from edgekd.thin import thinned
 
+        self.loss.fits(context.task.signals)
         if self.student.spec is None:
             return thinned(teacher, context, ratio=self.student.ratio)
         preprocess = context.data.preprocess_for(self.student.input)

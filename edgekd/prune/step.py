@@ -6,7 +6,7 @@ Both are one step, judged as one: a pruned network that was not trained again is
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -14,6 +14,9 @@ from edgekd.artifact import WORK, Artifact
 from edgekd.distill.losses import Loss, SoftTargets
 from edgekd.options import Training
 from edgekd.step import Context, Need, Step
+
+if TYPE_CHECKING:
+    from edgekd.assembly import Model
 
 
 class Prune(Step):
@@ -37,14 +40,23 @@ class Prune(Step):
 
         from edgekd.assembly import open_model
         from edgekd.distill.transfer import transfer
-        from edgekd.thin import thinned
 
         torch.manual_seed(context.seed)
         whole = open_model(source, root=context.root)
-        thin = thinned(
-            whole, context, ratio=self.ratio, multiple=self.multiple, keep=self.keep
-        )
+        thin = self.network(whole, whole, context)
         transfer(
-            thin, whole, context, self.loss, self.recover, work=folder / WORK, title="prune, recover"
+            thin,
+            whole,
+            context,
+            self.loss,
+            self.recover,
+            work=folder / WORK,
+            title="prune, recover",
         )
         thin.save(folder)
+
+    def network(self, source: Model, teacher: Model, context: Context) -> Model:
+        from edgekd.thin import thinned
+
+        self.loss.fits(context.task.signals)
+        return thinned(source, context, ratio=self.ratio, multiple=self.multiple, keep=self.keep)

@@ -1,4 +1,4 @@
-"""The record of a run: everything the report, the bundle and the terminal show, as one JSON value."""
+"""The record of a run: all that report, bundle and terminal show, as one JSON value."""
 
 from __future__ import annotations
 
@@ -55,8 +55,7 @@ def record(
             "versions": _versions(),
             "task": {
                 "metrics": [
-                    {"name": m.name, "unit": m.unit, "better": m.better}
-                    for m in bench.task.metrics
+                    {"name": m.name, "unit": m.unit, "better": m.better} for m in bench.task.metrics
                 ],
                 "labels": list(bench.dataset.labels),
             },
@@ -122,9 +121,10 @@ def over_budget(bench: Bench, final: Final) -> str | None:
     if found is None or found.value <= asked:
         return None
     return (
-        f"{asked * 1e3:g} ms were asked for; the nearest rung is {nearest.title} ({nearest.label}) at "
-        f"{found.value * 1e3:.3g} ms [{found.low * 1e3:.3g}, {found.high * 1e3:.3g}]. Prune more, take "
-        "a smaller student, or allow more with max_latency"
+        f"{asked * 1e3:g} ms were asked for; the nearest rung is {nearest.title} "
+        f"({nearest.label}) at {found.value * 1e3:.3g} ms "
+        f"[{found.low * 1e3:.3g}, {found.high * 1e3:.3g}]. Prune more, take a smaller student, "
+        "or allow more with max_latency"
     )
 
 
@@ -195,7 +195,7 @@ def png_uri(pixels: Any) -> str:
 
 
 def _latencies(bench: Bench, final: Final) -> list[dict[str, Any]]:
-    """Return up to 400 seconds of each finalist, evenly drawn over all its processes, for the plot."""
+    """Return up to 400 calls of each finalist, drawn evenly over its processes, for the plot."""
     if final.session is None or final.ships.latency_s is None:
         return []
     session = json.loads((bench.folder / "evidence" / final.session).read_text(encoding="utf8"))
@@ -205,4 +205,3 @@ def _latencies(bench: Bench, final: Final) -> list[dict[str, Any]]:
         step = max(1, len(calls) // 400)
         drawn.append({"title": file.title, "label": file.label, "seconds": calls[::step]})
     return drawn
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -44,35 +45,32 @@ def latency_text(estimate: Mapping[str, Any] | None) -> str:
 def ladder(content: Mapping[str, Any]) -> Table:
     """Return the ladder of stages; a stage that did not pay stays in it, struck through."""
     metric = content["task"]["metrics"][0]
-    table = Table(title=f"{content['name']} on {content['device']}", title_justify="left")
-    table.add_column("stage")
-    table.add_column(f"validation {metric['name']}, {metric['unit']}".rstrip(", "), justify="right")
-    table.add_column("size", justify="right")
-    table.add_column("latency, median", justify="right")
-    table.add_column("against the teacher", justify="right")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("stage", no_wrap=True)
+    unit = f", {metric['unit']}" if metric["unit"] else ""
+    table.add_column(f"{metric['name']}{unit}", no_wrap=True)
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("latency", no_wrap=True)
     table.add_column("verdict", overflow="fold")
     for rung in content["rungs"]:
-        for i, file in enumerate(rung["evidence"]["files"]):
-            own = i == rung["evidence"]["judged"]
-            if not own and not file["preview"]:
-                continue
-            cells = [
-                f"{rung['title']} {file['label']}" if own else f"  {file['label']}",
-                interval(file["metrics"][metric["name"]]),
-                size(file["facts"]["size_bytes"]),
-                latency_text(file["latency_s"]),
-                interval(file["speedup"], of="{:.2f}x".format) if file["speedup"] else "",
-                _verdict(rung) if own else "",
-            ]
-            style = "strike dim" if not rung["kept"] else "" if own else "dim"
-            table.add_row(*(Text(c, style=style if j < 5 else "") for j, c in enumerate(cells)))
+        own = rung["evidence"]["files"][rung["evidence"]["judged"]]
+        style = "" if rung["kept"] else "strike dim"
+        cells = [
+            f"{rung['title']} {own['label']}",
+            interval(own["metrics"][metric["name"]]),
+            size(own["facts"]["size_bytes"]),
+            latency_text(own["latency_s"]),
+        ]
+        table.add_row(*(Text(c, style=style) for c in cells), _verdict(rung))
     return table
 
 
-def _verdict(rung: Mapping[str, Any]) -> str:
+def _verdict(rung: Mapping[str, Any]) -> Text:
     if rung["title"] == "teacher":
-        return "reference"
-    return f"{'kept' if rung['kept'] else 'rolled back'}: {rung['verdict']}"
+        return Text("reference")
+    if rung["kept"]:
+        return Text.assemble(("kept", "green"), f": {rung['verdict']}")
+    return Text.assemble(("rolled back", "red"), f": {rung['verdict']}")
 
 
 def outcome(content: Mapping[str, Any]) -> list[str]:
@@ -84,7 +82,7 @@ def outcome(content: Mapping[str, Any]) -> list[str]:
         f"ships {shipped['title']} ({shipped['variant']}): {size(file['size_bytes'])}, "
         f"{latency_text(file['latency_s'])}"
         + (
-            f", {interval(file['speedup'], of='{:.2f}x'.format)} faster than the teacher"
+            f", {interval(file['speedup'], of='{:.2f}'.format)} times faster than the teacher"
             if file["speedup"]
             else ""
         )

@@ -1,0 +1,112 @@
+"""A tiny but whole job: real images, a real network, a real recipe, a real run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+NETS = '''
+from torch import nn
+
+
+def teacher(width=48):
+    return nn.Sequential(
+        nn.Conv2d(1, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
+        nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
+        nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 3),
+    )
+
+
+def student(width=32):
+    return nn.Sequential(
+        nn.Conv2d(1, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
+        nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 3),
+    )
+'''
+
+RECIPE = """
+name = "bars"
+seed = 3
+
+[data]
+path = "bars.npz"
+validation = 0.3
+test = 0.2
+calibration = 64
+licence = "CC0-1.0"
+
+[model]
+build = "nets.py:teacher"
+
+[model.train]
+epochs = 3
+batch_size = 32
+learning_rate = 0.05
+
+[budget]
+max_drop = 8.0
+
+[measure]
+rounds = 3
+blocks = 2
+block_s = 0.005
+
+[[steps]]
+name = "distill"
+student = { build = "nets.py:student" }
+train = { epochs = 3, batch_size = 32, learning_rate = 0.05 }
+
+[[steps]]
+name = "prune"
+ratio = 0.5
+recover = { epochs = 2, batch_size = 32, learning_rate = 0.02 }
+
+[[steps]]
+name = "quantize"
+samples = 64
+"""
+
+
+def write_bars(path: Path, *, per_class: int = 200) -> None:
+    """Write 24 x 24 images of a bright bar in noise: upright, flat or slanted."""
+    rng = np.random.default_rng(5)
+    n = 3 * per_class
+    label = np.arange(n) % 3
+    image = rng.integers(0, 90, (n, 24, 24), dtype=np.uint8)
+    for i in range(n):
+        at = int(rng.integers(4, 20))
+        if label[i] == 0:
+            image[i, :, at] = 230
+        elif label[i] == 1:
+            image[i, at, :] = 230
+        else:
+            rows = np.arange(24)
+            image[i, rows, (rows + at) % 24] = 230
+    np.savez(path, x=image, y=label)
+
+
+@pytest.fixture(scope="session")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a recipe, its networks and its data."""
+    folder = tmp_path_factory.mktemp("job")
+    (folder / "nets.py").write_text(NETS)
+    (folder / "bars.toml").write_text(RECIPE)
+    write_bars(folder / "bars.npz")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(job: Path) -> Path:
+    """The folder of a whole run of that recipe, made once for all tests that look at one."""
+    from edgekd.pipeline import compress
+    from edgekd.recipe import load_recipe
+
+    out = job / "run"
+    compress(
+        load_recipe(job / "bars.toml"), root=job, out=out, command="edgekd compress bars.toml"
+    )
+    return out
