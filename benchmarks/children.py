@@ -41,7 +41,7 @@ class Child:
         """
         self._name, self._limit_s = name, limit_s
         self._rest = b""
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed in __exit__
         try:
             self._process = subprocess.Popen(
                 [python, str(RUNNER), *arguments],
@@ -104,6 +104,7 @@ class Child:
         return MeasureError(f"the process that runs {self._name} {what}; its last words:\n{tail}")
 
     def __enter__(self) -> Self:
+        """Hand it out; it works already."""
         return self
 
     def __exit__(
@@ -112,6 +113,7 @@ class Child:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """End the process, whatever happened."""
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._stderr):

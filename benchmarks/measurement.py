@@ -43,7 +43,9 @@ class ProcessRun:
     round: int
     load_s: float  # creating the session, the file being in the page cache
     first_s: float  # the first inference after that
-    blocks_s: tuple[tuple[float, ...], ...]  # block b of all runs of a round were timed side by side
+    blocks_s: tuple[
+        tuple[float, ...], ...
+    ]  # block b of all runs of a round were timed side by side
     peak_memory_bytes: int  # of the whole process, interpreter and runtime included
 
     def to_json(self) -> dict[str, Any]:

@@ -11,7 +11,6 @@ what the statistics find between these equal files (the A/A floor) they must not
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import sys
 import time
@@ -30,7 +29,7 @@ from edgekd.benchmarks.measurement import (
     Timing,
 )
 from edgekd.benchmarks.statistics import is_steady, noise_floor
-from edgekd.errors import MeasureError, ModelError
+from edgekd.errors import ModelError
 from edgekd.store import file_sha256
 
 LEAST_ROUNDS = 3
@@ -72,11 +71,11 @@ def measure_interleaved(
         rounds.append(_Round(number, timing, conditions, python).run([*candidates, candidates[0]]))
     tell(1.0)
     session = uuid.uuid4().hex
-    everything = [
-        Measurement(session, sha256, conditions, runs, len(runs) >= LEAST_ROUNDS and is_steady(runs))
+    enough = len(rounds) >= LEAST_ROUNDS
+    *measurements, twin = [
+        Measurement(session, sha256, conditions, runs, steady=enough and is_steady(runs))
         for sha256, runs in zip([*hashes, hashes[0]], zip(*rounds, strict=True), strict=True)
     ]
-    *measurements, twin = everything
     return Session(tuple(measurements), noise_floor(measurements[0], twin), twin)
 
 
@@ -114,10 +113,8 @@ class _Round:
             for i in order
         ]
 
-    def _blocks(
-        self, children: Sequence[Child], order: list[int]
-    ) -> list[list[tuple[float, ...]]]:
-        """Warm every child, then time sweep after sweep: one block of each child in random order."""
+    def _blocks(self, children: Sequence[Child], order: list[int]) -> list[list[tuple[float, ...]]]:
+        """Warm every child, then sweep after sweep time one block of each, in random order."""
         limit = time.monotonic() + self.timing.time_limit_s / self.timing.rounds
         for index in _shuffled(order):
             children[index].ask(warm=self.timing.warmup_s)

@@ -14,6 +14,12 @@ from edgekd.progress import Tick
 PLAIN_EVERY_S = 15.0
 
 
+def output() -> Console:
+    """Return stdout for tables: a file or a pipe has no width to fold for."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
 class Terminal:
     """Listens to long work and shows it on stderr."""
 
@@ -23,7 +29,9 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """Show one line that stays."""
-        self.console.print(text, markup=False, highlight=False)
+        # a file or a pipe has no width to fold for
+        wrap = not self.console.is_terminal
+        self.console.print(text, markup=False, highlight=False, soft_wrap=wrap)
 
     @contextlib.contextmanager
     def track(self, title: str, total: float) -> Iterator[Tick]:
@@ -66,6 +74,8 @@ class Terminal:
             now = time.monotonic()
             if now - last >= PLAIN_EVERY_S or done >= total:
                 last = now
-                self.say(f"{title}: {100 * done / total:.0f} %, {now - start:.0f} s  {note}".rstrip())
+                self.say(
+                    f"{title}: {100 * done / total:.0f} %, {now - start:.0f} s  {note}".rstrip()
+                )
 
         return tick

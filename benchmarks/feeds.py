@@ -1,0 +1,275 @@
+"""Inputs for a file of which nothing is known but the file: read what it wants, draw values.
+
+Random values are good for timing a dense network (its speed does not depend on them) and for
+nothing else. Feeds hold, per input, one array with a leading axis of calls.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.errors import DataError, ModelError, RecipeError
+
+if TYPE_CHECKING:
+    import onnx
+
+Arrays = dict[str, NDArray[Any]]
+
+IMAGE_SIDE = 224  # of a free height or width
+LENGTH = 32  # of any other free axis; the first axis is the batch: 1
+LARGEST_ID = 100  # integers stay below it: they are mostly rows of an embedding
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of a graph; an axis is a length, a symbol, or "" where the file says nothing."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | str, ...]
+
+
+def model_inputs(model: Path) -> tuple[Input, ...]:
+    """Read the inputs of an ONNX file, initializers left out; no weights are read.
+
+    Raises:
+        ModelError: it is missing or damaged, its external data is missing or lies outside of the
+            model's folder, or an input has no fixed rank or no type that numpy can hold.
+    """
+    graph = _load(model).graph
+    constant = {tensor.name for tensor in graph.initializer}
+    return tuple(_input(value, model) for value in graph.input if value.name not in constant)
+
+
+def model_files(model: Path) -> tuple[Path, ...]:
+    """Return the file and those with its external data; raises as `model_inputs` does."""
+    locations = {
+        pair.value
+        for tensor in _tensors(_load(model).graph)
+        for pair in tensor.external_data
+        if tensor.data_location == tensor.EXTERNAL and pair.key == "location"
+    }
+    return (model, *(model.resolve().parent / location for location in sorted(locations)))
+
+
+def random_feeds(
+    model: Path,
+    *,
+    samples: int = 8,
+    lengths: Mapping[str, int] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    seed: int = 0,
+) -> Arrays:
+    """Draw `samples` calls for each input of `model`.
+
+    Floats are standard normal, bytes uniform, masks one, segment numbers zero and other integers
+    below 100. A free first axis is 1, a free height or width 224, any other free axis 32.
+
+    Args:
+        model: an ONNX file.
+        samples: how many different calls.
+        lengths: of free axes, by their symbol.
+        shapes: of whole inputs, by name; symbols in them get that length everywhere.
+        seed: of the generator; equal seeds give equal feeds.
+
+    Raises:
+        ModelError: see `model_inputs`.
+        RecipeError: a given shape contradicts the file.
+    """
+    inputs = model_inputs(model)
+    known = dict(lengths or {})
+    fixed = {
+        item.name: _fixed(item, shapes[item.name], known)
+        for item in inputs
+        if shapes and item.name in shapes
+    }
+    generator = np.random.default_rng(seed)
+    return {
+        item.name: _draw(item, (samples, *fixed.get(item.name, _free(item, known))), generator)
+        for item in inputs
+    }
+
+
+def pick_feeds(file: Path, inputs: Sequence[Input]) -> Arrays:
+    """Read those arrays of an .npz that a model takes, and check them against its inputs.
+
+    Raises:
+        DataError: unreadable, an input is missing, or an array has another type, rank or length.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            wanted = {item.name for item in inputs}
+            stored = {name: archive[name] for name in archive.files if name in wanted}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"the feeds {file} cannot be read ({error}); give an .npz as numpy.savez writes it, "
+            "with one array per input and a leading axis of calls"
+        ) from error
+    faults = [fault for item in inputs for fault in _faults(item, stored.get(item.name))]
+    if len({array.shape[:1] for array in stored.values()}) > 1:
+        faults.append("the arrays have different numbers of calls")
+    if faults:
+        raise DataError(
+            f"the feeds {file} do not fit the model: {'; '.join(faults)}. Each array needs a "
+            "leading axis of calls before the shape of the input"
+        )
+    return stored
+
+
+def save_feeds(path: Path, feeds: Mapping[str, NDArray[Any]]) -> None:
+    """Write feeds as an .npz. Unlike numpy.savez it takes any input name, `file` too."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in feeds.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+
+
+def _load(model: Path) -> onnx.ModelProto:
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        proto = onnx.load(model, format="protobuf", load_external_data=False)
+    except OSError as error:
+        raise ModelError(
+            f"the model {model} cannot be read ({error.strerror}); give the path of an ONNX file"
+        ) from error
+    except DecodeError as error:
+        raise ModelError(_damaged(model, str(error))) from error
+    if not proto.ir_version or not proto.graph.output:
+        raise ModelError(_damaged(model, "it has no version or no outputs"))
+    for tensor in _tensors(proto.graph):
+        _check_external(tensor, model)
+    return proto
+
+
+def _damaged(model: Path, why: str) -> str:
+    return f"{model} is no ONNX file, or is damaged ({why}); export or copy it again"
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Every stored tensor of a graph and of the graphs inside its nodes."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
+
+
+def _check_external(tensor: onnx.TensorProto, model: Path) -> None:
+    if tensor.data_location != tensor.EXTERNAL:
+        return
+    location = next((pair.value for pair in tensor.external_data if pair.key == "location"), "")
+    folder = model.resolve().parent
+    target = (folder / location).resolve()
+    if Path(location).is_absolute() or not target.is_relative_to(folder):
+        raise ModelError(
+            f"{model} keeps the weights {tensor.name!r} in {location!r}, outside of its own "
+            "folder, and could so read any file of this machine; save it with its data beside it"
+        )
+    if not target.is_file():
+        raise ModelError(
+            f"{model} keeps weights in {location!r}, which is not there; copy it beside the model"
+        )
+
+
+def _input(value: onnx.ValueInfoProto, model: Path) -> Input:
+    from onnx import helper
+
+    kind = value.type.tensor_type
+    if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
+        raise ModelError(
+            f"the input {value.name!r} of {model} is no tensor of a fixed rank; "
+            "export the model with the shapes of its inputs"
+        )
+    try:
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    except (KeyError, TypeError, ValueError):
+        dtype = np.dtype(object)
+    if dtype.kind not in "fiub":
+        raise ModelError(
+            f"the input {value.name!r} of {model} has the type {kind.elem_type}, which cannot be "
+            "drawn or stored; expected floats, integers or booleans: move that part out of the file"
+        )
+    shape = tuple(
+        axis.dim_value if axis.dim_value > 0 else axis.dim_param for axis in kind.shape.dim
+    )
+    return Input(value.name, dtype, shape)
+
+
+def _fixed(item: Input, wanted: Sequence[int], known: dict[str, int]) -> tuple[int, ...]:
+    """Check a given shape against the file; what it says about symbols is added to `known`."""
+    if not _fits(item, wanted):
+        raise RecipeError(
+            f"the shape {describe(wanted)} for input {item.name!r} does not fit the file, "
+            f"which says {describe(item.shape)}; a name or ? may be any length"
+        )
+    for axis, length in zip(item.shape, wanted, strict=True):
+        if isinstance(axis, str) and axis:
+            known.setdefault(axis, length)
+    return tuple(wanted)
+
+
+def _free(item: Input, known: Mapping[str, int]) -> tuple[int, ...]:
+    lengths = []
+    for position, axis in enumerate(item.shape):
+        if isinstance(axis, int):
+            lengths.append(axis)
+        elif axis in known:
+            lengths.append(known[axis])
+        elif position == 0 or "batch" in axis.lower():
+            lengths.append(1)
+        elif axis.lower() in ("h", "w") or "height" in axis.lower() or "width" in axis.lower():
+            lengths.append(IMAGE_SIDE)
+        else:
+            lengths.append(LENGTH)
+    return tuple(lengths)
+
+
+def _draw(item: Input, shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[Any]:
+    name = item.name.lower()
+    if "mask" in name:
+        return np.ones(shape, item.dtype)
+    if item.dtype.kind == "f":
+        return generator.standard_normal(shape).astype(item.dtype)
+    if item.dtype.kind == "b":
+        return generator.integers(0, 2, shape).astype(item.dtype)
+    if item.dtype == np.uint8:
+        return generator.integers(0, 256, shape, dtype=np.uint8)
+    if "type" in name or "segment" in name:
+        return np.zeros(shape, item.dtype)
+    return generator.integers(0, LARGEST_ID, shape).astype(item.dtype)
+
+
+def _faults(item: Input, array: NDArray[Any] | None) -> Iterator[str]:
+    if array is None:
+        yield f"there is no array {item.name!r}"
+    elif array.dtype != item.dtype:
+        yield f"{item.name!r} is {array.dtype}, the model takes {item.dtype}"
+    elif not array.ndim or not len(array) or not _fits(item, array.shape[1:]):
+        yield (
+            f"{item.name!r} has the shape {describe(array.shape)}, "
+            f"the model takes calls x {describe(item.shape)}"
+        )
+
+
+def _fits(item: Input, shape: Sequence[int]) -> bool:
+    return len(shape) == len(item.shape) and all(
+        isinstance(axis, str) or axis == length
+        for axis, length in zip(item.shape, shape, strict=True)
+    )
+
+
+def describe(shape: Sequence[int | str]) -> str:
+    """Write a shape as people do: 1x3x224x224."""
+    return "x".join(str(axis) or "?" for axis in shape) or "scalar"

@@ -1,0 +1,44 @@
+"""What a device can do: few verbs, files in, raw seconds or outputs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from edgekd.benchmarks.measurement import Candidate, Conditions, Session, Timing
+
+
+class Device(Protocol):
+    """A place where ONNX files run. It builds what it needs, and times on itself."""
+
+    @property
+    def name(self) -> str:
+        """What `open_device` was asked for."""
+
+    def conditions(self, timing: Timing) -> Conditions:
+        """Say who it is and how it would time."""
+
+    def measure(
+        self,
+        candidates: Sequence[Candidate],
+        timing: Timing,
+        *,
+        progress: Callable[[float], None] | None = None,
+    ) -> Session:
+        """Time all candidates, interleaved, each on its own inputs.
+
+        Raises:
+            ModelError: a file cannot be read.
+            MeasureError: a file could not be run or timed there.
+        """
+
+    def run(self, file: Path, feeds: Path) -> dict[str, NDArray[Any]]:
+        """Run `file` once per call in `feeds`; return its outputs by name, calls first.
+
+        Raises:
+            ModelError: a file cannot be read.
+            MeasureError: the file could not be run there.
+        """

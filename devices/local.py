@@ -1,0 +1,89 @@
+"""This machine's processor, through ONNX Runtime. It uses the same runner as a board would."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.benchmarks.children import Child
+from edgekd.benchmarks.measurement import Candidate, Conditions, Session, Timing
+from edgekd.benchmarks.session import measure_interleaved
+from edgekd.errors import ModelError
+
+RUN_LIMIT_S = 3600.0
+PROVIDER = "CPUExecutionProvider"
+_ISA = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm", "sve")
+"""Instruction sets that decide how fast INT8 is, and on old ones whether it is right."""
+
+
+class LocalDevice:
+    """The CPU of this machine, always in child processes: never in the one that trained."""
+
+    name = "local"
+
+    def conditions(self, timing: Timing) -> Conditions:
+        import onnxruntime
+
+        return Conditions(
+            device=self.name,
+            cpu=_cpu(),
+            runtime=f"onnxruntime {onnxruntime.__version__}",
+            provider=PROVIDER,
+            threads=timing.threads,
+            os=f"{platform.system()} {platform.release()} {platform.machine()}",
+            python=platform.python_version(),
+            governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            emulated=False,
+            load_average=round(os.getloadavg()[0], 2),
+        )
+
+    def measure(
+        self,
+        candidates: Sequence[Candidate],
+        timing: Timing,
+        *,
+        progress: Callable[[float], None] | None = None,
+    ) -> Session:
+        return measure_interleaved(
+            candidates, timing, conditions=self.conditions(timing), progress=progress
+        )
+
+    def run(self, file: Path, feeds: Path) -> dict[str, NDArray[Any]]:
+        for path in (file, feeds):
+            if not path.is_file():
+                raise ModelError(f"{path} cannot be run: there is no such file; check the path")
+        with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+            stored = Path(folder) / "outputs.npz"
+            arguments = [str(file), str(feeds), "--threads", "0", "--outputs", str(stored)]
+            child = Child(arguments, python=sys.executable, name=file.name, limit_s=RUN_LIMIT_S)
+            with child:
+                names = child.answer()["outputs"]
+            with np.load(stored, allow_pickle=False) as outputs:
+                return {name: outputs[f"arr_{index}"] for index, name in enumerate(names)}
+
+
+def _cpu() -> str:
+    """Name the processor and the instruction sets that matter, as in "AMD EPYC [avx2]"."""
+    text = _read("/proc/cpuinfo") or ""
+    lines = [[part.strip() for part in line.split(":", 1)] for line in text.splitlines()]
+    facts = dict(reversed([line for line in lines if len(line) == 2]))  # the first core's win
+    board = (_read("/proc/device-tree/model") or "").strip("\0")
+    name = facts.get("model name") or board or platform.processor() or platform.machine()
+    flags = (facts.get("flags") or facts.get("Features") or "").split()
+    known = " ".join(isa for isa in _ISA if isa in flags)
+    return f"{name} [{known}]" if known else name
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return None

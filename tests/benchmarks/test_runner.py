@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekd.benchmarks.children import RUNNER, Child
+from edgekd.errors import MeasureError
+
+
+def open_child(*arguments: object, python: str = sys.executable, limit_s: float = 60.0) -> Child:
+    texts = [str(argument) for argument in arguments]
+    return Child(texts, python=python, name="the model", limit_s=limit_s)
+
+
+@pytest.fixture
+def feeds(tmp_path: Path) -> Path:
+    path = tmp_path / "feeds.npz"
+    np.savez(path, x=np.random.default_rng(0).standard_normal((3, 8, 128), dtype=np.float32))
+    return path
+
+
+@pytest.fixture
+def fake_python(tmp_path: Path) -> Callable[[str], str]:
+    """An interpreter that runs a line of shell whatever it is asked to do."""
+
+    def write(line: str) -> str:
+        path = tmp_path / "python"
+        path.write_text(f"#!/bin/sh\n{line}\n", encoding="utf8")
+        path.chmod(0o755)
+        return str(path)
+
+    return write
+
+
+def test_an_old_python_can_read_it() -> None:
+    tree = ast.parse(RUNNER.read_text(encoding="utf8"), feature_version=(3, 8))
+    modules = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    modules |= {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    foreign = {name.split(".")[0] for name in modules} - set(sys.stdlib_module_names)
+    assert foreign == {"numpy", "onnxruntime"}
+
+
+@pytest.mark.timing
+def test_it_works_when_asked_and_only_then(chain: Callable[..., Path], feeds: Path) -> None:
+    with open_child(chain("m.onnx"), feeds) as child:
+        assert child.answer()["runtime"].startswith("onnxruntime 1.")
+        start = child.ask(load=True)
+        assert start["load_s"] > 0
+        assert start["first_s"] > 0
+        assert len(child.ask(warm=0.02)["warm_s"]) >= 3
+        block = child.ask(run=0.02)["block_s"]
+        assert len(block) >= 3
+        assert 0 < sum(block) < 1
+        assert len(child.ask(run=1e-9)["block_s"]) == 3
+        peak = child.ask(quit=True)["peak_memory_bytes"]
+        assert 10e6 < peak < 1e9
+
+
+def test_outputs_are_those_of_the_graph(
+    chain: Callable[..., Path], feeds: Path, tmp_path: Path
+) -> None:
+    from onnx import load, numpy_helper
+
+    model = chain("m.onnx")
+    with open_child(model, feeds, "--outputs", tmp_path / "out.npz") as child:
+        assert child.answer() == {"outputs": ["r1"]}
+    wanted = np.load(feeds)["x"]
+    for weight in load(model).graph.initializer:
+        wanted = np.maximum(wanted @ numpy_helper.to_array(weight), 0)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npz")["arr_0"], wanted, atol=1e-5)
+
+
+def test_a_scalar_input_stays_a_scalar(echo: Callable[..., Path], tmp_path: Path) -> None:
+    np.savez(tmp_path / "f.npz", x=np.array([1.0, 2.0], np.float32))
+    with open_child(echo(x=(1, [])), tmp_path / "f.npz", "--outputs", tmp_path / "o.npz") as child:
+        child.answer()
+    np.testing.assert_array_equal(np.load(tmp_path / "o.npz")["arr_0"], [1, 2])
+
+
+def test_a_pickle_is_not_opened(chain: Callable[..., Path], tmp_path: Path) -> None:
+    np.savez(tmp_path / "f.npz", x=np.array([{"a": 1}], object))
+    told = pytest.raises(MeasureError, match="allow_pickle")
+    with open_child(chain("m.onnx"), tmp_path / "f.npz") as child, told:
+        child.answer()
+
+
+def test_what_the_runtime_refuses_is_told(chain: Callable[..., Path], feeds: Path) -> None:
+    with open_child(chain("m.onnx", width=64), feeds) as child:
+        child.answer()
+        with pytest.raises(MeasureError, match=r"the model could not be run: .*dimensions"):
+            child.ask(load=True)
+    with open_child(chain("m.onnx"), feeds, "--provider", "NoSuchProvider") as child:
+        child.answer()
+        with pytest.raises(MeasureError, match=r"no provider NoSuchProvider; it has .*CPU"):
+            child.ask(load=True)
+
+
+def test_a_crash_is_told_with_its_last_words(fake_python: Callable[[str], str]) -> None:
+    with (
+        open_child(python=fake_python("echo out of luck >&2; exit 7")) as child,
+        pytest.raises(MeasureError, match=r"the model ended with exit code 7.*\n.*out of luck"),
+    ):
+        child.ask(load=True)
+
+
+def test_a_kill_is_a_crash(chain: Callable[..., Path], feeds: Path) -> None:
+    with open_child(chain("m.onnx"), feeds) as child:
+        child.answer()
+        child._process.kill()
+        with pytest.raises(MeasureError, match="exit code -9"):
+            child.ask(load=True)
+
+
+def test_a_child_that_hangs_is_given_up_and_ended(fake_python: Callable[[str], str]) -> None:
+    told = pytest.raises(MeasureError, match="gave no answer")
+    with open_child(python=fake_python("exec sleep 60"), limit_s=0.2) as child, told:
+        child.answer()
+    assert child._process.returncode is not None
+
+
+def test_chatter_is_no_answer(fake_python: Callable[[str], str]) -> None:
+    told = pytest.raises(MeasureError, match=r"hello.*not JSON")
+    with open_child(python=fake_python("echo hello")) as child, told:
+        child.answer()
+
+
+def test_an_interpreter_that_is_not_there() -> None:
+    with pytest.raises(MeasureError, match="/no/python could not be started"):
+        open_child(python="/no/python")
