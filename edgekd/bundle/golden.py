@@ -1,0 +1,215 @@
+"""Golden answers: what each variant gives for a few samples, how far an answer may be off.
+
+The tolerance is a share of the output's scale (its greatest magnitude over all golden samples).
+FP32 kernels of different CPUs add in different order: 1e-4. An INT8 file rounds at every layer, and
+kernels round differently: ResNet-20 differs by 1.7 % of the scale between ONNX Runtime's fused
+integer kernels and the same graph computed in float, so 5 % is allowed; more means saturation (old
+x86 without VNNI) or another file. Besides, a winner that leads by more than the tolerance must win.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.benchmarks.feeds import Input, save_feeds
+from edgekd.bundle.manifest import Tolerance
+from edgekd.bundle.samples import Sample
+from edgekd.data.preprocess import Preprocess
+from edgekd.errors import ModelError, VerifyFailed
+
+Arrays = Mapping[str, NDArray[Any]]
+Predictor = Callable[[Arrays], Arrays]
+
+INPUTS = "golden/inputs.npz"
+WANTED = 4
+RULE = (
+    "absolute: the greatest difference of any element. same_winner: an answer whose greatest class "
+    "leads the second by more than that must keep it. fp32 1e-4, fp16 1 %, INT8 5 % of the scale."
+)
+_RELATIVE = {"fp32": 1e-4, "fp16": 1e-2}
+_INT8 = 0.05
+_LEAST_SCALE = 1e-6
+_MOST_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One sample, the tensors it becomes [1, ...], and the outputs by variant."""
+
+    sample: Sample
+    inputs: Arrays
+    outputs: Mapping[str, Arrays]
+
+
+def answer(
+    samples: Sequence[Sample], preprocess: Preprocess, predictors: Mapping[str, Predictor]
+) -> list[Answered]:
+    """Ask every variant; samples with an answer that is not finite are left out.
+
+    Raises:
+        ModelError: none is left.
+    """
+    found = []
+    for sample in samples:
+        inputs = preprocess.encode(sample)
+        outputs = {variant: dict(ask(inputs)) for variant, ask in predictors.items()}
+        if all(np.isfinite(a).all() for said in outputs.values() for a in said.values()):
+            found.append(Answered(sample, inputs, outputs))
+    if not found:
+        raise ModelError(
+            f"{', '.join(predictors)}: every one of {len(samples)} golden samples gives NaN or "
+            "infinity; a bundle cannot promise that. Look at the training and the input's scale"
+        )
+    return found
+
+
+def choose(answered: Sequence[Answered], *, winners: str | None) -> list[Answered]:
+    """Return up to four: those with a clear winner first, with different winners where possible.
+
+    Args:
+        answered: in order of preference.
+        winners: the output of kind "classes", [1, classes]; None: the first four are taken.
+    """
+    if winners is None:
+        return list(answered[:WANTED])
+    limits = tolerances(answered, {winners})
+    seen: set[int] = set()
+    groups: tuple[list[Answered], ...] = ([], [], [])
+    for one in answered:
+        clear = all(
+            _lead(said[winners]) > limits[variant][winners].absolute
+            for variant, said in one.outputs.items()
+        )
+        winner = int(next(iter(one.outputs.values()))[winners].argmax())
+        groups[0 if clear and winner not in seen else 1 if clear else 2].append(one)
+        if clear:
+            seen.add(winner)
+    return [one for group in groups for one in group][:WANTED]
+
+
+def _lead(output: NDArray[Any]) -> float:
+    """Return how far the greatest class is before the second; output [1, classes]."""
+    second, first = np.sort(np.asarray(output, np.float64).ravel())[-2:]
+    return float(first - second)
+
+
+def has_winner(output: NDArray[Any]) -> bool:
+    """Tell whether an output is one row of two classes or more."""
+    return output.ndim == 2 and output.shape[0] == 1 and output.shape[1] >= 2
+
+
+def tolerances(answered: Sequence[Answered], winners: set[str]) -> dict[str, dict[str, Tolerance]]:
+    """Return variant -> output -> how far it may be off; whole numbers must be equal."""
+    limits: dict[str, dict[str, Tolerance]] = {}
+    for variant, outputs in answered[0].outputs.items():
+        relative = _RELATIVE.get(variant, _INT8)
+        limits[variant] = {}
+        for name, first in outputs.items():
+            scale = max(float(np.abs(one.outputs[variant][name]).max()) for one in answered)
+            absolute = relative * max(scale, _LEAST_SCALE) if first.dtype.kind == "f" else 0.0
+            same = name in winners and has_winner(first)
+            limits[variant][name] = Tolerance(absolute=absolute, same_winner=same)
+    return limits
+
+
+def input_tolerances(answered: Sequence[Answered]) -> dict[str, float]:
+    """Return input -> how far an app's tensor may be off.
+
+    Pixels: 1, for libraries round differently. Floats: 1e-4 of the scale. Other numbers: equal.
+    """
+    limits = {}
+    for name, first in answered[0].inputs.items():
+        scale = max(float(np.abs(one.inputs[name]).max(initial=0)) for one in answered)
+        limits[name] = (
+            1.0 if first.dtype == np.uint8 else 1e-4 * scale if first.dtype.kind == "f" else 0.0
+        )
+    return limits
+
+
+def compare(expected: NDArray[Any], got: NDArray[Any], limit: Tolerance) -> tuple[float, str]:
+    """Return the greatest difference, and what is wrong ("" if nothing is)."""
+    if expected.shape != got.shape:
+        return np.inf, f"has shape {list(got.shape)}, {list(expected.shape)} was promised"
+    if expected.dtype != got.dtype:
+        return np.inf, f"has type {got.dtype}, {expected.dtype} was promised"
+    if expected.dtype.kind not in "biuf":
+        return np.inf, f"has type {expected.dtype}, and numbers were expected"
+    a, b = np.asarray(expected, np.float64), np.asarray(got, np.float64)
+    if not np.isfinite(b).all():
+        return np.inf, "holds NaN or infinity"
+    difference = float(np.abs(a - b).max(initial=0.0))
+    if difference > limit.absolute:
+        return difference, f"differs by {difference:.3g}, {limit.absolute:.3g} is allowed"
+    if limit.same_winner and has_winner(a) and _lead(a) > limit.absolute:
+        old, new = int(a.argmax()), int(b.argmax())
+        if old != new:
+            return difference, f"answers class {new}, class {old} was promised"
+    return difference, ""
+
+
+def fit(arrays: Arrays, inputs: Sequence[Input]) -> dict[str, NDArray[Any]]:
+    """Return what a file takes; a fixed axis that is longer (padded text) is filled with zeros.
+
+    Raises:
+        VerifyFailed: an input is missing, or too long for the file.
+    """
+    fitted = {}
+    for entry in inputs:
+        array = arrays.get(entry.name)
+        if array is None or array.ndim != len(entry.shape):
+            raise VerifyFailed(f"no golden array fits the input {entry.name!r} of this file")
+        missing = [
+            axis - have if isinstance(axis, int) else 0
+            for axis, have in zip(entry.shape, array.shape, strict=True)
+        ]
+        if min(missing, default=0) < 0:
+            raise VerifyFailed(
+                f"the golden array {entry.name!r} has shape {list(array.shape)}, "
+                f"and the file takes {list(entry.shape)}"
+            )
+        fitted[entry.name] = np.pad(array, [(0, n) for n in missing])
+    return fitted
+
+
+def write_arrays(path: Path, rows: Sequence[Arrays]) -> None:
+    """Write arrays of several samples as an .npz with the keys `<number>/<name>`."""
+    save_feeds(path, {f"{i}/{name}": a for i, row in enumerate(rows) for name, a in row.items()})
+
+
+def read_arrays(path: Path, count: int) -> list[dict[str, NDArray[Any]]]:
+    """Read what `write_arrays` wrote, from a folder that anybody may have made.
+
+    Raises:
+        VerifyFailed: it is damaged, too large, or holds no arrays of one of `count` samples.
+    """
+    rows: list[dict[str, NDArray[Any]]] = [{} for _ in range(count)]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if sum(member.file_size for member in members) > _MOST_BYTES:
+                raise ValueError(f"it unfolds to more than {_MOST_BYTES:,} bytes")
+            for member in members:
+                number, slash, name = member.filename.removesuffix(".npy").partition("/")
+                if not (slash and number.isdecimal() and int(number) < count):
+                    raise ValueError(f"{member.filename!r} belongs to no sample")
+                with archive.open(member) as file:
+                    rows[int(number)][name] = np.lib.format.read_array(file, allow_pickle=False)
+    except (
+        *(OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError),
+        *(NotImplementedError, zipfile.BadZipFile, zlib.error),
+    ) as error:
+        raise VerifyFailed(
+            f"{path.name!r} cannot be read ({error}); get the bundle again"
+        ) from error
+    empty = [str(i) for i, row in enumerate(rows) if not row]
+    if empty:
+        raise VerifyFailed(f"{path.name!r} holds nothing of the samples {', '.join(empty)}")
+    return rows

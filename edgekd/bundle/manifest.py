@@ -1,0 +1,131 @@
+"""What `verify` reads of manifest.json. It may come from anybody: names stay in the folder."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from edgekd.bundle.sums import NAME
+from edgekd.errors import ModelError
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+_LIMIT_BYTES = 64 << 20
+
+
+def _stays(name: str) -> str:
+    if not re.fullmatch(NAME, name):
+        raise ValueError(f"{name!r} is no file name that a bundle may hold")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_stays)]
+Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    """Keys that it does not know are for people and later versions."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Interval(_Part):
+    """A value with its 95 % interval."""
+
+    value: Number
+    low: Number
+    high: Number
+    n: int
+
+
+class Measured(_Part):
+    """What was measured of one file; only what `verify` shows again."""
+
+    latency_s: Interval | None = None
+
+
+class Model(_Part):
+    """One ONNX file."""
+
+    file: Name
+    variant: str
+    batch: int | None
+    """The batch that is fixed in it, or None."""
+    sha256: str
+    measured: Measured | None = None
+
+
+class Tolerance(_Part):
+    """How far an output may be from the golden one."""
+
+    absolute: Number
+    same_winner: bool = False
+    """[1, classes]: a winner that leads by more than `absolute` must stay the winner."""
+
+
+class Golden(_Part):
+    """Raw inputs, the tensors they become, and what every variant answers."""
+
+    synthetic: bool
+    samples: tuple[Annotated[dict[str, Name], Field(min_length=1)], ...] = Field(min_length=1)
+    inputs: Name
+    outputs: dict[str, Name]
+    input_tolerance: dict[str, Number]
+    output_tolerance: dict[str, dict[str, Tolerance]]
+
+
+class Timing(_Part):
+    """How it was timed."""
+
+    threads: int = Field(1, ge=1, le=256)
+
+
+class Manifest(_Part):
+    """What a bundle promises."""
+
+    format: int
+    name: str
+    models: tuple[Model, ...] = Field(min_length=1)
+    golden: Golden
+    timing: Timing = Timing()
+    conditions: Mapping[str, Any] = {}
+
+    @property
+    def files(self) -> set[str]:
+        """Every file that it names."""
+        golden = self.golden
+        raw = {name for sample in golden.samples for name in sample.values()}
+        return {golden.inputs, *golden.outputs.values(), *raw, *(m.file for m in self.models)}
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read what a bundle promises.
+
+    Raises:
+        ModelError: it is damaged, of another version, or names what no bundle may hold.
+    """
+    path = folder / MANIFEST
+    try:
+        if path.stat().st_size > _LIMIT_BYTES:
+            raise ModelError(f"{path} is larger than {_LIMIT_BYTES:,} bytes; this is no bundle")
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} cannot be read ({error}); get the bundle again") from error
+    if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
+        raise ModelError(
+            f"{path} has the format {content['format']} and this edgekd reads {FORMAT}; "
+            "use the edgekd that wrote it, or a newer one"
+        )
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}"
+            for one in error.errors()[:5]
+        )
+        raise ModelError(f"{path} is no manifest of a bundle ({faults}); get it again") from error

@@ -1,0 +1,67 @@
+"""Nothing that ships tells about the developer. Records are cut before; this finds what is left."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from edgekd.errors import ModelError
+
+_BINARY = (".npz", ".npy", ".png")
+_LEAST_PARTS, _LEAST_LETTERS = 3, 5
+
+
+def private_words(content: Mapping[str, Any], folders: Iterable[Path]) -> tuple[str, ...]:
+    """Return what must not be met in a bundle: the developer's folders and name.
+
+    A name that the record uses itself (a class called like the user) tells nothing and is left
+    out, and so are short and general ones.
+    """
+    places = {str(Path.home()), *(str(folder.resolve()) for folder in folders)}
+    words = [place for place in places if len(PurePath(place).parts) >= _LEAST_PARTS]
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no name for this uid, as in many containers
+        user = ""
+    if len(user) >= _LEAST_LETTERS and user not in json.dumps(content):
+        words.append(user)
+    return tuple(sorted(words))
+
+
+def named_sources(content: Mapping[str, Any]) -> frozenset[str]:
+    """Return the .py files that the recipe itself names, relative: these may be told."""
+    from edgekd.exporters.files import traces
+
+    told = [content.get("recipe"), content.get("command")]
+    told += [rung.get("history") for rung in content.get("rungs", [])]
+    found = traces(json.dumps(told).encode())
+    return frozenset(name for name in found if name.endswith(".py") and name[0] not in "/\\")
+
+
+def refuse_traces(folder: Path, words: Sequence[str], sources: frozenset[str]) -> None:
+    """Look through every file that ships but pictures and arrays: these hold numbers alone.
+
+    Args:
+        folder: what would ship.
+        words: that must not be met.
+        sources: .py files that texts may name, models not.
+
+    Raises:
+        ModelError: something tells about the developer; file and text are named.
+    """
+    from edgekd.exporters.files import traces
+
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        if path.suffix in _BINARY:
+            continue
+        permitted = frozenset[str]() if path.suffix == ".onnx" else sources
+        found = [find for find in traces(path, words) if find not in permitted]
+        if found:
+            raise ModelError(
+                f"{path.relative_to(folder)} would ship {', '.join(map(repr, found[:3]))}, which "
+                "tells about the machine it was made on; rename that file, class or tensor, or "
+                "give its path relative to the recipe"
+            )

@@ -1,0 +1,54 @@
+"""The ten lines that run a bundle with nothing but numpy and onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgekd.data.preprocess import ImagePreprocess, Preprocess, TextPreprocess
+
+
+def snippet(manifest: Mapping[str, Any], preprocess: Preprocess) -> str:
+    """Return Python that runs the first golden sample; it is started inside the bundle."""
+    file, variant = manifest["shipped"]["file"], manifest["shipped"]["variant"]
+    answers = manifest["golden"]["outputs"][variant]
+    inputs = ", ".join(f"{e['name']!r}: golden[{'0/' + e['name']!r}]" for e in manifest["inputs"])
+    lines = [
+        "import numpy as np",
+        "import onnxruntime as ort",
+        "",
+        f"session = ort.InferenceSession({file!r}, providers=['CPUExecutionProvider'])",
+        f"golden = np.load({manifest['golden']['inputs']!r})",
+        *(f"# {line}" for line in _host(preprocess)),
+        f"inputs = {{{inputs}}}",
+        f"promised = np.load({answers!r})",
+        "names = [output.name for output in session.get_outputs()]",
+        "for name, value in zip(names, session.run(names, inputs)):",
+        "    difference = np.abs(value * 1.0 - promised['0/' + name]).max()",
+        "    print(name, value.shape, 'answer', value.argmax(), 'largest difference', difference)",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _host(preprocess: Preprocess) -> list[str]:
+    """Say what the app does instead of loading golden inputs."""
+    if isinstance(preprocess, ImagePreprocess):
+        colour = "RGB" if preprocess.channels == 3 else "grey"
+        size = f"{preprocess.height}, {preprocess.width}"
+        if preprocess.in_graph:
+            return [
+                f"In an app: uint8 {colour} pixels 0..255, [1, {size}, {preprocess.channels}], "
+                "resized bilinearly (antialiased);",
+                "no normalisation: the network does it.",
+            ]
+        return [
+            f"In an app: {colour} pixels 0..255, resized bilinearly (antialiased), then",
+            f"(x - mean) / std of preprocess.json, float32 [1, {preprocess.channels}, {size}].",
+        ]
+    if isinstance(preprocess, TextPreprocess):
+        case, most = "lower-cased text" if preprocess.lower else "text", preprocess.max_length
+        return [
+            rf"In an app: the words (\w+) of the {case}, at most {most}, by number:",
+            "0 padding, 1 unknown, i + 2 for vocabulary[i] of preprocess.json; mask: 1 = a word.",
+        ]
+    return ["In an app: your own arrays, [batch, ...], as they were in the training data."]

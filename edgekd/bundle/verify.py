@@ -1,0 +1,278 @@
+"""Does a bundle still compute what it promised: its files, its preprocessing, its answers.
+
+A bundle may come from anybody: names stay inside the folder, arrays hold no pickles, damaged files
+are not run, and a model's data lies in the bundle or is refused.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.benchmarks.feeds import Input, model_inputs, save_feeds
+from edgekd.benchmarks.measurement import Candidate, Conditions, Timing
+from edgekd.benchmarks.statistics import Estimate, latency, speedup
+from edgekd.bundle.golden import Arrays, compare, fit, read_arrays
+from edgekd.bundle.manifest import MANIFEST, Manifest, Model, Tolerance, read_manifest
+from edgekd.bundle.samples import read_sample
+from edgekd.bundle.sums import SUMS, check_sums
+from edgekd.data.preprocess import read_preprocess
+from edgekd.devices import open_device
+from edgekd.devices.device import Device
+from edgekd.errors import BadInput, EdgekdError, ModelError, VerifyFailed
+
+_SHOWN_FAULTS = 20
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    what: str
+    ok: bool | None
+    """None: it was not looked at."""
+    detail: str
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One file, timed again beside what the manifest says; a bundle promises no speed elsewhere."""
+
+    file: str
+    then_s: Estimate | None
+    now_s: Estimate
+    speedup: Estimate | None
+    """Now, against the FP32 file of the bundle."""
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What was looked at, in order."""
+
+    bundle: str
+    device: str
+    checks: tuple[Check, ...]
+    speeds: tuple[Speed, ...] = ()
+    measured_on: str = ""
+    """Where the manifest's speeds come from."""
+    device_is: str = ""
+    """Where they were measured again."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was looked at and nothing is wrong."""
+        return all(check.ok for check in self.checks)
+
+    @property
+    def faults(self) -> str:
+        """What is wrong, in one line."""
+        return "; ".join(f"{c.what}: {c.detail}" for c in self.checks if c.ok is False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"ok": self.ok, **asdict(self)}
+
+
+def verify(
+    folder: Path,
+    *,
+    device: str = "local",
+    latency: bool = False,
+    timing: Timing | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> VerifyReport:
+    """Hold a bundle to its promises; what does not hold is in the report and raises nothing.
+
+    Args:
+        folder: the bundle.
+        device: where its files are run.
+        latency: also time them again, in one interleaved session.
+        timing: how; as given, with as many threads as the manifest's figures.
+        progress: called with the share of the timing that is done, 0 to 1.
+
+    Raises:
+        BadInput: the folder is no bundle, or of another version; the device is not known.
+        MeasureError: with `latency`, a file could not be timed.
+    """
+    target = open_device(device)
+    if not any((folder / name).is_file() for name in (SUMS, MANIFEST)):
+        raise BadInput(
+            f"{folder} is no bundle: it holds neither {SUMS} nor {MANIFEST}; give the folder "
+            "`bundle` of a run, or what you shipped of it"
+        )
+    hashes, faults = check_sums(folder)
+    if not faults:
+        manifest = read_manifest(folder)
+        faults = _promised(manifest, hashes)
+    if faults:
+        more = [f"and {len(faults) - _SHOWN_FAULTS} more"] if len(faults) > _SHOWN_FAULTS else []
+        shown = "; ".join([*faults[:_SHOWN_FAULTS], *more])
+        skipped = "not run, because the files are not those that were promised"
+        broken = (Check("files", False, shown), Check("answers", None, skipped))
+        return VerifyReport(folder.resolve().name, device, broken)
+    checks = (
+        Check("files", True, f"{len(hashes)} files, every sha256 is right"),
+        _guarded("preprocessing", _preprocessing, folder, manifest),
+        *(_guarded(m.file, _answers, folder, manifest, m, target) for m in manifest.models),
+    )
+    if not latency or not all(check.ok for check in checks):
+        return VerifyReport(manifest.name, device, checks)
+    how = timing or Timing(threads=manifest.timing.threads)
+    speeds, conditions = _timed(folder, manifest, target, how, progress=progress)
+    then = manifest.conditions
+    return VerifyReport(
+        manifest.name,
+        device,
+        checks,
+        speeds,
+        f"{then.get('cpu', 'unknown')}, {then.get('runtime', 'unknown')}",
+        f"{conditions.cpu}, {conditions.runtime}"
+        + (", emulated: this is no speed" if conditions.emulated else ""),
+    )
+
+
+def _guarded(what: str, look: Callable[..., str], *arguments: object) -> Check:
+    """Look; what cannot even be read or run is a promise not kept, and the rest is looked at."""
+    try:
+        return Check(what, True, look(*arguments))
+    except EdgekdError as error:
+        return Check(what, False, str(error))
+
+
+def _promised(manifest: Manifest, hashes: Mapping[str, str]) -> list[str]:
+    """Return where the manifest and the files of the bundle do not belong together."""
+    faults = [f"{n!r} is named by {MANIFEST} and missing" for n in manifest.files - set(hashes)]
+    faults += [
+        f"{model.file!r} is not the file that {MANIFEST} describes: its sha256 differs"
+        for model in manifest.models
+        if model.file in hashes and hashes[model.file] != model.sha256
+    ]
+    golden = manifest.golden
+    for model in manifest.models:
+        if model.variant not in golden.outputs or not golden.output_tolerance.get(model.variant):
+            faults.append(f"{MANIFEST} promises no answers of {model.variant!r}")
+    return sorted(set(faults))
+
+
+def _preprocessing(folder: Path, manifest: Manifest) -> str:
+    """Encode the raw samples again."""
+    golden, preprocess = manifest.golden, read_preprocess(folder)
+    expected = read_arrays(folder / golden.inputs, len(golden.samples))
+    worst = 0.0
+    for i, files in enumerate(golden.samples):
+        got = preprocess.encode(read_sample(folder, files, preprocess.kind))
+        if set(got) != set(expected[i]):
+            raise VerifyFailed(
+                f"preprocess.json gives the inputs {sorted(got)} and {golden.inputs} holds "
+                f"{sorted(expected[i])}"
+            )
+        for name, array in got.items():
+            limit = Tolerance(absolute=golden.input_tolerance.get(name, 0.0))
+            difference, fault = compare(expected[i][name], array, limit)
+            worst = max(worst, difference)
+            if fault:
+                raise VerifyFailed(
+                    f"sample {i}, encoded as preprocess.json says, is not the golden tensor: "
+                    f"{name!r} {fault}"
+                )
+    made = "made-up" if golden.synthetic else "real"
+    return f"{len(golden.samples)} {made} samples become their tensors (off by {worst:g} at most)"
+
+
+def _answers(folder: Path, manifest: Manifest, model: Model, device: Device) -> str:
+    """Run the golden inputs through one file."""
+    from edgekd.exporters.files import load_onnx
+
+    golden, path = manifest.golden, folder / model.file
+    load_onnx(path)  # refuses what is too large or reaches out of the bundle
+    entries = model_inputs(path)
+    count = len(golden.samples)
+    inputs = [fit(row, entries) for row in read_arrays(folder / golden.inputs, count)]
+    expected = read_arrays(folder / golden.outputs[model.variant], count)
+    got = _run(device, path, inputs)
+    limits = golden.output_tolerance[model.variant]
+    share = 0.0
+    for i, row in enumerate(expected):
+        if set(row) - set(got[i]):
+            raise VerifyFailed(f"it gives {sorted(got[i])}, and {sorted(row)} were promised")
+        for name, array in row.items():
+            if name not in limits:
+                raise VerifyFailed(f"{MANIFEST} gives no tolerance for the output {name!r}")
+            difference, fault = compare(array, got[i][name], limits[name])
+            if fault:
+                raise VerifyFailed(f"sample {i}: {name!r} {fault}")
+            share = max(share, difference / limits[name].absolute if difference else 0.0)
+    return f"{count} answers as promised, {100 * share:.2g} % of the tolerance used"
+
+
+def _run(device: Device, file: Path, inputs: Sequence[Arrays]) -> list[dict[str, NDArray[Any]]]:
+    """Run samples on a device, those of equal shapes in one call; return outputs in their order."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for i, row in enumerate(inputs):
+        groups.setdefault(tuple(array.shape for array in row.values()), []).append(i)
+    found: dict[int, dict[str, NDArray[Any]]] = {}
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as scratch:
+        for rows in groups.values():
+            feeds = Path(scratch) / "feeds.npz"
+            save_feeds(feeds, _stacked([inputs[i] for i in rows]))
+            outputs = device.run(file, feeds)
+            for call, i in enumerate(rows):
+                found[i] = {name: array[call] for name, array in outputs.items()}
+    return [found[i] for i in range(len(inputs))]
+
+
+def _stacked(rows: Sequence[Arrays]) -> dict[str, NDArray[Any]]:
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def _timed(
+    folder: Path,
+    manifest: Manifest,
+    device: Device,
+    timing: Timing,
+    *,
+    progress: Callable[[float], None] | None,
+) -> tuple[tuple[Speed, ...], Conditions]:
+    """Time the files with a free batch again, FP32 first, on the golden inputs."""
+    models = sorted(
+        (m for m in manifest.models if m.batch is None), key=lambda m: m.variant != "fp32"
+    )
+    if not models:
+        raise ModelError(f"{MANIFEST} names no file with a free batch; there is nothing to time")
+    rows = read_arrays(folder / manifest.golden.inputs, len(manifest.golden.samples))
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as scratch:
+        feeds = Path(scratch) / "feeds.npz"
+        save_feeds(feeds, _stacked(_evened(rows, model_inputs(folder / models[0].file))))
+        candidates = [Candidate(folder / model.file, feeds) for model in models]
+        session = device.measure(candidates, timing, progress=progress)
+    first = session.measurements[0]
+    speeds = tuple(
+        Speed(
+            model.file,
+            _then(model),
+            latency(now),
+            None if now is first else speedup(first, now, floor=session.floor),
+        )
+        for model, now in zip(models, session.measurements, strict=True)
+    )
+    return speeds, first.conditions
+
+
+def _then(model: Model) -> Estimate | None:
+    then = model.measured.latency_s if model.measured else None
+    return None if then is None else Estimate(then.value, then.low, then.high, then.n)
+
+
+def _evened(rows: Sequence[Arrays], entries: Sequence[Input]) -> list[dict[str, NDArray[Any]]]:
+    """Pad texts with zeros to the longest: the calls of one timing have one shape."""
+    longest = [
+        Input(e.name, e.dtype, tuple(np.max([row[e.name].shape for row in rows], axis=0).tolist()))
+        for e in entries
+    ]
+    return [fit(row, longest) for row in rows]

@@ -1,0 +1,269 @@
+"""Make a bundle from what a run came to: whole or not at all, and proven before it appears."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekd.bundle import golden as gold
+from edgekd.bundle.card import card
+from edgekd.bundle.describe import Shipped, describe, variants_of
+from edgekd.bundle.manifest import MANIFEST, Tolerance
+from edgekd.bundle.private import named_sources, private_words, refuse_traces
+from edgekd.bundle.samples import Sample, made_up, may_ship, singles, write_sample
+from edgekd.bundle.sums import write_sums
+from edgekd.bundle.verify import verify
+from edgekd.data.preprocess import FILE, Preprocess, TextPreprocess, read_preprocess
+from edgekd.errors import ModelError, VerifyFailed
+from edgekd.report.view import cleaned
+from edgekd.store import replacing, write_atomic, write_json
+
+if TYPE_CHECKING:
+    from edgekd.final import Final, Rung
+    from edgekd.report.record import Record
+    from edgekd.run import Bench
+
+CANDIDATES = 32
+"""Samples that the golden ones are chosen from."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything that a bundle is made of."""
+
+    artifact: Path
+    """Holds `model.<variant>.onnx` and `preprocess.json`."""
+    variants: tuple[str, ...]
+    """With "fp32"."""
+    variant: str
+    """The one that was chosen to ship."""
+    signals: Mapping[str, str]
+    """The task's outputs with their kinds, in the order of the files' outputs."""
+    record: Mapping[str, Any]
+    """Content of the run's Record; paths in it are cut here."""
+    samples: Sequence[Sample]
+    """Raw samples that golden ones are chosen from."""
+    synthetic: str | None
+    """Why they are made up; None: they are real and may ship."""
+    fixed_shape: bool = True
+    report: str | None = None
+    """HTML."""
+    folders: tuple[Path, ...] = ()
+    """Of the developer: they must not be met in what ships."""
+
+
+def write_bundle(bench: Bench, shipped: Rung, final: Final, found: Record) -> None:
+    """Write `<run>/bundle` for the stage that ships.
+
+    Raises:
+        ModelError: something in it would tell about the developer, or gives NaN.
+        VerifyFailed: the finished folder does not hold its own promises.
+    """
+    from edgekd.report.write import page
+
+    recipe, licence = bench.recipe, bench.dataset.licence
+    count = bench.data.count("validation")
+    positions = np.unique(np.linspace(0, count - 1, CANDIDATES).astype(np.int64))
+    raw, _ = bench.data.raw("validation", positions)
+    open_data = may_ship(licence)
+    samples = singles(raw, bench.dataset.kind) if open_data else []
+    synthetic = None
+    if not samples:
+        preprocess = read_preprocess(shipped.artifact.folder)
+        samples = made_up(raw, preprocess, count=CANDIDATES, seed=recipe.seed)
+        synthetic = f"the data's licence is {licence!r}, which is not known to let samples ship"
+        if open_data:
+            synthetic = "every text looked at holds a path"
+    contents = Contents(
+        shipped.artifact.folder,
+        variants_of(shipped.artifact, recipe.permitted, final.ships.variant),
+        final.ships.variant,
+        bench.task.signals,
+        found.content,
+        samples,
+        synthetic,
+        recipe.export.fixed_shape,
+        page(found.content, samples=open_data),
+        (bench.root, bench.folder),
+    )
+    write(bench.folder / "bundle", contents)
+
+
+def write(folder: Path, contents: Contents) -> None:
+    """Write the bundle `folder` from plain values; raises as `write_bundle` does."""
+    preprocess = read_preprocess(contents.artifact)
+    record = _shippable(contents.record)
+    with replacing(folder) as partial:
+        (partial / "golden").mkdir()
+        shutil.copyfile(contents.artifact / FILE, partial / FILE)
+        if record["task"]["labels"]:
+            write_json(partial / "labels.json", record["task"]["labels"])
+        shipped, chosen = _models(partial, contents, preprocess)
+        described = _golden(partial, contents, chosen, preprocess)
+        manifest = describe(partial, shipped, record, described)
+        write_json(partial / MANIFEST, manifest)
+        write_atomic(partial / "MODEL_CARD.md", card(manifest, preprocess))
+        if contents.report is not None:
+            write_atomic(partial / "report.html", contents.report)
+        words = private_words(record, contents.folders)
+        refuse_traces(partial, words, named_sources(record))
+        write_sums(partial)
+        _prove(partial)
+
+
+def _shippable(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record without the data's samples, raw seconds and absolute paths."""
+    clean = cleaned(content)
+    clean.pop("latencies_s", None)
+    if clean.get("changes"):
+        clean["changes"].pop("samples", None)
+    return clean
+
+
+def _models(
+    folder: Path, contents: Contents, preprocess: Preprocess
+) -> tuple[Shipped, list[gold.Answered]]:
+    """Copy the ONNX files, choose the golden samples on them, write the fixed forms."""
+    from edgekd.exporters.parity import session_predictor
+
+    dynamic = {variant: f"model.{variant}.onnx" for variant in contents.variants}
+    for name in dynamic.values():
+        shutil.copyfile(contents.artifact / name, folder / name)
+    predictors = {v: session_predictor(folder / name) for v, name in dynamic.items()}
+    answered = gold.answer(contents.samples, preprocess, predictors)
+    outputs = answered[0].outputs["fp32"]
+    if len(outputs) != len(contents.signals):
+        raise ModelError(
+            f"the file gives the outputs {list(outputs)} and the task names "
+            f"{list(contents.signals)}; they are matched by order, one for one"
+        )
+    winners = sorted(_winners(contents.signals, outputs))
+    chosen = gold.choose(answered, winners=winners[0] if winners else None)
+    fixed, left_out = _fixed(folder, dynamic, chosen, contents, preprocess)
+    shipped = Shipped(preprocess, contents.signals, contents.variant, dynamic, fixed, left_out)
+    return shipped, chosen
+
+
+def _winners(signals: Mapping[str, str], outputs: gold.Arrays) -> set[str]:
+    """Return the outputs, by the files' names, whose greatest class is the answer."""
+    pairs = zip(signals.values(), outputs.items(), strict=True)
+    return {name for kind, (name, a) in pairs if kind == "classes" and gold.has_winner(a)}
+
+
+def _fixed(
+    folder: Path,
+    dynamic: Mapping[str, str],
+    chosen: Sequence[gold.Answered],
+    contents: Contents,
+    preprocess: Preprocess,
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Write files with every axis fixed at batch 1; return those written, and those left out."""
+    from edgekd.exporters.files import load_onnx, save_onnx
+    from edgekd.exporters.variants import fixed_shape
+
+    written: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    if not contents.fixed_shape:
+        return written, left_out
+    limits = gold.tolerances(chosen, _winners(contents.signals, chosen[0].outputs["fp32"]))
+    for variant, source in dynamic.items():
+        model = load_onnx(folder / source)
+        lengths = _lengths(model, preprocess)
+        if lengths is None:  # nothing is symbolic
+            continue
+        name = f"model.{variant}.batch1.onnx"
+        save_onnx(fixed_shape(model, 1, lengths=lengths), folder / name)
+        fault = _fault(folder / name, variant, chosen, limits[variant])
+        if fault:
+            (folder / name).unlink()
+            left_out[name] = fault
+        else:
+            written[variant] = name
+    return written, left_out
+
+
+def _lengths(model: Any, preprocess: Preprocess) -> dict[str, int] | None:
+    """Return what symbolic axes other than the batch become; None: there are none at all."""
+    from edgekd.exporters.facts import inputs_of
+
+    axes = [list(value.type.tensor_type.shape.dim) for value in inputs_of(model)]
+    if all(dim.HasField("dim_value") for dims in axes for dim in dims):
+        return None
+    if not isinstance(preprocess, TextPreprocess):
+        return {}
+    symbols = {dims[1].dim_param for dims in axes if len(dims) > 1}
+    return dict.fromkeys(symbols - {""}, preprocess.max_length)
+
+
+def _fault(
+    path: Path,
+    variant: str,
+    chosen: Sequence[gold.Answered],
+    limits: Mapping[str, Tolerance],
+) -> str:
+    """Return why a fixed form does not answer as the file it was made from, or ""."""
+    from edgekd.benchmarks.feeds import model_inputs
+    from edgekd.exporters.parity import session_predictor
+
+    try:
+        entries = model_inputs(path)
+        if any(not isinstance(axis, int) for entry in entries for axis in entry.shape):
+            return "an axis has no length that is known"
+        predict = session_predictor(path)
+        for one in chosen:
+            said = predict(gold.fit(one.inputs, entries))
+            for name, expected in one.outputs[variant].items():
+                fault = gold.compare(expected, said[name], limits[name])[1]
+                if fault:
+                    return f"its output {name!r} {fault}"
+    except (ModelError, VerifyFailed) as error:
+        return str(error).replace(str(path), path.name)
+    return ""
+
+
+def _golden(
+    folder: Path,
+    contents: Contents,
+    chosen: Sequence[gold.Answered],
+    preprocess: Preprocess,
+) -> dict[str, Any]:
+    """Write `golden/` and return the manifest's part about it."""
+    files = [write_sample(folder, i, one.sample, preprocess.kind) for i, one in enumerate(chosen)]
+    gold.write_arrays(folder / gold.INPUTS, [one.inputs for one in chosen])
+    outputs = {variant: f"golden/outputs.{variant}.npz" for variant in contents.variants}
+    for variant, name in outputs.items():
+        gold.write_arrays(folder / name, [one.outputs[variant] for one in chosen])
+    limits = gold.tolerances(chosen, _winners(contents.signals, chosen[0].outputs["fp32"]))
+    return {
+        "synthetic": contents.synthetic is not None,
+        "reason": contents.synthetic or "the data's licence lets them ship",
+        "samples": files,
+        "inputs": gold.INPUTS,
+        "outputs": outputs,
+        "input_tolerance": gold.input_tolerances(chosen),
+        "output_tolerance": {
+            variant: {name: limit.model_dump() for name, limit in by_name.items()}
+            for variant, by_name in limits.items()
+        },
+        "rule": gold.RULE,
+    }
+
+
+def _prove(folder: Path) -> None:
+    """Hold the finished folder to its promises before anybody sees it.
+
+    Raises:
+        VerifyFailed: it does not keep one.
+    """
+    report = verify(folder)
+    if not report.ok:
+        raise VerifyFailed(
+            f"the finished bundle does not keep its own promises ({report.faults}); nothing was "
+            "written. This is a defect of edgekd or of ONNX Runtime's kernels on this machine: "
+            "please report it"
+        )

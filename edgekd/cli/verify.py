@@ -1,0 +1,97 @@
+"""`edgekd verify`: does a bundle still compute what it promised, here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+    from edgekd.bundle.verify import VerifyReport
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="the folder that ships")],
+    on: Annotated[str, typer.Option(metavar="DEVICE", help="where its files are run")] = "local",
+    latency: Annotated[
+        bool, typer.Option("--latency", help="also time its files again, in one session")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
+) -> None:
+    """Check every byte of a bundle, its preprocessing, and that every model answers as promised.
+
+    Example: edgekd verify runs/mnist/bundle --latency
+    """
+    from rich.console import Console
+
+    from edgekd.bundle.verify import verify as work
+    from edgekd.cli.terminal import Terminal
+    from edgekd.errors import VerifyFailed
+
+    if latency:
+        done = 0.0
+        with Terminal().track("verify", 1.0) as tick:
+
+            def progress(share: float) -> None:
+                nonlocal done
+                tick(share - done)
+                done = share
+
+            report = work(bundle, device=on, latency=True, progress=progress)
+    else:
+        report = work(bundle, device=on)
+    if as_json:
+        typer.echo(json.dumps(report.to_json()))
+    else:
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=160)  # a file or a pipe has no width to fold for
+        for table in _tables(report):
+            console.print(table)
+    if not report.ok:
+        raise VerifyFailed(
+            f"the bundle {bundle} does not keep its promises on {report.device}: {report.faults}. "
+            "Do not ship it; get it again from where it was made, or run `edgekd compress` there"
+        )
+
+
+def _tables(report: VerifyReport) -> list[Table]:
+    """Return what was looked at, and the speeds if they were measured."""
+    from rich.table import Table
+
+    from edgekd.report.table import latency_text
+
+    checks = Table(title=_plain(f"{report.bundle} on {report.device}"), title_justify="left")
+    for column in ("looked at", "", "found"):
+        checks.add_column(column, overflow="fold")
+    words = {True: "ok", False: "WRONG", None: "not run"}
+    for check in report.checks:
+        checks.add_row(*map(_plain, (check.what, words[check.ok], check.detail)))
+    if not report.speeds:
+        return [checks]
+    speeds = Table(
+        title=_plain(f"then: {report.measured_on}; now: {report.device_is}"), title_justify="left"
+    )
+    for column in ("file", "median then", "median now", "against fp32 now"):
+        speeds.add_column(column, overflow="fold")
+    for speed in report.speeds:
+        then, now, gain = speed.then_s, speed.now_s, speed.speedup
+        speeds.add_row(
+            speed.file,
+            latency_text(vars(then) if then else None),
+            latency_text(vars(now)),
+            f"{gain.value:.2f}x [{gain.low:.2f}, {gain.high:.2f}]" if gain else "",
+        )
+    return [checks, speeds]
+
+
+def _plain(text: str) -> Text:
+    """Return text of a stranger's bundle without control characters or markup."""
+    from rich.text import Text
+
+    return Text("".join(c if c.isprintable() else "?" for c in text))

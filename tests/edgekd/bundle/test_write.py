@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from edgekd.bundle.private import private_words
+from edgekd.bundle.write import Contents, write
+from edgekd.data.preprocess import FILE
+from edgekd.errors import ModelError
+from edgekd.exporters.files import traces
+from edgekd.store import file_sha256
+
+KINDS = ("pixels", "planes", "text", "array")
+Get = Callable[[str], Path]
+Stage = Callable[[str], Contents]
+
+
+def manifest_of(folder: Path) -> dict[str, object]:
+    found = json.loads((folder / "manifest.json").read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_measured_ships_to_the_byte(bundles: Get, stage: Stage, kind: str) -> None:
+    folder, source = bundles(kind), stage(kind).artifact
+    for name in (FILE, *(f"model.{v}.onnx" for v in stage(kind).variants)):
+        assert (folder / name).read_bytes() == (source / name).read_bytes()
+
+
+def test_equal_inputs_give_equal_bytes(bundles: Get, stage: Stage, tmp_path: Path) -> None:
+    write(tmp_path / "again", stage("pixels"))
+    assert file_sha256(tmp_path / "again" / "SHA256SUMS") == file_sha256(
+        bundles("pixels") / "SHA256SUMS"
+    )
+
+
+def test_an_old_bundle_is_replaced_whole(stage: Stage, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    (folder / "old").write_text("old")
+    write(folder, stage("array"))
+    assert not (folder / "old").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_the_numbers_belong_to_the_bytes(bundles: Get) -> None:
+    folder = bundles("pixels")
+    models = json.loads((folder / "manifest.json").read_text())["models"]
+    assert {m["file"] for m in models} == {p.name for p in folder.glob("*.onnx")}
+    for model in models:
+        assert model["sha256"] == file_sha256(folder / model["file"])
+        if model["batch"] is None:
+            assert model["measured"]["latency_s"]["value"] == 1e-4
+            assert model["measured"]["test"]["top-1"]["value"] == 80.0
+        else:
+            assert model["measured"] is None, "its bytes were not measured"
+    assert models[1]["facts"]["int8_share"] == 1.0
+
+
+def test_the_manifest_tells_what_a_program_needs(bundles: Get) -> None:
+    found = json.loads((bundles("pixels") / "manifest.json").read_text())
+    assert found["shipped"]["file"] == "model.int8.onnx"
+    assert found["opset"] == 20
+    assert found["inputs"] == [{"name": "image", "dtype": "uint8", "shape": ["batch", 8, 6, 3]}]
+    assert found["outputs"][0]["kind"] == "classes"
+    assert found["calibration"] == {
+        **{"data_fingerprint": "f" * 64, "samples": 64, "activations": "uint8", "key": "0" * 64}
+    }
+    assert found["licences"] == {"data": "CC0", "teacher": "not stated"}
+    rows = {(r["runtime"], r["provider"]): r for r in found["runtimes"]}
+    assert rows["onnxruntime", "CPUExecutionProvider"]["file"] == "model.int8.onnx"
+    assert rows["onnxruntime", "QNNExecutionProvider"]["file"] == "model.int8.batch1.onnx"
+    lacking = rows["tensorrt", ""]
+    assert (lacking["file"], lacking["in_bundle"]) == ("model.fp32.onnx", False)
+
+
+def test_no_sample_of_the_data_is_in_a_manifest(bundles: Get) -> None:
+    assert "SECRET PIXELS" not in (bundles("pixels") / "manifest.json").read_text()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fixed_files_have_no_symbol_left(bundles: Get, kind: str) -> None:
+    files = sorted(bundles(kind).glob("*.batch1.onnx"))
+    assert len(files) == len(list(bundles(kind).glob("*.onnx"))) / 2
+    for file in files:
+        model = onnx.load(file)
+        shapes = [v.type.tensor_type.shape for v in [*model.graph.input, *model.graph.output]]
+        assert all(dim.HasField("dim_value") for shape in shapes for dim in shape.dim)
+
+
+def test_a_fixed_text_file_takes_the_longest_text(bundles: Get) -> None:
+    model = onnx.load(bundles("text") / "model.fp32.batch1.onnx")
+    assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [1, 20]
+
+
+def test_files_are_fixed_only_where_asked_and_needed(stage: Stage, tmp_path: Path) -> None:
+    write(tmp_path / "one", replace(stage("array"), fixed_shape=False))
+    assert [p.name for p in (tmp_path / "one").glob("*.onnx")] == ["model.fp32.onnx"]
+
+
+def test_golden_answers_are_clear_and_differ(bundles: Get) -> None:
+    answers = np.load(bundles("pixels") / "golden" / "outputs.int8.npz")
+    winners = {int(answers[f"{i}/logits"].argmax()) for i in range(4)}
+    assert len(winners) >= 2
+    found = json.loads((bundles("pixels") / "manifest.json").read_text())
+    limit = found["golden"]["output_tolerance"]["int8"]["logits"]
+    assert limit["same_winner"]
+    for i in range(4):
+        second, first = np.sort(answers[f"{i}/logits"][0])[-2:]
+        assert first - second > limit["absolute"]
+
+
+def test_made_up_samples_are_called_so(bundles: Get, stage: Stage, tmp_path: Path) -> None:
+    assert json.loads((bundles("array") / "manifest.json").read_text())["golden"]["synthetic"]
+    write(tmp_path / "real", replace(stage("array"), synthetic=None))
+    golden = json.loads((tmp_path / "real" / "manifest.json").read_text())["golden"]
+    assert not golden["synthetic"]
+
+
+def test_a_model_that_gives_nan_is_refused_and_leaves_nothing(stage: Stage, tmp_path: Path) -> None:
+    samples = [{n: a * np.float32(np.nan) for n, a in s.items()} for s in stage("array").samples]
+    with pytest.raises(ModelError, match="NaN"):
+        write(tmp_path / "bundle", replace(stage("array"), samples=samples))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_snippet_in_the_card_runs_with_numpy_and_onnxruntime_alone(
+    bundles: Get, kind: str
+) -> None:
+    text = (bundles(kind) / "MODEL_CARD.md").read_text()
+    found = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert found is not None
+    code = found[1]
+    assert set(re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)) == {
+        "numpy",
+        "onnxruntime",
+    }
+    lines = [line for line in code.splitlines() if line and not line.startswith("#")]
+    assert len(lines) <= 10
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=bundles(kind),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    differences = [float(line.split()[-1]) for line in done.stdout.splitlines()]
+    assert differences
+    assert max(differences) < 1e-4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_that_ships_tells_about_the_developer(bundles: Get, kind: str) -> None:
+    for path in bundles(kind).rglob("*"):
+        if path.is_file():
+            found = [find for find in traces(path) if find != "nets/net.py"]  # the recipe's own
+            assert not found, path
+
+
+def test_absolute_paths_that_were_typed_are_cut(stage: Stage, tmp_path: Path) -> None:
+    here = stage("array")
+    record = {**here.record, "command": "edgekd compress '/home/ann b/r.toml' --out=/data/x/runs"}
+    record["recipe"] = {"model": {"build": "/home/ann/nets/net.py:make"}}
+    write(tmp_path / "bundle", replace(here, record=record))
+    for name in ("manifest.json", "MODEL_CARD.md"):
+        text = (tmp_path / "bundle" / name).read_text()
+        assert "r.toml" in text
+        assert "ann" not in re.findall(r"\w+", text)
+        assert "/data" not in text
+
+
+def test_a_model_that_names_its_source_is_refused(stage: Stage, tmp_path: Path) -> None:
+    here = stage("array")
+    artifact = tmp_path / "stage"
+    artifact.mkdir()
+    (artifact / FILE).write_bytes((here.artifact / FILE).read_bytes())
+    model = onnx.load(here.artifact / "model.fp32.onnx")
+    model.graph.doc_string = "File nets/net.py, line 3"  # the record may say so, a model may not
+    onnx.save(model, artifact / "model.fp32.onnx")
+    with pytest.raises(ModelError, match=r"model\.fp32.*nets/net\.py"):
+        write(tmp_path / "bundle", replace(here, artifact=artifact))
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_folder_of_the_developer_is_refused_wherever_it_stands(
+    stage: Stage, tmp_path: Path
+) -> None:
+    report = f"<html>made in {tmp_path.resolve()}</html>"
+    with pytest.raises(ModelError, match=r"report\.html"):
+        write(tmp_path / "b", replace(stage("array"), report=report, folders=(tmp_path,)))
+
+
+def test_a_name_that_the_record_uses_is_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "annabel")
+    assert "annabel" in private_words({"labels": ["cat"]}, [])
+    assert "annabel" not in private_words({"labels": ["annabel"]}, [])
+
+
+def test_more_outputs_than_the_task_names_are_refused(stage: Stage, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="matched by order"):
+        write(tmp_path / "b", replace(stage("array"), signals={"value": "values"}))
