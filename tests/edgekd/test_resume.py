@@ -75,3 +75,22 @@ def test_a_killed_run_ends_like_one_that_was_not(job: Path, tmp_path: Path) -> N
     assert "teacher:" not in said, "the teacher was trained twice"
     assert files(killed) == files(whole)
     assert not list(killed.rglob("*.partial"))
+
+
+@pytest.mark.timing
+def test_a_full_disk_leaves_nothing_that_looks_whole(job: Path, tmp_path: Path) -> None:
+    """The limit on a file's size stands for the full disk: the checkpoint no longer fits."""
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "edgekd", "compress", "bars.toml", "--out", str(out)]
+    limited = ["bash", "-c", 'ulimit -f 200; exec "$@"', "bash", *command]  # 200 kB
+    said = subprocess.run(
+        limited, cwd=job, capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+    assert said.returncode == 1, said.stderr
+    assert "the disk is full" in said.stderr
+    assert "Traceback" not in said.stderr
+    for stage in (out / "stages").iterdir():
+        assert stage.name.endswith(".partial")
+        assert not (stage / "model.pt").exists()
+        assert not (stage / "work" / "last.pt").exists()
+    assert not (out / "bundle").exists()
