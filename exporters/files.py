@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import onnx
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto, TensorProto
 
 from edgekd.errors import ModelError
 from edgekd.store import write_atomic
 
+_Kind = TypeVar("_Kind", bound=Message)
+
 SIZE_LIMIT_BYTES = 2**31 - 1
 """The most that protobuf can hold in one message, and so an ONNX file without external data."""
 
-_HOMES = rb"(?:/home/|/root/|/Users/)[^\x00-\x20\"'<>]*"
+_HOMES = rb"(?:/home/|/root/|/Users/|/tmp/)[^\x00-\x20\"'<>]*"
 _DRIVES = rb"(?<![A-Za-z0-9])[A-Za-z]:\\{1,2}[\w .-]{2,}\\[^\x00-\x20\"'<>]*"
 _SOURCES = rb"[\w./\\-]+\.py(?![\w-])"
 _LONG_WORD = 5  # letters; a shorter word turns up by chance among the bytes of the weights
@@ -46,7 +49,9 @@ def load_onnx(path: Path, *, limit_bytes: int = SIZE_LIMIT_BYTES) -> ModelProto:
     try:
         model.ParseFromString(path.read_bytes())
     except DecodeError as error:
-        raise ModelError(f"{path} is no whole ONNX file ({error}); export or copy it again") from error
+        raise ModelError(
+            f"{path} is no whole ONNX file ({error}); export or copy it again"
+        ) from error
     if not model.ir_version or not model.HasField("graph"):
         raise ModelError(f"{path} is no ONNX model: it holds no graph; export or copy it again")
     _read_external(model, path, limit_bytes - size_bytes)
@@ -122,7 +127,7 @@ def save_onnx(model: ModelProto, path: Path) -> None:
     write_atomic(path, data)
 
 
-def messages[T: Message](message: Message, kind: type[T]) -> Iterator[T]:
+def messages(message: Message, kind: type[_Kind]) -> Iterator[_Kind]:
     """Yield every message of one kind at or below `message`, subgraphs and functions included."""
     if isinstance(message, kind):
         yield message
@@ -145,7 +150,9 @@ def strip(model: ModelProto) -> ModelProto:
         for field in ("doc_string", "metadata_props", "quantization_annotation", "training_info"):
             if field in message.DESCRIPTOR.fields_by_name:
                 message.ClearField(field)
-    result.producer_name, result.domain, result.graph.name = "edgekd", "", "graph"
+    for graph in messages(result, GraphProto):
+        graph.name = "graph"
+    result.producer_name, result.domain = "edgekd", ""
     for name in ("producer_version", "model_version"):
         result.ClearField(name)
     _rename(result)
@@ -167,6 +174,9 @@ def _rename(model: ModelProto) -> None:
             tensor.name = new(tensor.name, "tensor")
         for sparse in graph.sparse_initializer:
             sparse.values.name = new(sparse.values.name, "tensor")
+    for function in messages(model, onnx.FunctionProto):
+        function.input[:] = [new(name, "tensor") for name in function.input]
+        function.output[:] = [new(name, "tensor") for name in function.output]
     for node in messages(model, onnx.NodeProto):
         node.name = new(node.name, node.op_type)
         node.input[:] = [new(name, "tensor") for name in node.input]
@@ -179,11 +189,11 @@ def _source(name: str) -> bool:
 
 
 def traces(content: Path | bytes, words: Iterable[str] = ()) -> list[str]:
-    """Return what in a file tells about its maker: home folders, drives, .py files, `words`.
+    r"""Return what in a file tells about its maker: home folders, drives, .py files, `words`.
 
     A word (a user name, a working folder) counts where no letter, digit or underscore touches it.
     In an ONNX file the short patterns are sought in names and texts only, for among megabytes of
-    weights three bytes such as "C:\\" turn up by chance; long ones are sought in every byte.
+    weights three bytes such as "C:\" turn up by chance; long ones are sought in every byte.
 
     Returns:
         Each different find once, sorted, at most 120 characters of it.
@@ -206,16 +216,17 @@ def _finds(data: bytes, patterns: Sequence[bytes]) -> Iterator[str]:
 
 
 def _texts(data: bytes) -> bytes:
-    """Return `data` without the payload of tensors if it is an ONNX model, else as it is."""
+    """Return what a person could read: an ONNX model without its weights, text, or runs of it."""
     model = ModelProto()
-    try:
+    with contextlib.suppress(DecodeError):
         model.ParseFromString(data)
-    except DecodeError:
-        return data
-    if not model.graph.node:
-        return data
-    for tensor in messages(model, TensorProto):
-        for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data"):
-            tensor.ClearField(field)
-    rest: Any = model.SerializeToString(deterministic=True)
-    return bytes(rest)
+    if model.graph.node:
+        for tensor in messages(model, TensorProto):
+            for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data"):
+                tensor.ClearField(field)
+        return bytes(model.SerializeToString(deterministic=True))
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return b"\n".join(re.findall(rb"[\x20-\x7e]{12,}", data))
+    return data

@@ -1,0 +1,185 @@
+"""Which nodes are quantized: all that fuses in a CNN, constant products in a transformer.
+
+Static INT8 on every operator ruins transformers: the residual stream has outliers that stretch
+the range of each tensor on it (sentence embeddings of MiniLM keep a cosine of 0.35 to their float
+form, 0.95 with its constant products alone). So a graph with layer normalization or attention
+gets only MatMul and Gemm with constant weights, and its residual stream stays float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto
+
+WEIGHTED = ("Conv", "Gemm", "MatMul")
+_CHAIN = {  # operators with 8-bit kernels; one input carries data
+    *("Relu", "Clip", "LeakyRelu", "Sigmoid", "MaxPool", "AveragePool", "GlobalAveragePool"),
+    *("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Resize", "Split", "Slice", "Pad"),
+}
+_JOIN = {"Add", "Mul", "Concat"}  # all inputs carry data
+_ABSORBED = {"Relu", "Clip"}  # vanish into the layer before them
+_NORMALIZING = {
+    *("LayerNormalization", "SkipLayerNormalization", "SimplifiedLayerNormalization"),
+    *("RMSNormalization", "Attention", "MultiHeadAttention", "EmbedLayerNormalization"),
+}
+_VIEWS = {"Reshape", "Transpose", "Cast", "Identity", "Squeeze", "Unsqueeze", "Dropout"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is to be quantized, and what is not and why."""
+
+    kind: Literal["convolutional", "transformer"]
+    nodes: tuple[str, ...]
+    """Names of all nodes to quantize, in the order of the graph."""
+    layers: tuple[str, ...]
+    """Those of them that hold weights."""
+    left: Mapping[str, str]
+    """Layers with weights that stay float: name of the node, reason."""
+
+
+def choose(model: ModelProto) -> Choice:
+    """Decide from the graph which nodes are quantized.
+
+    In a CNN an operator without weights is chosen where it lies between two chosen layers, so
+    that data stays in 8 bits there; at the ends (pixels, boxes beside scores) it stays float, for
+    one range cannot serve both. A ReLU or Clip is chosen after every chosen layer.
+
+    Args:
+        model: every node has its own name.
+    """
+    reasons = {n.name: _unfit(n, model) for n in model.graph.node if n.op_type in WEIGHTED}
+    layers = [name for name, reason in reasons.items() if not reason]
+    left = {name: reason for name, reason in reasons.items() if reason}
+    unknown = [n.name for n in model.graph.node if n.op_type == "ConvTranspose"]
+    left |= dict.fromkeys(unknown, "ONNX Runtime has no INT8 kernel for ConvTranspose")
+    if is_transformer(model):
+        products = {n.name for n in model.graph.node if n.op_type in ("MatMul", "Gemm")}
+        left |= {n: "convolution in a transformer" for n in layers if n not in products}
+        layers = [name for name in layers if name in products]
+        return Choice("transformer", tuple(layers), tuple(layers), left)
+    between = _between(model, set(layers))
+    names = [n.name for n in model.graph.node if n.name in between or n.name in layers]
+    return Choice("convolutional", tuple(names), tuple(layers), left)
+
+
+def is_transformer(model: ModelProto) -> bool:
+    """Tell whether a graph normalizes by layer or attends, fused or written out."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    for node in model.graph.node:
+        if node.op_type in _NORMALIZING:
+            return True
+        if node.op_type == "Sqrt" and _written_out_norm(node, makers, model):
+            return True
+        if node.op_type == "MatMul" and any(_from_softmax(name, makers) for name in node.input):
+            return True
+    return False
+
+
+def _from_softmax(name: str, makers: Mapping[str, NodeProto]) -> bool:
+    node = makers.get(name)
+    while node is not None and node.op_type in _VIEWS:
+        node = makers.get(node.input[0])
+    return node is not None and node.op_type == "Softmax"
+
+
+def _written_out_norm(node: NodeProto, makers: Mapping[str, NodeProto], model: ModelProto) -> bool:
+    """Recognize sqrt(mean(square) + epsilon) over the last axis, as old exporters write it."""
+    add = makers.get(node.input[0])
+    if add is None or add.op_type != "Add":
+        return False
+    means = [makers[name] for name in add.input if name in makers]
+    mean = next((m for m in means if m.op_type == "ReduceMean"), None)
+    square = makers.get(mean.input[0]) if mean is not None else None
+    if mean is None or square is None or square.op_type not in ("Pow", "Mul"):
+        return False
+    axes = [list(a.ints) for a in mean.attribute if a.name == "axes"]
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    if len(mean.input) > 1 and mean.input[1] in constants:
+        axes = [onnx.numpy_helper.to_array(constants[mean.input[1]]).tolist()]
+    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in model.graph.value_info}
+    last = ranks.get(mean.input[0], 0) - 1
+    return axes in ([[-1]], [[last]])
+
+
+def _unfit(node: NodeProto, model: ModelProto) -> str:
+    """Say why a layer cannot be quantized, or return ""."""
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    weight = constants.get(node.input[1])
+    if weight is None:
+        return "its weight is computed, not constant"
+    if weight.data_type != TensorProto.FLOAT:
+        return "its weight is not float32"
+    if node.op_type != "Conv" and len(weight.dims) != 2:
+        return "its weight is no matrix"
+    if len(node.input) > 2 and node.input[2] and node.input[2] not in constants:
+        return "its bias is computed, not constant"
+    users = [n for n in model.graph.node if weight.name in n.input]
+    if any(_form(user) != _form(node) or user.input[1] != weight.name for user in users):
+        return "its weight also serves another kind of layer, which would unpack it on every run"
+    return ""
+
+
+def _form(node: NodeProto) -> tuple[str, bool]:
+    return node.op_type, any(a.name == "transB" and a.i for a in node.attribute)
+
+
+def _between(model: ModelProto, layers: set[str]) -> set[str]:
+    """Return operators without weights whose data comes from and goes to chosen layers."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    after: set[str] = set()  # tensors that descend from a chosen layer, through floats only
+    inside: set[str] = set()
+    floats = _floats(model)
+    for node in model.graph.node:
+        data = _data(node)
+        if node.name in layers:
+            after.update(node.output)
+        elif any(name in after for name in node.input):
+            after.update(name for name in node.output if name in floats)
+            fits = data and all(name in after and name not in constants for name in data)
+            inside |= {node.name} if fits else set()
+    before: set[str] = set()  # tensors from which a chosen layer descends
+    ends: set[str] = set()
+    for node in reversed(model.graph.node):
+        if node.name in layers or any(name in before for name in node.output):
+            before.update(node.input)
+            ends.add(node.name)
+    makers = {name: node for node in model.graph.node for name in node.output}
+    absorbed = {
+        node.name
+        for node in model.graph.node
+        if node.op_type in _ABSORBED and _absorbable(node, model)
+        if (maker := makers.get(node.input[0])) is not None and maker.name in layers
+    }
+    kept = {n.name for n in model.graph.node if n.op_type != "Clip" or _absorbable(n, model)}
+    return ((inside & ends) | absorbed) & kept
+
+
+def _data(node: NodeProto) -> list[str]:
+    if node.op_type in _JOIN:
+        return list(node.input)
+    return [node.input[0]] if node.op_type in _CHAIN else []
+
+
+def _absorbable(node: NodeProto, model: ModelProto) -> bool:
+    """Tell whether the 8-bit range does the same: a Clip's bounds must be constant and hold 0."""
+    if node.op_type != "Clip":
+        return True
+    values = {t.name: t for t in model.graph.initializer if not t.dims or list(t.dims) == [1]}
+    bounds = [name for name in node.input[1:] if name]
+    if any(name not in values for name in bounds):
+        return False
+    low, high = (
+        onnx.numpy_helper.to_array(values[name]).item() if name else default
+        for name, default in zip([*node.input[1:], "", ""], (-1.0, 1.0), strict=False)
+    )
+    return bool(low <= 0 <= high)
+
+
+def _floats(model: ModelProto) -> set[str]:
+    values: Iterable[onnx.ValueInfoProto] = [*model.graph.value_info, *model.graph.output]
+    return {v.name for v in values if v.type.tensor_type.elem_type == TensorProto.FLOAT}

@@ -1,0 +1,163 @@
+"""Static post-training quantization: INT8 in Q/DQ form for ONNX Runtime's CPU kernels.
+
+The ranges are ours (exact, streamed, equal for any order and batch), the insertion of Q/DQ is
+onnxruntime's own quantizer, and the graph it returns is then mended: see `_mend`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from edgekd.errors import ModelError
+from edgekd.exporters.files import check, load_onnx, save_onnx, strip
+from edgekd.quantize.choose import Choice, choose
+from edgekd.quantize.kernels import Kernels, int8_layers
+from edgekd.quantize.mend import mend
+from edgekd.quantize.prepare import prepare
+from edgekd.quantize.ranges import Range, min_max
+
+__all__ = ["Kernels", "QuantizedFacts", "int8_layers", "quantize_int8"]
+
+Feeds = Callable[[], Iterator[Mapping[str, NDArray[Any]]]]
+
+
+@dataclass(frozen=True)
+class QuantizedFacts:
+    """What was quantized, on how many samples, and what stayed float and why."""
+
+    kind: Literal["convolutional", "transformer"]
+    """In a transformer only products with constant weights are quantized."""
+    activations: Literal["uint8", "int8"]
+    samples: int
+    layers: int
+    """Conv, Gemm and MatMul nodes in INT8."""
+    left: Mapping[str, str]
+    """Conv, Gemm and MatMul nodes that stayed float: name, reason."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+def quantize_int8(
+    source: Path,
+    target: Path,
+    feeds: Feeds,
+    *,
+    activations: Literal["uint8", "int8"] = "uint8",
+) -> QuantizedFacts:
+    """Write the INT8 form of a float ONNX file: Q/DQ, int8 weights per channel (-127..127).
+
+    Ranges of activations are the least and greatest value over all samples. Equal samples give
+    equal bytes, in any order and any batch.
+
+    Args:
+        source: float32 weights; any operator set that can be raised to 13.
+        target: the file to write.
+        feeds: called once; gives batches by input name, [batch, ...]. Padding counts as data:
+            give text one sample at a time, or in equal lengths.
+        activations: "uint8" with a zero point is what ONNX Runtime fuses on CPUs. "int8" is
+            symmetric around zero, as TensorRT and most NPUs want it; on CPUs most of it stays
+            unfused and it is often slower than FP32.
+
+    Raises:
+        DataError: no sample.
+        ModelError: the file cannot be read or is quantized already; nothing in it can be
+            quantized; a sample does not fit; an activation is NaN or infinite.
+    """
+    model = prepare(load_onnx(source), source.name)
+    choice = choose(model)
+    if not choice.layers:
+        found = "; ".join(f"{name}: {why}" for name, why in list(choice.left.items())[:5])
+        raise ModelError(
+            f"nothing in {source.name} can be quantized: INT8 pays for Conv, Gemm and MatMul with "
+            f"constant float32 weights ({found or 'it holds none of these'}); leave this step out"
+        )
+    ranges, samples = _calibrate(model, choice, feeds)
+    quantized = mend(_insert(model, choice, ranges, activations), model, choice)
+    quantized = strip(quantized)
+    check(quantized, f"the quantized form of {source.name}")
+    save_onnx(quantized, target)
+    return QuantizedFacts(choice.kind, activations, samples, len(choice.layers), choice.left)
+
+
+def _calibrate(model: ModelProto, choice: Choice, feeds: Feeds) -> tuple[dict[str, Range], int]:
+    """Measure the ranges of what the chosen nodes take and give."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    chosen = [node for node in model.graph.node if node.name in set(choice.nodes)]
+    floats = {
+        value.name
+        for value in [*model.graph.input, *model.graph.value_info, *model.graph.output]
+        if value.type.tensor_type.elem_type == 1
+    }
+    names = {
+        name: None
+        for node in chosen
+        for name in [*node.input, *([] if choice.kind == "transformer" else node.output)]
+        if name in floats and name not in constants
+    }
+    return min_max(model, list(names), feeds())
+
+
+def _insert(
+    model: ModelProto,
+    choice: Choice,
+    ranges: Mapping[str, Range],
+    activations: Literal["uint8", "int8"],
+) -> ModelProto:
+    from onnxruntime.quantization import CalibrationMethod, QuantType
+    from onnxruntime.quantization.calibrate import TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+    from onnxruntime.quantization.quant_utils import add_infer_metadata
+
+    add_infer_metadata(model)  # or the quantizer would write the model to a folder to type it
+    operators = sorted({n.op_type for n in model.graph.node if n.name in set(choice.nodes)})
+    with _silenced():
+        quantizer = QDQQuantizer(
+            model,
+            per_channel=True,
+            reduce_range=False,
+            weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QUInt8 if activations == "uint8" else QuantType.QInt8,
+            tensors_range=TensorsData(CalibrationMethod.MinMax, dict(ranges)),
+            nodes_to_quantize=list(choice.nodes),
+            nodes_to_exclude=[],
+            op_types_to_quantize=operators,
+            extra_options=_options(choice, activations),
+        )
+        quantized: ModelProto = quantizer.quantize_model()
+    return quantized
+
+
+def _options(choice: Choice, activations: str) -> dict[str, Any]:
+    options: dict[str, Any] = {"ActivationSymmetric": activations == "int8"}
+    if choice.kind == "transformer":
+        # The product leaves in float (one fused kernel): no rounding on the residual stream.
+        options["OpTypesToExcludeOutputQuantization"] = ["MatMul", "Gemm"]
+    return options
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    """Keep back what the quantizer logs, on the root logger, of decisions that were ours."""
+    root = logging.getLogger()
+
+    def foreign(record: logging.LogRecord) -> bool:
+        return "onnxruntime" not in Path(record.pathname).parts
+
+    handler = logging.NullHandler()  # else logging.warning() would install one for good
+    root.addFilter(foreign)
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.removeFilter(foreign)

@@ -1,0 +1,121 @@
+"""The shapes of an ONNX graph: symbolic axes given a length, and shape inference afterwards."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import onnx
+from onnx import ModelProto, NodeProto, TensorShapeProto
+
+from edgekd.errors import ModelError
+from edgekd.exporters.files import messages
+from edgekd.exporters.parity import open_session
+
+
+def opset_of(model: ModelProto) -> int:
+    """Return the version of the standard operator set that `model` imports.
+
+    Raises:
+        ModelError: it imports none.
+    """
+    for entry in model.opset_import:
+        if entry.domain in ("", "ai.onnx"):
+            return int(entry.version)
+    raise ModelError("the ONNX file imports no standard operator set; export it again")
+
+
+def infer_shapes(model: ModelProto) -> ModelProto:
+    """Return a copy in which every shape that follows from the inputs is written down.
+
+    Raises:
+        ModelError: the graph contradicts itself.
+    """
+    try:
+        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        raise ModelError(f"the shapes of this ONNX graph do not fit together: {error}") from error
+
+
+def batch_symbol(model: ModelProto) -> str:
+    """Return the symbolic name of the batch: the first axis of the first input that has one."""
+    for shape in _input_shapes(model):
+        if shape.dim and shape.dim[0].dim_param:
+            return str(shape.dim[0].dim_param)
+    return ""
+
+
+def fixed_shape(
+    model: ModelProto, batch: int = 1, *, lengths: Mapping[str, int] | None = None
+) -> ModelProto:
+    """Return a copy with a fixed batch, for runtimes of phones that refuse symbolic axes.
+
+    Args:
+        model: with a symbolic (or unnamed) first axis; others are returned with shapes inferred.
+        batch: the length it gets.
+        lengths: of other symbolic axes, by name; those that are not given stay symbolic.
+
+    Raises:
+        ModelError: the graph does not fit together at these lengths.
+    """
+    result = ModelProto()
+    result.CopyFrom(model)
+    symbol = batch_symbol(model)
+    known = {**(lengths or {}), **({symbol: batch} if symbol else {})}
+    for shape in _input_shapes(result):
+        for axis, dim in enumerate(shape.dim):
+            if dim.dim_param in known:
+                dim.dim_value = known[dim.dim_param]
+            elif axis == 0 and not dim.WhichOneof("value"):
+                dim.dim_value = batch
+    del result.graph.value_info[:]
+    for value in result.graph.output:
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param in known:
+                dim.dim_value = known[dim.dim_param]
+            elif dim.dim_param:  # an expression such as 2*batch: inference fills it again
+                dim.Clear()
+    return infer_shapes(result)
+
+
+def fold(model: ModelProto, name: str) -> ModelProto:
+    """Return an equal model with constants and batch norms folded, as ONNX Runtime folds them.
+
+    Only its basic level is used: that knows no hardware and writes standard operators.
+
+    Args:
+        model: of anybody; it is not changed.
+        name: of the file, for messages.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load it.
+    """
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+        source, target = Path(folder, "source.onnx"), Path(folder, "folded.onnx")
+        source.write_bytes(model.SerializeToString(deterministic=True))
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(target)
+        try:
+            open_session(source, options=options)
+        except ModelError as error:
+            raise ModelError(str(error).replace(str(source), name)) from error
+        folded = onnx.load(target)
+    domains = {node.domain for node in messages(model, NodeProto)}
+    if any(node.domain not in domains for node in messages(folded, NodeProto)):
+        return model  # an operator that only ONNX Runtime knows has no place in the file
+    used = {node.domain for node in messages(folded, NodeProto)} | {""}
+    imports = [entry for entry in folded.opset_import if entry.domain in used]
+    del folded.opset_import[:]
+    folded.opset_import.extend(imports)
+    return folded
+
+
+def _input_shapes(model: ModelProto) -> Iterator[TensorShapeProto]:
+    constants = {tensor.name for tensor in model.graph.initializer}
+    for value in model.graph.input:
+        if value.name not in constants:
+            yield value.type.tensor_type.shape

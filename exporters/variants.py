@@ -1,0 +1,127 @@
+"""The one table that says which variant a runtime wants, and how well that is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgekd.errors import ModelError
+from edgekd.exporters.shapes import fixed_shape
+
+__all__ = ["BUILDABLE", "TABLE", "Row", "Variant", "fixed_shape", "variant_for"]
+
+Variant = Literal["fp32", "fp16", "int8", "int8-tensorrt", "int8-xnnpack", "int8-dynamic", "int4"]
+Known = Literal["run here", "from documentation", "unverified"]
+
+BUILDABLE: tuple[Variant, ...] = ("fp32", "int8")
+"""The variants that this version writes. For the others the row says what would be best."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is laid out best for one runtime and provider."""
+
+    runtime: str
+    provider: str
+    variant: Variant
+    known: Known
+    """Whether this project's tests run it, a maker's documentation says it, or neither."""
+    reason: str
+    fixed_shape: bool = False
+    """Whether symbolic axes must be fixed first."""
+
+    @property
+    def buildable(self) -> bool:
+        """Whether this version can write the variant."""
+        return self.variant in BUILDABLE
+
+
+TABLE = (
+    Row(
+        "onnxruntime",
+        "CPUExecutionProvider",
+        "int8",
+        "run here",
+        "uint8 activations and int8 weights per channel fuse fully; int8 activations do not",
+    ),
+    Row(
+        "onnxruntime-web",
+        "wasm",
+        "int8",
+        "unverified",
+        "the same kernels as the CPU provider, compiled to WebAssembly",
+    ),
+    Row(
+        "onnxruntime",
+        "XnnpackExecutionProvider",
+        "int8-xnnpack",
+        "from documentation",
+        "XNNPACK wants one sign for activations and weights",
+    ),
+    Row(
+        "onnxruntime",
+        "CoreMLExecutionProvider",
+        "fp16",
+        "from documentation",
+        "runs float parts only; Q/DQ graphs fall back to the CPU provider",
+        fixed_shape=True,
+    ),
+    Row(
+        "onnxruntime",
+        "QNNExecutionProvider",
+        "int8",
+        "from documentation",
+        "the NPU takes Q/DQ with uint8 activations and fixed shapes",
+        fixed_shape=True,
+    ),
+    Row(
+        "onnxruntime",
+        "CUDAExecutionProvider",
+        "fp16",
+        "from documentation",
+        "it has no fused INT8 convolutions; Q/DQ costs time there",
+    ),
+    Row(
+        "onnxruntime",
+        "TensorrtExecutionProvider",
+        "int8-tensorrt",
+        "from documentation",
+        "TensorRT wants symmetric int8 and float biases; fp16 is the rival to beat",
+    ),
+    Row(
+        "onnxruntime-web",
+        "webgpu",
+        "fp16",
+        "from documentation",
+        "it runs float kernels; Q/DQ is computed in float",
+    ),
+    Row(
+        "tensorrt",
+        "",
+        "int8-tensorrt",
+        "from documentation",
+        "symmetric int8 and float biases; fp16 is the rival to beat",
+    ),
+    Row(
+        "openvino",
+        "CPU",
+        "int8",
+        "unverified",
+        "it reads either sign of Q/DQ activations",
+    ),
+)
+
+
+def variant_for(runtime: str, provider: str = "") -> Row:
+    """Return the row of a runtime and provider.
+
+    Raises:
+        ModelError: the table has none; the message lists those it has.
+    """
+    for row in TABLE:
+        if (row.runtime, row.provider) == (runtime, provider):
+            return row
+    known = ", ".join(f"{row.runtime} {row.provider}".strip() for row in TABLE)
+    raise ModelError(
+        f"there is no known variant for {runtime} {provider}".rstrip() + f"; known are: {known}"
+    )
