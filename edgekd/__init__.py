@@ -1,1 +1,55 @@
-"""From a trained model to a small bundle that was measured to be faster on its device."""
+"""From a trained model to a small bundle that was measured to be faster on its device.
+
+    import edgekd
+
+    result = edgekd.compress("mnist")          # a recipe; result shows the ladder of stages
+    edgekd.quantize("net.onnx", data="photos") # INT8 alone, from a bare ONNX file
+    edgekd.benchmark("int8.onnx", vs="fp32.onnx")
+    edgekd.verify(result.bundle).ok
+
+Importing this is cheap: numpy, onnx and torch come with the first call that needs them.
+"""
+
+import importlib
+import typing
+
+from edgekd.api import benchmark, compress, load_recipe, quantize, verify
+from edgekd.errors import BadInput, EdgekdError, JobFailed
+
+if typing.TYPE_CHECKING:
+    from edgekd.benchmarks.bench import BenchResult
+    from edgekd.bundle import VerifyReport
+    from edgekd.pipeline import Result
+    from edgekd.recipe import Recipe
+
+__all__ = [
+    "BadInput",
+    "BenchResult",
+    "EdgekdError",
+    "JobFailed",
+    "Recipe",
+    "Result",
+    "VerifyReport",
+    "benchmark",
+    "compress",
+    "load_recipe",
+    "quantize",
+    "verify",
+]
+
+_LATER = {
+    "BenchResult": "edgekd.benchmarks.bench",
+    "Recipe": "edgekd.recipe",
+    "Result": "edgekd.pipeline",
+    "VerifyReport": "edgekd.bundle",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

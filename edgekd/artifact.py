@@ -39,6 +39,12 @@ class Artifact:
         ]
         return tuple(sorted(names, key=lambda name: (name != "fp32", name)))
 
+    @property
+    def knowledge(self) -> dict[str, str]:
+        """The files that hold what it knows: a new opset exports again, and teaches the same."""
+        learned = {n: sha256 for n, sha256 in self.files.items() if not n.endswith(".onnx")}
+        return learned if self.trainable else dict(self.files)
+
     def onnx(self, variant: str) -> Path:
         """Return the file of `variant`, which must be one of `variants`."""
         return self.folder / f"model.{variant}.onnx"

@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from edgekd.artifact import PREVIEW, Artifact
+from edgekd.benchmarks.feeds import save_feeds
 from edgekd.benchmarks.measurement import Candidate, Measurement, Session, Timing
 from edgekd.benchmarks.statistics import Estimate, latency, percentile, speedup
 from edgekd.data.preprocess import read_preprocess
@@ -304,9 +305,8 @@ class Examiner:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             batch = next(self.data.batches("validation", preprocess, size=FEED_SAMPLES))
-            partial = path.with_suffix(".partial.npz")
-            rows = {name: array[:, None] for name, array in batch.inputs[0].items()}
-            np.savez(partial, **rows)
+            partial = path.with_suffix(".partial")
+            save_feeds(partial, {name: a[:, None] for name, a in batch.inputs[0].items()})
             partial.replace(path)
         return path
 

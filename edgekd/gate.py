@@ -50,15 +50,15 @@ def judge(promise: Promise, found: Findings, budget: Budget, *, gated: bool = Tr
     reasons: list[str] = []
     drop = -(found.gain.low if budget.strict else found.gain.value)
     if drop > budget.max_drop:
-        reasons.append(
-            f"{drop:.2f} {found.unit} lost since the teacher, {budget.max_drop:g} allowed"
-        )
+        reasons.append(f"{drop:.2f} {found.unit} lost, {budget.max_drop:g} allowed")
     reasons += _speed_faults(promise, found)
     if promise == "smaller" and found.shrink <= 1:
         reasons.append(f"not smaller: {1 / found.shrink:.2f} times the bytes")
     if promise == "better" and found.step_gain.low <= 0:
         reasons.append("not proven better")
-    numbers = f"{describe_speed(found.speedup)}, {found.gain.value:+.2f} {found.unit}"
+    numbers = (
+        f"{describe_speed(found.speedup)}, {found.gain.value:+.2f} {found.unit} since the teacher"
+    )
     if reasons and not gated:
         return Verdict(True, (*reasons, "kept because gate = false"), numbers)
     return Verdict(not reasons, tuple(reasons), numbers)
@@ -83,4 +83,4 @@ def describe_speed(speed: Estimate | None) -> str:
         return "speed not measured"
     if speed.high < 1:
         return f"{1 / speed.value:.2f}x slower [{1 / speed.high:.2f}, {1 / speed.low:.2f}]"
-    return f"{speed.value:.2f}x [{speed.low:.2f}, {speed.high:.2f}]"
+    return f"{speed.value:.2f}x faster [{speed.low:.2f}, {speed.high:.2f}]"

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Group
+
 from edgekd.artifact import Artifact
 from edgekd.bundle import write_bundle
 from edgekd.evidence import Evidence, Examiner
@@ -16,6 +18,7 @@ from edgekd.gate import Verdict, judge
 from edgekd.progress import Progress, Silent
 from edgekd.quantize.step import Quantize
 from edgekd.recipe import Recipe, titled
+from edgekd.report.notebook import as_html, as_text, shown
 from edgekd.report.record import Record, record
 from edgekd.report.write import write_report
 from edgekd.run import Bench, check_owner, claim, set_up
@@ -44,6 +47,17 @@ class Result:
     def over_budget(self) -> str | None:
         """Why the budget is missed, with the nearest rung; None where it is met."""
         return self.record.over_budget
+
+    def __rich__(self) -> Group:
+        """Show the ladder with `rich.print`."""
+        return shown(self.record.content)
+
+    def __repr__(self) -> str:
+        """Show the ladder as text."""
+        return f"{as_text(self.record.content)}\nbundle {self.bundle}   report {self.report}"
+
+    def _repr_html_(self) -> str:
+        return as_html(self.record.content)
 
 
 def compress(

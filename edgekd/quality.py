@@ -39,13 +39,7 @@ def answer(
     """
 
     def model(inputs: Arrays) -> Arrays:
-        outputs = predictor(inputs)
-        if len(outputs) != len(task.signals):
-            raise ModelError(
-                f"the model gives {len(outputs)} outputs ({', '.join(outputs)}) and the task has "
-                f"{len(task.signals)} ({', '.join(task.signals)}); they are matched by order"
-            )
-        return dict(zip(task.signals, outputs.values(), strict=True))
+        return by_signal(predictor(inputs), task)
 
     said: list[Arrays] = []
     truth: list[Arrays] = []
@@ -55,6 +49,20 @@ def answer(
         truth.append(batch.targets)
         index.append(batch.index)
     return Answers(_join(said), _join(truth), np.concatenate(index))
+
+
+def by_signal(outputs: Arrays, task: Task) -> Arrays:
+    """Name a model's outputs, in their order, as the task calls them.
+
+    Raises:
+        ModelError: there are more or fewer of them.
+    """
+    if len(outputs) != len(task.signals):
+        raise ModelError(
+            f"the model gives {len(outputs)} outputs ({', '.join(outputs)}) and the task has "
+            f"{len(task.signals)} ({', '.join(task.signals)}); they are matched by order"
+        )
+    return dict(zip(task.signals, outputs.values(), strict=True))
 
 
 def _join(parts: list[Arrays]) -> dict[str, NDArray[Any]]:

@@ -125,6 +125,9 @@ def set_up(recipe: Recipe, *, root: Path, folder: Path, progress: Progress) -> B
         ModelError: a network cannot be built or cannot take the data.
         RecipeError: the task or the device is not known.
     """
+    code = _code_of(recipe)
+    if code:
+        progress.say(f"this recipe runs code: {', '.join(code)}")
     task = open_task(recipe.task, root=root)
     devices = [open_device(name) for name in recipe.devices]
     dataset = open_source(recipe.data, root=root, progress=progress)
@@ -169,6 +172,14 @@ def check(bench: Bench) -> None:
     for step in recipe.steps:
         step.ready(bench.data)
     sketch(recipe, bench.context(None))
+
+
+def _code_of(recipe: Recipe) -> tuple[str, ...]:
+    """Return the functions that a recipe calls and that are not edgekd's own."""
+    students = [getattr(step, "student", None) for step in recipe.steps]
+    named = [recipe.task, recipe.data.call, getattr(recipe.model, "build", None)]
+    named += [getattr(student, "build", None) for student in students]
+    return tuple(dict.fromkeys(n for n in named if n and ":" in n and n[:7] != "edgekd."))
 
 
 def _few(names: Sequence[str]) -> str:

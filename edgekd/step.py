@@ -17,6 +17,7 @@ from edgekd.progress import Progress, Silent
 from edgekd.store import cache_folder, digest, file_sha256
 
 if TYPE_CHECKING:
+    from edgekd.assembly import Model
     from edgekd.data.feed import Data
     from edgekd.devices.device import Device
     from edgekd.task import Task
@@ -80,13 +81,16 @@ class Step(Options):
     def ready(self, data: Data) -> None:
         """Raise DataError, before any work, if `data` cannot serve this step."""
 
+    def network(self, source: Model, teacher: Model, context: Context) -> Model:
+        """Return the network that this step will train, as it is before training.
+
+        All that can be wrong with it is found before any work: every step's is made at the start.
+        """
+        return source
+
     def key(self, source: Artifact, context: Context) -> str:
         """Equal keys, equal results. ONNX files do not count for a step that takes torch."""
-        used = {
-            name: sha256
-            for name, sha256 in source.files.items()
-            if self.takes == "onnx" or not name.endswith(".onnx")
-        }
+        used = dict(source.files) if self.takes == "onnx" else source.knowledge
         needs = {need: context.identity[need] for need in sorted(self.needs)}
         options = self.model_dump(mode="json")
         return digest(options, self.revision, used, needs, dict(self.content(context.root)))
@@ -102,7 +106,12 @@ def run_step(step: Step, source: Artifact, context: Context, stages: Path) -> Ar
     (partial / WORK).mkdir(parents=True, exist_ok=True)
     if (source.folder / "preprocess.json").exists():  # a new network brings its own
         shutil.copyfile(source.folder / "preprocess.json", partial / "preprocess.json")
-    step.apply(source, context.only(step.needs), partial)
+    try:
+        step.apply(source, context.only(step.needs), partial)
+    except BaseException:
+        if not any((partial / WORK).iterdir()):  # no checkpoint: there is nothing to go on from
+            shutil.rmtree(partial)
+        raise
     entry = {**step.model_dump(mode="json"), "key": key}
     return seal_artifact(partial, done, (*source.history, entry))
 

@@ -35,7 +35,7 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
+def write_atomic(path: Path, content: str | bytes | memoryview) -> None:
     """Write `path` whole or not at all: a kill in between leaves the old file."""
     data = content.encode() if isinstance(content, str) else content
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -84,9 +84,12 @@ def replacing(folder: Path) -> Iterator[Path]:
 def run_lock(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process; the system frees it when the process ends, however it ends.
 
+    A folder that was not there and to which nothing was written is removed again.
+
     Raises:
         RunFolderError: it cannot be written, or another process holds it.
     """
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -109,7 +112,18 @@ def run_lock(folder: Path) -> Iterator[None]:
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
+        _forget(folder, new)
         os.close(handle)
+
+
+def _forget(folder: Path, new: list[Path]) -> None:
+    """Remove what is empty of the folders `new`, the innermost first."""
+    if not new or [path.name for path in folder.iterdir()] != [".lock"]:
+        return
+    (folder / ".lock").unlink()
+    with contextlib.suppress(OSError):  # somebody else put something there
+        for path in new:
+            path.rmdir()
 
 
 def cache_folder() -> Path:

@@ -32,6 +32,9 @@ class Teacher(Step):
         InputSpec(), description="what it eats, where it differs from the data"
     )
     train: Training | None = Field(None, description="train it in the run; else weights are needed")
+    licence: str | None = Field(
+        None, exclude=True, description="of the model; it goes into the bundle's manifest"
+    )
 
     @model_validator(mode="after")
     def _knows_something(self) -> Self:
@@ -99,6 +102,9 @@ class OnnxTeacher(Step):
     onnx: str = Field(description="path of the file, relative to the recipe")
     input: InputSpec = Field(
         InputSpec(), description="what it eats, where it differs from the data"
+    )
+    licence: str | None = Field(
+        None, exclude=True, description="of the model; it goes into the bundle's manifest"
     )
 
     def content(self, root: Path) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ killed goes on from its last checkpoint to the same bytes as one that was not.
 from __future__ import annotations
 
 import functools
+import io
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from edgekd.errors import TrainingDiverged
 from edgekd.network import Deployed
 from edgekd.options import Training
 from edgekd.progress import Progress
-from edgekd.store import sync
+from edgekd.store import write_atomic
 
 Outputs = dict[str, Tensor]
 Objective = Callable[[Outputs, Batch], Tensor]
@@ -154,12 +155,10 @@ def _step(
 def _checkpoint(
     network: nn.Module, optimizer: torch.optim.Optimizer, epoch: int, path: Path
 ) -> None:
-    partial = path.with_name("last.pt.partial")
     state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
-    torch.save(state, partial)
-    sync(partial)
-    partial.replace(path)
-    sync(path.parent)
+    buffer = io.BytesIO()  # so that a full disk is an OSError, whatever torch makes of it
+    torch.save(state, buffer)
+    write_atomic(path, buffer.getbuffer())
 
 
 def _resume(network: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> int:

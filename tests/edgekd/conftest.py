@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-NETS = '''
+NETS = """
 from torch import nn
 
 
@@ -26,7 +26,7 @@ def student(width=32):
         nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 3),
     )
-'''
+"""
 
 RECIPE = """
 name = "bars"
@@ -106,7 +106,5 @@ def finished(job: Path) -> Path:
     from edgekd.recipe import load_recipe
 
     out = job / "run"
-    compress(
-        load_recipe(job / "bars.toml"), root=job, out=out, command="edgekd compress bars.toml"
-    )
+    compress(load_recipe(job / "bars.toml"), root=job, out=out, command="edgekd compress bars.toml")
     return out

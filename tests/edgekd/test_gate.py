@@ -14,7 +14,7 @@ from edgekd.options import Budget
 def findings(**changes: Any) -> Findings:
     """A stage that pays: 0.2 points lost, twice as fast, half the size."""
     base: dict[str, Any] = {
-        "unit": "%",
+        "unit": "points",
         "gain": Estimate(-0.2, -0.9, 0.5, 1000),
         "step_gain": Estimate(-0.1, -0.8, 0.6, 1000),
         "speedup": Estimate(2.0, 1.9, 2.1, 6),
@@ -28,7 +28,7 @@ def test_a_stage_that_pays_is_kept() -> None:
     verdict = judge("faster", findings(), Budget(max_drop=1.0))
     assert verdict.kept
     assert verdict.reasons == ()
-    assert verdict.text == "2.00x [1.90, 2.10], -0.20 %"
+    assert verdict.text == "2.00x faster [1.90, 2.10], -0.20 points since the teacher"
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_a_stage_that_pays_is_kept() -> None:
         ({"speedup": Estimate(0.5, 0.48, 0.52, 6)}, "slower"),
         ({"speedup": Estimate(1.02, 0.99, 1.05, 6)}, "gain not shown"),
         ({"steady": False}, "no steady state"),
-        ({"gain": Estimate(-1.2, -2.0, -0.4, 1000)}, "1.20 % lost since the teacher, 1 allowed"),
+        ({"gain": Estimate(-1.2, -2.0, -0.4, 1000)}, "1.20 points lost, 1 allowed"),
     ],
 )
 def test_a_stage_that_does_not_pay_goes_with_its_reason(

@@ -26,7 +26,7 @@ def test_soft_targets_ignore_a_shift_and_vanish_at_the_teacher() -> None:
 
 
 def test_their_gradient_does_not_fade_with_temperature() -> None:
-    """The reason for the factor T^2 (Hinton 2015): at high T the gradient is (z - v) / N per class."""
+    """The reason for the factor T^2 (Hinton 2015): at high T the gradient is (z - v) / N."""
     student = torch.tensor([[0.3, -0.3]], requires_grad=True)
     teacher = torch.tensor([[-0.2, 0.2]])
     soft_targets(student, teacher, temperature=100.0).backward()  # type: ignore[no-untyped-call]
@@ -37,7 +37,9 @@ def test_their_gradient_does_not_fade_with_temperature() -> None:
 def test_soft_labels_and_values_by_hand() -> None:
     # teacher sigmoid(0) = 1/2, student logit 0: cross entropy is ln 2
     assert float(soft_labels(torch.zeros(2, 3), torch.zeros(2, 3))) == pytest.approx(math.log(2))
-    assert float(soft_values(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 1.0]))) == pytest.approx(2.5)
+    assert float(soft_values(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 1.0]))) == pytest.approx(
+        2.5
+    )
 
 
 def test_the_blend_of_hard_and_soft() -> None:

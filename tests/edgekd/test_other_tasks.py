@@ -36,8 +36,11 @@ learning_rate = 3e-3
 max_drop = 10.0
 [[steps]]
 name = "distill"
-student = { build = "edgekd.models:text_encoder", options = { vocabulary_size = 64, classes = 2, width = 32, heads = 2, layers = 1, max_length = 16 }, input = { vocabulary_size = 60, max_length = 16 } }
 train = { epochs = 4, batch_size = 32, optimizer = "adamw", learning_rate = 3e-3 }
+[steps.student]
+build = "edgekd.models:text_encoder"
+options = { vocabulary_size = 64, classes = 2, width = 32, heads = 2, layers = 1, max_length = 16 }
+input = { vocabulary_size = 60, max_length = 16 }
 [[steps]]
 name = "quantize"
 samples = 32
@@ -45,7 +48,7 @@ samples = 32
     + QUICK
 )
 
-DETECTOR = '''
+DETECTOR = """
 import numpy as np
 import torch
 from torch import nn
@@ -119,7 +122,7 @@ def task():
 
 def net(width=32):
     return Net(width)
-'''
+"""
 
 DETECTOR_RECIPE = (
     """

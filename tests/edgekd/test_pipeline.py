@@ -127,7 +127,12 @@ def test_a_new_opset_trains_nothing_again(finished: Path, job: Path) -> None:
 
 def is_student_export(folder: Path) -> bool:
     """Whether a stage folder is the exported student."""
-    return [e["name"] for e in open_artifact(folder).history] == ["teacher", "export", "distill", "export"]
+    return [e["name"] for e in open_artifact(folder).history] == [
+        "teacher",
+        "export",
+        "distill",
+        "export",
+    ]
 
 
 def test_a_new_budget_measures_nothing_again(finished: Path, job: Path, tmp_path: Path) -> None:
@@ -167,7 +172,8 @@ class Greedy(Step):
 
 def test_what_a_step_did_not_declare_is_withheld(finished: Path, tmp_path: Path) -> None:
     teacher = open_artifact(next((finished / "stages").glob("teacher-*")))
-    whole: Any = Context(*([None] * 6), tmp_path, {})  # type: ignore[arg-type]
+    nothing: Any = None
+    whole = Context(nothing, nothing, (), nothing, nothing, 0, tmp_path, {})
     with pytest.raises(AttributeError):
         run_step(Greedy(), teacher, whole, tmp_path)
     assert not [p for p in tmp_path.iterdir() if not p.name.endswith(".partial")]

@@ -53,7 +53,9 @@ def test_gain_is_paired_and_signed() -> None:
 
 
 def test_a_metric_that_is_better_lower_gains_by_falling() -> None:
-    error = Metric("error", "", values=lambda p, t, r: np.asarray(p["e"], np.float64), better="lower")
+    error = Metric(
+        "error", "", values=lambda p, t, r: np.asarray(p["e"], np.float64), better="lower"
+    )
     two = [
         Answers({"e": np.array(e)}, {"label": np.zeros(4)}, np.arange(4))
         for e in ([1.0, 2.0, 3.0, 4.0], [2.0, 3.0, 4.0, 5.0])

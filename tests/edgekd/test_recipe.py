@@ -54,7 +54,7 @@ def test_every_shipped_recipe_is_valid(name: str) -> None:
         ({"steps": [{"name": "prune", "ratio": 1.5}]}, r"steps\[0\].ratio: .*less than 1"),
         (
             {"steps": [{"name": "quantize"}, {"name": "prune"}]},
-            r"steps\[1\] \(prune\) trains a network, but steps\[0\] \(quantize\) gives an ONNX file",
+            r"steps\[1\] \(prune\) trains a network, but steps\[0\] \(quantize\) gives an ONNX",
         ),
         ({"model": {"onnx": "m.onnx"}}, r"steps\[0\] \(distill\) trains a network, but \[model\]"),
         ({"model": {"build": "net.py:teacher"}}, "needs weights .*or .model.train. to train it"),
@@ -84,12 +84,19 @@ def test_a_change_from_the_command_line_wins(tmp_path: Path) -> None:
         'name = "r"\ndata.path = "d"\nmodel = { build = "n:t", weights = "w" }\n'
         '[[steps]]\nname = "prune"\n'
     )
-    changes = ["effort=0.5", "steps.0.ratio=0.25", "data.path=elsewhere", "budget.max_latency='2 ms'"]
+    changes = [
+        "effort=0.5",
+        "steps.0.ratio=0.25",
+        "data.path=elsewhere",
+        "budget.max_latency='2 ms'",
+    ]
     recipe = load_recipe(path, changes=changes)
     assert recipe.effort == 0.5
     assert recipe.data.path == "elsewhere"
     assert recipe.budget.max_latency_s == pytest.approx(2e-3)
-    assert recipe.working_steps[0].model_dump()["recover"]["epochs"] == 3  # half of five, rounded up
+    assert (
+        recipe.working_steps[0].model_dump()["recover"]["epochs"] == 3
+    )  # half of five, rounded up
     for wrong in ("effort", "steps.7.ratio=1", "name.x=1", "steps.ratio=1"):
         with pytest.raises(RecipeError, match="--set"):
             load_recipe(path, changes=[wrong])

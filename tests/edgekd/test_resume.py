@@ -32,7 +32,7 @@ def start(job: Path, out: Path) -> subprocess.Popen[str]:
 
 
 def kill_when(job: Path, out: Path, pattern: str, how: signal.Signals) -> int:
-    """Run until a file that matches `pattern` appears, then send the signal; return the exit code."""
+    """Run until a file that matches `pattern` appears, send the signal; return the exit code."""
     process = start(job, out)
     limit = time.monotonic() + LIMIT_S
     while not list(out.glob(pattern)):

@@ -1,0 +1,187 @@
+"""What a script or a notebook calls: the commands as functions. Heavy imports wait for the call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgekd.benchmarks.bench import BenchResult
+    from edgekd.bundle import VerifyReport
+    from edgekd.pipeline import Result
+    from edgekd.progress import Progress, Tick
+    from edgekd.recipe import Recipe
+
+
+def load_recipe(recipe: str | Path, *, changes: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file, or one that ships by its name.
+
+    Args:
+        recipe: a path, or "mnist".
+        changes: texts such as "effort=0.1" or "budget.max_drop=2" that win over the file.
+
+    Raises:
+        RecipeError: every fault found, in one paragraph.
+    """
+    from edgekd.recipe import load_recipe as load
+
+    return load(Path(recipe), changes=changes)
+
+
+def compress(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    out: str | Path | None = None,
+    root: str | Path | None = None,
+    changes: Sequence[str] = (),
+    progress: Progress | bool = True,
+) -> Result:
+    """Compress a trained model end to end, as `edgekd compress` does; goes on where it stopped.
+
+    Args:
+        recipe: a recipe file, the name of one that ships, its table, or a loaded one.
+        out: the run folder; default: runs/NAME below the current folder.
+        root: where the recipe's relative paths start; default: the folder of its file, or the
+            current one.
+        changes: texts such as "effort=0.1" that change keys of a file or table.
+        progress: show bars or lines on stderr, or your own listener.
+
+    Raises:
+        BadInput: recipe, data or model is wrong; nothing is half-written.
+        JobFailed: a process under test crashed.
+
+    Example:
+        >>> result = edgekd.compress("mnist", changes=["effort=0.1"])  # doctest: +SKIP
+    """
+    from edgekd.errors import RecipeError
+    from edgekd.pipeline import compress as work
+    from edgekd.recipe import Recipe, changed, recipe_from, recipe_root
+
+    if isinstance(recipe, Recipe):
+        if changes:
+            raise RecipeError(
+                "changes cannot be made to a loaded Recipe; give them to load_recipe, or use "
+                "recipe.model_copy(update={...})"
+            )
+        loaded, base = recipe, Path.cwd()
+    elif isinstance(recipe, Mapping):
+        loaded = recipe_from(changed(recipe, changes), origin="the recipe")
+        base = Path.cwd()
+    else:
+        loaded, base = load_recipe(recipe, changes=changes), recipe_root(Path(recipe))
+    return work(
+        loaded,
+        root=Path(root) if root is not None else base,
+        out=Path(out) if out is not None else Path("runs") / loaded.name,
+        progress=_listener(progress),
+        command=f"edgekd.compress({loaded.name!r})",
+    )
+
+
+def quantize(
+    model: str | Path,
+    *,
+    data: str | Path,
+    out: str | Path | None = None,
+    samples: int | None = None,
+    max_drop: float | None = None,
+    progress: Progress | bool = True,
+) -> Result:
+    """Quantize an ONNX file to INT8, kept only if it is faster here and as good. Needs no torch.
+
+    Args:
+        model: a float32 ONNX file.
+        data: a folder of images, an .npz, a table, a known name, or "file.py:function".
+        out: the run folder; default: runs/MODEL-DATA.
+        samples: for calibration; default 256.
+        max_drop: largest loss, in points; default 1.
+        progress: show bars or lines on stderr, or your own listener.
+
+    Raises:
+        BadInput: model or data is wrong.
+        JobFailed: a process under test crashed.
+    """
+    from edgekd.quick import quick_table
+
+    table = quick_table(model=str(model), data=str(data), samples=samples, max_drop=max_drop)
+    return compress(table, out=out, progress=progress)
+
+
+def benchmark(
+    *files: str | Path,
+    vs: str | Path | None = None,
+    device: str = "local",
+    threads: int = 1,
+    rounds: int = 6,
+    feeds: str | Path | None = None,
+    progress: Progress | bool = True,
+) -> BenchResult:
+    """Time ONNX files side by side, in one session: which is faster, and how sure is that.
+
+    Args:
+        *files: at least one.
+        vs: what they are compared with; default: the first of several.
+        device: where.
+        threads: inside one inference.
+        rounds: fresh processes per file, at least 3.
+        feeds: an .npz of real inputs, calls first; default: random.
+        progress: show a bar or lines on stderr, or your own listener.
+
+    Raises:
+        BadInput: a file cannot be used, or the feeds do not fit.
+        MeasureError: a file could not be run.
+    """
+    from edgekd.benchmarks.bench import bench
+    from edgekd.benchmarks.measurement import Timing
+    from edgekd.devices import open_device
+
+    timing = Timing(threads=threads, rounds=rounds)
+    given = None if feeds is None else Path(feeds)
+    with _bar(progress, "bench") as tick:
+        share = _Share(tick)
+        return bench(
+            files, device=open_device(device), vs=vs, timing=timing, feeds=given, progress=share
+        )
+
+
+def verify(bundle: str | Path, *, device: str = "local", latency: bool = False) -> VerifyReport:
+    """Check every byte of a bundle and that every model in it answers as promised.
+
+    Args:
+        bundle: its folder.
+        device: where its files are run.
+        latency: also time them again.
+
+    Raises:
+        BadInput: it is no bundle that can be read. What it does not keep is in the report.
+    """
+    from edgekd.bundle import verify as work
+
+    return work(Path(bundle), device=device, latency=latency)
+
+
+def _listener(progress: Progress | bool) -> Progress | None:
+    if progress is True:
+        from edgekd.cli.terminal import Terminal
+
+        return Terminal()
+    return None if progress is False else progress
+
+
+def _bar(progress: Progress | bool, title: str) -> AbstractContextManager[Tick | None]:
+    listener = _listener(progress)
+    return nullcontext() if listener is None else listener.track(title, 1.0)
+
+
+class _Share:
+    """Turns the share that is done into the advance that a bar takes."""
+
+    def __init__(self, tick: Tick | None) -> None:
+        self._tick, self._done = tick, 0.0
+
+    def __call__(self, share: float) -> None:
+        if self._tick is not None:
+            self._tick(share - self._done)
+        self._done = share
