@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from edgekd.evidence import Evidence
 from edgekd.final import Final, Rung, Tested, answers_on_test, own_file
 from edgekd.quality import Answers
+from edgekd.recipe import Recipe
 from edgekd.run import Bench
 
 SHOWN_SAMPLES = 24
@@ -51,7 +52,7 @@ def record(
         {
             "name": recipe.name,
             "command": command,
-            "recipe": recipe.model_dump(mode="json", by_alias=True, exclude_none=True),
+            "recipe": _recipe(recipe),
             "versions": _versions(),
             "task": {
                 "metrics": [
@@ -83,6 +84,16 @@ def record(
             "over_budget": over_budget(bench, final),
         }
     )
+
+
+def _recipe(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe with what changes no result, and so is in no key, put back."""
+    table = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+    if recipe.model.licence is not None:
+        table["model"]["licence"] = recipe.model.licence
+    for line, step in zip(table["steps"], recipe.steps, strict=True):
+        line["gate"] = step.gate
+    return table
 
 
 def _versions() -> dict[str, str]:

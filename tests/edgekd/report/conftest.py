@@ -1,0 +1,418 @@
+"""A run's record as the pipeline would write it, built from the same dataclasses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from edgekd.benchmarks.measurement import Conditions, Timing
+from edgekd.benchmarks.statistics import Estimate
+from edgekd.evidence import Evidence, FileEvidence
+from edgekd.final import Final, Finalist, Tested
+from edgekd.gate import Findings, judge
+from edgekd.options import Budget
+from edgekd.report.record import png_uri
+
+Content = dict[str, Any]
+LABELS = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+CONDITIONS = Conditions(
+    device="local",
+    cpu="AMD EPYC 7B13, 2 of 64 cores",
+    runtime="onnxruntime 1.31.1",
+    provider="CPUExecutionProvider",
+    threads=1,
+    os="Linux 6.8 x86_64",
+    python="3.11.2",
+    governor=None,
+    emulated=False,
+    load_average=0.31,
+)
+# title, label: top-1, bytes, parameters, milliseconds, spread of the calls
+FILES = {
+    ("teacher", "fp32"): (94.8, 13_486_204, 3_361_578, 1.4530, 0.03),
+    ("teacher", "int8 preview"): (93.9, 3_571_004, 3_361_578, 0.8121, 0.03),
+    ("distill", "fp32"): (92.4, 1_092_331, 272_474, 0.4522, 0.04),
+    ("distill", "int8 preview"): (92.2, 301_877, 272_474, 0.2240, 0.05),
+    ("prune", "fp32"): (92.1, 611_020, 151_402, 0.2431, 0.04),
+    ("prune", "int8 preview"): (91.9, 190_310, 151_402, 0.1229, 0.05),
+    ("prune 2", "fp32"): (87.3, 402_118, 99_120, 0.2260, 0.06),
+    ("prune 2", "int8 preview"): (86.8, 131_540, 99_120, 0.1190, 0.07),
+    ("quantize", "fp32"): (92.1, 611_020, 151_402, 0.2431, 0.04),
+    ("quantize", "int8"): (92.0, 190_310, 151_402, 0.1229, 0.05),
+}
+BEFORE = {"distill": "teacher", "prune": "distill", "prune 2": "prune", "quantize": "prune"}
+
+
+def around(value: float, half: float, n: int) -> Estimate:
+    return Estimate(value, value - half, value + half, n)
+
+
+def by(value: float, share: float) -> Estimate:
+    return Estimate(value, value / (1 + share), value * (1 + share), 6)
+
+
+def top1(title: str, label: str) -> float:
+    return FILES[title, label][0]
+
+
+def seconds(title: str, label: str) -> float:
+    return FILES[title, label][3] / 1e3
+
+
+def file_evidence(title: str, label: str, *, timed: bool, n: int) -> FileEvidence:
+    quality, size, parameters, _, spread = FILES[title, label]
+    variant = label.split()[0]
+    before = top1(BEFORE.get(title, "teacher"), "fp32")
+    evidence = FileEvidence(
+        label=label,
+        variant=variant,
+        preview=label.endswith("preview"),
+        sha256=f"{abs(hash((quality, size, parameters))):064x}"[:64],
+        facts={
+            "parameters": parameters,
+            "macs": parameters * 120,
+            "int8_share": 0.97 if variant == "int8" else 0.0,
+            "size_bytes": size,
+            "opset": 20,
+            "inputs": [{"name": "image", "dtype": "uint8", "shape": ["batch", 32, 32, 3]}],
+            "outputs": [{"name": "logits", "dtype": "float32", "shape": ["batch", 10]}],
+            "operators": {"Conv": 21, "Gemm": 1, "Relu": 19},
+        },
+        metrics={
+            "top-1": around(quality, 0.7, n),
+            "worst class": around(quality - 7.3, 2.4, n),
+            "calibration error": around(1.9, 0.4, n),
+            "agreement": around(quality + 2.1, 0.6, n),
+        },
+        gain=around(quality - 94.8, 0.55, n),
+        step_gain=around(quality - before, 0.5, n),
+    )
+    if not timed:
+        return evidence
+    at = seconds(title, label)
+    speed = by(seconds("teacher", "fp32") / at, 0.02)
+    return FileEvidence(
+        **{name: getattr(evidence, name) for name in list(evidence.__dataclass_fields__)[:8]},
+        latency_s=by(at, spread / 3),
+        p90_s=by(at * (1 + 2 * spread), spread / 2),
+        load_s=0.0123 + size / 1e9,
+        first_s=3 * at,
+        peak_memory_bytes=61_000_000 + 3 * size,
+        speedup=None if (title, label) == ("teacher", "fp32") else speed,
+    )
+
+
+def rung(title: str, *, timed: bool = True, n: int = 5000) -> Content:
+    labels = [label for owner, label in FILES if owner == title]
+    own = "int8" if title == "quantize" else "fp32"
+    old = BEFORE.get(title, "teacher")
+    pair = (own, "fp32") if title == "quantize" else ("int8 preview", "int8 preview")
+    first = title == "teacher"
+    speed = by(seconds(old, pair[1]) / seconds(title, pair[0]), 0.024)
+    findings = Findings(
+        unit="%",
+        gain=around(top1(title, own) - 94.8, 0.55, n),
+        step_gain=around(top1(title, own) - top1(old, "fp32"), 0.5, n),
+        speedup=(Estimate(1.0, 1.0, 1.0, 6) if first else speed) if timed else None,
+        steady=True,
+        shrink=FILES[old, "fp32"][1] / FILES[title, own][1],
+    )
+    evidence = Evidence(
+        files=tuple(file_evidence(title, label, timed=timed, n=n) for label in labels),
+        judged=labels.index(own),
+        findings=findings,
+        compared=pair,
+        floor=0.012 if timed else None,
+        session=f"{title}.session.json" if timed else None,
+        conditions=asdict(CONDITIONS) if timed else {},
+    )
+    verdict = judge("faster", findings, Budget(max_drop=3.0))
+    return {
+        "title": title,
+        "kept": first or verdict.kept,
+        "reasons": [] if first else list(verdict.reasons),
+        "verdict": "reference" if first else verdict.text,
+        "seconds": 1834.2,
+        "stage": f"{title.split()[0]}-3f2a9c01aa77",
+        "history": [{"name": title.split()[0], "key": "3f2a9c01aa77"}],
+        "evidence": TypeAdapter(Evidence).dump_python(evidence, mode="json"),
+    }
+
+
+def final_of(rungs: list[Content], *, timed: bool) -> Final:
+    files = []
+    for r in (r for r in rungs if r["kept"]):
+        file = file_evidence(r["title"], own_label(r), timed=timed, n=5000)
+        sizes, title = FILES[r["title"], own_label(r)][1], r["title"]
+        files.append(
+            Finalist(
+                title,
+                file.label,
+                file.variant,
+                file.sha256,
+                sizes,
+                file.latency_s,
+                file.p90_s,
+                file.speedup,
+            )
+        )
+    conditions = {**asdict(CONDITIONS), "emulated": not timed}
+    session = "final-ab12.session.json"
+    return Final(tuple(files), len(files) - 1, 0.012, session, conditions)
+
+
+def own_label(r: Content) -> str:
+    evidence = r["evidence"]
+    return str(evidence["files"][evidence["judged"]]["label"])
+
+
+def calls(title: str, label: str, rng: np.random.Generator) -> list[float]:
+    spread = FILES[title, label][4]
+    quiet = rng.lognormal(0, spread / 3, 380)
+    busy = 1 + rng.exponential(spread * 6, 20)
+    return [float(v) for v in seconds(title, label) * np.concatenate([quiet, busy])]
+
+
+def picture(rng: np.random.Generator) -> str:
+    """A few soft blobs of colour, 32 pixels wide."""
+    y, x = np.mgrid[0:32, 0:32]
+    image = np.full((32, 32, 3), rng.integers(40, 220, 3), np.float64)
+    for _ in range(4):
+        a, b, r = rng.uniform(4, 28), rng.uniform(4, 28), rng.uniform(3, 9)
+        near = np.exp(-((((x - a) / r) ** 2 + ((y - b) / r) ** 2) ** 2))[..., None]
+        image = image * (1 - near) + near * rng.integers(0, 255, 3)
+    return png_uri(image.clip(0, 255).astype(np.uint8))
+
+
+def changes() -> Content:
+    rng = np.random.default_rng(7)
+    classes = [
+        {
+            "label": label,
+            "samples": 1000,
+            "teacher": float(96 - (i * 7) % 11),
+            "shipped": float(96 - (i * 7) % 11 + (1.3 if i == 4 else -((i * 5) % 6) - 0.4)),
+        }
+        for i, label in enumerate(LABELS)
+    ]
+    samples = []
+    for i in range(18):
+        truth, other, third = (str(w) for w in rng.choice(LABELS, 3, replace=False))
+        teacher, shipped = ((truth, other), (other, truth), (other, third))[
+            0 if i % 3 else i % 2 + 1
+        ]
+        samples.append(
+            {
+                "index": int(rng.integers(0, 60_000)),
+                "label": truth,
+                "teacher": teacher,
+                "shipped": shipped,
+                "image": picture(rng),
+            }
+        )
+    return {"classes": classes, "changed": 512, "samples": samples}
+
+
+def build(*, timed: bool = True, titles: tuple[str, ...] = ("teacher", *BEFORE)) -> Content:
+    """Return the record of a run of these stages; `timed=False` is an emulated device."""
+    rungs = [rung(title, timed=timed) for title in titles]
+    final = final_of(rungs, timed=timed)
+    ships = final.ships
+    rng = np.random.default_rng(1)
+    tested = [
+        Tested(
+            f.title,
+            f.label,
+            {
+                name: around(e["value"] - 0.4, (e["high"] - e["low"]) / 2.8, 10_000)
+                for name, e in file_metrics(rungs, f.title).items()
+            },
+            around(top1(f.title, f.label) - 94.8, 0.0 if f.title == "teacher" else 0.41, 10_000),
+        )
+        for f in final.files
+    ]
+    alone = ships.title == "teacher"
+    return {
+        "name": "cifar10",
+        "command": "edgekd compress /home/alice/recipes/cifar10.toml --out /srv/runs/cifar10",
+        "recipe": {
+            "name": "cifar10",
+            "seed": 0,
+            "task": "classification",
+            "effort": 1.0,
+            "model": {
+                "name": "teacher",
+                "build": "/home/alice/nets/lite.py:lite0",
+                "options": {"classes": 10},
+                "weights": "cache:efficientnet-lite0",
+                "licence": "Apache-2.0",
+            },
+            "data": {"path": "/home/alice/my data/cifar10", "augment": {"crop": 4, "flip": True}},
+            "devices": ["local"],
+            "budget": {"max_drop": 3.0, "max_latency": 0.0002, "strict": False},
+            "steps": [{"name": t.split()[0], "gate": True} for t in titles[1:]],
+        },
+        "versions": {
+            "python": "3.11.2",
+            "onnxruntime": "1.31.1",
+            "torch": "2.9.1",
+            "edgekd": "0.1.0",
+        },
+        "task": {
+            "metrics": [
+                {"name": "top-1", "unit": "%", "better": "higher"},
+                {"name": "worst class", "unit": "%", "better": "higher"},
+                {"name": "calibration error", "unit": "%", "better": "lower"},
+                {"name": "agreement", "unit": "%", "better": "higher"},
+            ],
+            "labels": LABELS,
+        },
+        "data": {
+            "kind": "image",
+            "licence": "MIT",
+            "fingerprint": "5f" * 32,
+            "skipped": ["/home/alice/my data/cifar10/broken.png"],
+            "splits": {"train": 45_000, "calibration": 1024, "validation": 5000, "test": 10_000},
+        },
+        "device": "local",
+        "timing": asdict(Timing()),
+        "rungs": rungs,
+        "final": TypeAdapter(Final).dump_python(final, mode="json"),
+        "shipped": {"title": ships.title, "variant": ships.variant},
+        "test": {
+            "samples": 10_000,
+            "files": [TypeAdapter(Tested).dump_python(t, mode="json") for t in tested],
+        },
+        "changes": None if alone else changes(),
+        "latencies_s": [
+            {"title": f.title, "label": f.label, "seconds": calls(f.title, f.label, rng)}
+            for f in final.files
+            if timed
+        ],
+        "over_budget": None,
+    }
+
+
+def file_metrics(rungs: list[Content], title: str) -> Content:
+    found = next(r for r in rungs if r["title"] == title)["evidence"]
+    metrics: Content = found["files"][found["judged"]]["metrics"]
+    return metrics
+
+
+@pytest.fixture
+def make() -> Callable[..., Content]:
+    """Return the builder, for other runs than the usual one."""
+    return lambda **options: json.loads(json.dumps(build(**options)))
+
+
+@pytest.fixture
+def content(make: Callable[..., Content]) -> Content:
+    """A run of four stages, one of them rolled back."""
+    return make()
+
+
+class _Text(HTMLParser):
+    """Keeps the words of a page and the tags that could ask for something."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.words: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.record = ""
+        self._inside = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._inside = tag if tag in ("script", "style") else self._inside
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = "" if tag == self._inside else self._inside
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "script":
+            self.record += data
+        elif not self._inside:
+            self.words.append(data)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a reader of a page finds in it."""
+
+    text: str
+    tags: list[tuple[str, dict[str, str | None]]]
+    record: str
+
+
+@pytest.fixture
+def read() -> Callable[[str], Page]:
+    """Return the parser of a page; blanks are single in its text."""
+
+    def parse(html: str) -> Page:
+        found = _Text()
+        found.feed(html)
+        found.close()
+        return Page(" ".join("".join(found.words).split()), found.tags, found.record)
+
+    return parse
+
+
+def bracketed(estimate: Content, form: str) -> str:
+    value, low, high = (form.format(estimate[k]) for k in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def at_least(content: Content) -> list[str]:
+    """All that a page must show of a record, written here once more."""
+    shown = [content["name"], content["data"]["licence"], content["data"]["fingerprint"]]
+    shown.append(content["recipe"]["model"]["licence"])
+    for r in content["rungs"]:
+        shown += [r["title"], *r["reasons"]]
+        if r["evidence"]["findings"]["speedup"] and r["title"] != "teacher":
+            shown.append(_times(r["evidence"]["findings"]["speedup"]))
+        for file in r["evidence"]["files"]:
+            shown += [bracketed(e, "{:.1f}") for e in file["metrics"].values()]
+            shown += [bracketed(file["gain"], "{:+.2f}"), bracketed(file["step_gain"], "{:+.2f}")]
+            shown += [f"{file['facts'][k]:,}" for k in ("size_bytes", "parameters", "macs")]
+            shown += [file["label"], file["sha256"][:16], *_speed(file)]
+    for file in content["final"]["files"]:
+        shown += _speed(file)
+    for t in content["test"]["files"]:
+        shown += [bracketed(e, "{:.1f}") for e in t["metrics"].values()]
+        if t["title"] != "teacher":
+            shown.append(bracketed(t["gain"], "{:+.2f}"))
+    for row in (content["changes"] or {"classes": []})["classes"]:
+        shown.append(row["label"])
+        shown += [f"{row['teacher']:.1f}", f"{row['shipped']:.1f}"]
+    shown += [str(v) for v in content["final"]["conditions"].values() if isinstance(v, str)]
+    shown += [f"{count:,} samples" for count in content["data"]["splits"].values()]
+    return shown + list(content["versions"].values())
+
+
+def _times(estimate: Content) -> str:
+    return bracketed(estimate, "{:.2f}").replace(" ", "x ", 1)
+
+
+def _speed(file: Content) -> list[str]:
+    if file["latency_s"] is None:
+        return ["not measured"]
+    shown = []
+    for name in ("latency_s", "p90_s"):
+        e = file[name]
+        scale, unit, form = (1e3, "ms", "{:.2f}") if e["value"] >= 1e-3 else (1e6, "µs", "{:.0f}")
+        text = bracketed({k: e[k] * scale for k in ("value", "low", "high")}, form)
+        shown.append(text.replace(" ", f" {unit} ", 1))
+    return shown + ([_times(file["speedup"])] if file["speedup"] else [])
+
+
+@pytest.fixture
+def expected() -> Callable[[Content], list[str]]:
+    """Return the list of texts that a page must show of a record."""
+    return at_least
