@@ -11,6 +11,7 @@ from rich.console import Group
 
 from edgekd.artifact import Artifact
 from edgekd.bundle import write_bundle
+from edgekd.errors import require
 from edgekd.evidence import Evidence, Examiner
 from edgekd.export import Export
 from edgekd.final import Final, Rung, final_session, judge_on_test
@@ -74,6 +75,9 @@ def compress(
         BadInput: the recipe, the data or the model is wrong; nothing is half-written.
         JobFailed: a process under test crashed.
     """
+    if recipe.trains:
+        for package in ("torch", "onnxscript", "torch_pruning", "safetensors"):
+            require(package, extra="train")
     listener = progress or Silent()
     with run_lock(out):
         check_owner(recipe, out)

@@ -87,6 +87,11 @@ class Recipe(Options):
         return self
 
     @property
+    def trains(self) -> bool:
+        """Whether it has a network, so that torch is needed."""
+        return not isinstance(self.model, OnnxTeacher)
+
+    @property
     def permitted(self) -> tuple[str, ...]:
         """The variants that may ship."""
         if self.export.variants:
