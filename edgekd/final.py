@@ -28,7 +28,6 @@ class Rung:
     artifact: Artifact
     evidence: Evidence
     verdict: Verdict
-    seconds: float
 
 
 @dataclass(frozen=True)

@@ -44,9 +44,6 @@ class ExportOptions(Options):
     """How every network leaves PyTorch."""
 
     opset: int = Field(20, ge=18, le=20, description="ONNX operator set")
-    variants: tuple[str, ...] = Field(
-        (), description="what may ship; empty: fp32, and int8 if a step makes it"
-    )
     fixed_shape: bool = Field(True, description="also ship files with batch 1 fixed, for phones")
 
 
@@ -61,7 +58,9 @@ class Recipe(Options):
     )
     model: Teacher | OnnxTeacher
     data: Source
-    devices: tuple[str, ...] = Field(("local",), min_length=1, description="the first decides")
+    devices: tuple[str, ...] = Field(
+        ("local",), min_length=1, max_length=1, description="where every stage is measured"
+    )
     budget: Budget = Budget()
     measure: Measure = Measure()
     export: ExportOptions = ExportOptions()
@@ -94,8 +93,6 @@ class Recipe(Options):
     @property
     def permitted(self) -> tuple[str, ...]:
         """The variants that may ship."""
-        if self.export.variants:
-            return self.export.variants
         made = {step.makes for step in self.steps}
         return ("fp32", *sorted(made - {"fp32"}))
 

@@ -112,7 +112,6 @@ def _rung(rung: Rung) -> dict[str, Any]:
         "kept": rung.verdict.kept,
         "reasons": list(rung.verdict.reasons),
         "verdict": rung.verdict.text,
-        "seconds": round(rung.seconds, 1),
         "stage": rung.artifact.folder.name,
         "history": [dict(entry) for entry in rung.artifact.history],
         "evidence": TypeAdapter(Evidence).dump_python(rung.evidence, mode="json"),
