@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 EDGEKD := $(VENV)/bin/edgekd
 
-.PHONY: demo test test-slow check format wheel data clean
+.PHONY: demo test test-slow check format wheel data ladder-mnist ladder-cifar10 clean
 
 $(VENV)/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -15,6 +15,16 @@ demo: $(VENV)/ready
 	$(EDGEKD) data mnist5k
 	$(EDGEKD) compress edgekd/recipes/mnist.toml
 	$(EDGEKD) verify runs/mnist/bundle
+
+# The tables of the README: three seeds of the digits; one run of CIFAR-10, which takes hours.
+ladder-mnist: $(VENV)/ready
+	$(EDGEKD) data mnist5k
+	for seed in 0 1 2; do $(EDGEKD) compress mnist --set seed=$$seed --out runs/mnist-$$seed || exit; done
+	$(PY) -m edgekd.benchmarks.ladders runs/mnist-[012] --json benchmarks/results/mnist.json
+
+ladder-cifar10: data
+	$(EDGEKD) compress cifar10
+	$(PY) -m edgekd.benchmarks.ladders runs/cifar10 --json benchmarks/results/cifar10.json
 
 data: $(VENV)/ready
 	$(EDGEKD) data mnist5k cifar10 efficientnet-lite0

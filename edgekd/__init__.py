@@ -2,8 +2,8 @@
 
     import edgekd
 
-    result = edgekd.compress("mnist")          # a recipe; result shows the ladder of stages
-    edgekd.quantize("net.onnx", data="photos") # INT8 alone, from a bare ONNX file
+    result = edgekd.compress("mnist")  # a recipe; the result shows the ladder of stages
+    edgekd.quantize_onnx("net.onnx", data="photos")
     edgekd.benchmark("int8.onnx", vs="fp32.onnx")
     edgekd.verify(result.bundle).ok
 
@@ -13,7 +13,7 @@ Importing this is cheap: numpy, onnx and torch come with the first call that nee
 import importlib
 import typing
 
-from edgekd.api import benchmark, compress, load_recipe, quantize, verify
+from edgekd.api import benchmark, compress, load_recipe, quantize_onnx, verify
 from edgekd.errors import BadInput, EdgekdError, JobFailed
 
 if typing.TYPE_CHECKING:
@@ -33,7 +33,7 @@ __all__ = [
     "benchmark",
     "compress",
     "load_recipe",
-    "quantize",
+    "quantize_onnx",
     "verify",
 ]
 
@@ -45,10 +45,12 @@ _LATER = {
 }
 
 
-def __getattr__(name: str) -> object:
-    if name in _LATER:
-        return getattr(importlib.import_module(_LATER[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not typing.TYPE_CHECKING:  # else any misspelt name would be one, to a type checker
+
+    def __getattr__(name: str) -> object:
+        if name in _LATER:
+            return getattr(importlib.import_module(_LATER[name]), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

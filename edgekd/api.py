@@ -80,7 +80,7 @@ def compress(
     )
 
 
-def quantize(
+def quantize_onnx(
     model: str | Path,
     *,
     data: str | Path,

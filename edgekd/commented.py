@@ -42,7 +42,7 @@ _USUAL: Mapping[type[Options], Mapping[str, object]] = {
     Training: {"warmup_epochs": 1.0, "clip_norm": 1.0, "precision": "auto"},
     Budget: {"max_drop": 1.0, "max_latency": "8 ms", "strict": False},
     Measure: {"threads": 1, "rounds": 6},
-    ExportOptions: {"opset": 20, "variants": ["fp32", "int8"], "fixed_shape": True},
+    ExportOptions: {"opset": 20, "fixed_shape": True},
     Distill: {"loss": {"kind": "soft-targets", "temperature": 4.0, "weight": 0.9}, "gate": True},
     Student: {"options": {"classes": 10}, "weights": "student.pt", "input": {"size": 96}},
     Prune: {"multiple": 16, "keep": ["features.0"], "gate": True},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,8 @@ from rich.console import Group
 from edgekd.artifact import Artifact
 from edgekd.bundle import write_bundle
 from edgekd.errors import require
-from edgekd.evidence import Evidence, Examiner
+from edgekd.evidence import Evidence
+from edgekd.examine import Examiner
 from edgekd.export import Export
 from edgekd.final import Final, Rung, final_session, judge_on_test
 from edgekd.gate import Verdict, judge
@@ -93,12 +93,11 @@ def compress(
 
 def climb(bench: Bench) -> tuple[Rung, ...]:
     """Run every step from the last kept stage; the first rung is the teacher."""
-    start = time.monotonic()
     teacher = _stage(bench, bench.recipe.working_teacher, _nothing(bench), bench.context(None))
     examiner = bench.examiner(teacher)
     verdict = Verdict(True, (), "reference")
     evidence = examiner.examine(bench.recipe.working_teacher, teacher, teacher)
-    rungs = [Rung("teacher", teacher, evidence, verdict, time.monotonic() - start)]
+    rungs = [Rung("teacher", teacher, evidence, verdict)]
     best, context = teacher, bench.context(teacher)
     for title, step in titled(bench.recipe.working_steps):
         rung = _climb_one(bench, examiner, title, step, best, context)
@@ -115,13 +114,12 @@ def _climb_one(
     best: Artifact,
     context: Context,
 ) -> Rung:
-    start = time.monotonic()
     after = _stage(bench, step, best, context)
     evidence: Evidence = examiner.examine(step, after, best)
     verdict = judge(step.promise, evidence.findings, bench.recipe.budget, gated=step.gate)
     word = "kept" if verdict.kept else "rolled back"
     bench.progress.say(f"{title}: {word}: {verdict.text}")
-    return Rung(title, after, evidence, verdict, time.monotonic() - start)
+    return Rung(title, after, evidence, verdict)
 
 
 def _stage(bench: Bench, step: Step, source: Artifact, context: Context) -> Artifact:

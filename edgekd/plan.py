@@ -90,7 +90,8 @@ def plan(recipe: Recipe, *, root: Path, folder: Path, progress: Progress | None 
             passed, such as a network that cannot be exported.
     """
     check_owner(recipe, folder)
-    bench = set_up(recipe, root=root, folder=folder, progress=progress or Silent())
+    listener = progress or Silent()
+    bench = set_up(recipe, root=root, folder=folder, progress=listener, export=False)
     networks = sketch(recipe, bench.context(None))
     done = []
     with tempfile.TemporaryDirectory(prefix="edgekd-plan-") as scratch:

@@ -19,7 +19,6 @@ from edgekd.artifact import Artifact
 from edgekd.data.feed import Data
 from edgekd.data.preprocess import InputSpec, Preprocess, read_preprocess
 from edgekd.export import Export
-from edgekd.options import Training
 from edgekd.progress import Tick
 from edgekd.quantize.step import Quantize
 from edgekd.recipe import titled
@@ -85,11 +84,6 @@ def rehearse(bench: Bench) -> Iterator[Rehearsed]:
         )
 
 
-def _training(step: Step) -> Training | None:
-    """Return the training among a step's options."""
-    return next((value for _, value in step if isinstance(value, Training)), None)
-
-
 def _short(step: Step) -> Step:
     if isinstance(step, Quantize):
         return step.model_copy(update={"samples": min(FEW, step.samples)})
@@ -98,7 +92,7 @@ def _short(step: Step) -> Step:
 
 def _few(bench: Bench, step: Step, watch: _Stopwatch) -> Bench:
     """Return `bench` with as many training samples as the rehearsed steps need."""
-    training = _training(step)
+    training = step.training
     wanted = (WARMUP_STEPS + TIMED_STEPS) * (training.batch_size if training else 1)
     train = np.resize(bench.splits.train, wanted)  # repeats a split that is shorter
     return replace(bench, data=_Few(bench, train), progress=watch)
@@ -135,7 +129,7 @@ class _Stopwatch:
 
 
 def _training_s(bench: Bench, step: Step, watch: _Stopwatch) -> float:
-    training = _training(step)
+    training = step.training
     if training is None:
         return 0.0
     step_s = (watch.moments[-1] - watch.moments[WARMUP_STEPS]) / TIMED_STEPS
@@ -179,7 +173,7 @@ def _sample_s(bench: Bench, artifact: Artifact) -> float:
 def _size_bytes(artifact: Artifact, step: Step) -> int:
     """Return the files of a stage, and the checkpoint that lies there while it trains."""
     files = {path.name: path.stat().st_size for path in artifact.folder.iterdir()}
-    training = _training(step)
+    training = step.training
     states = 0 if training is None else 3 if training.optimizer == "adamw" else 2
     trained = 1 if step.gives == "torch" else 0  # the step's own stage also holds model.pt
     return sum(files.values()) + (states + trained) * files.get("model.pt", 0)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgekd.artifact import Artifact
 from edgekd.benchmarks.measurement import Timing
@@ -16,7 +17,7 @@ from edgekd.data.splits import Splits, read_splits, write_splits
 from edgekd.devices import open_device
 from edgekd.devices.device import Device
 from edgekd.errors import DataError, RunFolderError
-from edgekd.evidence import Examiner
+from edgekd.examine import Examiner
 from edgekd.progress import Progress
 from edgekd.quality import samples_needed
 from edgekd.recipe import Recipe
@@ -26,6 +27,8 @@ from edgekd.store import digest, file_sha256, write_atomic, write_json
 from edgekd.task import Task, open_task
 
 RECORD = "run.json"
+OWN = {"stages", "evidence", "feeds", "bundle", "splits.json", "recipe.json"}
+"""What may lie in a run folder that has lost its record."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +94,22 @@ class Bench:
 
 
 def check_owner(recipe: Recipe, folder: Path) -> None:
-    """Refuse a run folder that is another recipe's.
+    """Refuse a run folder that is another recipe's, or no run folder at all.
 
     Raises:
-        RunFolderError: it belongs to a recipe of another name.
+        RunFolderError: it belongs to a recipe of another name, or holds something else.
     """
     path = folder / RECORD
-    if path.exists():
-        owner = json.loads(path.read_text(encoding="utf8"))["name"]
+    if not path.exists():
+        found = [p.name for p in folder.glob("*") if not p.name.startswith(".")]
+        others = sorted(set(found) - OWN)
+        if others:
+            raise RunFolderError(
+                f"{folder} is no run folder, and it is not empty ({_few(others)}); nothing is put "
+                "among other files: give a new folder with --out"
+            )
+    else:
+        owner = _read_record(path)["name"]
         if owner != recipe.name:
             raise RunFolderError(
                 f"{folder} holds a run of the recipe {owner!r}, not of {recipe.name!r}; "
@@ -109,16 +120,20 @@ def check_owner(recipe: Recipe, folder: Path) -> None:
 def claim(bench: Bench, *, command: str) -> None:
     """Make the run folder this recipe's, once all is checked: a refused call leaves nothing."""
     recipe, folder = bench.recipe, bench.folder
+    tried = _networks(bench)
+    write_json(folder / RECORD, {"name": recipe.name, "command": command, "exports": tried})
     write_splits(folder / "splits.json", bench.splits, bench.dataset.fingerprint)
-    write_json(folder / RECORD, {"name": recipe.name, "command": command})
     write_atomic(folder / "recipe.json", recipe.model_dump_json(indent=1) + "\n")
     bench.stages.mkdir(exist_ok=True)
 
 
-def set_up(recipe: Recipe, *, root: Path, folder: Path, progress: Progress) -> Bench:
+def set_up(
+    recipe: Recipe, *, root: Path, folder: Path, progress: Progress, export: bool = True
+) -> Bench:
     """Open the data, the task and the device, and check all that can be checked before any work.
 
-    Nothing is written to `folder`.
+    Nothing is written to `folder`. Networks that are yet to be trained are exported once for a
+    try, unless `export` is off: to learn after a night that one cannot be is too late.
 
     Raises:
         DataError: the data cannot serve this recipe, or are not those that the run began with.
@@ -128,6 +143,8 @@ def set_up(recipe: Recipe, *, root: Path, folder: Path, progress: Progress) -> B
     code = _code_of(recipe)
     if code:
         progress.say(f"this recipe runs code: {', '.join(code)}")
+    for step in (recipe.model, *recipe.steps):
+        step.content(root)  # its files are there; the data may take minutes to decode
     task = open_task(recipe.task, root=root)
     devices = [open_device(name) for name in recipe.devices]
     dataset = open_source(recipe.data, root=root, progress=progress)
@@ -153,11 +170,11 @@ def set_up(recipe: Recipe, *, root: Path, folder: Path, progress: Progress) -> B
         recipe.measure.timing(),
         progress,
     )
-    check(bench)
+    check(bench, export=export)
     return bench
 
 
-def check(bench: Bench) -> None:
+def check(bench: Bench, *, export: bool = True) -> None:
     """Refuse what would fail or mean nothing later, before any work is done."""
     recipe, have = bench.recipe, bench.data.count("validation")
     metric = bench.task.metrics[0]
@@ -171,7 +188,45 @@ def check(bench: Bench) -> None:
         )
     for step in recipe.steps:
         step.ready(bench.data)
-    sketch(recipe, bench.context(None))
+    tried = _networks(bench)
+    untried = tried is not None and tried != _exported_before(bench.folder)
+    sketch(recipe, bench.context(None), export=export and untried)
+
+
+def _networks(bench: Bench) -> str | None:
+    """Return a hash of all networks and what they eat: what was exported once can be again.
+
+    None where nothing is trained: then the export itself comes soon enough.
+    """
+    recipe = bench.recipe
+    steps = [step for step in (recipe.model, *recipe.steps) if step.takes == "torch"]
+    if not any(step.training for step in steps):
+        return None
+    described = [[s.model_dump(mode="json"), dict(s.content(bench.root))] for s in steps]
+    return digest(described, recipe.data.model_dump(mode="json"), recipe.export.opset)
+
+
+def _exported_before(folder: Path) -> str | None:
+    path = folder / RECORD
+    found: str | None = _read_record(path).get("exports") if path.exists() else None
+    return found
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """Read run.json.
+
+    Raises:
+        RunFolderError: it is not what a run writes.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf8"))
+    except ValueError:
+        value = None
+    if not isinstance(value, dict) or "name" not in value:
+        raise RunFolderError(
+            f"{path} is damaged or not written by a run; give another folder with --out"
+        )
+    return value
 
 
 def _code_of(recipe: Recipe) -> tuple[str, ...]:

@@ -49,11 +49,17 @@ class Sketch:
     outputs: tuple[Port, ...]
 
 
-def sketch(recipe: Recipe, context: Context) -> tuple[Sketch, ...]:
+def sketch(recipe: Recipe, context: Context, *, export: bool = False) -> tuple[Sketch, ...]:
     """Build every network that `recipe` trains, or look into its file; the first is the teacher.
 
+    Args:
+        recipe: the whole job.
+        context: data and task.
+        export: also export each network, untrained, and throw the file away.
+
     Raises:
-        ModelError: one cannot be built, its weights do not fit, or it cannot take the data.
+        ModelError: one cannot be built or exported, its weights do not fit, or it cannot take the
+            data.
         DataError: the labels do not fit its outputs.
         RecipeError: a loss has no term for one of the task's outputs.
     """
@@ -63,12 +69,36 @@ def sketch(recipe: Recipe, context: Context) -> tuple[Sketch, ...]:
 
     preprocess = context.data.preprocess_for(recipe.model.input)
     teacher = model = new_model(recipe.model.spec, preprocess, root=context.root)
-    found = [_network("teacher", teacher, context)]
+    models = [("teacher", teacher)]
     for title, step in titled(recipe.steps):
         if step.takes == "torch":
             model = step.network(model, teacher, context)
-            found.append(_network(title, model, context))
-    return tuple(found)
+            models.append((title, model))
+    found = tuple(_network(title, model, context) for title, model in models)
+    if export:
+        with context.progress.track("try the export", len(models)) as tick:
+            for title, model in models:
+                _try_export(model, context, recipe.export.opset)
+                tick(1, title)
+    return found
+
+
+def _try_export(model: Model, context: Context, opset: int) -> None:
+    import torch
+
+    from edgekd.exporters.onnx import export_onnx
+
+    inputs = _samples(model.preprocess, context, size=2)
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as scratch:
+        export_onnx(
+            model.deployed(context.task).eval(),
+            [torch.as_tensor(array) for array in inputs.values()],
+            Path(scratch) / "model.onnx",
+            input_names=tuple(inputs),
+            output_names=tuple(context.task.signals),
+            dynamic_axes=model.preprocess.dynamic_axes,
+            opset=opset,
+        )
 
 
 def _network(title: str, model: Model, context: Context) -> Sketch:
@@ -99,7 +129,7 @@ def _file(step: OnnxTeacher, context: Context) -> Sketch:
     with tempfile.TemporaryDirectory(prefix="edgekd-") as scratch:
         folder = Path(scratch)
         step.apply(Artifact(folder, {}), context, folder)
-        path = folder / "model.fp32.onnx"
+        path = context.root / step.onnx
         found = facts(path)
         batch = found.inputs[0].shape[0] if found.inputs[0].shape else 1
         inputs = _samples(

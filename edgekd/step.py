@@ -12,7 +12,7 @@ from pydantic import Field
 
 from edgekd.artifact import WORK, Artifact, open_artifact, seal_artifact
 from edgekd.errors import ModelError
-from edgekd.options import Budget, NetworkSpec, Options
+from edgekd.options import Budget, NetworkSpec, Options, Training
 from edgekd.progress import Progress, Silent
 from edgekd.store import cache_folder, digest, file_sha256
 
@@ -77,6 +77,11 @@ class Step(Options):
     def scaled(self, effort: float) -> Step:
         """Return the step with its trainings shortened to `effort`."""
         return self
+
+    @property
+    def training(self) -> Training | None:
+        """The training among its options, if it trains."""
+        return next((value for _, value in self if isinstance(value, Training)), None)
 
     def ready(self, data: Data) -> None:
         """Raise DataError, before any work, if `data` cannot serve this step."""

@@ -66,7 +66,7 @@ def sources() -> set[str]:
         for path in (ROOT / name).rglob("*"):
             inside = path.relative_to(ROOT)
             linked = any((ROOT / p).is_symlink() for p in inside.parents)
-            if linked or path.is_dir() or "__pycache__" in inside.parts:
+            if linked or path.is_dir() or {"__pycache__", "results"} & set(inside.parts):
                 continue
             found.add(str(inside) if name == "edgekd" else f"edgekd/{inside}")
     return found

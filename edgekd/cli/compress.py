@@ -1,71 +1,163 @@
-"""`edgekd compress`: the main job."""
+"""`edgekd compress`: the main job, from a recipe or from flags."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgekd.cli import flags
 
-def compress(
+if TYPE_CHECKING:
+    from edgekd.recipe import Recipe
+
+_PLACES = {
+    "device": "devices",
+    "max_latency": "budget.max_latency",
+    "max_drop": "budget.max_drop",
+    "skip_broken": "data.skip_broken",
+}
+"""The flags that also go with a recipe, and the key that each of them changes."""
+
+
+def compress(  # noqa: PLR0913  # each parameter is a flag
     recipe: Annotated[
-        Path | None, typer.Argument(help="a recipe file, or the name of one that ships")
+        Path | None,
+        typer.Argument(metavar="RECIPE", help="a recipe file, or the name of one that ships"),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="run folder [default: runs/NAME]", show_default=False)
-    ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="change a recipe key: --set effort=0.1 --set seed=2"),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print the record as JSON")] = False,
+    model: flags.Model = None,
+    data: flags.Data = None,
+    weights: flags.Weights = None,
+    student: flags.Student = None,
+    device: flags.Device = None,
+    max_latency: flags.MaxLatency = None,
+    max_drop: flags.MaxDrop = None,
+    epochs: flags.Epochs = None,
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="leave out samples that cannot be read")
+    ] = False,
+    changes: flags.Changes = None,
+    out: flags.Out = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="show stages, shapes, time and disk; write nothing")
+    ] = False,
+    as_json: flags.AsJson = False,
 ) -> None:
-    """Compress a trained model end to end; every stage must pay on the device or is rolled back.
+    """Compress a trained model end to end.
 
-    Stopped at any point, the same command goes on from there.
+    Every stage must pay on the device, or it is rolled back. Stopped at any point, the same command
+    goes on from there. Exit code 1: the budget cannot be met.
 
-    Example: edgekd compress recipes/mnist.toml
+    Example: edgekd compress mnist
+
+    Example: edgekd compress --model net.py:build --weights net.pt --data photos
     """
-    from edgekd.recipe import load_recipe, recipe_root
+    from edgekd.recipe import changed, read_toml, recipe_from, recipe_root
 
-    assert recipe is not None
-    loaded = load_recipe(recipe, changes=changes or ())
-    folder = out or Path("runs") / loaded.name
-    run(loaded, root=recipe_root(recipe), out=folder, as_json=as_json)
+    asked = {
+        "weights": weights,
+        "student": student,
+        "device": device,
+        "max_latency": max_latency,
+        "max_drop": max_drop,
+        "epochs": epochs,
+        "skip_broken": skip_broken or None,
+    }
+    if recipe is None:
+        table, root, origin = _from_flags(model, data, asked), Path.cwd(), "the flags"
+    else:
+        known = _as_changes(recipe, {"model": model, "data": data, **asked})
+        table, root, origin = changed(read_toml(recipe), known), recipe_root(recipe), str(recipe)
+    loaded = recipe_from(changed(table, changes or ()), origin=origin)
+    run(loaded, root=root, out=out, dry_run=dry_run, as_json=as_json)
 
 
-def run(loaded: object, *, root: Path, out: Path, as_json: bool) -> None:
+def _from_flags(model: str | None, data: str | None, asked: Mapping[str, Any]) -> dict[str, Any]:
+    from edgekd.errors import RecipeError
+    from edgekd.quick import quick_table
+
+    if model is None or data is None:
+        absent = [n for n, v in (("--model", model), ("--data", data)) if v is None]
+        missing = f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'}"
+        raise RecipeError(
+            f"nothing to compress: {missing} missing; give a recipe (edgekd compress "
+            "recipe.toml), or both --model and --data. `edgekd compress --help` has examples"
+        )
+    return quick_table(model=model, data=data, **asked)
+
+
+def _as_changes(recipe: Path, asked: Mapping[str, Any]) -> list[str]:
+    """Return the flags that a recipe has a place for as changes to it; refuse the others."""
+    from edgekd.errors import RecipeError
+
+    given = {key: value for key, value in asked.items() if value is not None}
+    strange = [f"--{key}" for key in given if key not in _PLACES]
+    if strange:
+        raise RecipeError(
+            f"{' and '.join(strange)} cannot be given with the recipe {recipe}, which says this "
+            "itself; leave the recipe out, or change its keys, for instance --set data.path=photos"
+        )
+    if "device" in given:
+        given["device"] = [given["device"]]
+    return [f"{_PLACES[key]}={json.dumps(value)}" for key, value in given.items()]
+
+
+def run(
+    recipe: Recipe, *, root: Path, out: Path | None, dry_run: bool = False, as_json: bool = False
+) -> None:
     """Run a validated recipe with progress, print the ladder, and leave with the right code."""
     from edgekd.cli.terminal import Terminal
     from edgekd.pipeline import compress as work
-    from edgekd.recipe import Recipe
 
-    assert isinstance(loaded, Recipe)
+    folder = out or Path("runs") / recipe.name
+    if dry_run:
+        show_plan(recipe, root=root, folder=folder, as_json=as_json)
+        return
+    progress = Terminal()
+    progress.say(_headline(recipe, folder))
     command = shlex.join(["edgekd", *sys.argv[1:]])
-    result = work(loaded, root=root, out=out, progress=Terminal(), command=command)
+    result = work(recipe, root=root, out=folder, progress=progress, command=command)
     if as_json:
         typer.echo(json.dumps(result.record.content))
     else:
-        show(result.record.content, out)
+        show(result.record.content, folder)
     if result.over_budget:
         raise typer.Exit(1)
 
 
-def show(content: object, out: Path) -> None:
+def _headline(recipe: Recipe, folder: Path) -> str:
+    budget = recipe.budget
+    wanted = [f"at most {budget.max_drop:g} lost"]
+    if budget.max_latency_s is not None:
+        wanted.append(f"{budget.max_latency_s * 1e3:g} ms")
+    steps = ", ".join(step.name for step in recipe.steps) or "no steps"
+    return f"run {folder}: {steps}; device {recipe.devices[0]}; budget {' and '.join(wanted)}"
+
+
+def show(content: Mapping[str, Any], folder: Path) -> None:
     """Print the ladder and where things lie."""
-    from collections.abc import Mapping
-
-    from rich.console import Console
-
+    from edgekd.cli.terminal import output
     from edgekd.report.table import ladder, outcome
 
-    assert isinstance(content, Mapping)
-    console = Console()
+    console = output()
     console.print(ladder(content))
     for line in outcome(content):
         console.print(line, markup=False, highlight=False)
-    console.print(f"bundle {out / 'bundle'}   report {out / 'report.html'}", markup=False)
+    console.print(f"bundle {folder / 'bundle'}   report {folder / 'report.html'}", markup=False)
+
+
+def show_plan(recipe: Recipe, *, root: Path, folder: Path, as_json: bool) -> None:
+    """Print what the run would be, without a trace of it."""
+    from edgekd.cli.terminal import Terminal, output
+    from edgekd.plan import plan
+
+    found = plan(recipe, root=root, folder=folder, progress=Terminal())
+    if as_json:
+        typer.echo(json.dumps(found.to_json()))
+    else:
+        output().print(found)

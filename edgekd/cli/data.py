@@ -14,6 +14,7 @@ def data(
 
     Example: edgekd data mnist5k cifar10 efficientnet-lite0
     """
+    from edgekd.cli.terminal import Terminal
     from edgekd.data.known import KNOWN, fetch
 
     if not names:
@@ -21,5 +22,4 @@ def data(
             typer.echo(f"{name:20} {known.what}")
         return
     for name in names:
-        path = fetch(name)
-        typer.echo(f"{name}: {path}")
+        fetch(name, progress=Terminal())

@@ -5,7 +5,9 @@ Command modules import nothing heavy at their top, so that `edgekd --help` answe
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import sys
 import textwrap
 from typing import Annotated
@@ -15,14 +17,24 @@ import typer
 from edgekd.cli.bench import bench
 from edgekd.cli.compress import compress
 from edgekd.cli.data import data
+from edgekd.cli.init import init
+from edgekd.cli.quantize import quantize
+from edgekd.cli.report import report
+from edgekd.cli.schema import schema
+from edgekd.cli.verify import verify
 from edgekd.errors import EdgekdError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+STOPPED = 130  # what typer makes of Ctrl-C, and what a shell expects of it
 
 app = typer.Typer(
     name="edgekd",
-    help="From a trained model to a small ONNX bundle that was measured to be faster on its device.",
+    help="From a trained model to a small ONNX bundle, measured to be faster on its device.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain text: more fits in 80 columns, and it starts faster
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -36,25 +48,51 @@ def options(
         os.environ["EDGEKD_DEBUG"] = "1"
 
 
-app.command()(compress)
-app.command()(bench)
-app.command()(data)
+_COMMANDS = (
+    (compress, "distill, prune, quantize: keep what pays on the device"),
+    (init, "write a commented recipe to start from"),
+    (quantize, "INT8 from an ONNX file, if that is faster and as good"),
+    (bench, "time ONNX files side by side: which is faster, how sure"),
+    (verify, "does a bundle still compute what it promised"),
+    (report, "build the HTML report of a run again"),
+    (data, "fetch public data sets and weights into the cache"),
+    (schema, "print the JSON schema of recipes, for editors"),
+)
+for _command, _about in _COMMANDS:
+    app.command(short_help=_about)(_command)
 
 
 def main() -> None:
-    """Run the command line; every error that edgekd raises is one paragraph on stderr."""
+    """Run the command line; whatever goes wrong is one paragraph on stderr."""
     try:
         app()
-    except EdgekdError as error:
+    except SystemExit as leaving:
+        if leaving.code == STOPPED:
+            _complain("stopped; the same command goes on from here")
+        raise
+    except Exception as error:
         if os.environ.get("EDGEKD_DEBUG"):
             raise
-        _complain(f"error: {error}")
-        raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        _complain("stopped; the same command goes on from here")
-        raise SystemExit(130) from None
+        _complain(f"error: {_explained(error)}")
+        raise SystemExit(error.exit_code if isinstance(error, EdgekdError) else 1) from None
+
+
+def _explained(error: Exception) -> str:
+    if isinstance(error, EdgekdError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in FULL:
+        return (
+            f"the disk is full ({error.strerror}: {error.filename or 'while writing'}); what was "
+            "finished is whole. Free some space; the same command goes on from here"
+        )
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename} cannot be used ({error.strerror})"
+    return (
+        f"{type(error).__name__}: {error}. This is a fault of edgekd, not of the call; please "
+        "report it, with the traceback that `edgekd --debug ...` prints"
+    )
 
 
 def _complain(text: str) -> None:
-    width = max(40, min(100, os.get_terminal_size().columns if sys.stderr.isatty() else 100))
+    width = max(40, min(100, shutil.get_terminal_size((100, 24)).columns))
     sys.stderr.write(textwrap.fill(text, width, break_long_words=False) + "\n")

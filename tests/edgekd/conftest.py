@@ -57,7 +57,7 @@ block_s = 0.005
 
 [[steps]]
 name = "distill"
-student = { build = "nets.py:student" }
+student = { build = "nets.py:student", input = { size = 16 } }
 train = { epochs = 3, batch_size = 32, learning_rate = 0.05 }
 
 [[steps]]

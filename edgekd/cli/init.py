@@ -1,0 +1,88 @@
+"""`edgekd init`: write a commented recipe to start from."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgekd.cli import flags
+
+_FILES = ("model", "data", "weights", "student")
+
+
+def init(  # noqa: PLR0913  # each parameter is a flag
+    model: flags.Model = None,
+    data: flags.Data = None,
+    weights: flags.Weights = None,
+    student: flags.Student = None,
+    device: flags.Device = None,
+    max_latency: flags.MaxLatency = None,
+    max_drop: flags.MaxDrop = None,
+    epochs: flags.Epochs = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="of the run [default: from model and data]")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="the recipe to write")] = Path(
+        "recipe.toml"
+    ),
+    force: Annotated[bool, typer.Option("--force", help="overwrite the file")] = False,
+) -> None:
+    """Write a recipe with a comment on every line, to change and then to run.
+
+    It does what `edgekd compress` does with the same flags. Paths in it count from its own folder.
+
+    Example: edgekd init --model net.py:build --weights net.pt --data photos/
+    """
+    from edgekd.commented import commented_recipe
+    from edgekd.errors import RecipeError
+    from edgekd.quick import quick_table
+    from edgekd.recipe import recipe_from
+    from edgekd.store import write_atomic
+
+    if model is None or data is None:
+        absent = [n for n, v in (("--model", model), ("--data", data)) if v is None]
+        missing = f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'}"
+        raise RecipeError(f"{missing} missing; give both, as in `edgekd init --help`")
+    asked: dict[str, Any] = {
+        "model": model,
+        "data": data,
+        "weights": weights,
+        "student": student,
+        "device": device,
+        "max_latency": max_latency,
+        "max_drop": max_drop,
+        "epochs": epochs,
+        "name": name,
+    }
+    _check_place(out, force)
+    table = quick_table(**{key: _seen_from(out, key, value) for key, value in asked.items()})
+    recipe_from(table, origin="the flags")
+    write_atomic(out, commented_recipe(table, file=str(out)))
+    typer.echo(f"wrote {out}; look at it, then run: edgekd compress {out}")
+
+
+def _check_place(out: Path, force: bool) -> None:
+    from edgekd.errors import RecipeError
+
+    if out.is_dir():
+        raise RecipeError(f"--out {out} is a folder; give the name of a file in it")
+    if out.exists() and not force:
+        raise RecipeError(f"{out} exists already; overwrite it with --force, or give another --out")
+    if not out.parent.is_dir():
+        raise RecipeError(f"--out {out} cannot be written: there is no folder {out.parent}")
+
+
+def _seen_from(out: Path, key: str, value: Any) -> Any:
+    """Return a path on the command line as one that counts from the recipe's folder."""
+    if key not in _FILES or value is None:
+        return value
+    match = re.fullmatch(r"(.+\.py)(:\w+)", value)
+    path, function = match.groups() if match else (value, "")
+    # the name of a module, of known data or of cached weights is no path and is not on the disk
+    if Path(path).is_absolute() or not Path(path).exists():
+        return value
+    return os.path.relpath(path, out.parent) + function

@@ -1,0 +1,47 @@
+"""`edgekd quantize`: INT8 from a bare ONNX file, judged like every stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgekd.cli import flags
+
+
+def quantize(
+    model: Annotated[str, typer.Argument(metavar="MODEL.onnx", help="a float32 ONNX file")],
+    data: flags.Data = None,
+    samples: Annotated[
+        int | None, typer.Option(metavar="N", help="calibration samples [default: 256]")
+    ] = None,
+    max_drop: flags.MaxDrop = None,
+    device: flags.Device = None,
+    changes: flags.Changes = None,
+    out: flags.Out = None,
+    as_json: flags.AsJson = False,
+) -> None:
+    """Quantize an ONNX file to INT8, and keep that only if it is faster here and as good.
+
+    Needs no PyTorch. The result is a run like that of `edgekd compress`, with report and bundle.
+
+    Example: edgekd quantize net.onnx --data photos/ --samples 512
+    """
+    from edgekd.cli.compress import run
+    from edgekd.errors import RecipeError
+    from edgekd.quick import quick_table
+    from edgekd.recipe import changed, recipe_from
+
+    if not model.endswith(".onnx"):
+        raise RecipeError(
+            f"{model} is no .onnx file; a PyTorch model goes through edgekd compress --model"
+        )
+    if data is None:
+        raise RecipeError(
+            "--data is missing; calibration and judgement need samples: give a folder of images, "
+            "an .npz or a table, as in `edgekd quantize --help`"
+        )
+    table = quick_table(model=model, data=data, samples=samples, max_drop=max_drop, device=device)
+    recipe = recipe_from(changed(table, changes or ()), origin="the flags")
+    run(recipe, root=Path.cwd(), out=out, as_json=as_json)

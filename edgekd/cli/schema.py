@@ -1,0 +1,34 @@
+"""`edgekd schema`: what a recipe may say, for editors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def schema(
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write it there [default: print it]")
+    ] = None,
+) -> None:
+    """Print the JSON schema of recipes, with which an editor completes and checks them.
+
+    The line `#:schema FILE` at the top of a recipe names it (Taplo, Even Better TOML).
+
+    Example: edgekd schema --out recipe.schema.json
+    """
+    from edgekd.errors import RecipeError
+    from edgekd.recipe import recipe_schema
+    from edgekd.store import write_atomic
+
+    text = json.dumps(recipe_schema(), indent=1, ensure_ascii=False) + "\n"
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        write_atomic(out, text)
+    except OSError as error:
+        raise RecipeError(f"--out {out} cannot be written ({error.strerror})") from error

@@ -1,0 +1,80 @@
+"""What the documents say exists, and the tutorial's first steps run as they are printed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def commands(text: str) -> list[list[str]]:
+    """Every indented `edgekd ...` line, comments cut."""
+    lines = re.findall(r"^ {4}(edgekd .*)$", text, re.MULTILINE)
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+def test_there_are_documents() -> None:
+    assert {"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "your-own-model.md"} <= {
+        page.name for page in PAGES
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_command_is_one(page: Path) -> None:
+    from typer.main import get_command
+
+    from edgekd.cli.main import app
+
+    group = get_command(app)
+    known = getattr(group, "commands")  # noqa: B009
+    for command in commands(page.read_text(encoding="utf8")):
+        assert command[1] in known, command
+        options = {o for p in known[command[1]].params for o in (*p.opts, *p.secondary_opts)}
+        used = {word.partition("=")[0] for word in command[2:] if word.startswith("--")}
+        assert used <= options, command
+
+
+def test_the_readme_names_make_targets_that_are_there() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf8")
+    targets = re.findall(r"`?make ([a-z-]+)", (ROOT / "README.md").read_text(encoding="utf8"))
+    assert {"demo", "test"} <= set(targets)
+    for target in targets:
+        assert f"\n{target}:" in makefile, target
+
+
+def test_the_tutorial_starts_as_printed(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "your-own-model.md").read_text(encoding="utf8")
+    named = re.findall(r"`([a-z_]+\.py)`\n\n```python\n(.*?)```", text, re.DOTALL)
+    assert named
+    for name, code in named:
+        (tmp_path / name).write_text(code)
+    first = [c for c in commands(text) if c[1] == "init" or "--dry-run" in c]
+    assert [c[1] for c in first] == ["init", "compress"]
+    for command in first:
+        said = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"},
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert said.returncode == 0, said.stderr
+    assert (tmp_path / "recipe.toml").exists()
+    assert not (tmp_path / "runs").exists()  # a dry run leaves nothing
