@@ -78,11 +78,14 @@ def _check_place(out: Path, force: bool) -> None:
 
 def _seen_from(out: Path, key: str, value: Any) -> Any:
     """Return a path on the command line as one that counts from the recipe's folder."""
+    from edgekd.quick import KNOWN_DATA
+
     if key not in _FILES or value is None:
         return value
-    match = re.fullmatch(r"(.+\.py)(:\w+)", value)
-    path, function = match.groups() if match else (value, "")
-    # the name of a module, of known data or of cached weights is no path and is not on the disk
-    if Path(path).is_absolute() or not Path(path).exists():
+    path, function = value, ""
+    if key != "weights" and (match := re.fullmatch(r"(.+):([A-Za-z_]\w*)", value)):
+        path, function = match[1], f":{match[2]}"
+    module = bool(function) and not path.endswith(".py")
+    if module or value in KNOWN_DATA or value.startswith("cache:") or Path(path).is_absolute():
         return value
     return os.path.relpath(path, out.parent) + function

@@ -179,3 +179,25 @@ def test_a_fault_of_our_own_is_one_paragraph_too(run: Run, monkeypatch: pytest.M
     monkeypatch.setenv("EDGEKD_DEBUG", "1")
     with pytest.raises(KeyError):
         main()
+
+
+def test_quantize_takes_a_bare_onnx_file_and_needs_no_torch(
+    finished: Path, job: Path, tmp_path: Path
+) -> None:
+    shutil.copy(finished / "bundle" / "model.fp32.onnx", tmp_path / "m.onnx")
+    quick = ["measure.rounds=3", "measure.blocks=2", "measure.block_s=0.005"]
+    args = ["quantize", "m.onnx", "--data", str(job / "bars.npz"), "--max-drop", "20"]
+    args += ["--samples", "32", "--json", *(part for key in quick for part in ("--set", key))]
+    code = (
+        "import sys; from edgekd.cli.main import main; sys.modules['torch'] = None\n"
+        f"sys.argv = {['edgekd', *args]!r}; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert [rung["title"] for rung in record["rungs"]] == ["teacher", "quantize"]
+    own = record["rungs"][1]["evidence"]["files"]
+    assert any(file["variant"] == "int8" for file in own)
+    assert (tmp_path / "runs" / "m-bars" / "bundle" / "manifest.json").is_file()

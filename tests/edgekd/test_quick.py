@@ -15,7 +15,7 @@ from edgekd.cli.main import main
 from edgekd.commented import commented_recipe
 from edgekd.errors import RecipeError
 from edgekd.quick import quick_table
-from edgekd.recipe import load_recipe, recipe_from, recipe_schema, shipped_recipes
+from edgekd.recipe import Recipe, load_recipe, recipe_from, recipe_schema, shipped_recipes
 from edgekd.teach import OnnxTeacher, Teacher
 
 ASKED: list[dict[str, Any]] = [
@@ -124,14 +124,24 @@ def test_init_writes_what_compress_would_do(run: Run) -> None:
 
 
 def test_paths_in_a_recipe_count_from_its_own_folder(run: Run) -> None:
-    for name in ("photos", "recipes"):
-        Path(name).mkdir()
-    Path("net.py").write_text("")
-    run("init", "--model", "net.py:f", "--data", "photos", "--out", "recipes/r.toml")
-    recipe = load_recipe(Path("recipes/r.toml"))
-    assert recipe.data.path == "../photos"
+    Path("recipes").mkdir()
+
+    def written(*args: str) -> Recipe:
+        run("init", *args, "--out", "recipes/r.toml", "--force")
+        return load_recipe(Path("recipes/r.toml"))
+
+    recipe = written("--model", "net.py:f", "--weights", "w.pt", "--data", "photos")
     assert isinstance(recipe.model, Teacher)
-    assert recipe.model.build == "../net.py:f"
+    assert (recipe.model.build, recipe.model.weights) == ("../net.py:f", "../w.pt")
+    assert recipe.data.path == "../photos"
+    recipe = written("--model", "m.onnx", "--data", "sub/data.py:load")
+    assert isinstance(recipe.model, OnnxTeacher)
+    assert (recipe.model.onnx, recipe.data.call) == ("../m.onnx", "../sub/data.py:load")
+    recipe = written("--model", "pack.age:f", "--weights", "cache:w", "--data", "mnist5k")
+    assert isinstance(recipe.model, Teacher)
+    assert (recipe.model.build, recipe.model.weights) == ("pack.age:f", "cache:w")
+    assert recipe.data.name == "mnist5k"
+    assert written("--model", "a:f", "--data", "/photos").data.path == "/photos"
 
 
 def test_init_overwrites_only_when_asked(run: Run) -> None:
