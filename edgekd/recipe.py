@@ -241,9 +241,9 @@ def _change(table: dict[str, Any], change: str) -> None:
 def recipe_schema() -> dict[str, Any]:
     """Return the JSON schema of a recipe, for editors."""
     return {
+        **TypeAdapter(Recipe).json_schema(),
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "edgekd recipe",
-        **TypeAdapter(Recipe).json_schema(),
     }
 
 

@@ -132,7 +132,7 @@ def run(
 
 def _headline(recipe: Recipe, folder: Path) -> str:
     budget = recipe.budget
-    wanted = [f"at most {budget.max_drop:g} lost"]
+    wanted = [f"at most {budget.max_drop:g} lost since the teacher"]
     if budget.max_latency_s is not None:
         wanted.append(f"{budget.max_latency_s * 1e3:g} ms")
     steps = ", ".join(step.name for step in recipe.steps) or "no steps"

@@ -45,13 +45,13 @@ def latency_text(estimate: Mapping[str, Any] | None) -> str:
 def ladder(content: Mapping[str, Any]) -> Table:
     """Return the ladder of stages; a stage that did not pay stays in it, struck through."""
     metric = content["task"]["metrics"][0]
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("stage", no_wrap=True)
     unit = f", {metric['unit']}" if metric["unit"] else ""
     table.add_column(f"{metric['name']}{unit}", no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("latency", no_wrap=True)
-    table.add_column("verdict", overflow="fold")
+    table.add_column("against before", no_wrap=True)
     for rung in content["rungs"]:
         own = rung["evidence"]["files"][rung["evidence"]["judged"]]
         style = "" if rung["kept"] else "strike dim"
@@ -68,17 +68,24 @@ def ladder(content: Mapping[str, Any]) -> Table:
 def _verdict(rung: Mapping[str, Any]) -> Text:
     if rung["title"] == "teacher":
         return Text("reference")
-    if rung["kept"]:
-        return Text.assemble(("kept", "green"), f": {rung['verdict']}")
-    return Text.assemble(("rolled back", "red"), f": {rung['verdict']}")
+    if not rung["kept"]:  # why stands below the table
+        return Text("rolled back", style="red")
+    speed = rung["evidence"]["findings"]["speedup"]
+    against = "" if speed is None else f"{speed['value']:.2f}x "
+    return Text.assemble(against, ("kept", "green"))
 
 
 def outcome(content: Mapping[str, Any]) -> list[str]:
-    """Return the closing lines: what ships, how it does on the test split, the budget."""
+    """Return the closing lines: what did not pay, what ships, the test split, the budget."""
     metric = content["task"]["metrics"][0]
     shipped, final = content["shipped"], content["final"]
     file = final["files"][final["chosen"]]
     lines = [
+        f"{rung['title']} {'kept' if rung['kept'] else 'rolled back'}: {rung['verdict']}"
+        for rung in content["rungs"]
+        if rung["reasons"]
+    ]
+    lines.append(
         f"ships {shipped['title']} ({shipped['variant']}): {size(file['size_bytes'])}, "
         f"{latency_text(file['latency_s'])}"
         + (
@@ -86,7 +93,7 @@ def outcome(content: Mapping[str, Any]) -> list[str]:
             if file["speedup"]
             else ""
         )
-    ]
+    )
     for tested in content["test"]["files"]:
         if tested["title"] == shipped["title"] and tested["label"] == shipped["variant"]:
             lines.append(
