@@ -168,6 +168,8 @@ def open_session(source: Path | bytes, *, threads: int = 1, options: Any = None)
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
     settings.use_deterministic_compute = True
+    # Between calls this process has other work for its cores than to watch idle threads spin.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     settings.log_severity_level = 4  # its errors also come as exceptions
     model = source if isinstance(source, bytes) else str(source)
     try:

@@ -79,7 +79,13 @@ class Distill(Step):
         teacher = open_model(context.teachers[0], root=context.root)
         student = self.network(teacher, teacher, context)
         transfer(
-            student, teacher, context, self.loss, self.train, work=folder / WORK, title="distill"
+            student,
+            context.teachers[0],
+            context,
+            self.loss,
+            self.train,
+            work=folder / WORK,
+            title="distill",
         )
         student.save(folder)
 

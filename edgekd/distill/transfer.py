@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from edgekd.assembly import Model
+from edgekd.artifact import Artifact
+from edgekd.assembly import Model, open_model
 from edgekd.data.feed import Batch
+from edgekd.data.preprocess import read_preprocess
 from edgekd.distill.losses import Loss
+from edgekd.exporters.parity import session_predictor
 from edgekd.options import Training
+from edgekd.quality import by_signal
 from edgekd.step import Context
+from edgekd.task import Task
 from edgekd.train import (
     Course,
-    Objective,
     Outputs,
     autocast_dtype,
     device_of_training,
@@ -26,7 +31,7 @@ from edgekd.train import (
 
 def transfer(
     student: Model,
-    teacher: Model,
+    teacher: Artifact,
     context: Context,
     loss: Loss,
     training: Training,
@@ -36,21 +41,22 @@ def transfer(
 ) -> None:
     """Train `student.body` in place; teacher and student see the same view of every sample."""
     loss.fits(context.task.signals)
-    data = context.data
-    course = Course(
-        batches=lambda epoch: data.batches(
-            "train",
-            student.preprocess,
-            teacher.preprocess,
-            size=training.batch_size,
-            epoch=epoch,
-        ),
-        samples=data.count("train"),
-    )
+    data, device = context.data, device_of_training()
+    preprocess = read_preprocess(teacher.folder)
+    guide = _guide(teacher, context, training, device)
+
+    def batches(epoch: int) -> Iterator[Batch]:
+        size = training.batch_size
+        return data.batches("train", student.preprocess, preprocess, size=size, epoch=epoch)
+
+    def objective(outputs: Outputs, batch: Batch) -> Tensor:
+        hard = context.task.loss(outputs, to_tensors(batch.targets, device))
+        return loss(outputs, guide(batch), hard, context.task.signals)
+
     fit(
         student.deployed(context.task),
-        course,
-        _objective(teacher, context, loss, training),
+        Course(batches, data.count("train")),
+        objective,
         training,
         seed=context.seed,
         work=work,
@@ -59,17 +65,33 @@ def transfer(
     )
 
 
-def _objective(teacher: Model, context: Context, loss: Loss, training: Training) -> Objective:
-    device = device_of_training()
+def _guide(
+    teacher: Artifact, context: Context, training: Training, device: torch.device
+) -> Callable[[Batch], Outputs]:
+    """Return what gives the teacher's answers to its view of a batch.
+
+    On a CPU that is its exported file: ONNX Runtime answers twice as fast as the network does in
+    bf16 (EfficientNet-Lite0 at 96 pixels, batch 128, 2 threads: 0.08 s and 0.15 s), and in float32.
+    """
+    if device.type == "cpu" and "fp32" in teacher.variants:
+        return _from_file(teacher.onnx("fp32"), context.task)
     dtype = autocast_dtype(training.precision, device)
-    guide = teacher.deployed(context.task).to(device).eval()
-    if any(p.ndim == 4 for p in guide.parameters()):
-        guide.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = open_model(teacher, root=context.root).deployed(context.task).to(device).eval()
+    if any(p.ndim == 4 for p in network.parameters()):
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def objective(outputs: Outputs, batch: Batch) -> Tensor:
+    def answer(batch: Batch) -> Outputs:
         with torch.no_grad(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
-            answers = forward(guide, batch, 1, device)
-        hard = context.task.loss(outputs, to_tensors(batch.targets, device))
-        return loss(outputs, answers, hard, context.task.signals)
+            return forward(network, batch, 1, device)
 
-    return objective
+    return answer
+
+
+def _from_file(path: Path, task: Task) -> Callable[[Batch], Outputs]:
+    predict = session_predictor(path, threads=torch.get_num_threads())
+
+    def answer(batch: Batch) -> Outputs:
+        answers = by_signal(predict(batch.inputs[1]), task)
+        return {name: torch.as_tensor(array) for name, array in answers.items()}
+
+    return answer

@@ -46,7 +46,7 @@ class Prune(Step):
         thin = self.network(whole, whole, context)
         transfer(
             thin,
-            whole,
+            source,
             context,
             self.loss,
             self.recover,
