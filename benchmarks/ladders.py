@@ -134,6 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "versions": records[0]["versions"],
             "rows": [asdict(row) for row in found],
         }
+        given.json.parent.mkdir(parents=True, exist_ok=True)
         write_json(given.json, content)
 
 

@@ -7,6 +7,7 @@ by content, so a resumed run replays its verdicts.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from edgekd.task import Task
 
 FEED_SAMPLES = 8
+PAUSE_S = 5.0  # before a second session: what disturbed the first may pass
 TOO_WIDE = 0.25  # an interval of a speed-up this wide, and holding 1, is worth another session
 
 
@@ -48,8 +50,9 @@ class Race:
 
     @property
     def steady(self) -> bool:
-        """Whether every process reached a steady state."""
-        return self.session is None or all(m.steady for m in self.session.measurements)
+        """Whether both files that decide reached a steady state; others decide nothing."""
+        pair = (self.timed.get(self.after.path), self.timed.get(self.before.path))
+        return all(m.steady for m in pair if m is not None)
 
     @property
     def doubtful(self) -> bool:
@@ -142,6 +145,7 @@ class Examiner:
         )
         race = self._race(makes, mine, old, pairs)
         if race.doubtful:
+            time.sleep(PAUSE_S)
             race = self._race(makes, mine, old, pairs)  # once more, then "gain not shown"
         session = race.session
         if session is not None:
