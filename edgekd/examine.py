@@ -235,6 +235,7 @@ class Examiner:
     def _facts(self, artifact: Artifact, path: Path) -> Mapping[str, Any]:
         """Count at the length that is timed, where the length is free."""
         from edgekd.exporters.facts import facts
+        from edgekd.exporters.kernels import int8_layers
 
         preprocess = read_preprocess(artifact.folder)
         with np.load(self._feeds(artifact), allow_pickle=False) as feeds:
@@ -244,7 +245,10 @@ class Examiner:
             for name, axes in preprocess.dynamic_axes.items()
             for axis, symbol in axes.items()
         }
-        return facts(path, lengths=lengths).to_json()
+        found = facts(path, lengths=lengths).to_json()
+        if found["int8_share"]:
+            found["kernels"] = int8_layers(path).to_json()
+        return found
 
     def _feeds(self, artifact: Artifact) -> Path:
         """Write real inputs of the artifact's own kind, one sample a call; return the file."""

@@ -5,16 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from edgekd.errors import ModelError
 from edgekd.exporters.shapes import fixed_shape
 
-__all__ = ["BUILDABLE", "TABLE", "Row", "Variant", "fixed_shape", "variant_for"]
+__all__ = ["TABLE", "Row", "Variant", "fixed_shape"]
 
 Variant = Literal["fp32", "fp16", "int8", "int8-tensorrt", "int8-xnnpack", "int8-dynamic", "int4"]
 Known = Literal["run here", "from documentation", "unverified"]
-
-BUILDABLE: tuple[Variant, ...] = ("fp32", "int8")
-"""The variants that this version writes. For the others the row says what would be best."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +25,6 @@ class Row:
     reason: str
     fixed_shape: bool = False
     """Whether symbolic axes must be fixed first."""
-
-    @property
-    def buildable(self) -> bool:
-        """Whether this version can write the variant."""
-        return self.variant in BUILDABLE
 
 
 TABLE = (
@@ -110,18 +101,3 @@ TABLE = (
         "it reads either sign of Q/DQ activations",
     ),
 )
-
-
-def variant_for(runtime: str, provider: str = "") -> Row:
-    """Return the row of a runtime and provider.
-
-    Raises:
-        ModelError: the table has none; the message lists those it has.
-    """
-    for row in TABLE:
-        if (row.runtime, row.provider) == (runtime, provider):
-            return row
-    known = ", ".join(f"{row.runtime} {row.provider}".strip() for row in TABLE)
-    raise ModelError(
-        f"there is no known variant for {runtime} {provider}".rstrip() + f"; known are: {known}"
-    )

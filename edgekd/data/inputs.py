@@ -29,13 +29,6 @@ _SAMPLE_VALUES = 20_000_000  # float32 at once when mean and std are computed
 _VOCABULARY, _MAX_LENGTH = 10_000, 128
 
 
-def default_preprocess(
-    dataset: Dataset, train: NDArray[np.int64], *, size: int | tuple[int, int] | None = None
-) -> Preprocess:
-    """Return what suits the data as it is; `size` in pixels for images."""
-    return preprocess_for(InputSpec(size=size) if size else InputSpec(), dataset, train)
-
-
 def preprocess_for(spec: InputSpec, dataset: Dataset, train: NDArray[np.int64]) -> Preprocess:
     """Return what `spec` says, and the data's own size, statistics or words for the rest.
 

@@ -19,12 +19,9 @@ from onnx import ModelProto
 from edgekd.errors import ModelError
 from edgekd.exporters.files import check, load_onnx, save_onnx, strip
 from edgekd.quantize.choose import Choice, choose
-from edgekd.quantize.kernels import Kernels, int8_layers
 from edgekd.quantize.mend import mend
 from edgekd.quantize.prepare import prepare
 from edgekd.quantize.ranges import Range, min_max
-
-__all__ = ["Kernels", "QuantizedFacts", "int8_layers", "quantize_int8"]
 
 Feeds = Callable[[], Iterator[Mapping[str, NDArray[Any]]]]
 

@@ -14,9 +14,11 @@ from edgekd.artifact import Artifact
 from edgekd.data.preprocess import Preprocess, read_preprocess
 from edgekd.errors import DataError
 from edgekd.step import Context, Form, Need, Step
+from edgekd.store import write_json
 
 if TYPE_CHECKING:
     from edgekd.data.feed import Data
+    from edgekd.quantize.static import QuantizedFacts
 
 
 class Quantize(Step):
@@ -35,10 +37,13 @@ class Quantize(Step):
     def apply(self, source: Artifact, context: Context, folder: Path) -> None:
         shutil.copyfile(source.onnx("fp32"), folder / "model.fp32.onnx")
         preprocess = read_preprocess(folder)
-        self.build(source.onnx("fp32"), folder / "model.int8.onnx", preprocess, context.data)
+        found = self.build(
+            source.onnx("fp32"), folder / "model.int8.onnx", preprocess, context.data
+        )
+        write_json(folder / "quantized.json", found.to_json())
 
-    def build(self, fp32: Path, target: Path, preprocess: Preprocess, data: Data) -> None:
-        """Write the INT8 form of `fp32` to `target`.
+    def build(self, fp32: Path, target: Path, preprocess: Preprocess, data: Data) -> QuantizedFacts:
+        """Write the INT8 form of `fp32` to `target`; return what was quantized and what not.
 
         Raises:
             DataError: the calibration split holds fewer samples than asked for.
@@ -57,7 +62,7 @@ class Quantize(Step):
                 if left <= 0:
                     return
 
-        quantize_int8(fp32, target, feeds, activations=self.activations)
+        return quantize_int8(fp32, target, feeds, activations=self.activations)
 
     def ready(self, data: Data) -> None:
         have = data.count("calibration")

@@ -113,9 +113,19 @@ def _rung(rung: Rung) -> dict[str, Any]:
         "reasons": list(rung.verdict.reasons),
         "verdict": rung.verdict.text,
         "stage": rung.artifact.folder.name,
+        "left": _left(rung),
         "history": [dict(entry) for entry in rung.artifact.history],
         "evidence": TypeAdapter(Evidence).dump_python(rung.evidence, mode="json"),
     }
+
+
+def _left(rung: Rung) -> dict[str, str]:
+    """Return the layers that quantization left in float, each with the reason."""
+    path = rung.artifact.folder / "quantized.json"
+    if path.name not in rung.artifact.files:
+        return {}
+    left: dict[str, str] = json.loads(path.read_text(encoding="utf8"))["left"]
+    return left
 
 
 def over_budget(bench: Bench, final: Final) -> str | None:

@@ -78,6 +78,7 @@ def figures(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     metrics = content["task"]["metrics"]
     head = ["stage and file", *map(metric_title, metrics), "since the teacher"]
     head += ["since the stage before", "size", "parameters", "multiply-accumulates", "in INT8"]
+    head += ["layers that run in INT8", "layers left in float"]
     head += ["opset", "median latency", "p90", "load", "first call", "peak memory"]
     head += ["against the teacher", "sha256", "verdict on the stage"]
     found = []
@@ -86,20 +87,31 @@ def figures(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
             cells = [f"{rung['title']} {file['label']}"]
             cells += [quality(file["metrics"][m["name"]]) for m in metrics]
             cells += [change(file["gain"]), change(file["step_gain"])]
-            cells += [*_facts(file["facts"]), *_speed(file), file["sha256"][:16]]
+            cells += [*_facts(file["facts"], rung), *_speed(file), file["sha256"][:16]]
             found.append([*cells, rung["verdict"]])
     return head, found
 
 
-def _facts(facts: Mapping[str, Any]) -> list[str]:
+def _facts(facts: Mapping[str, Any], rung: Mapping[str, Any]) -> list[str]:
     share = facts.get("int8_share")
     return [
         f"{facts['size_bytes']:,} bytes",
         _count(facts.get("parameters")),
         _count(facts.get("macs")),
         "not known" if share is None else f"{100 * share:.0f} %",
+        _kernels(facts.get("kernels")),
+        "; ".join(f"{layer}: {why}" for layer, why in rung.get("left", {}).items()) or "none",
         str(facts.get("opset", "not known")),
     ]
+
+
+def _kernels(found: Mapping[str, Any] | None) -> str:
+    """Return what ONNX Runtime made of a file: a Q/DQ that did not fuse costs time."""
+    if found is None:
+        return "none"
+    layers = found["int8_layers"] + found["fp32_layers"]
+    left = found["quantize_left"] + found["dequantize_left"]
+    return f"{found['int8_layers']} of {layers}, {left} Q/DQ left"
 
 
 def _speed(file: Mapping[str, Any]) -> list[str]:

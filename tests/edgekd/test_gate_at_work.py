@@ -23,7 +23,7 @@ TABLE: dict[str, Any] = {
         "train": {"epochs": 2, "batch_size": 32, "learning_rate": 0.05},
     },
     "budget": {"max_drop": 8.0},
-    "measure": {"rounds": 4, "blocks": 4, "block_s": 0.01},
+    "measure": {"rounds": 6, "blocks": 4, "block_s": 0.01},
 }
 
 
@@ -44,6 +44,8 @@ def test_a_quantized_file_that_is_slower_is_rolled_back_for_that_reason(
     assert speed["high"] < 1, "the file was not truly slower here"
     assert not rung["kept"]
     assert rung["reasons"] == ["slower"]
+    kernels = rung["evidence"]["files"][rung["evidence"]["judged"]]["facts"]["kernels"]
+    assert kernels["fp32_layers"] > 0  # why it is slow: these did not fuse
     assert "x slower [" in rung["verdict"]
     assert slow["shipped"] == {"title": "teacher", "variant": "fp32"}
     assert not (tmp_path / "run" / "bundle" / "model.int8.onnx").exists()
@@ -52,5 +54,7 @@ def test_a_quantized_file_that_is_slower_is_rolled_back_for_that_reason(
     rung = fast["rungs"][1]
     assert rung["kept"]
     assert rung["evidence"]["findings"]["speedup"]["low"] > 1
+    kernels = rung["evidence"]["files"][rung["evidence"]["judged"]]["facts"]["kernels"]
+    assert kernels["fp32_layers"] == 0
     assert fast["shipped"] == {"title": "quantize", "variant": "int8"}
     assert (tmp_path / "run" / "bundle" / "model.int8.onnx").exists()

@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from edgekd.data.dataset import Dataset
-from edgekd.data.inputs import default_preprocess, preprocess_for
+from edgekd.data.inputs import preprocess_for
 from edgekd.data.preprocess import (
     ArrayPreprocess,
     ImagePreprocess,
@@ -190,7 +190,7 @@ def test_a_damaged_preprocess_is_refused(tmp_path: Path, text: str | None) -> No
 def test_default_is_the_data_as_it_is_with_statistics_of_train(images: Maker) -> None:
     dataset = images(50, 50, height=5, width=4)
     train = np.arange(30)
-    found = default_preprocess(dataset, train)
+    found = preprocess_for(InputSpec(), dataset, train)
     assert isinstance(found, ImagePreprocess)
     assert (found.height, found.width, found.channels, found.in_graph) == (5, 4, 3, True)
     seen = dataset.samples["image"][train].reshape(-1, 3)
@@ -202,7 +202,7 @@ def test_what_the_recipe_says_wins(images: Maker) -> None:
     spec = InputSpec(size=(8, 9), channels=1, mean=127, std=128, in_graph=False, name="x")
     found = preprocess_for(spec, images(5, 5), np.arange(5))
     assert found == image(8, 9, 1, mean=(127,), std=(128,), in_graph=False, name="x")
-    square = default_preprocess(images(5, 5), np.arange(5), size=12)
+    square = preprocess_for(InputSpec(size=12), images(5, 5), np.arange(5))
     assert isinstance(square, ImagePreprocess)
     assert (square.height, square.width) == (12, 12)
 

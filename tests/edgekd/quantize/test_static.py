@@ -21,9 +21,10 @@ from onnx import numpy_helper
 from edgekd.errors import DataError, ModelError
 from edgekd.exporters.facts import facts
 from edgekd.exporters.files import load_onnx, save_onnx, traces
+from edgekd.exporters.kernels import int8_layers
 from edgekd.exporters.parity import parity, session_predictor
 from edgekd.exporters.variants import fixed_shape
-from edgekd.quantize.static import _silenced, int8_layers, quantize_int8
+from edgekd.quantize.static import _silenced, quantize_int8
 
 
 def sha256(path: Path) -> str:
