@@ -196,11 +196,11 @@ def check(bench: Bench, *, export: bool = True) -> None:
 def _networks(bench: Bench) -> str | None:
     """Return a hash of all networks and what they eat: what was exported once can be again.
 
-    None where nothing is trained: then the export itself comes soon enough.
+    None for a bare ONNX file: there is nothing to export.
     """
     recipe = bench.recipe
     steps = [step for step in (recipe.model, *recipe.steps) if step.takes == "torch"]
-    if not any(step.training for step in steps):
+    if not recipe.trains:
         return None
     described = [[s.model_dump(mode="json"), dict(s.content(bench.root))] for s in steps]
     return digest(described, recipe.data.model_dump(mode="json"), recipe.export.opset)

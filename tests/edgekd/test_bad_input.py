@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from edgekd.cli.main import main
+from edgekd.resolve import resolve
 from edgekd.store import run_lock
 
 NETS = """
@@ -304,6 +305,18 @@ def test_arrays_that_are_pickles(place: Path, refused: Call) -> None:
 def test_weights_that_are_pickles(place: Path, refused: Call) -> None:
     torch.save(torch.nn.Linear(1, 1), "w.pt")
     assert "pickle" in refused("compress", "r.toml", "--set", "model.weights=w.pt")
+
+
+def test_a_loaded_network_that_cannot_be_exported(place: Path, refused: Call) -> None:
+    """Nothing is trained here: even so it is found before a stage is written."""
+    net = resolve("net.py:Branching", root=place)()
+    torch.save(net.state_dict(), "b.pt")
+    (place / "loaded.toml").write_text(
+        'name = "loaded"\ndata = { path = "photos" }\nbudget = { max_drop = 50.0 }\n'
+        'model = { build = "net.py:Branching", weights = "b.pt" }\n'
+        '[[steps]]\nname = "quantize"\nsamples = 8\n'
+    )
+    assert "cannot be exported at" in refused("compress", "loaded.toml")
 
 
 def test_external_data_outside_the_folder(place: Path, refused: Call, tmp_path: Path) -> None:
