@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 EDGEKD := $(VENV)/bin/edgekd
 
-.PHONY: demo test test-slow check format wheel data ladder-mnist ladder-cifar10 clean
+.PHONY: demo test test-slow check format wheel data ladder-mnist ladder-mnist-labels ladder-cifar10 clean
 
 $(VENV)/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -21,6 +21,12 @@ ladder-mnist: $(VENV)/ready
 	$(EDGEKD) data mnist5k
 	for seed in 0 1 2; do $(EDGEKD) compress mnist --set seed=$$seed --out runs/mnist-$$seed || exit; done
 	$(PY) -m edgekd.benchmarks.ladders runs/mnist-[012] --json benchmarks/results/mnist.json
+
+# The same without the teacher's answers: the plain choice beside it in docs/methods.md.
+ladder-mnist-labels: $(VENV)/ready
+	$(EDGEKD) data mnist5k
+	for seed in 0 1 2; do $(EDGEKD) compress mnist --set seed=$$seed --set steps.0.loss.weight=0.0 --out runs/mnist-labels-$$seed || exit; done
+	$(PY) -m edgekd.benchmarks.ladders runs/mnist-labels-[012] --json benchmarks/results/mnist-labels.json
 
 ladder-cifar10: data
 	$(EDGEKD) compress cifar10
