@@ -99,9 +99,8 @@ def noise_floor(one: Measurement, twin: Measurement) -> float:
 
     The interval of a speed-up covers the noise of sampling processes already. The floor adds what
     that interval may not know: the difference that equal files really showed in this session. To
-    add the whole A/A interval would count the same noise twice: in 62 sessions of equal files on a
-    busy two-core machine it cut the share of true 1.05x gains that are proven from 80 to 54 %, and
-    false claims only from 0.1 % to none.
+    add the whole A/A interval would count the same noise twice, and small true gains could no
+    longer be proven.
     """
     return max(LEAST_FLOOR, math.expm1(abs(_paired(one, twin).value)))
 
