@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
+from typing import Protocol
 
 from edgekd.benchmarks.feeds import (
     Arrays,
@@ -20,13 +18,11 @@ from edgekd.benchmarks.feeds import (
     random_feeds,
     save_feeds,
 )
-from edgekd.benchmarks.measurement import Candidate, Measurement, Session, Timing
-from edgekd.benchmarks.statistics import Estimate, latency, percentile, speedup
-from edgekd.benchmarks.table import bench_table, milliseconds, times
+from edgekd.benchmarks.measurement import Candidate, Session, Setup, Timing
+from edgekd.benchmarks.result import BenchResult, Described, row
+from edgekd.benchmarks.runtimes import RUNTIMES, missing
+from edgekd.benchmarks.statistics import noise_floor
 from edgekd.errors import MeasureError, RecipeError
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 class Measurer(Protocol):
@@ -43,59 +39,17 @@ class Measurer(Protocol):
 
 
 @dataclass(frozen=True)
-class BenchFile:
-    """What was found about one file. Load and first call are medians over processes."""
+class Inputs:
+    """What the files are fed with."""
 
-    file: Path
-    inputs: Mapping[str, str]  # name -> type and shape it was timed with
-    size_bytes: int  # external data included
-    load_s: float
-    first_s: float
-    latency_s: Estimate
-    p90_s: Estimate
-    peak_memory_bytes: int  # of the whole process; the largest of all
-    steady: bool
-    speedup: Estimate | None  # against the reference; None for the reference itself
-
-    @property
-    def verdict(self) -> str:
-        """Say in words what the speed-up proves; "" for the reference."""
-        if self.speedup is None:
-            return ""
-        if not self.steady:
-            return "no steady state"
-        if self.speedup.low > 1:
-            return "faster"
-        return "slower" if self.speedup.high < 1 else "no difference"
-
-
-@dataclass(frozen=True, repr=False)
-class BenchResult:
-    """All files of one session; the first is what the others are compared with."""
-
-    files: tuple[BenchFile, ...]
-    session: Session
-    feeds: str  # where the inputs came from: "random", or a file
-
-    def to_json(self) -> dict[str, Any]:
-        """Return everything, raw seconds included, as plain JSON values."""
-        rows = [{**asdict(f), "file": str(f.file), "verdict": f.verdict} for f in self.files]
-        conditions = self.session.measurements[0].conditions.to_json()
-        head = {"conditions": conditions, "floor": self.session.floor, "feeds": self.feeds}
-        return {**head, "files": rows, "session": self.session.to_json()}
-
-    def table(self) -> Table:
-        """Return it for people; print it with `rich`."""
-        return bench_table(self)
-
-    def __repr__(self) -> str:
-        """Say the essence in one line per file."""
-        lines = [
-            f"{f.file.name}: {milliseconds(f.latency_s)}"
-            + (f", {times(f.speedup)} {f.verdict}" if f.speedup else "")
-            for f in self.files
-        ]
-        return "BenchResult(" + "; ".join(lines) + ")"
+    feeds: Path | None = None
+    """An .npz of real inputs, each array with a leading axis of calls; default: random."""
+    shapes: Mapping[str, Sequence[int]] | None = None
+    """Of random inputs by name, or (one number) the length of a free axis by its symbol."""
+    batches: tuple[int, ...] = (1,)
+    """Samples in one call of random inputs; each is a row of its own."""
+    pipeline: Path | None = None
+    """See `Candidate.pipeline`."""
 
 
 def bench(
@@ -103,62 +57,170 @@ def bench(
     *,
     device: Measurer,
     vs: Path | str | None = None,
+    setups: Sequence[Setup] = (Setup(),),
     timing: Timing | None = None,
-    feeds: Path | None = None,
-    shapes: Mapping[str, Sequence[int]] | None = None,
+    inputs: Inputs | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> BenchResult:
-    """Time ONNX files, all in one interleaved session.
+    """Time models in setups, all in one interleaved session.
 
     Args:
         files: at least one.
         device: where; `edgekd.devices.open_device("local")`.
         vs: what they are compared with; without it, the first of several files.
+        setups: each file is run in each that takes such a file; the first is the reference's.
         timing: how long; the default takes about ten seconds for two small files.
-        feeds: an .npz of real inputs, each array with a leading axis of calls; default: random.
-        shapes: of random inputs by name, or (one number) the length of a free axis by its symbol.
+        inputs: real or random ones.
         progress: called with the share that is done, 0 to 1.
 
     Raises:
         ModelError: a file cannot be used.
         DataError: the feeds do not fit.
-        RecipeError: no file, or a shape that no file has or that does not fit.
+        RecipeError: no file, no setup that can run one, or a shape that does not fit.
         MeasureError: a file could not be run.
     """
     paths = [Path(file) for file in ([vs, *files] if vs is not None else files)]
     if not paths:
         raise RecipeError("nothing to time: got no file, expected at least one ONNX file")
+    given = inputs or Inputs()
+    cases, unavailable = _cases(paths, setups, given.batches)
+    drawn = _feeds(paths, given)
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-        inputs = [model_inputs(path) for path in paths]
-        drawn = _feeds(paths, inputs, feeds, shapes or {})
-        candidates = []
-        for index, (path, arrays) in enumerate(zip(paths, drawn, strict=True)):
-            candidates.append(Candidate(path, Path(folder) / f"{index}.npz"))
-            save_feeds(candidates[-1].feeds, arrays)
-        try:
-            session = device.measure(candidates, timing or Timing(), progress=progress)
-        except MeasureError as error:
-            if feeds is None:
-                raise MeasureError(
-                    f"{error}\nIt was run on random inputs; if the model refuses those, give real "
-                    "ones with --feeds FILE.npz, or their shape with --shape NAME=1x3x224x224"
-                ) from error
-            raise
-    rows = zip(paths, drawn, session.measurements, strict=True)
-    found = tuple(_row(path, arrays, measured, session) for path, arrays, measured in rows)
-    return BenchResult(found, session, "random" if feeds is None else str(feeds))
+        feeds = {}
+        for index, (key, arrays) in enumerate(drawn.items()):
+            feeds[key] = Path(folder) / f"{index}.npz"
+            save_feeds(feeds[key], arrays)
+        candidates = [
+            Candidate(case.file, feeds[case.file, case.batch], case.setup, given.pipeline)
+            for case in cases
+        ]
+        session = _measured(device, candidates, timing or Timing(), given, progress)
+    floor = noise_floor(session)
+    labels = _labels(cases)
+    rows = tuple(
+        row(_described(case, label, drawn[case.file, case.batch]), measured, session, floor)
+        for case, label, measured in zip(cases, labels, session.measurements, strict=True)
+    )
+    source = "random" if given.feeds is None else str(given.feeds)
+    return BenchResult(rows, session, source, unavailable)
 
 
-def _feeds(
-    paths: Sequence[Path],
-    inputs: Sequence[Sequence[Input]],
-    feeds: Path | None,
-    shapes: Mapping[str, Sequence[int]],
-) -> list[Arrays]:
-    if feeds is not None:
-        if shapes:
-            raise RecipeError("got --feeds and --shape; the feeds have their shapes: give only one")
-        return [pick_feeds(feeds, wanted) for wanted in inputs]
+@dataclass(frozen=True)
+class _Case:
+    file: Path
+    setup: Setup
+    batch: int
+
+
+def _cases(
+    paths: Sequence[Path], setups: Sequence[Setup], batches: Sequence[int]
+) -> tuple[list[_Case], dict[str, str]]:
+    """Return every file in every setup that takes such a file, and what is not to be had here."""
+    unavailable = {}
+    usable = []
+    for setup in setups:
+        reason = missing(setup.runtime)
+        if reason:
+            unavailable[_name(setup)] = reason
+        else:
+            usable.append(setup)
+    if not usable:
+        reasons = "; ".join(f"{name}: {why}" for name, why in unavailable.items())
+        raise RecipeError(f"nothing can be timed here: {reasons}")
+    for path in paths:
+        if not any(_takes(setup, path) for setup in usable):
+            asked = ", ".join(dict.fromkeys(setup.runtime for setup in usable))
+            raise RecipeError(
+                f"{path} cannot be run by {asked}; "
+                + "; ".join(f"{n} takes {', '.join(r.suffixes)}" for n, r in RUNTIMES.items())
+            )
+    cases = [
+        _Case(path, setup, batch)
+        for path in paths
+        for setup in usable
+        if _takes(setup, path)
+        for batch in batches
+    ]
+    return cases, unavailable
+
+
+def _takes(setup: Setup, path: Path) -> bool:
+    suffixes = RUNTIMES[setup.runtime].suffixes
+    # A file without a known ending is an ONNX file for all that we know.
+    known = {suffix for runtime in RUNTIMES.values() for suffix in runtime.suffixes}
+    return path.suffix in suffixes or (path.suffix not in known and ".onnx" in suffixes)
+
+
+def _name(setup: Setup) -> str:
+    return f"{setup.runtime} {setup.provider}".strip()
+
+
+def _labels(cases: Sequence[_Case]) -> list[str]:
+    """Name each case by what tells it from the others: its file, and what of the setup varies."""
+    names = [case.file.name for case in cases]
+    paths = {case.file for case in cases}
+    if len({path.name for path in paths}) < len(paths):
+        names = [str(case.file) for case in cases]
+    words: list[Callable[[_Case], str]] = [
+        lambda case: case.setup.runtime,
+        lambda case: case.setup.provider,
+        lambda case: f"{case.setup.threads} thread{'s' * (case.setup.threads > 1)}",
+        lambda case: f"{case.setup.streams} stream{'s' * (case.setup.streams > 1)}",
+        lambda case: " ".join(f"{key}={value}" for key, value in case.setup.options),
+        lambda case: f"batch {case.batch}",
+    ]
+    telling = [word for word in words if len({word(case) for case in cases}) > 1]
+    return [
+        ", ".join([name, *(word(case) for word in telling if word(case))])
+        for name, case in zip(names, cases, strict=True)
+    ]
+
+
+def _feeds(paths: Sequence[Path], given: Inputs) -> dict[tuple[Path, int], Arrays]:
+    """Return the arrays of each file and batch; a file that is no ONNX takes those of one."""
+    models = [path for path in paths if path.suffix != ".pt2"]
+    if given.feeds is not None:
+        if given.shapes or given.batches != (1,):
+            raise RecipeError(
+                "got --feeds and --shape or --batch; the feeds have their shapes: give only one"
+            )
+        wanted = {path: model_inputs(path) for path in models}
+        return {
+            (path, 1): pick_feeds(given.feeds, wanted.get(path, ()) or wanted[models[0]])
+            if models
+            else _all_feeds(given.feeds)
+            for path in paths
+        }
+    if not models:
+        raise RecipeError(
+            f"{paths[0].name} does not say what it takes; give real inputs with --feeds FILE.npz, "
+            "or time it beside an ONNX file with the same inputs"
+        )
+    inputs = {path: model_inputs(path) for path in models}
+    _check_shapes(list(inputs.values()), given.shapes or {})
+    names = {item.name for wanted in inputs.values() for item in wanted}
+    shapes = given.shapes or {}
+    lengths = {name: shape[0] for name, shape in shapes.items() if name not in names}
+    drawn = {
+        (path, batch): random_feeds(path, lengths=lengths, shapes=shapes, batch=batch)
+        for path in models
+        for batch in given.batches
+    }
+    for path, batch in ((path, batch) for path in paths for batch in given.batches):
+        drawn.setdefault((path, batch), drawn[models[0], batch])
+    return drawn
+
+
+def _all_feeds(feeds: Path) -> Arrays:
+    """Return every array of the feeds: nothing says what the model takes."""
+    import numpy as np
+
+    with np.load(feeds, allow_pickle=False) as archive:
+        names = tuple(Input(n, archive[n].dtype, archive[n].shape[1:]) for n in archive.files)
+    return pick_feeds(feeds, names)
+
+
+def _check_shapes(inputs: Sequence[Sequence[Input]], shapes: Mapping[str, Sequence[int]]) -> None:
     names = {item.name for wanted in inputs for item in wanted}
     symbols = {a for wanted in inputs for i in wanted for a in i.shape if isinstance(a, str) and a}
     for name, shape in shapes.items():
@@ -167,24 +229,34 @@ def _feeds(
                 f"--shape {name}={describe(shape)} fits nothing; inputs are {_listed(names)}, "
                 f"free axes (one number) are {_listed(symbols)}"
             )
-    lengths = {name: shape[0] for name, shape in shapes.items() if name not in names}
-    return [random_feeds(path, lengths=lengths, shapes=shapes) for path in paths]
 
 
-def _row(path: Path, arrays: Arrays, measured: Measurement, session: Session) -> BenchFile:
-    reference = session.measurements[0]
-    is_reference = measured is reference
-    return BenchFile(
-        file=path,
+def _measured(
+    device: Measurer,
+    candidates: Sequence[Candidate],
+    timing: Timing,
+    given: Inputs,
+    progress: Callable[[float], None] | None,
+) -> Session:
+    try:
+        return device.measure(candidates, timing, progress=progress)
+    except MeasureError as error:
+        if given.feeds is not None:
+            raise
+        raise MeasureError(
+            f"{error}\nIt was run on random inputs; if the model refuses those, give real "
+            "ones with --feeds FILE.npz, or their shape with --shape NAME=1x3x224x224"
+        ) from error
+
+
+def _described(case: _Case, label: str, arrays: Arrays) -> Described:
+    files = (case.file,) if case.file.suffix == ".pt2" else model_files(case.file)
+    return Described(
+        file=case.file,
+        label=label,
+        batch=case.batch,
         inputs={name: f"{a.dtype} {describe(a.shape[1:])}" for name, a in arrays.items()},
-        size_bytes=sum(part.stat().st_size for part in model_files(path)),
-        load_s=float(np.median([run.load_s for run in measured.runs])),
-        first_s=float(np.median([run.first_s for run in measured.runs])),
-        latency_s=latency(measured),
-        p90_s=percentile(measured, 90),
-        peak_memory_bytes=max(run.peak_memory_bytes for run in measured.runs),
-        steady=measured.steady and reference.steady,
-        speedup=None if is_reference else speedup(reference, measured, floor=session.floor),
+        size_bytes=sum(part.stat().st_size for part in files),
     )
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from edgekd.benchmarks.measurement import Candidate
+from edgekd.benchmarks.runtimes import engine_of
 from edgekd.errors import MeasureError
 
 RUNNER = Path(__file__).with_name("runner.py")
@@ -22,6 +24,22 @@ ENVIRONMENT = {
     "PYTHONSAFEPATH": "1",  # a statistics.py lies beside the runner: it must not shadow Python's
     "OPENBLAS_NUM_THREADS": "1",  # numpy computes nothing here and need not start a pool
 }
+
+
+def arguments_of(candidate: Candidate) -> list[str]:
+    """Return the arguments of the runner that run a candidate in its setup."""
+    setup = candidate.setup
+    engine = engine_of(setup.runtime)
+    return [
+        str(candidate.file),
+        str(candidate.feeds),
+        *("--threads", str(setup.threads)),
+        *("--streams", str(setup.streams)),
+        *("--provider", setup.provider),
+        *("--engine", "" if engine is None else str(engine)),
+        *("--pipeline", "" if candidate.pipeline is None else str(candidate.pipeline)),
+        *(word for key, value in setup.options for word in ("--option", f"{key}={value}")),
+    ]
 
 
 class Child:

@@ -65,18 +65,20 @@ def random_feeds(
     samples: int = 8,
     lengths: Mapping[str, int] | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    batch: int = 1,
     seed: int = 0,
 ) -> Arrays:
     """Draw `samples` calls for each input of `model`.
 
     Floats are standard normal, bytes uniform, masks one, segment numbers zero and other integers
-    below 100. A free first axis is 1, a free height or width 224, any other free axis 32.
+    below 100. A free first axis is `batch`, a free height or width 224, any other free axis 32.
 
     Args:
         model: an ONNX file.
         samples: how many different calls.
         lengths: of free axes, by their symbol.
         shapes: of whole inputs, by name; symbols in them get that length everywhere.
+        batch: samples in one call; a file with a fixed first axis takes no other.
         seed: of the generator; equal seeds give equal feeds.
 
     Raises:
@@ -84,6 +86,12 @@ def random_feeds(
         RecipeError: a given shape contradicts the file.
     """
     inputs = model_inputs(model)
+    stiff = [i.name for i in inputs if i.shape and i.shape[0] not in (batch, *_symbols(i))]
+    if batch != 1 and stiff:
+        raise RecipeError(
+            f"{model} has a fixed first axis of its input {stiff[0]!r} and takes no batch of "
+            f"{batch}; export it with a free batch, or leave --batch out"
+        )
     known = dict(lengths or {})
     fixed = {
         item.name: _fixed(item, shapes[item.name], known)
@@ -92,7 +100,9 @@ def random_feeds(
     }
     generator = np.random.default_rng(seed)
     return {
-        item.name: _draw(item, (samples, *fixed.get(item.name, _free(item, known))), generator)
+        item.name: _draw(
+            item, (samples, *fixed.get(item.name, _free(item, known, batch))), generator
+        )
         for item in inputs
     }
 
@@ -220,7 +230,11 @@ def _fixed(item: Input, wanted: Sequence[int], known: dict[str, int]) -> tuple[i
     return tuple(wanted)
 
 
-def _free(item: Input, known: Mapping[str, int]) -> tuple[int, ...]:
+def _symbols(item: Input) -> list[str]:
+    return [axis for axis in item.shape if isinstance(axis, str)]
+
+
+def _free(item: Input, known: Mapping[str, int], batch: int) -> tuple[int, ...]:
     lengths = []
     for position, axis in enumerate(item.shape):
         if isinstance(axis, int):
@@ -228,7 +242,7 @@ def _free(item: Input, known: Mapping[str, int]) -> tuple[int, ...]:
         elif axis in known:
             lengths.append(known[axis])
         elif position == 0 or "batch" in axis.lower():
-            lengths.append(1)
+            lengths.append(batch)
         elif axis.lower() in ("h", "w") or "height" in axis.lower() or "width" in axis.lower():
             lengths.append(IMAGE_SIDE)
         else:

@@ -10,7 +10,7 @@ from edgekd.benchmarks.statistics import LEAST_FLOOR, Estimate
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgekd.benchmarks.bench import BenchFile, BenchResult
+    from edgekd.benchmarks.result import BenchResult, Row
 
 
 def milliseconds(estimate: Estimate) -> str:
@@ -33,6 +33,11 @@ def megabytes(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:.{2 if size_bytes < 1e7 else 1}f} MB"
 
 
+def short(seconds: float) -> str:
+    """Milliseconds in three significant digits."""
+    return _significant(1e3 * seconds)
+
+
 def bench_table(result: BenchResult) -> Table:
     """Build the table of `edgekd bench`, with the conditions below it."""
     from rich import box
@@ -42,69 +47,132 @@ def bench_table(result: BenchResult) -> Table:
         box=box.SIMPLE_HEAD,
         collapse_padding=True,
         pad_edge=False,
-        caption=_caption(result),
+        caption=caption(result),
         caption_justify="left",
     )
     table.add_column("file", overflow="fold")
-    for title in ("MB", "load\nms", "first\nms", "median\nms [95 %]", "p90\nms", "memory\nMB"):
+    tail = _tail(result)
+    titles = ["MB", "load\nms", "first\nms", "median\nms [95 %]", *tail, "per s", "memory\nMB"]
+    for title in titles:
         table.add_column(title, justify="right")
-    compared = len(result.files) > 1
+    compared = len(result.rows) > 1
     if compared:
         table.add_column("speed-up\n[95 %]", justify="right")
         table.add_column("verdict", no_wrap=True)
-    names = [file.file.name for file in result.files]
-    for file in result.files:
-        name = file.file.name if names.count(file.file.name) == 1 else str(file.file)
-        table.add_row(
-            name.replace("[", "\\["), *_cells(file), *(_comparison(file) if compared else ())
-        )
+    for row in result.rows:
+        label = row.label.replace("[", "\\[")
+        table.add_row(label, *_cells(row, tail), *(_comparison(row) if compared else ()))
     return table
 
 
-def _cells(file: BenchFile) -> list[str]:
+def _tail(result: BenchResult) -> list[str]:
+    """Return the percentiles that every file has calls enough for.
+
+    Loadgen's figure is a bound, and never stands in the column of the percentile.
+    """
+    return [
+        title
+        for title, name in (("p90\nms", "p90_s"), ("p99\nms", "p99_s"))
+        if any(getattr(row, name) is not None for row in result.rows)
+    ]
+
+
+def _cells(row: Row, tail: list[str]) -> list[str]:
+    percentiles = {"p90\nms": row.p90_s, "p99\nms": row.p99_s}
     cells = [
-        megabytes(file.size_bytes),
-        f"{1e3 * file.load_s:.1f}",
-        _short(file.first_s),
-        milliseconds(file.latency_s),
-        _short(file.p90_s.value),
-        megabytes(file.peak_memory_bytes),
+        megabytes(row.size_bytes),
+        f"{1e3 * row.load_s:.1f}",
+        short(row.first_s),
+        milliseconds(row.latency_s),
+        *(_value(percentiles[title]) for title in tail),
+        _significant(row.throughput_hz.value),
+        megabytes(row.peak_memory_bytes),
     ]
     # The units stand in the header; rich takes [ as markup.
     return [cell.replace(" ms", "").replace(" MB", "").replace("[", "\\[") for cell in cells]
 
 
-def _comparison(file: BenchFile) -> list[str]:
-    style = {"faster": "green", "slower": "red"}.get(file.verdict, "default")
-    if file.speedup is None:
+def _value(percentile: Estimate | None) -> str:
+    return "too few" if percentile is None else short(percentile.value)
+
+
+def _comparison(row: Row) -> list[str]:
+    style = {"faster": "green", "slower": "red"}.get(row.verdict, "default")
+    if row.speedup is None:
         return ["reference", ""]
-    return [times(file.speedup).replace("[", "\\["), f"[{style}]{file.verdict}[/]"]
+    return [times(row.speedup).replace("[", "\\["), f"[{style}]{row.verdict}[/]"]
 
 
-def _caption(result: BenchResult) -> str:
+def caption(result: BenchResult) -> str:
+    """Say under which conditions it was timed, how sure it is, and what to doubt."""
     first = result.session.measurements[0]
-    c, runs = first.conditions, first.runs
-    threads = f"{c.threads} thread" + ("s" if c.threads > 1 else "")
-    names = [file.file.name for file in result.files]
-    inputs = sorted({f"{n} {what}" for f in result.files for n, what in f.inputs.items()})
+    c, count = first.conditions, len(first.runs)
+    inputs = sorted({f"{name} {what}" for r in result.rows for name, what in r.inputs.items()})
+    runtimes = ", ".join(dict.fromkeys(r.conditions.runtime for r in result.rows))
+    threads = sorted({r.conditions.threads for r in result.rows})
+    counted = ", ".join(map(str, threads)) + (" thread" if threads == [1] else " threads")
     lines = [
-        f"{c.device}: {c.cpu}, {c.runtime}, {c.provider}, {threads}",
+        f"{c.device}: {c.cpu}, {runtimes}, {c.provider}, {counted}",
         f"{result.feeds} inputs: {', '.join(inputs)}",
-        f"one interleaved session, {len(runs)} processes per file; memory is of the whole process",
-        f"A/A floor {100 * result.session.floor:.1f} %, added to every speed-up interval: what a "
-        f"second timing of {names[0]} differed by, at least {100 * LEAST_FLOOR:.1f} %",
+        f"one interleaved session, {count} processes per file; memory is of the whole process",
+        f"A/A floor {100 * result.floor:.1f} %, added to every speed-up interval: what a "
+        f"second timing of {result.rows[0].label} differed by, at least {100 * LEAST_FLOOR:.1f} %",
+        *_mode(result),
+        *_bounds(result),
+        *_parts(result),
+        *_events(result),
+        *(f"{doubt.what}: {doubt.advice}" for doubt in result.doubts),
+        *(f"{name}: {reason}" for name, reason in result.unavailable.items()),
     ]
-    if not all(file.steady for file in result.files):
-        lines.append(
-            "no steady state: the times drifted, or the time limit left too few processes; "
-            "let the machine rest, or give more --rounds"
-        )
     return "\n".join(lines).replace("[", "\\[")
 
 
-def _short(seconds: float) -> str:
-    """Milliseconds in three significant digits."""
-    value = 1e3 * seconds
+def _mode(result: BenchResult) -> list[str]:
+    rate_hz = result.session.timing.rate_hz
+    if rate_hz is None:
+        return []
+    late = [
+        f"{100 * row.late_share:.1f} % of {row.label} ended after the next was due"
+        for row in result.rows
+        if row.late_share
+    ]
+    return [
+        f"a call every {1e3 / rate_hz:g} ms, latency from the intended start, so that a stall "
+        "counts for all that had to wait" + ("; " + "; ".join(late) if late else "")
+    ]
+
+
+def _bounds(result: BenchResult) -> list[str]:
+    shown = [
+        f"{row.label} {name} (early-stopping bound) {short(value)} ms"
+        for row in result.rows
+        for name, value in (("p90", row.p90_bound_s), ("p99", row.p99_bound_s))
+        if value is not None
+    ]
+    return [f"as MLPerf's loadgen bounds them: {', '.join(shown)}"] if shown else []
+
+
+def _parts(result: BenchResult) -> list[str]:
+    return [
+        f"{row.label} end to end: "
+        + ", ".join(f"{name.replace('_', ' ')} {short(e.value)} ms" for name, e in parts.items())
+        + f", in all {short(sum(e.value for e in parts.values()))} ms"
+        for row in result.rows
+        if (parts := row.parts_s)
+    ]
+
+
+def _events(result: BenchResult) -> list[str]:
+    lines = [f"{r.label}: {event.text}" for r in result.rows for event in r.steadiness.events]
+    if not all(row.steady for row in result.rows):
+        lines.append(
+            "no steady state: the speed changed while it was timed, or there was time for too few "
+            "processes; let the machine rest, or give more --time"
+        )
+    return lines
+
+
+def _significant(value: float) -> str:
     return f"{value:.{_decimals(value, value / 10)}f}"
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from edgekd.benchmarks.measurement import Candidate, Conditions, Session, Timing
+from edgekd.benchmarks.measurement import Candidate, Conditions, Session, Setup, Timing
 
 
 class Device(Protocol):
@@ -18,8 +18,8 @@ class Device(Protocol):
     def name(self) -> str:
         """What `open_device` was asked for."""
 
-    def conditions(self, timing: Timing) -> Conditions:
-        """Say who it is and how it would time."""
+    def conditions(self, setup: Setup) -> Conditions:
+        """Say who it is and how it would run a file."""
 
     def measure(
         self,

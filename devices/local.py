@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.benchmarks.children import Child
-from edgekd.benchmarks.measurement import Candidate, Conditions, Session, Timing
+from edgekd.benchmarks.measurement import Candidate, Conditions, Session, Setup, Timing
+from edgekd.benchmarks.runtimes import version
 from edgekd.benchmarks.session import measure_interleaved
 from edgekd.errors import ModelError
 
@@ -29,19 +30,19 @@ class LocalDevice:
 
     name = "local"
 
-    def conditions(self, timing: Timing) -> Conditions:
-        import onnxruntime
-
+    def conditions(self, setup: Setup) -> Conditions:
         return Conditions(
             device=self.name,
             cpu=_cpu(),
-            runtime=f"onnxruntime {onnxruntime.__version__}",
-            provider=PROVIDER,
-            threads=timing.threads,
+            runtime=version(setup.runtime),
+            provider=setup.provider or (PROVIDER if setup.runtime == "onnxruntime" else "CPU"),
+            threads=setup.threads,
             os=f"{platform.system()} {platform.release()} {platform.machine()}",
             python=platform.python_version(),
             governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             emulated=False,
+            streams=setup.streams,
+            options=setup.options,
             load_average=round(os.getloadavg()[0], 2),
         )
 
@@ -53,7 +54,7 @@ class LocalDevice:
         progress: Callable[[float], None] | None = None,
     ) -> Session:
         return measure_interleaved(
-            candidates, timing, conditions=self.conditions(timing), progress=progress
+            candidates, timing, conditions=self.conditions, progress=progress
         )
 
     def run(self, file: Path, feeds: Path) -> dict[str, NDArray[Any]]:

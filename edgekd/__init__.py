@@ -17,7 +17,7 @@ from edgekd.api import benchmark, compress, load_recipe, quantize_onnx, verify
 from edgekd.errors import BadInput, EdgekdError, JobFailed
 
 if typing.TYPE_CHECKING:
-    from edgekd.benchmarks.bench import BenchResult
+    from edgekd.benchmarks.result import BenchResult
     from edgekd.bundle import VerifyReport
     from edgekd.pipeline import Result
     from edgekd.recipe import Recipe
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 _LATER = {
-    "BenchResult": "edgekd.benchmarks.bench",
+    "BenchResult": "edgekd.benchmarks.result",
     "Recipe": "edgekd.recipe",
     "Result": "edgekd.pipeline",
     "VerifyReport": "edgekd.bundle",

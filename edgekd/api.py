@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgekd.benchmarks.bench import BenchResult
+    from edgekd.benchmarks.result import BenchResult
     from edgekd.bundle import VerifyReport
     from edgekd.pipeline import Result
     from edgekd.progress import Progress, Tick
@@ -113,8 +113,10 @@ def benchmark(
     *files: str | Path,
     vs: str | Path | None = None,
     device: str = "local",
-    threads: int = 1,
-    rounds: int = 6,
+    threads: int | Sequence[int] = 1,
+    runtimes: Sequence[str] = ("onnxruntime",),
+    precision: float | None = 0.02,
+    time_limit_s: float = 30.0,
     feeds: str | Path | None = None,
     progress: Progress | bool = True,
 ) -> BenchResult:
@@ -124,8 +126,10 @@ def benchmark(
         *files: at least one.
         vs: what they are compared with; default: the first of several.
         device: where.
-        threads: inside one inference.
-        rounds: fresh processes per file, at least 3.
+        threads: inside one inference; several are compared.
+        runtimes: such as "onnxruntime" and "openvino"; each file is run by each that takes it.
+        precision: stop when every interval is as narrow as +- this share; None: after 6 rounds.
+        time_limit_s: or when this is up.
         feeds: an .npz of real inputs, calls first; default: random.
         progress: show a bar or lines on stderr, or your own listener.
 
@@ -133,16 +137,24 @@ def benchmark(
         BadInput: a file cannot be used, or the feeds do not fit.
         MeasureError: a file could not be run.
     """
-    from edgekd.benchmarks.bench import bench
-    from edgekd.benchmarks.measurement import Timing
+    from edgekd.benchmarks.bench import Inputs, bench
+    from edgekd.benchmarks.measurement import Setup, Timing
     from edgekd.devices import open_device
 
-    timing = Timing(threads=threads, rounds=rounds)
-    given = None if feeds is None else Path(feeds)
+    timing = Timing(precision=precision, time_limit_s=time_limit_s)
+    counts = [threads] if isinstance(threads, int) else threads
+    setups = [Setup(runtime=name, threads=count) for name in runtimes for count in counts]
+    given = Inputs(None if feeds is None else Path(feeds))
     with _bar(progress, "bench") as tick:
         share = _Share(tick)
         return bench(
-            files, device=open_device(device), vs=vs, timing=timing, feeds=given, progress=share
+            files,
+            device=open_device(device),
+            vs=vs,
+            setups=setups,
+            timing=timing,
+            inputs=given,
+            progress=share,
         )
 
 

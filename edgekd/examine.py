@@ -18,8 +18,15 @@ from pydantic import TypeAdapter
 
 from edgekd.artifact import Artifact
 from edgekd.benchmarks.feeds import save_feeds
-from edgekd.benchmarks.measurement import Candidate, Measurement, Session, Timing
-from edgekd.benchmarks.statistics import Estimate, latency, percentile, speedup
+from edgekd.benchmarks.measurement import Candidate, Measurement, Session, Setup, Timing
+from edgekd.benchmarks.statistics import (
+    Estimate,
+    latency,
+    noise_floor,
+    percentile,
+    speedup,
+    steadiness,
+)
 from edgekd.data.preprocess import read_preprocess
 from edgekd.evidence import Evidence, File, FileEvidence, files_of
 from edgekd.gate import Findings
@@ -47,12 +54,15 @@ class Race:
     after: File
     before: File
     speedup: Estimate | None
+    floor: float | None
+    """The A/A floor of the session."""
 
     @property
     def steady(self) -> bool:
         """Whether both files that decide reached a steady state; others decide nothing."""
         pair = (self.timed.get(self.after.path), self.timed.get(self.before.path))
-        return all(m.steady for m in pair if m is not None)
+        floor = self.floor or 0.0
+        return all(steadiness(m, floor=floor).steady for m in pair if m is not None)
 
     @property
     def doubtful(self) -> bool:
@@ -72,6 +82,7 @@ class Examiner:
     data: Data
     device: Device
     timing: Timing
+    setup: Setup
     permitted: tuple[str, ...]
     teacher: Artifact
     folder: Path
@@ -88,7 +99,7 @@ class Examiner:
             dict(before.files),
             dict(self.teacher.files),
             [self.data.fingerprint, self.device.name, list(self.permitted)],
-            asdict(self.timing),
+            [asdict(self.timing), asdict(self.setup)],
         )[:16]
         path = self.folder / "evidence" / f"{step.name}-{key}.json"
         if path.exists():
@@ -119,7 +130,7 @@ class Examiner:
 
     def measure(self, pairs: Sequence[tuple[Artifact, File]]) -> Session:
         """Time files in one interleaved session, each on its own real inputs."""
-        candidates = [Candidate(f.path, self._feeds(artifact)) for artifact, f in pairs]
+        candidates = [Candidate(f.path, self._feeds(artifact), self.setup) for artifact, f in pairs]
         with self.progress.track(
             f"measure {len(candidates)} files on {self.device.name}", 1
         ) as tick:
@@ -166,7 +177,7 @@ class Examiner:
             judged,
             findings,
             (race.after.label, race.before.label),
-            session.floor if session else None,
+            race.floor,
             session_name if session else None,
             asdict(session.measurements[0].conditions) if session else {},
         )
@@ -187,12 +198,13 @@ class Examiner:
         own = next(f for f in mine if f.variant == makes and not f.preview)
         plain = next(f for f in old if f.variant == "fp32")
         if session.measurements[0].conditions.emulated:  # that proves function, never speed
-            return Race(None, {}, own, plain, None)
+            return Race(None, {}, own, plain, None, None)
         timed = {f.path: m for (_, f), m in zip(pairs, session.measurements, strict=True)}
         after = own if makes != "fp32" else _fastest(mine, timed)
         before = plain if makes != "fp32" else _fastest(old, timed)
-        speed = _speedup(before.path, after.path, timed, session.floor)
-        return Race(session, timed, after, before, speed)
+        floor = noise_floor(session)
+        speed = _speedup(before.path, after.path, timed, floor)
+        return Race(session, timed, after, before, speed, floor)
 
     def _file(
         self,

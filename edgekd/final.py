@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from edgekd.artifact import Artifact
 from edgekd.benchmarks.measurement import Measurement
-from edgekd.benchmarks.statistics import Estimate, latency, percentile, speedup
+from edgekd.benchmarks.statistics import Estimate, latency, noise_floor, percentile, speedup
 from edgekd.data.preprocess import read_preprocess
 from edgekd.evidence import Evidence, File, files_of
 from edgekd.gate import Verdict
@@ -78,24 +78,27 @@ def final_session(bench: Bench, rungs: Sequence[Rung]) -> Final:
     """
     kept = [(r, own_file(r)) for r in rungs if r.verdict.kept]
     key = digest(
-        [r.artifact.sha256(f.path) for r, f in kept], bench.device.name, asdict(bench.timing)
+        [r.artifact.sha256(f.path) for r, f in kept],
+        bench.device.name,
+        [asdict(bench.timing), asdict(bench.setup)],
     )
     path = bench.folder / "evidence" / f"final-{key[:16]}.json"
     if path.exists():
         return TypeAdapter(Final).validate_python(json.loads(path.read_text("utf8")))
     examiner = bench.examiner(rungs[0].artifact)
     session = examiner.measure([(r.artifact, f) for r, f in kept])
+    floor = noise_floor(session)
     emulated = session.measurements[0].conditions.emulated
     timed: Sequence[Measurement | None] = [None] * len(kept) if emulated else session.measurements
     files = tuple(
-        _finalist(r, f, m, timed[0], session.floor) for (r, f), m in zip(kept, timed, strict=True)
+        _finalist(r, f, m, timed[0], floor) for (r, f), m in zip(kept, timed, strict=True)
     )
     name = f"{path.stem}.session.json"
     write_atomic(path.with_name(name), json.dumps(session.to_json()))
     final = Final(
         files,
-        _choose(files, timed, session.floor),
-        session.floor,
+        _choose(files, timed, floor),
+        floor,
         name,
         asdict(session.measurements[0].conditions),
     )

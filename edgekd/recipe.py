@@ -12,7 +12,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from edgekd.benchmarks.measurement import Timing
+from edgekd.benchmarks.measurement import Setup, Timing
 from edgekd.data.source import Source
 from edgekd.distill.step import Distill
 from edgekd.errors import RecipeError
@@ -37,7 +37,11 @@ class Measure(Options):
 
     def timing(self) -> Timing:
         """Return it as the timing core takes it."""
-        return Timing(**self.model_dump())
+        return Timing(**self.model_dump(exclude={"threads"}))
+
+    def setup(self) -> Setup:
+        """Return how each file is run."""
+        return Setup(threads=self.threads)
 
 
 class ExportOptions(Options):

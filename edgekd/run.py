@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.artifact import Artifact
-from edgekd.benchmarks.measurement import Timing
+from edgekd.benchmarks.measurement import Setup, Timing
 from edgekd.data.dataset import Dataset
 from edgekd.data.feed import Data
 from edgekd.data.source import open_source
@@ -45,6 +45,7 @@ class Bench:
     test: Data
     device: Device
     timing: Timing
+    setup: Setup
     progress: Progress
 
     @property
@@ -74,6 +75,7 @@ class Bench:
             self.data,
             self.device,
             self.timing,
+            self.setup,
             self.recipe.permitted,
             teacher,
             self.folder,
@@ -168,6 +170,7 @@ def set_up(
         Data(dataset, {"test": splits.test}, augment=augment, seed=seed),
         devices[0],
         recipe.measure.timing(),
+        recipe.measure.setup(),
         progress,
     )
     check(bench, export=export)

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.benchmarks.feeds import Input, model_inputs, save_feeds
-from edgekd.benchmarks.measurement import Candidate, Conditions, Timing
-from edgekd.benchmarks.statistics import Estimate, latency, speedup
+from edgekd.benchmarks.measurement import Candidate, Conditions, Setup, Timing
+from edgekd.benchmarks.statistics import Estimate, latency, noise_floor, speedup
 from edgekd.bundle.golden import Arrays, compare, fit, read_arrays
 from edgekd.bundle.manifest import MANIFEST, Manifest, Model, Tolerance, read_manifest
 from edgekd.bundle.samples import read_sample
@@ -123,7 +123,7 @@ def verify(
     )
     if not latency or not all(check.ok for check in checks):
         return VerifyReport(manifest.name, device, checks)
-    how = timing or Timing(threads=manifest.timing.threads)
+    how = timing or Timing()
     speeds, conditions = _timed(folder, manifest, target, how, progress=progress)
     then = manifest.conditions
     return VerifyReport(
@@ -249,7 +249,8 @@ def _timed(
     with tempfile.TemporaryDirectory(prefix="edgekd-") as scratch:
         feeds = Path(scratch) / "feeds.npz"
         save_feeds(feeds, _stacked(_evened(rows, model_inputs(folder / models[0].file))))
-        candidates = [Candidate(folder / model.file, feeds) for model in models]
+        setup = Setup(threads=manifest.timing.threads)
+        candidates = [Candidate(folder / model.file, feeds, setup) for model in models]
         session = device.measure(candidates, timing, progress=progress)
     first = session.measurements[0]
     speeds = tuple(
@@ -257,7 +258,7 @@ def _timed(
             model.file,
             _then(model),
             latency(now),
-            None if now is first else speedup(first, now, floor=session.floor),
+            None if now is first else speedup(first, now, floor=noise_floor(session)),
         )
         for model, now in zip(models, session.measurements, strict=True)
     )

@@ -3,91 +3,268 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from edgekd.benchmarks.bench import Inputs
+    from edgekd.benchmarks.measurement import Setup, Timing
+    from edgekd.benchmarks.result import BenchResult
 
-def bench(
-    models: Annotated[list[Path], typer.Argument(metavar="MODEL", help="ONNX files")],
+_INPUT = "Inputs"
+_SETUP = "Setups: several are compared in one session"
+_TIME = "How long"
+_OUT = "Results"
+
+
+def bench(  # noqa: PLR0913  every option of the command is a parameter of this function
+    models: Annotated[
+        list[Path], typer.Argument(metavar="MODEL", help="ONNX files; .pt2 programs")
+    ],
     vs: Annotated[
         Path | None,
         typer.Option(metavar="OTHER", help="compare with this file (default: the first)"),
     ] = None,
-    threads: Annotated[
-        int, typer.Option(metavar="N", min=1, max=256, help="threads inside one inference")
-    ] = 1,
     on: Annotated[str, typer.Option(metavar="DEVICE", help="where it is timed")] = "local",
+    threads: Annotated[
+        str,
+        typer.Option(metavar="N,N", help="threads inside one inference", rich_help_panel=_SETUP),
+    ] = "1",
+    runtime: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="onnxruntime, openvino, tensorrt, torch, torch-compiled",
+            rich_help_panel=_SETUP,
+        ),
+    ] = "",
+    provider: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="execution providers of ONNX Runtime: cpu, cuda, coreml, xnnpack, ...",
+            rich_help_panel=_SETUP,
+        ),
+    ] = "",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="of the runtime's session", rich_help_panel=_SETUP),
+    ] = None,
+    streams: Annotated[
+        str,
+        typer.Option(metavar="N,N", help="inferences at the same time", rich_help_panel=_SETUP),
+    ] = "1",
+    batch: Annotated[
+        str,
+        typer.Option(metavar="N,N", help="samples in one call", rich_help_panel=_SETUP),
+    ] = "1",
     feeds: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.npz", help="real inputs, calls first (default: random)"),
+        typer.Option(
+            metavar="FILE.npz",
+            help="real inputs, calls first (default: random)",
+            rich_help_panel=_INPUT,
+        ),
     ] = None,
     shape: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=DIMS",
             help="of a random input (pixels=1x3x224x224) or free axis (length=64)",
+            rich_help_panel=_INPUT,
         ),
     ] = None,
+    end_to_end: Annotated[
+        bool,
+        typer.Option(
+            "--end-to-end", help="also time the copies in and out apart", rich_help_panel=_INPUT
+        ),
+    ] = False,
+    pipeline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.py",
+            help="your inputs(), preprocess(raw), postprocess(outputs): timed end to end",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="HZ",
+            min=0.01,
+            help="a call on this schedule, like a camera's frames",
+            rich_help_panel=_TIME,
+        ),
+    ] = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            metavar="SHARE",
+            help="stop when every interval is as narrow as +- this",
+            rich_help_panel=_TIME,
+        ),
+    ] = "2%",
+    time: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="or when this is up", rich_help_panel=_TIME),
+    ] = "30s",
     rounds: Annotated[
         int,
         typer.Option(
-            metavar="N", min=3, max=100, help="fresh processes per file; more narrow the interval"
+            metavar="N",
+            min=3,
+            max=100,
+            help="fresh processes per file, at least",
+            rich_help_panel=_TIME,
         ),
     ] = 6,
     json: Annotated[
         str | None, typer.Option(metavar="-|FILE", help="all numbers, raw seconds too, as JSON")
     ] = None,
 ) -> None:
-    """Time ONNX files side by side, and say which is faster and how sure that is.
+    """Time models side by side, and say which is faster and how sure that is.
 
     All are timed in one session: fresh processes, blocks of calls in random order.
 
     "Faster" is said only if the 95 % interval, widened by the A/A noise, lies above 1.
 
     Example: edgekd bench model.int8.onnx --vs model.fp32.onnx
-    """
-    from rich.console import Console
 
-    from edgekd.benchmarks.bench import bench as work
-    from edgekd.benchmarks.measurement import Timing
+    Example: edgekd bench model.onnx --threads 1,2,4 --runtime onnxruntime,openvino
+    """
     from edgekd.cli.terminal import Terminal
+
+    timing = _timing(rate, precision, time, rounds, end_to_end or pipeline is not None)
+    setups = _setups(runtime, provider, threads, streams, option or [])
+    inputs = _inputs(feeds, shape or [], batch, pipeline)
+    output = free_file("--json", json)
+    from edgekd.benchmarks.bench import bench as work
     from edgekd.devices import open_device
 
-    target = open_device(on)
-    shapes = _shapes(shape or [])
-    output = _free_file(json)
-    done = 0.0
     with Terminal().track("bench", 1.0) as tick:
-
-        def progress(share: float) -> None:
-            nonlocal done
-            tick(share - done)
-            done = share
-
-        timing = Timing(threads=threads, rounds=rounds)
         result = work(
             models,
-            device=target,
+            device=open_device(on),
             vs=vs,
+            setups=setups,
             timing=timing,
-            feeds=feeds,
-            shapes=shapes,
-            progress=progress,
+            inputs=inputs,
+            progress=Share(tick),
         )
-    if output is not None:
-        from edgekd.store import write_json
+    _show(result, output, printed=json == "-")
 
+
+def _show(result: BenchResult, output: Path | None, *, printed: bool) -> None:
+    from rich.console import Console
+
+    from edgekd.store import write_json
+
+    if output is not None:
         write_json(output, result.to_json())
-    if json == "-":
+    if printed:
         from json import dumps
 
         typer.echo(dumps(result.to_json()))
-    else:
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=160)  # a file or a pipe has no width to fold for
-        console.print(result.table())
+        return
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)  # a file or a pipe has no width to fold for
+    console.print(result.table())
+
+
+class Share:
+    """Turns the share that is done into steps of a progress bar."""
+
+    def __init__(self, tick: object) -> None:
+        """Take the bar's function."""
+        self._tick, self._done = tick, 0.0
+
+    def __call__(self, share: float) -> None:
+        """Advance to `share`."""
+        self._tick(share - self._done)  # type: ignore[operator]
+        self._done = share
+
+
+def _timing(rate: float | None, precision: str, time: str, rounds: int, parts: bool) -> Timing:
+    from edgekd.benchmarks.measurement import Timing
+
+    block_s = 0.02 if rate is None else max(0.5, 20 / rate)
+    return Timing(
+        rounds=rounds,
+        blocks=8 if rate is None else 4,
+        block_s=block_s,
+        time_limit_s=_positive("--time", time, {"s": 1.0, "ms": 1e-3, "min": 60.0, "": 1.0}),
+        precision=_positive("--precision", precision, {"%": 0.01, "": 1.0}),
+        rate_hz=rate,
+        parts=parts,
+    )
+
+
+def _positive(option: str, text: str, units: dict[str, float]) -> float:
+    """Read a positive number with one of the units."""
+    import re
+
+    from edgekd.errors import RecipeError
+
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-z%]*)\s*", text.lower())
+    if match is None or match[2] not in units or not float(match[1]):
+        known = ", ".join(f"2{unit}" for unit in units if unit)
+        raise RecipeError(f"{option} {text} is not understood; write a number such as {known}")
+    return float(match[1]) * units[match[2]]
+
+
+def _setups(
+    runtime: str, provider: str, threads: str, streams: str, options: list[str]
+) -> list[Setup]:
+    from itertools import product
+
+    from edgekd.benchmarks.measurement import Setup
+    from edgekd.errors import RecipeError
+
+    pairs = []
+    for text in options:
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise RecipeError(f"--option {text} is not understood; write KEY=VALUE")
+        pairs.append((key, value))
+    axes = [
+        _words(runtime) or ["onnxruntime"],
+        _words(provider) or [""],
+        _counts("--threads", threads),
+        _counts("--streams", streams),
+    ]
+    return [
+        Setup(name, place, int(inner), int(outer), tuple(pairs))
+        for name, place, inner, outer in product(*axes)
+    ]
+
+
+def _inputs(feeds: Path | None, shape: list[str], batch: str, pipeline: Path | None) -> Inputs:
+    from edgekd.benchmarks.bench import Inputs
+    from edgekd.errors import RecipeError
+
+    if pipeline is not None and not pipeline.is_file():
+        raise RecipeError(f"--pipeline {pipeline} does not exist; give a Python file")
+    batches = tuple(int(count) for count in _counts("--batch", batch))
+    return Inputs(feeds, _shapes(shape), batches, pipeline)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _counts(option: str, text: str) -> list[str]:
+    """Read 1,2,4; every number is at least 1 and at most 256."""
+    from edgekd.errors import RecipeError
+
+    words = _words(text)
+    if not words or not all(word.isdecimal() and 1 <= int(word) <= 256 for word in words):
+        raise RecipeError(
+            f"{option} {text} is not understood; write whole numbers from 1 to 256, such as 1,2,4"
+        )
+    return list(dict.fromkeys(words))
 
 
 def _shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
@@ -107,17 +284,17 @@ def _shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _free_file(json: str | None) -> Path | None:
+def free_file(option: str, wanted: str | Path | None) -> Path | None:
     """Return the file to write, checked before the work and not after it."""
     from edgekd.errors import RecipeError
 
-    if json is None or json == "-":
+    if wanted is None or str(wanted) == "-":
         return None
-    path = Path(json)
+    path = Path(wanted)
     if path.exists():
         raise RecipeError(
-            f"--json {path} exists already, and nothing is overwritten; remove it first"
+            f"{option} {path} exists already, and nothing is overwritten; remove it first"
         )
     if not path.parent.is_dir():
-        raise RecipeError(f"--json {path} cannot be written: there is no folder {path.parent}")
+        raise RecipeError(f"{option} {path} cannot be written: there is no folder {path.parent}")
     return path

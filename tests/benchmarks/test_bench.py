@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,10 +16,11 @@ from onnx import TensorProto as T
 from rich.console import Console
 from typer.testing import CliRunner
 
-from edgekd.benchmarks.bench import BenchResult, bench
+from edgekd.benchmarks.bench import Inputs, bench
 from edgekd.benchmarks.feeds import save_feeds
-from edgekd.benchmarks.measurement import Session, Timing
-from edgekd.benchmarks.statistics import Estimate
+from edgekd.benchmarks.measurement import Session, Setup, Timing
+from edgekd.benchmarks.result import BenchResult, Row
+from edgekd.benchmarks.statistics import Estimate, Steadiness
 from edgekd.benchmarks.table import megabytes, milliseconds, times
 from edgekd.cli.bench import bench as command
 from edgekd.devices import open_device
@@ -37,6 +39,11 @@ def shown(result: BenchResult) -> str:
     return capture.get()
 
 
+def settled(row: Row, **changes: Any) -> Row:
+    """The row as if file and reference had been steady."""
+    return replace(row, **{"steadiness": Steadiness(True), "comparable": True, **changes})
+
+
 @pytest.mark.timing
 def test_two_files_of_any_inputs(echo: Save, chain: Save) -> None:
     small = echo(
@@ -44,15 +51,16 @@ def test_two_files_of_any_inputs(echo: Save, chain: Save) -> None:
     )
     big = chain("big.onnx", layers=24)
     result = bench([big], vs=small, device=LOCAL, timing=QUICK)
-    first, second = result.files
+    first, second = result.rows
     assert (first.file, second.file) == (small, big)
     assert (first.speedup, first.verdict) == (None, "")
     assert second.speedup is not None
     assert second.speedup.high < 1
-    assert replace(second, steady=True).verdict == "slower"
-    assert replace(second, steady=True, speedup=Estimate(2, 1.5, 3, 3)).verdict == "faster"
-    assert replace(second, steady=True, speedup=Estimate(1, 0.9, 1, 3)).verdict == "no difference"
-    assert replace(second, steady=False).verdict == "no steady state"
+    assert settled(second).verdict == "slower"
+    assert settled(second, speedup=Estimate(2, 1.5, 3, 3)).verdict == "faster"
+    assert settled(second, speedup=Estimate(1, 0.9, 1, 3)).verdict == "no difference"
+    assert settled(second, comparable=False).verdict == "no steady state"
+    assert replace(second, steadiness=Steadiness(False)).verdict == "no steady state"
     assert second.size_bytes == big.stat().st_size
     assert first.inputs == {"x": "float32 1x8", "i": "int64 2", "u": "uint8 1x4x4x3"}
     text = shown(result)
@@ -66,25 +74,28 @@ def test_a_file_against_itself_is_no_difference(chain: Save, tmp_path: Path) -> 
     model = chain("m.onnx")
     save_feeds(tmp_path / "f.npz", {"x": np.ones((2, 8, 128), np.float32)})
     timing = replace(QUICK, rounds=2)
-    result = bench([model, model], device=LOCAL, timing=timing, feeds=tmp_path / "f.npz")
-    assert result.files[1].speedup == Estimate(1, 1, 1, 2)
-    assert replace(result.files[1], steady=True).verdict == "no difference"
+    inputs = Inputs(tmp_path / "f.npz")
+    result = bench([model, model], device=LOCAL, timing=timing, inputs=inputs)
+    assert result.rows[1].speedup == Estimate(1, 1, 1, 2)
+    assert settled(result.rows[1]).verdict == "no difference"
     assert result.feeds == str(tmp_path / "f.npz")
 
 
 def test_bad_calls(echo: Save, tmp_path: Path) -> None:
     model = echo(x=(T.FLOAT, ["batch", "time", 3]))
 
-    def refused(kind: type[EdgekdError], message: str, **options: object) -> None:
+    def refused(kind: type[EdgekdError], message: str, **options: Any) -> None:
         with pytest.raises(kind, match=message):
-            bench([model], device=LOCAL, timing=QUICK, **options)  # type: ignore[arg-type]
+            bench([model], device=LOCAL, timing=QUICK, inputs=Inputs(**options))
 
     refused(RecipeError, "inputs are x, free axes .* are batch, time", shapes={"y": (1, 2)})
     refused(RecipeError, "--shape time=1x2 fits nothing", shapes={"time": (1, 2)})
     refused(RecipeError, "does not fit the file", shapes={"x": (1, 2, 4)})
     refused(RecipeError, "only one", shapes={"x": (1, 2, 3)}, feeds=tmp_path / "f.npz")
     refused(DataError, "cannot be read", feeds=tmp_path / "f.npz")
-    refused(ModelError, "nowhere.onnx", vs=tmp_path / "nowhere.onnx")
+    refused(RecipeError, "only one", batches=(1, 2), feeds=tmp_path / "f.npz")
+    with pytest.raises(ModelError, match=r"nowhere.onnx"):
+        bench([model], device=LOCAL, timing=QUICK, vs=tmp_path / "nowhere.onnx")
     with pytest.raises(RecipeError, match="got no file"):
         bench([], device=LOCAL)
 
@@ -110,13 +121,12 @@ def test_the_command_needs_no_torch_and_prints_json(chain: Save) -> None:
         "import sys; sys.modules['torch'] = None\n"
         "import typer; from edgekd.cli.bench import bench; typer.run(bench)"
     )
-    arguments = [str(chain("m.onnx")), "--rounds", "3", "--json", "-"]
+    arguments = [str(chain("m.onnx")), "--rounds", "3", "--time", "1s", "--json", "-"]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=True)
     document = json.loads(done.stdout)
-    assert document["files"][0]["latency_s"]["n"] == 3
-    assert document["conditions"]["device"] == "local"
     session = Session.from_json(document["session"])
-    assert len(session.measurements[0].runs) == 3
+    assert document["rows"][0]["latency_s"]["n"] == len(session.measurements[0].runs) >= 3
+    assert document["rows"][0]["conditions"]["device"] == "local"
 
 
 def test_the_command_imports_nothing_heavy() -> None:
@@ -134,6 +144,13 @@ def test_the_command_imports_nothing_heavy() -> None:
         (["--on", "jetson"], "known are: local"),
         (["--shape", "x"], "NAME=1x3x224x224"),
         (["--shape", "x=0x3"], "NAME=1x3x224x224"),
+        (["--threads", "0"], "whole numbers from 1 to 256"),
+        (["--threads", "1,two"], "whole numbers from 1 to 256"),
+        (["--precision", "tight"], "--precision tight is not understood"),
+        (["--time", "0s"], "--time 0s is not understood"),
+        (["--option", "spin"], "KEY=VALUE"),
+        (["--runtime", "abacus"], "the runtime 'abacus' is unknown"),
+        (["--pipeline", "{folder}/no.py"], "does not exist"),
         (["--json", "{folder}/there.json"], "nothing is overwritten"),
         (["--json", "{folder}/no/there.json"], "there is no folder"),
     ],
@@ -159,3 +176,50 @@ def test_no_more_digits_than_the_interval_supports() -> None:
     assert times(Estimate(1.8512, 1.79, 1.91, 6)) == "1.85x [1.79, 1.91]"
     assert times(Estimate(1, 1, 1, 6)) == "1.00x"
     assert [megabytes(n) for n in (120_000, 13_500_000)] == ["0.12 MB", "13.5 MB"]
+
+
+@pytest.mark.timing
+def test_setups_batches_and_streams_are_rows_of_one_session(echo: Save) -> None:
+    model = echo(x=(T.FLOAT, ["batch", 64]))
+    setups = [Setup(), Setup(threads=2), Setup(streams=2)]
+    inputs = Inputs(batches=(1, 8))
+    result = bench([model], device=LOCAL, timing=QUICK, setups=setups, inputs=inputs)
+    assert [row.label for row in result.rows] == [
+        f"echo.onnx, {threads}, {streams}, batch {batch}"
+        for threads, streams in (
+            ("1 thread", "1 stream"),
+            ("2 threads", "1 stream"),
+            ("1 thread", "2 streams"),
+        )
+        for batch in (1, 8)
+    ]
+    assert [row.speedup is None for row in result.rows] == [True] + [False] * 5
+    one, eight = result.rows[:2]
+    assert (one.inputs, eight.inputs) == ({"x": "float32 1x64"}, {"x": "float32 8x64"})
+    assert one.throughput_hz.value <= 1 / one.latency_s.value
+    assert eight.throughput_hz.value > one.throughput_hz.value
+
+
+@pytest.mark.timing
+def test_end_to_end_is_told_apart(echo: Save, tmp_path: Path) -> None:
+    pipeline = tmp_path / "app.py"
+    pipeline.write_text(
+        "import time, numpy as np\n"
+        "def inputs(): return [1, 2]\n"
+        "def preprocess(raw): time.sleep(0.002); return {'x': np.full((1, 8), raw, 'f')}\n"
+        "def postprocess(outputs): time.sleep(0.001); return outputs['x_out'].argmax()\n",
+        encoding="utf8",
+    )
+    timing = replace(QUICK, parts=True)
+    model = echo(x=(T.FLOAT, ["batch", 8]))
+    plain = bench([model], device=LOCAL, timing=timing).rows[0]
+    assert set(plain.parts_s) == {"copy_in", "engine", "copy_out"}
+    row = bench([model], device=LOCAL, timing=timing, inputs=Inputs(pipeline=pipeline)).rows[0]
+    assert list(row.parts_s) == ["preprocess", "copy_in", "engine", "copy_out", "postprocess"]
+    assert 0.002 < row.parts_s["preprocess"].value < 0.1
+    assert 0.001 < row.parts_s["postprocess"].value < 0.1
+
+
+def test_a_batch_needs_a_free_first_axis(echo: Save) -> None:
+    with pytest.raises(RecipeError, match="fixed first axis"):
+        bench([echo(x=(T.FLOAT, [1, 8]))], device=LOCAL, timing=QUICK, inputs=Inputs(batches=(2,)))

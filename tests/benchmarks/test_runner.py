@@ -48,17 +48,38 @@ def test_an_old_python_can_read_it() -> None:
 @pytest.mark.timing
 def test_it_works_when_asked_and_only_then(chain: Callable[..., Path], feeds: Path) -> None:
     with open_child(chain("m.onnx"), feeds) as child:
-        assert child.answer()["runtime"].startswith("onnxruntime 1.")
+        assert child.answer() == {"ready": True}
+        before = child.ask(sample=True)["sample"]
         start = child.ask(load=True)
+        assert start["runtime"].startswith("onnxruntime 1.")
         assert start["load_s"] > 0
         assert start["first_s"] > 0
+        assert 0 < start["harness_s"] < 1e-5
         assert len(child.ask(warm=0.02)["warm_s"]) >= 3
-        block = child.ask(run=0.02)["block_s"]
-        assert len(block) >= 3
-        assert 0 < sum(block) < 1
+        answer = child.ask(run=0.02)
+        assert len(answer["block_s"]) >= 3
+        assert 0 < sum(answer["block_s"]) <= answer["elapsed_s"] < 1
+        after = answer["sample"]
+        assert after["at_s"] > before["at_s"]
+        assert after["own_s"] > before["own_s"]
         assert len(child.ask(run=1e-9)["block_s"]) == 3
+        parts = child.ask(parts=0.01)["parts_s"]
+        assert list(parts) == ["copy_in", "engine", "copy_out"]
+        assert all(len(seconds) >= 3 for seconds in parts.values())
         peak = child.ask(quit=True)["peak_memory_bytes"]
         assert 10e6 < peak < 1e9
+
+
+@pytest.mark.timing
+def test_streams_share_the_calls_of_a_block(chain: Callable[..., Path], feeds: Path) -> None:
+    with open_child(chain("m.onnx"), feeds, "--streams", 2) as child:
+        child.answer()
+        child.ask(load=True)
+        child.ask(warm=0.02)
+        answer = child.ask(run=0.02)
+        assert len(answer["block_s"]) % 2 == 0
+        # Two streams at once: their seconds add up to more than the wall clock, or nearly so.
+        assert sum(answer["block_s"]) > 0.5 * answer["elapsed_s"]
 
 
 def test_outputs_are_those_of_the_graph(

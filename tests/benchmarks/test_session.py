@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekd.benchmarks.measurement import Candidate, Conditions, Timing
+from edgekd.benchmarks.measurement import Candidate, Conditions, Setup, Timing
 from edgekd.benchmarks.session import measure_interleaved
-from edgekd.benchmarks.statistics import latency, speedup
+from edgekd.benchmarks.statistics import latency, noise_floor, speedup, steadiness
 from edgekd.errors import MeasureError, ModelError
 
 SMALL = Timing(rounds=3, blocks=4, block_s=0.005, warmup_s=0.01)
@@ -36,17 +36,19 @@ def test_more_work_is_proven_slower_and_equal_work_is_not(
         candidate("b.onnx", layers=4, label="the same work, other bytes"),
     ]
     shares: list[float] = []
-    session = measure_interleaved(files, SMALL, conditions=conditions, progress=shares.append)
+    session = measure_interleaved(
+        files, SMALL, conditions=lambda _: conditions, progress=shares.append
+    )
     a, big, b = session.measurements
-    slower = speedup(a, big, floor=session.floor)
+    floor = noise_floor(session)
+    slower = speedup(a, big, floor=floor)
     assert slower.high < 0.5
-    assert speedup(big, a, floor=session.floor).low > 2
-    same = speedup(a, b, floor=session.floor)
+    assert speedup(big, a, floor=floor).low > 2
+    same = speedup(a, b, floor=floor)
     assert same.low < 1 < same.high
     assert a.file_sha256 != b.file_sha256
-    assert session.twin is not None
     assert session.twin.file_sha256 == a.file_sha256
-    assert 0.005 <= session.floor < 1
+    assert 0.005 <= floor < 1
     assert shares[0] == 0
     assert shares == sorted(shares)
     assert shares[-1] == 1
@@ -63,7 +65,7 @@ def test_the_time_limit_leaves_three_processes(
     candidate: Callable[..., Candidate], conditions: Conditions
 ) -> None:
     timing = Timing(rounds=9, blocks=5, block_s=0.001, warmup_s=0.001, time_limit_s=1e-3)
-    session = measure_interleaved([candidate("a.onnx")], timing, conditions=conditions)
+    session = measure_interleaved([candidate("a.onnx")], timing, conditions=lambda _: conditions)
     (measurement,) = session.measurements
     assert len(measurement.runs) == 3
     assert all(len(run.blocks_s) == 3 for run in measurement.runs)
@@ -73,9 +75,11 @@ def test_the_time_limit_leaves_three_processes(
 def test_two_processes_are_too_few_to_be_steady(
     candidate: Callable[..., Candidate], conditions: Conditions
 ) -> None:
-    timing = Timing(rounds=2, blocks=3, block_s=0.001, warmup_s=0.001, threads=2)
-    session = measure_interleaved([candidate("a.onnx")], timing, conditions=conditions)
-    assert not session.measurements[0].steady
+    timing = Timing(rounds=2, blocks=3, block_s=0.001, warmup_s=0.001)
+    one = candidate("a.onnx")
+    pair = Candidate(one.file, one.feeds, Setup(threads=2))
+    session = measure_interleaved([pair], timing, conditions=lambda _: conditions)
+    assert not steadiness(session.measurements[0], floor=0.0).steady
 
 
 def test_bad_input(
@@ -83,14 +87,14 @@ def test_bad_input(
 ) -> None:
     good = candidate("a.onnx")
     with pytest.raises(ValueError, match="empty"):
-        measure_interleaved([], SMALL, conditions=conditions)
+        measure_interleaved([], SMALL, conditions=lambda _: conditions)
     nowhere = Candidate(tmp_path / "nowhere.onnx", good.feeds)
     with pytest.raises(ModelError, match=r"nowhere.onnx cannot be read"):
-        measure_interleaved([nowhere], SMALL, conditions=conditions)
+        measure_interleaved([nowhere], SMALL, conditions=lambda _: conditions)
     broken = Candidate(tmp_path / "broken.onnx", good.feeds)
     broken.file.write_bytes(good.file.read_bytes()[:1000])
     with pytest.raises(MeasureError, match=r"broken.onnx could not be run"):
-        measure_interleaved([good, broken], SMALL, conditions=conditions)
+        measure_interleaved([good, broken], SMALL, conditions=lambda _: conditions)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -102,7 +106,7 @@ def test_no_child_outlives_a_failure(
     broken.write_bytes(b"no model")
     pair = [good, Candidate(broken, good.feeds)]
     with pytest.raises(MeasureError):
-        measure_interleaved(pair, SMALL, conditions=conditions)
+        measure_interleaved(pair, SMALL, conditions=lambda _: conditions)
     left = [p for p in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path) in _text(p)]
     assert left == []
 

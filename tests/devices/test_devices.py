@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edgekd.benchmarks.measurement import Candidate, Timing
+from edgekd.benchmarks.measurement import Candidate, Setup, Timing
 from edgekd.devices import DEVICES, open_device
 from edgekd.devices.device import Device
 from edgekd.errors import MeasureError, ModelError, RecipeError
@@ -40,13 +40,13 @@ def test_an_unknown_device_is_told_the_known() -> None:
 
 
 def test_local_says_who_it_is(local: Device) -> None:
-    c = local.conditions(Timing(threads=2))
+    c = local.conditions(Setup(threads=2))
     assert (c.device, c.threads, c.emulated) == ("local", 2, False)
     assert c.cpu
     assert c.runtime.startswith("onnxruntime 1.")
     assert c.provider == "CPUExecutionProvider"
-    assert c == local.conditions(Timing(threads=2))
-    assert c != local.conditions(Timing(threads=1))
+    assert c == local.conditions(Setup(threads=2))
+    assert c != local.conditions(Setup(threads=1))
 
 
 def test_run_gives_the_outputs_calls_first(local: Device, double: Candidate) -> None:
@@ -68,5 +68,5 @@ def test_run_says_what_is_wrong(local: Device, double: Candidate, tmp_path: Path
 def test_measure_is_one_session_under_its_conditions(local: Device, double: Candidate) -> None:
     timing = Timing(rounds=3, blocks=3, block_s=0.001, warmup_s=0.001)
     session = local.measure([double], timing)
-    assert session.measurements[0].conditions == local.conditions(timing)
+    assert session.measurements[0].conditions == local.conditions(Setup())
     assert len(session.measurements[0].runs) == 3

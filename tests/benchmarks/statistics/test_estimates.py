@@ -7,16 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgekd.benchmarks.measurement import Conditions, Measurement, ProcessRun
-from edgekd.benchmarks.statistics import (
-    LEAST_FLOOR,
-    _t975,
-    is_steady,
-    latency,
-    noise_floor,
-    percentile,
-    speedup,
-)
+from edgekd.benchmarks.measurement import Conditions, Measurement, ProcessRun, Session, Timing
+from edgekd.benchmarks.statistics import LEAST_FLOOR, latency, noise_floor, percentile, speedup
+from edgekd.benchmarks.statistics.estimate import student975
 from edgekd.errors import MeasureError
 
 
@@ -29,7 +22,7 @@ def runs_of(seconds: NDArray[np.float64]) -> tuple[ProcessRun, ...]:
 
 
 def measured(c: Conditions, seconds: NDArray[np.float64], name: str = "a") -> Measurement:
-    return Measurement("session", name, c, runs_of(seconds), True)
+    return Measurement("session", name, c, runs_of(seconds))
 
 
 def test_constant_times_have_no_width(conditions: Conditions) -> None:
@@ -55,7 +48,9 @@ def test_three_processes_by_hand(conditions: Conditions) -> None:
 def test_percentiles_are_over_the_calls_of_a_process(conditions: Conditions) -> None:
     calls = np.arange(1.0, 101.0).reshape(1, 10, 10)
     both = measured(conditions, np.concatenate([calls, calls * 4]))
-    assert percentile(both, 90).value == pytest.approx(2 * np.percentile(calls, 90))
+    share = 0.9 * (100 + 1 / 3) + 1 / 3 - 90  # the position lies between the 90th and the 91st
+    ninetieth = np.log(90) + share * (np.log(91) - np.log(90))
+    assert percentile(both, 90).value == pytest.approx(2 * np.exp(ninetieth))
     assert latency(both) == percentile(both, 50)
 
 
@@ -96,12 +91,21 @@ def test_equal_files_are_equally_fast_by_definition(conditions: Conditions) -> N
 def test_only_one_session_is_paired(conditions: Conditions) -> None:
     one = measured(conditions, np.full((6, 4, 5), 1e-3))
     late = replace(one, session="another", file_sha256="b")
-    unlike = replace(one, conditions=replace(conditions, threads=2), file_sha256="b")
+    unlike = replace(one, conditions=replace(conditions, cpu="another"), file_sha256="b")
     for other in (late, unlike):
         with pytest.raises(MeasureError, match="only one interleaved session is paired"):
             speedup(one, other, floor=0.0)
     with pytest.raises(ValueError, match="floor"):
         speedup(one, one, floor=-0.1)
+
+
+def test_setups_of_one_session_may_differ(conditions: Conditions) -> None:
+    """How many threads pay is a question to a session; equal bytes are then no answer."""
+    one = measured(conditions, np.full((6, 4, 5), 2e-3))
+    two = replace(
+        measured(conditions, np.full((6, 4, 5), 1e-3)), conditions=replace(conditions, threads=2)
+    )
+    assert speedup(one, two, floor=0.0).value == pytest.approx(2)
 
 
 def test_one_process_gives_no_interval(conditions: Conditions) -> None:
@@ -138,30 +142,21 @@ def test_speedup_covers_and_is_not_useless(conditions: Conditions) -> None:
 
 def test_floor_is_what_equal_files_differ_by(conditions: Conditions) -> None:
     one = measured(conditions, np.full((6, 4, 5), 1e-3))
-    assert noise_floor(one, one) == LEAST_FLOOR
     twin = measured(conditions, np.full((6, 4, 5), 1.03e-3))
-    assert noise_floor(one, twin) == pytest.approx(0.03)
-    assert noise_floor(twin, one) == pytest.approx(0.03)
 
+    def floor(first: Measurement, second: Measurement) -> float:
+        return noise_floor(Session((first,), second, Timing()))
 
-def test_drift_is_no_steady_state() -> None:
-    noise = np.random.default_rng(0).lognormal(0, 0.01, (6, 9, 5))
-    drift = np.linspace(1, 1.5, 9)[None, :, None]
-    assert is_steady(runs_of(noise))
-    assert not is_steady(runs_of(noise * drift))
-    assert not is_steady(runs_of(noise / drift))
-    assert not is_steady(runs_of(noise * np.where(np.arange(9) > 5, 1.2, 1)[None, :, None]))
-    one_bad = np.concatenate([noise[:1] * drift, noise[1:]])
-    assert is_steady(runs_of(one_bad))
-    spread = np.random.default_rng(0).lognormal(0, 0.2, (6, 9, 5))
-    assert is_steady(runs_of(spread))  # noisy, but not drifting
+    assert floor(one, one) == LEAST_FLOOR
+    assert floor(one, twin) == pytest.approx(0.03)
+    assert floor(twin, one) == pytest.approx(0.03)
 
 
 @pytest.mark.parametrize(("degrees", "quantile"), [(1, 12.706), (5, 2.571), (20, 2.086)])
 def test_student_quantiles_of_the_table(degrees: int, quantile: float) -> None:
-    assert _t975(degrees) == quantile
+    assert student975(degrees) == quantile
 
 
 @pytest.mark.parametrize(("degrees", "quantile"), [(30, 2.0423), (60, 2.0003), (120, 1.9799)])
 def test_student_quantiles_beyond_it(degrees: int, quantile: float) -> None:
-    assert _t975(degrees) == pytest.approx(quantile, abs=1e-3)
+    assert student975(degrees) == pytest.approx(quantile, abs=1e-3)

@@ -1,0 +1,1 @@
+"""Results over time, and the question whether something became slower."""

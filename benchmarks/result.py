@@ -1,0 +1,195 @@
+"""What `edgekd bench` found: one row per file and setup, and all raw seconds."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekd.benchmarks.measurement import Conditions, Measurement, Session
+from edgekd.benchmarks.statistics import (
+    Doubt,
+    Estimate,
+    Steadiness,
+    energy_j,
+    latency,
+    noise_floor,
+    percentile,
+    percentile_bound,
+    speedup,
+    steadiness,
+    student,
+    warnings,
+)
+from edgekd.benchmarks.statistics.estimate import exp
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+LEAST_CALLS = {90: 20, 99: 200}
+"""Calls per process below which a percentile is not reported: see `trials/coverage.py`."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One file in one setup. Load and first call are medians over processes."""
+
+    file: Path
+    label: str  # tells it from the other rows
+    conditions: Conditions
+    batch: int
+    inputs: Mapping[str, str]  # name -> type and shape it was timed with
+    size_bytes: int  # external data included
+    load_s: float
+    first_s: float
+    latency_s: Estimate  # at a fixed rate: from the intended start
+    p90_s: Estimate | None  # None: too few calls in a process
+    p99_s: Estimate | None
+    p90_bound_s: float | None  # loadgen's early-stopping estimate over all calls, an upper bound
+    p99_bound_s: float | None
+    throughput_hz: Estimate  # samples per second, all streams together
+    late_share: float | None  # at a fixed rate: calls that ended after the next one should start
+    peak_memory_bytes: int  # of the whole process; the largest of all
+    harness_s: float  # what the harness adds to a call; not subtracted
+    energy_j: Estimate | None  # of one inference, idle subtracted; None: not measured
+    parts_s: Mapping[str, Estimate]  # end to end; empty where it was not asked for
+    steadiness: Steadiness
+    reference: bool
+    comparable: bool  # the reference was steady and did not throttle
+    speedup: Estimate | None  # against the reference; None for the reference itself
+
+    @property
+    def steady(self) -> bool:
+        """Whether a comparison may rest on it and on the reference."""
+        return self.steadiness.steady and self.comparable
+
+    @property
+    def verdict(self) -> str:
+        """Say in words what the speed-up proves; "" for the reference."""
+        if self.speedup is None:
+            return ""
+        if self.speedup.high < 1:
+            return "slower" if self.steady else "no steady state"
+        if self.steadiness.throttled:
+            return "throttled"
+        if not self.steady:
+            return "no steady state"
+        return "faster" if self.speedup.low > 1 else "no difference"
+
+
+@dataclass(frozen=True, repr=False)
+class BenchResult:
+    """All rows of one session; the first is what the others are compared with."""
+
+    rows: tuple[Row, ...]
+    session: Session
+    feeds: str  # where the inputs came from: "random", or a file
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+    """Setups that could not be run here, and why."""
+
+    @functools.cached_property
+    def floor(self) -> float:
+        """What two timings of the first file differed by, relative."""
+        return noise_floor(self.session)
+
+    @functools.cached_property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """What a sceptic should know, and what to do about it."""
+        return warnings(self.session)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything, raw seconds included, as plain JSON values."""
+        rows = [{**asdict(r), "file": str(r.file), "verdict": r.verdict} for r in self.rows]
+        return {
+            "floor": self.floor,
+            "feeds": self.feeds,
+            "rows": rows,
+            "doubts": [asdict(doubt) for doubt in self.doubts],
+            "unavailable": dict(self.unavailable),
+            "session": self.session.to_json(),
+        }
+
+    def table(self) -> Table:
+        """Return it for people; print it with `rich`."""
+        from edgekd.benchmarks.table import bench_table
+
+        return bench_table(self)
+
+    def __repr__(self) -> str:
+        """Say the essence in one line per row."""
+        from edgekd.benchmarks.table import milliseconds, times
+
+        lines = [
+            f"{r.label}: {milliseconds(r.latency_s)}"
+            + (f", {times(r.speedup)} {r.verdict}" if r.speedup else "")
+            for r in self.rows
+        ]
+        return "BenchResult(" + "; ".join(lines) + ")"
+
+
+@dataclass(frozen=True)
+class Described:
+    """What is known of a candidate beside its seconds."""
+
+    file: Path
+    label: str
+    batch: int
+    inputs: Mapping[str, str]
+    size_bytes: int
+
+
+def row(known: Described, measured: Measurement, session: Session, floor: float) -> Row:
+    """Derive the row of one candidate from the raw seconds of its session."""
+    reference = session.measurements[0]
+    is_reference = measured is reference
+    state = steadiness(measured, floor=floor)
+    first = state if is_reference else steadiness(reference, floor=floor)
+    calls = np.concatenate([np.concatenate(run.blocks_s) for run in measured.runs])
+    rate_hz = session.timing.rate_hz
+    return Row(
+        **{name: getattr(known, name) for name in ("file", "label", "batch", "inputs")},
+        conditions=measured.conditions,
+        size_bytes=known.size_bytes,
+        load_s=float(np.median([run.load_s for run in measured.runs])),
+        first_s=float(np.median([run.first_s for run in measured.runs])),
+        latency_s=latency(measured),
+        p90_s=_percentile(measured, 90),
+        p99_s=_percentile(measured, 99),
+        p90_bound_s=percentile_bound(calls, 0.9),
+        p99_bound_s=percentile_bound(calls, 0.99),
+        throughput_hz=_throughput(measured, known.batch),
+        late_share=None if rate_hz is None else float(np.mean(calls > 1 / rate_hz)),
+        peak_memory_bytes=max(run.peak_memory_bytes for run in measured.runs),
+        harness_s=float(np.median([run.harness_s for run in measured.runs])),
+        energy_j=energy_j(measured, session),
+        parts_s=_parts(measured),
+        steadiness=state,
+        reference=is_reference,
+        comparable=first.steady and not first.throttled,
+        speedup=None if is_reference else speedup(reference, measured, floor=floor),
+    )
+
+
+def _percentile(measured: Measurement, q: int) -> Estimate | None:
+    fewest = min(sum(map(len, run.blocks_s)) for run in measured.runs)
+    return percentile(measured, q) if fewest >= LEAST_CALLS[q] else None
+
+
+def _throughput(measured: Measurement, batch: int) -> Estimate:
+    """Samples per second while it worked: calls of a block over its seconds, all streams."""
+    rates = [
+        np.log(batch * sum(map(len, run.blocks_s)) / sum(run.elapsed_s)) for run in measured.runs
+    ]
+    return exp(student(np.array(rates)))
+
+
+def _parts(measured: Measurement) -> dict[str, Estimate]:
+    names = measured.runs[0].parts_s
+    return {
+        name: exp(student(np.array([np.log(np.median(r.parts_s[name])) for r in measured.runs])))
+        for name in names
+    }

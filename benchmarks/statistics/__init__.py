@@ -1,0 +1,26 @@
+"""From raw seconds to claims. The samples are processes: calls inside one share its luck."""
+
+from __future__ import annotations
+
+from edgekd.benchmarks.statistics.compare import LEAST_FLOOR, noise_floor, speedup
+from edgekd.benchmarks.statistics.early_stopping import percentile_bound
+from edgekd.benchmarks.statistics.estimate import Estimate, latency, percentile, student
+from edgekd.benchmarks.statistics.steadiness import Event, Steadiness, steadiness
+from edgekd.benchmarks.statistics.trust import Doubt, energy_j, warnings
+
+__all__ = [
+    "LEAST_FLOOR",
+    "Doubt",
+    "Estimate",
+    "Event",
+    "Steadiness",
+    "energy_j",
+    "latency",
+    "noise_floor",
+    "percentile",
+    "percentile_bound",
+    "speedup",
+    "steadiness",
+    "student",
+    "warnings",
+]
