@@ -20,7 +20,7 @@ ROWS = (
     ("distill", "quantize", "prune"),
     ("teach", "export", "recipes", "recipe", "quick", "commented"),
     ("sketch", "run", "rehearsal", "final", "report", "bundle", "pipeline", "plan"),
-    ("cli", "api"),
+    ("cli", "api", "trials"),
 )
 ORDER = {name: (i, j) for i, row in enumerate(ROWS) for j, name in enumerate(row)}
 
@@ -40,6 +40,8 @@ def modules() -> list[Path]:
 def room(path: Path) -> str:
     """The name in ROWS that a file belongs to."""
     parts = path.relative_to(ROOT).with_suffix("").parts
+    if parts[:2] == ("benchmarks", "trials"):  # programs, which nothing imports
+        return "trials"
     return parts[1] if parts[0] == "edgekd" else parts[0]
 
 

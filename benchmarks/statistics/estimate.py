@@ -60,9 +60,13 @@ def percentile(measurement: Measurement, q: float) -> Estimate:
     Raises:
         MeasureError: there is only one process.
     """
-    calls = [np.log(np.concatenate(run.blocks_s)) for run in measurement.runs]
-    values = [np.quantile(c, q / 100, method="median_unbiased") for c in calls]
-    return exp(student(np.array(values)))
+    return percentile_of([np.concatenate(run.blocks_s) for run in measurement.runs], q)
+
+
+def percentile_of(processes: Sequence[Floats], q: float) -> Estimate:
+    """Return the same of the seconds of every call, one array per process."""
+    logs = [np.quantile(np.log(calls), q / 100, method="median_unbiased") for calls in processes]
+    return exp(student(np.array(logs)))
 
 
 def student(values: Floats) -> Estimate:

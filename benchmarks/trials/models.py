@@ -1,0 +1,39 @@
+"""Small ONNX files with a known amount of work, written on the fly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+ROWS = 16
+
+
+def chain(path: Path, *, layers: int, width: int = 128, label: str = "") -> Path:
+    """Write x [16, width] -> `layers` times MatMul and Relu; each layer is the same work.
+
+    Args:
+        path: where.
+        layers: how many; 100 of width 128 take one to two milliseconds on a core of today.
+        width: of every layer.
+        label: changes the bytes of the file and nothing else.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    generator = np.random.default_rng(0)
+    nodes, weights, last = [], [], "x"
+    for i in range(layers):
+        weight = generator.standard_normal((width, width)) * np.sqrt(2 / width)
+        weights.append(numpy_helper.from_array(weight.astype(np.float32), f"w{i}"))
+        nodes.append(helper.make_node("MatMul", [last, f"w{i}"], [f"m{i}"]))
+        nodes.append(helper.make_node("Relu", [f"m{i}"], [f"r{i}"]))
+        last = f"r{i}"
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [ROWS, width])
+    y = helper.make_tensor_value_info(last, TensorProto.FLOAT, [ROWS, width])
+    graph = helper.make_graph(nodes, "chain", [x], [y], weights)
+    opset = helper.make_opsetid("", 18)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[opset], ir_version=10, doc_string=label), path
+    )
+    return path
