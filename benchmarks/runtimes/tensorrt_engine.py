@@ -1,0 +1,231 @@
+"""TensorRT 10 or newer as an engine of the runner, on an NVIDIA GPU; models are .onnx.
+
+The network is strongly typed: what the file says is computed, INT8 where it has Q/DQ, and float32
+is float32 (TF32 is off unless asked for). Inputs lie in the GPU's memory before a call, outputs
+stay there; a call ends when the stream has finished. Building the engine is part of `load_s`.
+Options, as `--option KEY=VALUE`:
+
+    plan=FILE    use this engine; if there is no such file, build it and write it there
+    level=0..5   how long the builder searches (TensorRT's default: 3)
+    tf32=1       let float32 products round their factors to 10 bits
+
+A plan is right for one model, one GPU and one version of TensorRT only, so none is kept unasked.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import glob
+import importlib.util
+import os
+import time
+from typing import Any
+
+import numpy as np
+
+TO_DEVICE, TO_HOST = 1, 2  # cudaMemcpyKind
+OPTIONS = ("plan", "level", "tf32")
+
+
+class Engine:
+    """One engine; per feed and stream an execution context with its buffers."""
+
+    def __init__(self, arguments: Any, feeds: list[dict[str, Any]]) -> None:
+        """Build or read the engine."""
+        import tensorrt
+
+        if arguments.provider not in ("", "cuda"):
+            raise ValueError(f"TensorRT runs on a GPU alone, got the device {arguments.provider!r}")
+        self.version = "tensorrt " + tensorrt.__version__
+        self.trt = tensorrt
+        self.feeds = feeds
+        self.cuda = Cuda()
+        self.logger = tensorrt.Logger(tensorrt.Logger.WARNING)
+        self.runtime = tensorrt.Runtime(self.logger)
+        plan = read_plan(tensorrt, self.logger, arguments, feeds[0])
+        self.engine = self.runtime.deserialize_cuda_engine(plan)
+        if self.engine is None:
+            raise ValueError("TensorRT cannot run this plan on this GPU; the lines above say why")
+        names = [self.engine.get_tensor_name(i) for i in range(self.engine.num_io_tensors)]
+        inputs = {n for n in names if self._mode(n) == tensorrt.TensorIOMode.INPUT}
+        if inputs != set(feeds[0]):
+            raise ValueError(f"the model's inputs are {sorted(inputs)}, got {sorted(feeds[0])}")
+        self.names = [name for name in names if name not in inputs]
+
+    def _mode(self, name: str) -> Any:
+        return self.engine.get_tensor_mode(name)
+
+    def calls(self) -> list[Any]:
+        """Give every feed a context whose inputs are on the GPU already."""
+        stream = self.cuda.stream()
+        return [Bound(self, feed, stream).run for feed in self.feeds]
+
+    def parts(self, index: int) -> dict[str, float]:
+        """Run one feed end to end, as an app does: copy in, run, copy the outputs out."""
+        feed = self.feeds[index]
+        if not hasattr(self, "_bound"):
+            self._bound = Bound(self, feed, self.cuda.stream())
+        clock = time.perf_counter
+        start = clock()
+        self._bound.copy_in(feed)
+        copied = clock()
+        self._bound.run()
+        ran = clock()
+        self._bound.copy_out()
+        return {"copy_in": copied - start, "engine": ran - copied, "copy_out": clock() - ran}
+
+    def outputs(self, feed: dict[str, Any]) -> dict[str, Any]:
+        """Run once and return the outputs by name."""
+        bound = Bound(self, feed, self.cuda.stream())
+        bound.run()
+        return bound.copy_out()
+
+
+class Bound:
+    """An execution context with one feed on the GPU, and room for its outputs."""
+
+    def __init__(self, owner: Engine, feed: dict[str, Any], stream: Any) -> None:
+        """Allocate, copy the feed in, and tell the context where everything lies."""
+        self.cuda, self.stream = owner.cuda, stream
+        self.context = owner.engine.create_execution_context()
+        self.addresses = {}
+        for name, array in feed.items():
+            kind = owner.trt.nptype(owner.engine.get_tensor_dtype(name))
+            if np.dtype(kind) != array.dtype:
+                raise ValueError(
+                    f"input {name} is {np.dtype(kind)} in the engine, {array.dtype} given"
+                )
+            if not self.context.set_input_shape(name, array.shape):
+                raise ValueError(f"the engine does not take {name} with shape {array.shape}")
+        self.results = {}
+        for name in owner.names:
+            shape = tuple(self.context.get_tensor_shape(name))
+            if min(shape, default=0) < 0:
+                raise ValueError(f"the shape of output {name} depends on the data; not supported")
+            kind = owner.trt.nptype(owner.engine.get_tensor_dtype(name))
+            self.results[name] = np.empty(shape, kind)
+        for name, array in (*feed.items(), *self.results.items()):
+            self.addresses[name] = self.cuda.memory(array.nbytes)
+            self.context.set_tensor_address(name, self.addresses[name].value)
+        self.copy_in(feed)
+
+    def copy_in(self, feed: dict[str, Any]) -> None:
+        """Copy a feed to the GPU."""
+        for name, array in feed.items():
+            self.cuda.copy(self.addresses[name], array.ctypes.data, array.nbytes, TO_DEVICE)
+
+    def run(self) -> None:
+        """Run once and wait until the GPU has finished."""
+        if not self.context.execute_async_v3(self.stream.value):
+            raise ValueError("TensorRT could not run the engine; the lines above say why")
+        self.cuda.wait(self.stream)
+
+    def copy_out(self) -> dict[str, Any]:
+        """Copy the outputs from the GPU; by name."""
+        for name, array in self.results.items():
+            self.cuda.copy(array.ctypes.data, self.addresses[name], array.nbytes, TO_HOST)
+        return {name: array.copy() for name, array in self.results.items()}
+
+
+class Cuda:
+    """The few functions of the CUDA runtime that are needed; memory is freed with the process."""
+
+    def __init__(self) -> None:
+        """Find the library: beside TensorRT's own wheels, or where the system has it."""
+        self.library = load_cudart()
+        self.library.cudaGetErrorString.restype = ctypes.c_char_p
+
+    def _check(self, code: int) -> None:
+        if code:
+            text = self.library.cudaGetErrorString(code).decode()
+            raise RuntimeError(f"CUDA error {code}: {text}")
+
+    def memory(self, size_bytes: int) -> Any:
+        """Return the address of new memory on the GPU."""
+        address = ctypes.c_void_p()
+        size = ctypes.c_size_t(max(1, size_bytes))
+        self._check(self.library.cudaMalloc(ctypes.byref(address), size))
+        return address
+
+    def stream(self) -> Any:
+        """Return a new stream."""
+        stream = ctypes.c_void_p()
+        self._check(self.library.cudaStreamCreate(ctypes.byref(stream)))
+        return stream
+
+    def copy(self, to: Any, source: Any, size_bytes: int, kind: int) -> None:
+        """Copy and wait."""
+        pointers = (
+            p if isinstance(p, ctypes.c_void_p) else ctypes.c_void_p(p) for p in (to, source)
+        )
+        self._check(self.library.cudaMemcpy(*pointers, ctypes.c_size_t(size_bytes), kind))
+
+    def wait(self, stream: Any) -> None:
+        """Wait until a stream has finished."""
+        self._check(self.library.cudaStreamSynchronize(stream))
+
+
+def load_cudart() -> Any:
+    """Return the CUDA runtime library."""
+    names = ["libcudart.so", "cudart64_13.dll", "cudart64_12.dll"]
+    spec = importlib.util.find_spec("nvidia")  # the folder of all wheels with CUDA libraries
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        found = glob.glob(os.path.join(folder, "*", "lib", "libcudart.so.*"))  # noqa: PTH118, PTH207
+        names = found + names
+    for name in [*names, "libcudart.so.13", "libcudart.so.12"]:
+        try:
+            return ctypes.CDLL(name)
+        except OSError:
+            continue
+    raise ValueError(
+        "the CUDA runtime (libcudart) cannot be found; pip install nvidia-cuda-runtime, or add its "
+        "folder to LD_LIBRARY_PATH"
+    )
+
+
+def read_plan(trt: Any, logger: Any, arguments: Any, feed: dict[str, Any]) -> Any:
+    """Return the serialised engine: from the file named by the option `plan`, or built now."""
+    options = dict(pair.partition("=")[::2] for pair in arguments.option)
+    unknown = sorted(set(options) - set(OPTIONS))
+    if unknown:
+        raise ValueError(f"TensorRT has no option {unknown[0]!r} here; known: {', '.join(OPTIONS)}")
+    plan = options.get("plan", "")
+    if plan and os.path.exists(plan):  # noqa: PTH110
+        with open(plan, "rb") as file:  # noqa: PTH123
+            return file.read()
+    built = build(trt, logger, arguments.model, feed, options)
+    if plan:
+        partial = f"{plan}.{os.getpid()}"
+        with open(partial, "wb") as file:  # noqa: PTH123
+            file.write(built)
+        os.replace(partial, plan)  # noqa: PTH105  whole or not at all
+    return built
+
+
+def build(trt: Any, logger: Any, model: str, feed: dict[str, Any], options: dict[str, str]) -> Any:
+    """Build an engine for the shapes of this feed, strongly typed."""
+    builder = trt.Builder(logger)
+    typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(typed)
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(model):
+        reasons = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
+        raise ValueError("TensorRT cannot read " + model + ": " + reasons)
+    config = builder.create_builder_config()
+    if options.get("tf32") != "1":
+        config.clear_flag(trt.BuilderFlag.TF32)
+    if "level" in options:
+        config.builder_optimization_level = int(options["level"])
+    profile = builder.create_optimization_profile()
+    inputs = [network.get_input(i) for i in range(network.num_inputs)]
+    free = [tensor.name for tensor in inputs if min(tensor.shape, default=0) < 0]
+    for name in free:
+        if name not in feed:
+            raise ValueError(f"the model's input {name} has no feed; got {sorted(feed)}")
+        profile.set_shape(name, *([feed[name].shape] * 3))  # smallest, best for, largest
+    if free:
+        config.add_optimization_profile(profile)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise ValueError("TensorRT cannot build an engine; the lines above say why")
+    return plan

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgekd.benchmarks.runtimes import (
+    RUNTIMES,
+    Runtime,
+    engine_of,
+    known,
+    missing,
+    no_nvidia_driver,
+    version,
+)
+from edgekd.benchmarks.runtimes.providers import PROVIDERS, provider_name, providers, require
+from edgekd.errors import ModelError, RecipeError
+
+
+@pytest.fixture
+def gone(monkeypatch: pytest.MonkeyPatch) -> str:
+    runtime = Runtime("edgekd-gone", "edgekd_gone", "x.py", (".gone",), "pip install edgekd-gone")
+    monkeypatch.setitem(RUNTIMES, "gone", runtime)
+    return "gone"
+
+
+def test_every_runtime_has_its_file() -> None:
+    assert engine_of("onnxruntime") is None
+    for name in RUNTIMES:
+        engine = engine_of(name)
+        assert engine is None or engine.is_file()
+
+
+def test_a_missing_runtime_says_what_to_install(gone: str) -> None:
+    assert missing(gone) == (
+        "not available: the package edgekd-gone is not installed (pip install edgekd-gone)"
+    )
+    assert version(gone) == "gone"
+    with pytest.raises(RecipeError, match=r"'gone' is not available: .*available here: onnxrunt"):
+        require(gone, "", Path("model.gone"))
+
+
+def test_what_else_a_runtime_needs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert missing("torch") == ""
+    assert missing("torch-compiled") == (
+        "not available: torch.compile needs a C++ compiler and no-such-compiler is not there; "
+        "install g++"
+    )
+
+
+@pytest.mark.skipif(not no_nvidia_driver(), reason="this machine has an NVIDIA driver")
+def test_without_a_gpu_tensorrt_is_not_available() -> None:
+    assert missing("tensorrt").startswith("not available: ")
+    with pytest.raises(RecipeError, match="the runtime 'tensorrt' is not available: "):
+        require("tensorrt", "", Path("model.onnx"))
+    found = providers()
+    assert found["cuda"].startswith("not available: ")
+    assert "onnxruntime-gpu" in found["cuda"] or "driver" in found["cuda"]
+
+
+def test_an_unknown_runtime_lists_the_known() -> None:
+    with pytest.raises(RecipeError, match="'tflite' is unknown; known are: onnxruntime, openvino"):
+        known("tflite")
+
+
+def test_versions_come_from_the_packages() -> None:
+    import onnxruntime
+
+    assert version("onnxruntime") == f"onnxruntime {onnxruntime.__version__}"
+    assert version("torch-compiled").startswith("torch-compiled 2.")
+
+
+def test_providers_are_those_of_the_installed_onnxruntime() -> None:
+    import onnxruntime
+
+    found = providers()
+    assert list(found) == ["cpu", "cuda", "tensorrt", "coreml", "xnnpack", "nnapi", "qnn"]
+    built = set(onnxruntime.get_available_providers())
+    for short, reason in found.items():
+        if PROVIDERS[short].name not in built:
+            assert reason.startswith("not available: the installed onnxruntime has no ")
+    assert found["cpu"] == ""
+
+
+def test_short_names_are_resolved() -> None:
+    assert provider_name("onnxruntime", "cpu") == "CPUExecutionProvider"
+    assert provider_name("onnxruntime", "TensorRT") == "TensorrtExecutionProvider"
+    assert provider_name("onnxruntime", "") == ""
+    assert provider_name("onnxruntime", "NewExecutionProvider") == "NewExecutionProvider"
+    assert provider_name("openvino", "gpu.0") == "GPU.0"
+    assert provider_name("torch", "CUDA") == "cuda"
+    with pytest.raises(RecipeError, match=r"'gpu' of onnxruntime is unknown; known are: cpu, cuda"):
+        provider_name("onnxruntime", "gpu")
+
+
+def test_what_can_run_is_let_through() -> None:
+    require("onnxruntime", "", Path("m.onnx"))
+    require("onnxruntime", "cpu", Path("m.ONNX"))
+    require("openvino", "", Path("m.xml"))
+    require("torch", "cpu", Path("m.pt2"))
+
+
+def test_a_file_of_another_runtime_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"'torch' takes .pt2, and m.onnx is none; choose onnxru"):
+        require("torch", "", Path("m.onnx"))
+    with pytest.raises(ModelError, match=r"'openvino' takes .onnx or .xml, and m.tflite is none"):
+        require("openvino", "", Path("m.tflite"))
+
+
+@pytest.mark.parametrize("name", ["nnapi", "NewExecutionProvider"])
+def test_a_provider_that_is_not_there_is_refused(name: str) -> None:
+    with pytest.raises(RecipeError, match=r"ExecutionProvider is not available: .*here: cpu"):
+        require("onnxruntime", name, Path("m.onnx"))
