@@ -82,7 +82,7 @@ def test_another_model_behind_the_same_name_is_found(copy: Get) -> None:
     folder = copy("pixels")
     model = onnx.load(folder / "model.int8.onnx")
     scale = next(t for t in model.graph.initializer if t.name == "w_scale")
-    scale.CopyFrom(onnx.numpy_helper.from_array(np.array(0.02, np.float32), "w_scale"))
+    scale.CopyFrom(onnx.numpy_helper.from_array(np.array(0.04, np.float32), "w_scale"))
     onnx.save(model, folder / "model.int8.onnx")
     reseal(folder)
     report = verify(folder)

@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 
 from edgekd.exporters.files import save_onnx
+from edgekd.exporters.parity import Arrays, open_session, run, session_predictor
 
 Build = Callable[..., Path]
-Arrays = Mapping[str, NDArray[Any]]
 Feeds = Callable[[], Iterator[Arrays]]
+Predict = Callable[[Arrays], Arrays]
 
 CNN = """(uint8[batch, 16, 16, 3] image) => (float[batch, 5] logits) {
     t = Transpose<perm = [0, 3, 1, 2]>(image)
@@ -159,3 +161,54 @@ def pictures() -> Arrays:
 @pytest.fixture(scope="session")
 def batched() -> Callable[..., Feeds]:
     return batches
+
+
+def predictor_as_written(path: Path) -> Predict:
+    """Run a Q/DQ file by its own arithmetic: nothing is fused, every layer computes in float.
+
+    With optimizations ONNX Runtime puts uint8 x int8 kernels in place of a layer and its Q/DQ. On
+    x86 without VNNI these add two products in 16 bits (vpmaddubsw) and clip the sum, so that right
+    files give wrong answers there (issues 5849 and 14642 of microsoft/onnxruntime). What a file
+    says must not depend on the processor that tests it.
+    """
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = open_session(path, options=options)
+    inputs = [entry.name for entry in session.get_inputs()]
+    outputs = [entry.name for entry in session.get_outputs()]
+
+    def predict(arrays: Arrays) -> Arrays:
+        feeds = {name: arrays[name] for name in inputs}
+        return dict(zip(outputs, run(session, outputs, feeds, str(path)), strict=True))
+
+    return predict
+
+
+@pytest.fixture(scope="session")
+def as_written() -> Callable[[Path], Predict]:
+    return predictor_as_written
+
+
+# 255 * 127 + 255 * 127 = 64,770: as a sum of two products it does not fit into 16 bits.
+PROBE = """(float[batch, 2] x) => (float[batch, 1] y) {
+    q = QuantizeLinear(x, one, zero)
+    d = DequantizeLinear(q, one, zero)
+    v = DequantizeLinear(w, one)
+    y = MatMul(d, v)
+}"""
+
+
+@pytest.fixture(scope="session")
+def saturates(build: Build) -> bool:
+    """Whether the fused kernels of this machine clip: asked of them, not of the CPU's name."""
+    constants: dict[str, NDArray[Any]] = {
+        "one": np.array(1, np.float32),
+        "zero": np.array(0, np.uint8),
+        "w": np.full((2, 1), 127, np.int8),
+    }
+    path = build(PROBE, constants)
+    feed = {"x": np.full((1, 2), 255, np.float32)}
+    fused = session_predictor(path)(feed)["y"].item()
+    told = predictor_as_written(path)(feed)["y"].item()
+    assert told == 2 * 255 * 127
+    return bool(fused != told)

@@ -32,15 +32,46 @@ def sha256(path: Path) -> str:
 
 
 def test_the_int8_file_answers_like_the_float_one(
-    cnn: Path, pictures: Any, batched: Any, tmp_path: Path
+    cnn: Path, pictures: Any, batched: Any, as_written: Any, tmp_path: Path
 ) -> None:
     said = quantize_int8(cnn, tmp_path / "m.onnx", batched(pictures, 8))
     assert (said.kind, said.samples, said.layers, said.left) == ("convolutional", 24, 3, {})
     json.dumps(said.to_json())
-    before, after = (session_predictor(p)(pictures) for p in (cnn, tmp_path / "m.onnx"))
+    before, after = session_predictor(cnn)(pictures), as_written(tmp_path / "m.onnx")(pictures)
     found = parity(before, after, rtol=1.0).outputs["logits"]
     assert found.snr_db > 25
     assert len(np.unique(after["logits"])) > 100  # logits are float: 8 bits would tie
+
+
+CHAIN = """(float[batch, 3, 8, 8] x) => (float[batch, 4] y) {
+    a = Conv<pads = [1, 1, 1, 1]>(x, w)
+    r = Relu(a)
+    p = GlobalAveragePool(r)
+    f = Flatten(p)
+    y = MatMul(f, v)
+}"""
+
+
+@pytest.mark.parametrize("gaps", [True, False])
+def test_the_fused_kernels_answer_as_the_file_says(
+    gaps: bool, build: Any, batched: Any, as_written: Any, saturates: bool, tmp_path: Path
+) -> None:
+    """Where weights have gaps two products never meet in 16 bits, so that every CPU is right."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "w": rng.standard_normal((8, 3, 3, 3)).astype(np.float32),
+        "v": rng.standard_normal((8, 4)).astype(np.float32),
+    }
+    if gaps:
+        weights["w"].reshape(8, 27)[:, ::2] = 0
+        weights["v"][::2] = 0
+    arrays = {"x": rng.standard_normal((16, 3, 8, 8)).astype(np.float32)}
+    path = tmp_path / "m.onnx"
+    quantize_int8(build(CHAIN, weights), path, batched(arrays, 8))
+    assert (int8_layers(path).int8_layers, int8_layers(path).fp32_layers) == (2, 0)
+    if gaps or not saturates:
+        found = parity(as_written(path)(arrays), session_predictor(path)(arrays), rtol=1.0)
+        assert found.outputs["y"].snr_db > 30
 
 
 def test_every_layer_runs_in_int8(cnn: Path, pictures: Any, batched: Any, tmp_path: Path) -> None:
@@ -174,11 +205,15 @@ def test_memory_does_not_grow_with_the_samples(cnn: Path, pictures: Any, tmp_pat
         return peak
 
     peak_bytes(1)  # imports
-    assert peak_bytes(100) < 1.1 * peak_bytes(2)
+    few, many = 2, 100
+    grown = peak_bytes(many) - peak_bytes(few)
+    # 98 batches of 3,072 bytes are 300 kB, and what a layer makes of them is more still. A peak
+    # differs by a few kB from run to run (dicts that grow, a garbage collection that comes late).
+    assert grown < 0.1 * (many - few) * pictures["image"][:4].nbytes
 
 
 def test_int8_activations_are_symmetric_and_do_not_fuse(
-    cnn: Path, pictures: Any, batched: Any, tmp_path: Path
+    cnn: Path, pictures: Any, batched: Any, as_written: Any, tmp_path: Path
 ) -> None:
     quantize_int8(cnn, tmp_path / "m.onnx", batched(pictures, 8), activations="int8")
     model = load_onnx(tmp_path / "m.onnx")
@@ -186,13 +221,13 @@ def test_int8_activations_are_symmetric_and_do_not_fuse(
     quantizers = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
     zeros = [tensors[node.input[2]] for node in quantizers]
     assert {(str(zero.dtype), int(zero)) for zero in zeros} == {("int8", 0)}
-    before, after = (session_predictor(p)(pictures) for p in (cnn, tmp_path / "m.onnx"))
+    before, after = session_predictor(cnn)(pictures), as_written(tmp_path / "m.onnx")(pictures)
     assert parity(before, after, rtol=1.0).outputs["logits"].snr_db > 20
     assert int8_layers(tmp_path / "m.onnx").dequantize_left > 3
 
 
 def test_a_transformer_gets_its_constant_products_only(
-    attention: Path, batched: Any, tmp_path: Path
+    attention: Path, batched: Any, as_written: Any, tmp_path: Path
 ) -> None:
     tokens = {"tokens": np.random.default_rng(0).integers(0, 40, (16, 7))}
     said = quantize_int8(attention, tmp_path / "m.onnx", batched(tokens, 4))
@@ -205,7 +240,7 @@ def test_a_transformer_gets_its_constant_products_only(
     makers = {name: node.op_type for node in model.graph.node for name in node.output}
     residual = next(n for n in model.graph.node if n.output[0] == "r")
     assert {makers[name] for name in residual.input} == {"MatMul", "LayerNormalization"}
-    before, after = (session_predictor(p)(tokens) for p in (attention, tmp_path / "m.onnx"))
+    before, after = session_predictor(attention)(tokens), as_written(tmp_path / "m.onnx")(tokens)
     assert parity(before, after, rtol=1.0).outputs["y"].snr_db > 25
 
 
@@ -218,12 +253,13 @@ def test_lengths_may_differ_between_samples(attention: Path, tmp_path: Path) -> 
 
 
 def test_boxes_and_scores_do_not_share_a_range(
-    detector: Path, batched: Any, tmp_path: Path
+    detector: Path, batched: Any, as_written: Any, tmp_path: Path
 ) -> None:
     """Boxes reach hundreds, scores one: joined in 8 bits every score would be 0."""
     arrays = {"image": np.random.default_rng(0).standard_normal((8, 3, 8, 8)).astype(np.float32)}
     quantize_int8(detector, tmp_path / "m.onnx", batched(arrays, 4))
-    before, after = (session_predictor(p)(arrays)["found"] for p in (detector, tmp_path / "m.onnx"))
+    before = session_predictor(detector)(arrays)["found"]
+    after = as_written(tmp_path / "m.onnx")(arrays)["found"]
     assert np.abs(before[:, 4:] - after[:, 4:]).max() < 0.05
     found = int8_layers(tmp_path / "m.onnx")
     assert (found.int8_layers, found.fp32_layers) == (3, 0)
@@ -242,7 +278,7 @@ FOREIGN = """(float[batch, 8, 8, 3] x, int64[1] unused) => (float[batch, 4] y) {
 
 @pytest.mark.parametrize("opset", [9, 11, 13, 20])
 def test_a_foreign_file_of_any_operator_set(
-    opset: int, build: Any, batched: Any, tmp_path: Path
+    opset: int, build: Any, as_written: Any, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(0)
     weights = {
@@ -267,7 +303,7 @@ def test_a_foreign_file_of_any_operator_set(
     assert int8_layers(tmp_path / "m.onnx").int8_layers == 2
     assert load_onnx(tmp_path / "m.onnx").opset_import[0].version >= 13
     whole: dict[str, Any] = {**arrays, "unused": np.zeros(1, np.int64)}
-    before, after = (session_predictor(p)(whole) for p in (path, tmp_path / "m.onnx"))
+    before, after = session_predictor(path)(whole), as_written(tmp_path / "m.onnx")(whole)
     assert parity(before, after, rtol=1.0).outputs["y"].snr_db > 25
 
 
@@ -343,7 +379,9 @@ def test_an_activation_that_is_not_finite_is_named(
         quantize_int8(detector, tmp_path / "m.onnx", batched(arrays, 2))
 
 
-def test_a_clip_that_the_range_cannot_replace_stays(build: Any, tmp_path: Path) -> None:
+def test_a_clip_that_the_range_cannot_replace_stays(
+    build: Any, as_written: Any, tmp_path: Path
+) -> None:
     """An 8-bit range always holds 0, so a lower bound above 0 needs the Clip itself."""
     text = """(float[batch, 4] x) => (float[batch, 3] y) {
         a = MatMul(x, w)
@@ -361,7 +399,7 @@ def test_a_clip_that_the_range_cannot_replace_stays(build: Any, tmp_path: Path) 
     arrays = {"x": rng.standard_normal((32, 4)).astype(np.float32)}
     quantize_int8(path, tmp_path / "m.onnx", lambda: iter([arrays]))
     assert [n.op_type for n in onnx.load(tmp_path / "m.onnx").graph.node].count("Clip") == 1
-    before, after = (session_predictor(p)(arrays) for p in (path, tmp_path / "m.onnx"))
+    before, after = session_predictor(path)(arrays), as_written(tmp_path / "m.onnx")(arrays)
     assert parity(before, after, rtol=1.0).outputs["y"].snr_db > 25
 
 
