@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,10 @@ def stranger(job: Path, finished: Path, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.mark.timing
 def test_from_flags_to_a_bundle_that_verifies(
-    stranger: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stranger: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    lawful: Callable[[Mapping[str, Any]], None],
 ) -> None:
     monkeypatch.chdir(stranger)
     flags = {
@@ -43,7 +47,7 @@ def test_from_flags_to_a_bundle_that_verifies(
         "--weights": "trained.safetensors",
         "--data": "photos",
         "--max-drop": "10",
-        "--epochs": "6",
+        "--epochs": "2",
         "--out": "run",
     }
     words = [word for pair in flags.items() for word in pair]
@@ -55,6 +59,7 @@ def test_from_flags_to_a_bundle_that_verifies(
     said = capsys.readouterr()
     assert not stop.value.code, said.err
     content: dict[str, Any] = json.loads((stranger / "run" / "report.json").read_text("utf8"))
+    lawful(content)
     assert content["task"]["labels"] == ["0-upright", "1-flat", "2-slanted"]
     teacher, student = content["rungs"][0], content["rungs"][1]
     assert teacher["history"][0]["train"] is None  # loaded, not trained

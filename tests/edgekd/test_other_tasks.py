@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ test = 0.2
 calibration = 32
 [model]
 build = "edgekd.models:text_encoder"
-options = { vocabulary_size = 64, classes = 2, width = 64, heads = 2, layers = 2, max_length = 16 }
+options = { vocabulary_size = 64, classes = 2, width = 64, heads = 2, layers = 1, max_length = 16 }
 input = { vocabulary_size = 60, max_length = 16 }
 [model.train]
 epochs = 4
@@ -182,9 +183,12 @@ def write_moods(path: Path) -> None:
 
 
 @pytest.mark.timing
-def test_a_text_classifier_goes_from_a_table_to_a_bundle(tmp_path: Path) -> None:
+def test_a_text_classifier_goes_from_a_table_to_a_bundle(
+    tmp_path: Path, lawful: Callable[[Mapping[str, Any]], None]
+) -> None:
     write_moods(tmp_path / "moods.tsv")
     content = run(tmp_path, TEXT)
+    lawful(content)
     teacher = content["rungs"][0]["evidence"]["files"][0]
     assert teacher["metrics"]["top-1"]["value"] > 85
     inputs = {entry["name"]: entry for entry in teacher["facts"]["inputs"]}
@@ -200,9 +204,12 @@ def test_a_text_classifier_goes_from_a_table_to_a_bundle(tmp_path: Path) -> None
 
 
 @pytest.mark.timing
-def test_a_detector_with_boxes_and_scores_goes_through(tmp_path: Path) -> None:
+def test_a_detector_with_boxes_and_scores_goes_through(
+    tmp_path: Path, lawful: Callable[[Mapping[str, Any]], None]
+) -> None:
     (tmp_path / "toy.py").write_text(DETECTOR)
     content = run(tmp_path, DETECTOR_RECIPE)
+    lawful(content)
     assert [m["name"] for m in content["task"]["metrics"]] == ["found"]
     teacher = content["rungs"][0]["evidence"]["files"][0]
     assert teacher["metrics"]["found"]["value"] > 0.6

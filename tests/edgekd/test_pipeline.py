@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +68,30 @@ def test_what_ships_is_the_fastest_kept_file(finished: Path) -> None:
     assert content["shipped"]["title"] == ships["title"]
 
 
-def test_the_pruned_stage_starts_from_the_student_and_has_fewer_channels(finished: Path) -> None:
-    facts = {
-        r["title"]: r["evidence"]["files"][r["evidence"]["judged"]]["facts"]
-        for r in record(finished)["rungs"]
+def test_every_verdict_follows_from_its_numbers(
+    finished: Path, lawful: Callable[[Mapping[str, Any]], None]
+) -> None:
+    lawful(record(finished))
+
+
+def test_every_stage_starts_from_the_last_that_was_kept(finished: Path) -> None:
+    teacher, *others = record(finished)["rungs"]
+    parameters = {
+        r["title"]: r["evidence"]["files"][r["evidence"]["judged"]]["facts"]["parameters"]
+        for r in (teacher, *others)
     }
-    assert facts["prune"]["parameters"] < facts["distill"]["parameters"]
-    assert facts["quantize"]["parameters"] == facts["prune"]["parameters"]
-    assert facts["quantize"]["int8_share"] > 0.9
+    before = teacher
+    for rung in others:
+        assert rung["history"][: len(before["history"])] == before["history"]
+        added = [entry["name"] for entry in rung["history"][len(before["history"]) :]]
+        assert added == [rung["title"], "export"][: 1 if rung["title"] == "quantize" else 2]
+        if rung["title"] == "quantize":  # the same weights in 8 bits
+            assert parameters["quantize"] == parameters[before["title"]]
+        else:
+            assert parameters[rung["title"]] < parameters[before["title"]]
+        before = rung if rung["kept"] else before
+    quantized = others[-1]["evidence"]["files"][others[-1]["evidence"]["judged"]]
+    assert quantized["facts"]["int8_share"] > 0.9
 
 
 def test_splits_are_written_and_disjoint(finished: Path) -> None:

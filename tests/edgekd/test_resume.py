@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,25 +15,30 @@ import pytest
 from edgekd.artifact import open_artifact
 from edgekd.store import file_sha256
 
-CHANGES = ["--set", "steps.0.train.epochs=12", "--set", "steps.1.recover.epochs=8"]
 LIMIT_S = 180.0
+Start = Callable[[Path], "subprocess.Popen[str]"]
 
 
-def start(job: Path, out: Path) -> subprocess.Popen[str]:
-    """The real command in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "edgekd", "compress", "bars.toml", "--out", str(out), *CHANGES],
-        cwd=job,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+@pytest.fixture
+def start(job: Path, one_thread: Mapping[str, str]) -> Start:
+    """Start the real command in a process of its own, as the finished run was."""
+
+    def started(out: Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "edgekd", "compress", "bars.toml", "--out", str(out)],
+            cwd=job,
+            env=one_thread,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    return started
 
 
-def kill_when(job: Path, out: Path, pattern: str, how: signal.Signals) -> int:
+def kill_when(start: Start, out: Path, pattern: str, how: signal.Signals) -> int:
     """Run until a file that matches `pattern` appears, send the signal; return the exit code."""
-    process = start(job, out)
+    process = start(out)
     limit = time.monotonic() + LIMIT_S
     while not list(out.glob(pattern)):
         assert process.poll() is None, process.communicate()[0]
@@ -44,9 +49,9 @@ def kill_when(job: Path, out: Path, pattern: str, how: signal.Signals) -> int:
     return process.returncode
 
 
-def finish(job: Path, out: Path) -> str:
+def finish(start: Start, out: Path) -> str:
     """Run to the end; return what was printed."""
-    process = start(job, out)
+    process = start(out)
     said, _ = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0, said
     return said
@@ -60,20 +65,21 @@ def files(out: Path) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.timing
-def test_a_killed_run_ends_like_one_that_was_not(job: Path, tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    finish(job, whole)
+def test_a_killed_run_ends_like_one_that_was_not(
+    finished: Path, start: Start, tmp_path: Path
+) -> None:
+    killed = tmp_path / "killed"
     # Finished timings are replayed; what is injected here are those of the whole run, so that both
     # decide alike whatever the machine was doing.
     killed.mkdir()
-    shutil.copytree(whole / "evidence", killed / "evidence")
-    code = kill_when(job, killed, "stages/distill-*.partial/work/last.pt", signal.SIGINT)
+    shutil.copytree(finished / "evidence", killed / "evidence")
+    code = kill_when(start, killed, "stages/distill-*.partial/work/last.pt", signal.SIGINT)
     assert code == 130
-    assert kill_when(job, killed, "stages/prune-*.partial/work/last.pt", signal.SIGKILL) == -9
-    assert kill_when(job, killed, "stages/quantize-*.partial/*.onnx", signal.SIGKILL) == -9
-    said = finish(job, killed)
+    assert kill_when(start, killed, "stages/prune-*.partial/work/last.pt", signal.SIGKILL) == -9
+    assert kill_when(start, killed, "stages/quantize-*.partial/*.onnx", signal.SIGKILL) == -9
+    said = finish(start, killed)
     assert "teacher:" not in said, "the teacher was trained twice"
-    assert files(killed) == files(whole)
+    assert files(killed) == files(finished)
     assert not list(killed.rglob("*.partial"))
 
 
@@ -82,6 +88,7 @@ def test_a_full_disk_leaves_nothing_that_looks_whole(job: Path, tmp_path: Path) 
     """The limit on a file's size stands for the full disk: the checkpoint no longer fits."""
     out = tmp_path / "run"
     command = [sys.executable, "-m", "edgekd", "compress", "bars.toml", "--out", str(out)]
+    command += ["--set", "steps=[]"]  # the teacher is the first that trains
     limited = ["bash", "-c", 'ulimit -f 200; exec "$@"', "bash", *command]  # 200 kB
     said = subprocess.run(
         limited, cwd=job, capture_output=True, text=True, timeout=LIMIT_S, check=False
