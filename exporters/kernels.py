@@ -12,17 +12,9 @@ from typing import Any
 import onnx
 from onnx import NodeProto
 
+from edgekd.benchmarks.layers.operators import FLOAT_PRODUCTS, INT8_PRODUCTS
 from edgekd.exporters.files import messages
 from edgekd.exporters.parity import open_session
-
-_INT8 = {
-    *("QLinearConv", "ConvInteger", "QGemm", "QLinearMatMul", "MatMulInteger"),
-    *("MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QAttention", "QLSTM"),
-}
-_FLOAT = {
-    *("Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"),
-    *("Attention", "MultiHeadAttention"),
-}
 
 
 @dataclass(frozen=True)
@@ -60,8 +52,8 @@ def int8_layers(path: Path) -> Kernels:
         optimized = onnx.load(target)
     found = Counter(sorted(node.op_type for node in messages(optimized, NodeProto)))
     return Kernels(
-        int8_layers=sum(n for op, n in found.items() if op in _INT8),
-        fp32_layers=sum(n for op, n in found.items() if op in _FLOAT),
+        int8_layers=sum(n for op, n in found.items() if op in INT8_PRODUCTS),
+        fp32_layers=sum(n for op, n in found.items() if op in FLOAT_PRODUCTS),
         quantize_left=found["QuantizeLinear"],
         dequantize_left=found["DequantizeLinear"],
         operators=dict(found),
