@@ -167,6 +167,31 @@ def test_a_program_in_training_mode_is_refused(network: nn.Module, tmp_path: Pat
         torch_engine.flat_module(str(tmp_path / "training.pt2"), "cpu")
 
 
+class InPlace(nn.Module):
+    """Writes into its input and into what it has computed."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = nn.functional.relu(x.add_(1) * 2 - 1, inplace=True)
+        return torch.softmax(y.flatten(1), dim=1).max(dim=1).values
+
+
+@pytest.mark.usefixtures("own_environment")
+def test_eager_calls_what_modules_call(network: nn.Module, tmp_path: Path) -> None:
+    """Through aten's overloads each operator would take 5 microseconds more."""
+    x = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    for module, left in ((network.eval(), set()), (InPlace(), {"aten.max.dim"})):
+        wanted = module(x.clone())
+        path = str(tmp_path / "net.pt2")
+        torch.export.save(torch.export.export(module, (x.clone(),)), path)
+        flat, _, _ = torch_engine.flat_module(path, "cpu")
+        given = x.clone()
+        fast = torch_engine.direct(flat, [given])
+        assert torch.equal(given, x)
+        assert torch.equal(fast(given)[0], wanted)
+        targets = [n.target for n in fast.graph.nodes if n.op == "call_function"]
+        assert {str(t) for t in targets if str(t).startswith("aten.")} == left  # gives two tensors
+
+
 class Trap:
     """A pickle that writes a file when it is opened."""
 
