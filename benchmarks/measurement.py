@@ -164,8 +164,8 @@ class Timing:
     """How long to time. The default takes about ten seconds for two candidates of 1 ms."""
 
     rounds: int = 6  # fresh processes per candidate: what the intervals count
-    blocks: int = 8  # per process
-    block_s: float = 0.02  # at least 3 calls, however slow
+    blocks: int = 40  # per process; short ones see the same machine as their neighbours
+    block_s: float = 0.004  # at least 2 calls, however slow
     warmup_s: float = 0.1
     time_limit_s: float = 120.0  # no new round after this, once there are three
     precision: float | None = None

@@ -8,7 +8,7 @@ FEEDS.npz holds one array per input, each with a leading axis of calls. Standard
 JSON document per line and nothing else. Commands, one JSON document per line on standard input:
 
     {"load": true}      -> {"load_s", "first_s", "harness_s"}   the session, then the first call
-    {"warm": seconds}   -> {"warm_s": [..]}           call after call, at least 3
+    {"warm": seconds}   -> {"warm_s": [..]}           call after call, at least 2
     {"run": seconds}    -> {"block_s": [..], "elapsed_s", "sample"}   one block of raw seconds
     {"run": seconds, "rate_hz": f}   the same at a fixed rate, counted from the intended starts
     {"parts": seconds}  -> {"parts_s": {"copy_in", "engine", "copy_out"}}   of calls end to end;
@@ -41,7 +41,7 @@ import numpy as np
 
 REWARM_S = 0.002  # not counted at the start of a block; at least one call
 REWARM_POOL_S = 0.008  # with several threads: until the scheduler has spread the woken workers
-LEAST_CALLS = 3
+LEAST_CALLS = 2
 MOST_CALLS = 1000  # per block in a closed loop: more would tell nothing and fill the disk
 MOST_FRAMES = 100_000  # per block at a fixed rate
 SPIN_S = 0.0005  # before an intended start: sleep is not that exact
@@ -217,7 +217,7 @@ class Timer:
                 return
 
     def warm(self, seconds: float) -> list[float]:
-        """Call for `seconds`, at least 3 times; learns how long a call takes."""
+        """Call for `seconds`, at least twice; learns how long a call takes."""
         limit = time.perf_counter_ns() + int(seconds * 1e9)
         times = self._count(1)
         while len(times) < LEAST_CALLS or time.perf_counter_ns() < limit:

@@ -59,10 +59,10 @@ class Race:
 
     @property
     def steady(self) -> bool:
-        """Whether both files that decide reached a steady state; others decide nothing."""
+        """Whether both files that decide ran at one speed, unthrottled; others decide nothing."""
         pair = (self.timed.get(self.after.path), self.timed.get(self.before.path))
-        floor = self.floor or 0.0
-        return all(steadiness(m, floor=floor).steady for m in pair if m is not None)
+        states = [steadiness(m, floor=self.floor or 0.0) for m in pair if m is not None]
+        return all(state.steady and not state.throttled for state in states)
 
     @property
     def doubtful(self) -> bool:

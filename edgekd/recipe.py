@@ -31,8 +31,8 @@ class Measure(Options):
 
     threads: int = Field(1, ge=1, le=256, description="threads inside one inference")
     rounds: int = Field(6, ge=3, le=100, description="fresh processes per file")
-    blocks: int = Field(8, ge=2, le=1000, description="interleaved blocks of calls per process")
-    block_s: float = Field(0.02, gt=0, le=10, description="seconds per block")
+    blocks: int = Field(40, ge=2, le=1000, description="interleaved blocks of calls per process")
+    block_s: float = Field(0.004, gt=0, le=10, description="seconds per block")
     time_limit_s: float = Field(120.0, gt=0, description="stop after the round that passes it")
 
     def timing(self) -> Timing:

@@ -12,18 +12,22 @@ pairs with 2 % more work 42 are called slower.
 from __future__ import annotations
 
 import argparse
+import gzip
+import json
+import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgekd.benchmarks.bench import Measurer, bench
-from edgekd.benchmarks.measurement import Timing
-from edgekd.benchmarks.statistics import Estimate
+from edgekd.benchmarks.measurement import Session, Timing
+from edgekd.benchmarks.result import Described, row
+from edgekd.benchmarks.statistics import Estimate, noise_floor
 from edgekd.benchmarks.trials.models import chain
 from edgekd.benchmarks.trials.report import conclude
+from edgekd.store import write_atomic
 
 LAYERS = 100
 
@@ -42,10 +46,10 @@ class Try:
     events: tuple[str, ...]
 
 
-def tries(
+def sessions(
     device: Measurer, folder: Path, *, count: int, slower: float, timing: Timing
-) -> Iterator[Try]:
-    """Compare one pair of files again and again.
+) -> Iterator[Session]:
+    """Time one pair of files again and again.
 
     Args:
         device: where.
@@ -57,20 +61,36 @@ def tries(
     plain = chain(folder / "plain.onnx", layers=LAYERS)
     other = chain(folder / "other.onnx", layers=LAYERS + round(LAYERS * slower), label="other")
     for _ in range(count):
-        start = time.monotonic()
-        result = bench([other], vs=plain, device=device, timing=timing)
-        row = result.rows[1]
-        assert row.speedup is not None
-        yield Try(
-            row.verdict,
-            row.steady,
-            row.speedup,
-            result.floor,
-            row.latency_s.value,
-            row.latency_s.n,
-            time.monotonic() - start,
-            tuple(event.text for r in result.rows for event in r.steadiness.events),
-        )
+        yield bench([other], vs=plain, device=device, timing=timing).session
+
+
+def kept(folder: Path) -> Iterator[Session]:
+    """Read sessions that an earlier call kept: better statistics can be tried on old seconds."""
+    for path in sorted(folder.glob("*.json.gz")):
+        yield Session.from_json(json.loads(gzip.decompress(path.read_bytes())))
+
+
+def judged(session: Session) -> Try:
+    """Judge a session of two files as `edgekd bench` does."""
+    floor = noise_floor(session)
+    rows = [
+        row(Described(Path(name), name, 1, {}, 0), measured, session, floor)
+        for name, measured in zip(("plain", "other"), session.measurements, strict=True)
+    ]
+    other = rows[1]
+    assert other.speedup is not None
+    samples = [s.at_s for m in session.measurements for run in m.runs for s in run.samples]
+    events = tuple(event.text for r in rows for event in r.steadiness.events)
+    return Try(
+        other.verdict,
+        other.steady,
+        other.speedup,
+        floor,
+        other.latency_s.value,
+        other.latency_s.n,
+        max(samples) - min(samples),
+        events,
+    )
 
 
 def main() -> None:
@@ -82,19 +102,28 @@ def main() -> None:
     parser.add_argument("--slower", type=float, default=0.0, help="per cent of extra work")
     parser.add_argument("--time", type=float, default=10.0, help="seconds of each session")
     parser.add_argument("--precision", type=float, default=0.5, help="per cent; may end it early")
+    parser.add_argument("--claims", type=int, help="exit code 1 above so many claims")
+    parser.add_argument("--steady", type=int, help="exit code 1 below so many steady ones")
+    parser.add_argument("--keep", type=Path, help="a folder for the raw sessions")
+    parser.add_argument("--again", type=Path, help="judge kept sessions; nothing is timed")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     timing = Timing(precision=arguments.precision / 100, time_limit_s=arguments.time)
+    done: list[Try] = []
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-        done: list[Try] = []
-        slower = arguments.slower / 100
-        for one in tries(
+        source = sessions(
             open_device("local"),
             Path(folder),
             count=arguments.tries,
-            slower=slower,
+            slower=arguments.slower / 100,
             timing=timing,
-        ):
+        )
+        for session in kept(arguments.again) if arguments.again else source:
+            if arguments.keep:
+                arguments.keep.mkdir(parents=True, exist_ok=True)
+                packed = gzip.compress(json.dumps(session.to_json()).encode())
+                write_atomic(arguments.keep / f"{len(done):04d}.json.gz", packed)
+            one = judged(session)
             done.append(one)
             print(  # noqa: T201  a line per try: this runs for half an hour
                 f"{len(done):4d}  {one.verdict:16s} {one.speedup.value:.4f} "
@@ -103,7 +132,7 @@ def main() -> None:
                 flush=True,
             )
     counts = Counter(one.verdict for one in done)
-    steady = sum(one.steady for one in done)
+    claims, steady = counts["faster"] + counts["slower"], sum(one.steady for one in done)
     conclude(
         f"{len(done)} comparisons, {arguments.slower:g} % more work in the second file",
         ["verdict", "count"],
@@ -111,6 +140,10 @@ def main() -> None:
         {"counts": counts, "steady": steady, "tries": [asdict(one) for one in done]},
         arguments.json,
     )
+    if arguments.claims is not None and claims > arguments.claims:
+        sys.exit(f"{claims} claims, at most {arguments.claims} allowed")
+    if arguments.steady is not None and steady < arguments.steady:
+        sys.exit(f"{steady} steady, at least {arguments.steady} asked")
 
 
 if __name__ == "__main__":

@@ -188,18 +188,19 @@ class Share:
 
 
 def _timing(rate: float | None, precision: str, time: str, rounds: int, parts: bool) -> Timing:
+    from dataclasses import replace
+
     from edgekd.benchmarks.measurement import Timing
 
-    block_s = 0.02 if rate is None else max(0.5, 20 / rate)
-    return Timing(
+    timing = Timing(
         rounds=rounds,
-        blocks=8 if rate is None else 4,
-        block_s=block_s,
         time_limit_s=_positive("--time", time, {"s": 1.0, "ms": 1e-3, "min": 60.0, "": 1.0}),
         precision=_positive("--precision", precision, {"%": 0.01, "": 1.0}),
-        rate_hz=rate,
         parts=parts,
     )
+    if rate is None:
+        return timing
+    return replace(timing, rate_hz=rate, blocks=4, block_s=max(0.5, 20 / rate))
 
 
 def _positive(option: str, text: str, units: dict[str, float]) -> float:

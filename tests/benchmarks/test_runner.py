@@ -55,17 +55,17 @@ def test_it_works_when_asked_and_only_then(chain: Callable[..., Path], feeds: Pa
         assert start["load_s"] > 0
         assert start["first_s"] > 0
         assert 0 < start["harness_s"] < 1e-5
-        assert len(child.ask(warm=0.02)["warm_s"]) >= 3
+        assert len(child.ask(warm=0.02)["warm_s"]) >= 2
         answer = child.ask(run=0.02)
-        assert len(answer["block_s"]) >= 3
+        assert len(answer["block_s"]) >= 2
         assert 0 < sum(answer["block_s"]) <= answer["elapsed_s"] < 1
         after = answer["sample"]
         assert after["at_s"] > before["at_s"]
         assert after["own_s"] > before["own_s"]
-        assert len(child.ask(run=1e-9)["block_s"]) == 3
+        assert len(child.ask(run=1e-9)["block_s"]) == 2
         parts = child.ask(parts=0.01)["parts_s"]
         assert list(parts) == ["copy_in", "engine", "copy_out"]
-        assert all(len(seconds) >= 3 for seconds in parts.values())
+        assert all(len(seconds) >= 2 for seconds in parts.values())
         peak = child.ask(quit=True)["peak_memory_bytes"]
         assert 10e6 < peak < 1e9
 

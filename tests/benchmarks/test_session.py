@@ -56,7 +56,7 @@ def test_more_work_is_proven_slower_and_equal_work_is_not(
         assert measurement.session == a.session
         assert [run.round for run in measurement.runs] == [0, 1, 2]
         assert all(len(run.blocks_s) == 4 for run in measurement.runs)
-        assert all(len(block) >= 3 for run in measurement.runs for block in run.blocks_s)
+        assert all(len(block) >= 2 for run in measurement.runs for block in run.blocks_s)
         assert 1e-6 < latency(measurement).value < 0.1
 
 
