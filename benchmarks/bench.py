@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,9 +18,14 @@ from edgekd.benchmarks.feeds import (
     random_feeds,
     save_feeds,
 )
+from edgekd.benchmarks.layers.nodes import Profile
+from edgekd.benchmarks.layers.peaks import peaks
+from edgekd.benchmarks.layers.profile import profile
+from edgekd.benchmarks.layers.roofline import Roofline, roofline
 from edgekd.benchmarks.measurement import Candidate, Session, Setup, Timing
 from edgekd.benchmarks.result import BenchResult, Described, row
 from edgekd.benchmarks.runtimes import RUNTIMES, missing
+from edgekd.benchmarks.runtimes.providers import PROVIDERS, providers
 from edgekd.benchmarks.statistics import noise_floor
 from edgekd.errors import MeasureError, RecipeError
 
@@ -79,30 +84,75 @@ def bench(
         RecipeError: no file, no setup that can run one, or a shape that does not fit.
         MeasureError: a file could not be run.
     """
-    paths = [Path(file) for file in ([vs, *files] if vs is not None else files)]
-    if not paths:
-        raise RecipeError("nothing to time: got no file, expected at least one ONNX file")
     given = inputs or Inputs()
-    cases, unavailable = _cases(paths, setups, given.batches)
-    drawn = _feeds(paths, given)
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-        feeds = {}
-        for index, (key, arrays) in enumerate(drawn.items()):
-            feeds[key] = Path(folder) / f"{index}.npz"
-            save_feeds(feeds[key], arrays)
-        candidates = [
-            Candidate(case.file, feeds[case.file, case.batch], case.setup, given.pipeline)
-            for case in cases
-        ]
+        entries, unavailable = _entries(_paths(files, vs), setups, given, Path(folder))
+        candidates = [entry.candidate for entry in entries]
         session = _measured(device, candidates, timing or Timing(), given, progress)
     floor = noise_floor(session)
-    labels = _labels(cases)
     rows = tuple(
-        row(_described(case, label, drawn[case.file, case.batch]), measured, session, floor)
-        for case, label, measured in zip(cases, labels, session.measurements, strict=True)
+        row(entry.described, measured, session, floor)
+        for entry, measured in zip(entries, session.measurements, strict=True)
     )
     source = "random" if given.feeds is None else str(given.feeds)
     return BenchResult(rows, session, source, unavailable)
+
+
+def profiles(
+    files: Sequence[Path | str],
+    *,
+    vs: Path | str | None = None,
+    setups: Sequence[Setup] = (Setup(),),
+    inputs: Inputs | None = None,
+) -> Iterator[tuple[str, Profile, Roofline]]:
+    """Profile the same files in the same setups, operator by operator, on this machine.
+
+    Only ONNX Runtime on the CPU has such a profile here; other setups are left out. Yields the
+    label of the row, the profile, and how far each operator is from the limits of this machine.
+
+    Raises:
+        what `bench` raises.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+        entries, _ = _entries(_paths(files, vs), setups, inputs or Inputs(), Path(folder))
+        for entry in entries:
+            setup = entry.candidate.setup
+            if setup.runtime == "onnxruntime" and setup.provider in ("", PROVIDERS["cpu"].name):
+                found = profile(entry.candidate)
+                yield entry.described.label, found, roofline(found, peaks(setup.threads))
+
+
+def _paths(files: Sequence[Path | str], vs: Path | str | None) -> list[Path]:
+    paths = [Path(file) for file in ([vs, *files] if vs is not None else files)]
+    if not paths:
+        raise RecipeError("nothing to time: got no file, expected at least one ONNX file")
+    return paths
+
+
+@dataclass(frozen=True)
+class _Entry:
+    candidate: Candidate
+    described: Described
+
+
+def _entries(
+    paths: Sequence[Path], setups: Sequence[Setup], given: Inputs, folder: Path
+) -> tuple[list[_Entry], dict[str, str]]:
+    """Return what to run, its inputs written to `folder`, and which setups cannot be run here."""
+    cases, unavailable = _cases(paths, setups, given.batches)
+    drawn = _feeds(paths, given)
+    feeds = {}
+    for index, (key, arrays) in enumerate(drawn.items()):
+        feeds[key] = folder / f"{index}.npz"
+        save_feeds(feeds[key], arrays)
+    entries = [
+        _Entry(
+            Candidate(case.file, feeds[case.file, case.batch], case.setup, given.pipeline),
+            _described(case, label, drawn[case.file, case.batch]),
+        )
+        for case, label in zip(cases, _labels(cases), strict=True)
+    ]
+    return entries, unavailable
 
 
 @dataclass(frozen=True)
@@ -119,7 +169,7 @@ def _cases(
     unavailable = {}
     usable = []
     for setup in setups:
-        reason = missing(setup.runtime)
+        reason = missing(setup.runtime) or _no_provider(setup)
         if reason:
             unavailable[_name(setup)] = reason
         else:
@@ -142,6 +192,12 @@ def _cases(
         for batch in batches
     ]
     return cases, unavailable
+
+
+def _no_provider(setup: Setup) -> str:
+    """Return why ONNX Runtime's provider cannot be used here; "" if it can, or is not known."""
+    shorts = [short for short, provider in PROVIDERS.items() if provider.name == setup.provider]
+    return providers()[shorts[0]] if setup.runtime == "onnxruntime" and shorts else ""
 
 
 def _takes(setup: Setup, path: Path) -> bool:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from edgekd.benchmarks.bench import Inputs
     from edgekd.benchmarks.measurement import Setup, Timing
-    from edgekd.benchmarks.result import BenchResult
-
-_INPUT = "Inputs"
-_SETUP = "Setups: several are compared in one session"
-_TIME = "How long"
-_OUT = "Results"
 
 
 def bench(  # noqa: PLR0913  every option of the command is a parameter of this function
     models: Annotated[
-        list[Path], typer.Argument(metavar="MODEL", help="ONNX files; .pt2 programs")
-    ],
+        list[Path] | None, typer.Argument(metavar="MODEL", help="ONNX files; .pt2 programs")
+    ] = None,
     vs: Annotated[
         Path | None,
         typer.Option(metavar="OTHER", help="compare with this file (default: the first)"),
@@ -29,14 +26,12 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
     on: Annotated[str, typer.Option(metavar="DEVICE", help="where it is timed")] = "local",
     threads: Annotated[
         str,
-        typer.Option(metavar="N,N", help="threads inside one inference", rich_help_panel=_SETUP),
+        typer.Option(metavar="N,N", help="threads inside one inference"),
     ] = "1",
     runtime: Annotated[
         str,
         typer.Option(
-            metavar="NAME,NAME",
-            help="onnxruntime, openvino, tensorrt, torch, torch-compiled",
-            rich_help_panel=_SETUP,
+            metavar="NAME,NAME", help="onnxruntime, openvino, tensorrt, torch, torch-compiled"
         ),
     ] = "",
     provider: Annotated[
@@ -44,82 +39,78 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
         typer.Option(
             metavar="NAME,NAME",
             help="execution providers of ONNX Runtime: cpu, cuda, coreml, xnnpack, ...",
-            rich_help_panel=_SETUP,
         ),
     ] = "",
     option: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="of the runtime's session", rich_help_panel=_SETUP),
+        typer.Option(metavar="KEY=VALUE", help="of the runtime's session"),
     ] = None,
     streams: Annotated[
         str,
-        typer.Option(metavar="N,N", help="inferences at the same time", rich_help_panel=_SETUP),
+        typer.Option(metavar="N,N", help="inferences at the same time"),
     ] = "1",
     batch: Annotated[
         str,
-        typer.Option(metavar="N,N", help="samples in one call", rich_help_panel=_SETUP),
+        typer.Option(metavar="N,N", help="samples in one call"),
     ] = "1",
     feeds: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE.npz",
-            help="real inputs, calls first (default: random)",
-            rich_help_panel=_INPUT,
-        ),
+        typer.Option(metavar="FILE.npz", help="real inputs, calls first (default: random)"),
     ] = None,
     shape: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=DIMS",
             help="of a random input (pixels=1x3x224x224) or free axis (length=64)",
-            rich_help_panel=_INPUT,
         ),
     ] = None,
     end_to_end: Annotated[
         bool,
-        typer.Option(
-            "--end-to-end", help="also time the copies in and out apart", rich_help_panel=_INPUT
-        ),
+        typer.Option("--end-to-end", help="also time the copies in and out apart"),
     ] = False,
     pipeline: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.py",
             help="your inputs(), preprocess(raw), postprocess(outputs): timed end to end",
-            rich_help_panel=_INPUT,
         ),
     ] = None,
     rate: Annotated[
         float | None,
         typer.Option(
-            metavar="HZ",
-            min=0.01,
-            help="a call on this schedule, like a camera's frames",
-            rich_help_panel=_TIME,
+            metavar="HZ", min=0.01, help="a call on this schedule, like a camera's frames"
         ),
     ] = None,
     precision: Annotated[
         str,
-        typer.Option(
-            metavar="SHARE",
-            help="stop when every interval is as narrow as +- this",
-            rich_help_panel=_TIME,
-        ),
+        typer.Option(metavar="SHARE", help="stop when every interval is as narrow as +- this"),
     ] = "2%",
     time: Annotated[
         str,
-        typer.Option(metavar="TIME", help="or when this is up", rich_help_panel=_TIME),
+        typer.Option(metavar="TIME", help="or when this is up"),
     ] = "30s",
     rounds: Annotated[
         int,
-        typer.Option(
-            metavar="N",
-            min=3,
-            max=100,
-            help="fresh processes per file, at least",
-            rich_help_panel=_TIME,
-        ),
+        typer.Option(metavar="N", min=3, max=100, help="fresh processes per file, at least"),
     ] = 6,
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile",
+            help="also show where the time goes, and how far from this machine's limits it is",
+        ),
+    ] = False,
+    trt_profile: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="show a layer profile that trtexec --exportProfile wrote; times nothing",
+        ),
+    ] = None,
+    trt_layers: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="what --exportLayerInfo wrote beside it"),
+    ] = None,
     json: Annotated[
         str | None, typer.Option(metavar="-|FILE", help="all numbers, raw seconds too, as JSON")
     ] = None,
@@ -136,16 +127,23 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
     """
     from edgekd.cli.terminal import Terminal
 
+    if trt_profile is not None:
+        _show_trtexec(trt_profile, trt_layers, json)
+        return
     timing = _timing(rate, precision, time, rounds, end_to_end or pipeline is not None)
     setups = _setups(runtime, provider, threads, streams, option or [])
     inputs = _inputs(feeds, shape or [], batch, pipeline)
     output = free_file("--json", json)
     from edgekd.benchmarks.bench import bench as work
+    from edgekd.benchmarks.bench import profiles
+    from edgekd.benchmarks.layers.table import profile_table
     from edgekd.devices import open_device
+
+    files = models or []
 
     with Terminal().track("bench", 1.0) as tick:
         result = work(
-            models,
+            files,
             device=open_device(on),
             vs=vs,
             setups=setups,
@@ -153,25 +151,51 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
             inputs=inputs,
             progress=Share(tick),
         )
-    _show(result, output, printed=json == "-")
+    found = list(profiles(files, vs=vs, setups=setups, inputs=inputs)) if profile else []
+    content = result.to_json()
+    if found:
+        content["profiles"] = [
+            {"label": label, "profile": nodes.to_json(), "roofline": limits.to_json()}
+            for label, nodes, limits in found
+        ]
+    tables = [result.table(), *(_titled(label, profile_table(n, r)) for label, n, r in found)]
+    show(content, tables, json, output)
 
 
-def _show(result: BenchResult, output: Path | None, *, printed: bool) -> None:
+def _show_trtexec(profile: Path, layers: Path | None, json: str | None) -> None:
+    from edgekd.benchmarks.layers.table import profile_table
+    from edgekd.benchmarks.layers.trtexec import read_profile
+
+    output = free_file("--json", json)
+    found = read_profile(profile, layers=layers)
+    show(found.to_json(), [profile_table(found)], json, output)
+
+
+def _titled(title: str, table: Table) -> Table:
+    table.title, table.title_justify = title.replace("[", "\\["), "left"
+    return table
+
+
+def show(
+    content: Mapping[str, Any], tables: Sequence[Table], json: str | None, output: Path | None
+) -> None:
+    """Write the JSON where it was asked for, and the tables where people look."""
     from rich.console import Console
 
     from edgekd.store import write_json
 
     if output is not None:
-        write_json(output, result.to_json())
-    if printed:
+        write_json(output, content)
+    if json == "-":
         from json import dumps
 
-        typer.echo(dumps(result.to_json()))
+        typer.echo(dumps(content))
         return
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)  # a file or a pipe has no width to fold for
-    console.print(result.table())
+    for table in tables:
+        console.print(table)
 
 
 class Share:
@@ -222,6 +246,7 @@ def _setups(
     from itertools import product
 
     from edgekd.benchmarks.measurement import Setup
+    from edgekd.benchmarks.runtimes.providers import provider_name
     from edgekd.errors import RecipeError
 
     pairs = []
@@ -237,7 +262,7 @@ def _setups(
         _counts("--streams", streams),
     ]
     return [
-        Setup(name, place, int(inner), int(outer), tuple(pairs))
+        Setup(name, provider_name(name, place), int(inner), int(outer), tuple(pairs))
         for name, place, inner, outer in product(*axes)
     ]
 

@@ -223,3 +223,44 @@ def test_end_to_end_is_told_apart(echo: Save, tmp_path: Path) -> None:
 def test_a_batch_needs_a_free_first_axis(echo: Save) -> None:
     with pytest.raises(RecipeError, match="fixed first axis"):
         bench([echo(x=(T.FLOAT, [1, 8]))], device=LOCAL, timing=QUICK, inputs=Inputs(batches=(2,)))
+
+
+def run_command(*arguments: str) -> Any:
+    """Run `edgekd bench` as a user does; return what it printed."""
+    command = [sys.executable, "-m", "edgekd", "bench", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.timing
+def test_the_command_profiles_and_names_what_is_not_there(chain: Save) -> None:
+    said = run_command(
+        str(chain("m.onnx")),
+        *("--runtime", "onnxruntime,tensorrt", "--rounds", "3", "--time", "1s"),
+        *("--profile", "--json", "-"),
+    )
+    assert said.returncode == 0, said.stderr
+    document = json.loads(said.stdout)
+    assert "not available" in document["unavailable"]["tensorrt"]
+    (profile,) = document["profiles"]
+    assert profile["label"] == "m.onnx"
+    operators = {node["operator"] for node in profile["profile"]["nodes"]}
+    assert operators & {"MatMul", "FusedMatMul", "FusedGemm", "Gemm"}
+
+
+def test_the_command_reads_what_trtexec_wrote(tmp_path: Path) -> None:
+    written = tmp_path / "profile.json"
+    rows = [{"count": 10}, {"name": "conv1", "timeMs": 10.0, "averageMs": 1.0, "percentage": 100.0}]
+    written.write_text(json.dumps(rows), encoding="utf8")
+    said = run_command("--trt-profile", str(written))
+    assert said.returncode == 0, said.stderr
+    assert "conv1" in said.stdout
+    written.write_text("[1, 2]", encoding="utf8")
+    refused = run_command("--trt-profile", str(written))
+    assert refused.returncode == 2
+    assert "profile.json" in refused.stderr
+
+
+def test_the_command_asks_for_a_model() -> None:
+    said = run_command()
+    assert said.returncode == 2
+    assert "nothing to time" in said.stderr
