@@ -111,13 +111,14 @@ for stream in [engine.calls() for _ in range(arguments.streams)]:
         result = call()
         arrays = list(result.values()) if hasattr(result, "values") else list(result)
         found.append(np.array(arrays[0]).tolist())
-print(json.dumps([found, engine.parts(0), engine.version, engine.names]))
+outputs = [[array.tolist() for array in engine.outputs(feed).values()][0] for feed in feeds]
+print(json.dumps([found, outputs, engine.parts(0), engine.version, engine.names]))
 """
 
 
 @pytest.fixture
 def probe() -> Callable[..., tuple[Any, ...]]:
-    """What timed calls return, parts, version and names, from a process of its own.
+    """What timed calls return, outputs, parts, version and names, from a process of its own.
 
     An engine changes its process: threads of PyTorch, inference mode.
     """
