@@ -7,9 +7,11 @@ EdgekdError                 base; carries the exit code of the command line
 │   ├── ModelError          a network, its weights or an ONNX file that cannot be used
 │   ├── RunFolderError      the run folder is another recipe's, locked, or not writable
 │   ├── TrainingDiverged    the loss became NaN or infinite
+│   ├── HistoryError        a history of measurements that cannot be read or written
 │   └── MissingExtra        an optional package is not installed
 └── JobFailed               exit 1: all was well formed, but the work did not succeed
     ├── MeasureError        a process under test crashed or could not be timed
+    ├── SlowerThanBaseline  a model was proven to be slower than the stored one
     └── VerifyFailed        a bundle does not compute what it promised
 
 A message is one paragraph: what was got, what was expected, what to do.
@@ -54,6 +56,10 @@ class TrainingDiverged(BadInput):
     """The loss became NaN or infinite; the last good checkpoint is kept."""
 
 
+class HistoryError(BadInput):
+    """A history of measurements that is damaged, foreign or newer, or lacks what was asked for."""
+
+
 class MissingExtra(BadInput):
     """An optional package is not installed; the message names the extra."""
 
@@ -64,6 +70,10 @@ class JobFailed(EdgekdError):
 
 class MeasureError(JobFailed):
     """A process under test crashed or could not be timed."""
+
+
+class SlowerThanBaseline(JobFailed):
+    """A model was proven to be slower than the one that was stored as the baseline."""
 
 
 class VerifyFailed(JobFailed):

@@ -1,0 +1,215 @@
+"""Did it become slower since it was stored? A proof, or no claim.
+
+Where the bytes differ, the stored file itself is timed again, side by side with the new one and
+under today's conditions: the difference is then that of the files alone. Where they do not (only
+the runtime was changed, say), or the stored file was too large to keep, sessions are compared
+unpaired, against what sessions of this machine differ by anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from edgekd.benchmarks.bench import Inputs, Measurer, bench
+from edgekd.benchmarks.history.across import compare_across, differences, unchanged
+from edgekd.benchmarks.history.comparison import (
+    BaselineResult,
+    Comparison,
+    concluded,
+    settled,
+    verdict_of,
+)
+from edgekd.benchmarks.history.entry import Entry, StoredRow
+from edgekd.benchmarks.history.files import model_content
+from edgekd.benchmarks.history.store import History
+from edgekd.benchmarks.measurement import Conditions, Setup, Timing
+from edgekd.benchmarks.result import BenchResult
+from edgekd.benchmarks.statistics import speedup
+from edgekd.errors import HistoryError
+
+_SHARES = ((0.0, 0.8), (0.8, 0.1), (0.9, 0.1))
+"""Start and length of each session on the progress bar: a second one is rare."""
+
+
+class Machine(Measurer, Protocol):
+    """What is needed of a device (`edgekd.devices.open_device`)."""
+
+    def conditions(self, setup: Setup) -> Conditions:
+        """Say who it is and how it would run a file."""
+
+
+def against(
+    history: History,
+    name: str,
+    files: Sequence[Path | str],
+    *,
+    device: Machine,
+    setups: Sequence[Setup] = (Setup(),),
+    timing: Timing | None = None,
+    inputs: Inputs | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> BaselineResult:
+    """Compare files with the session that was stored last under a name.
+
+    Args:
+        history: where it was stored.
+        name: under which it was stored.
+        files: each is compared with the stored file of its name; where the names are others, with
+            the one at its place.
+        device: where; `edgekd.devices.open_device("local")`.
+        setups: as `bench` takes them.
+        timing: of one session. A slow-down must be proven by two of at most three.
+        inputs: as `bench` takes them; default: the stored real inputs, else random ones.
+        progress: called with the share that is done, 0 to 1.
+
+    Raises:
+        HistoryError: the history cannot be used, or holds no counterpart.
+        EdgekdError: whatever `bench` raises.
+    """
+    baseline = history.latest(name)
+    pairs = _pairs(baseline, [Path(file) for file in files])
+    given = _inputs(history, baseline, inputs)
+    work = _Work(history, baseline, device, setups, timing or Timing(), given)
+    tell = progress or (lambda _: None)
+    rows: list[Comparison] = []
+    sessions: list[BenchResult] = []
+    for done, (file, stored) in enumerate(pairs):
+
+        def share(part: float, done: int = done) -> None:
+            tell((done + part) / len(pairs))
+
+        found, timed = work.compare(file, stored, share)
+        rows += found
+        sessions += timed
+    tell(1.0)
+    return BaselineResult(baseline, tuple(rows), tuple(sessions), _notes(baseline, sessions))
+
+
+def _pairs(baseline: Entry, files: Sequence[Path]) -> list[tuple[Path, list[StoredRow]]]:
+    """Give each file its counterpart: the stored rows of one file."""
+    groups: dict[tuple[str, str], list[StoredRow]] = {}
+    for row in baseline.rows:
+        groups.setdefault((row.file, row.content), []).append(row)
+    stored = list(groups.values())
+    by_name = {rows[0].file: rows for rows in stored}
+    if len(by_name) == len(stored) and files and all(file.name in by_name for file in files):
+        return [(file, by_name[file.name]) for file in files]
+    if len(files) == len(stored):
+        return list(zip(files, stored, strict=True))
+    raise HistoryError(
+        f"the baseline {baseline.name!r} holds {', '.join(rows[0].file for rows in stored)}, and "
+        f"got {', '.join(map(str, files)) or 'no file'}; give files of the same names, or as many "
+        "in the same order"
+    )
+
+
+def _inputs(history: History, baseline: Entry, inputs: Inputs | None) -> Inputs:
+    given = inputs or Inputs()
+    asked = given.feeds is not None or given.shapes or given.batches != (1,)
+    if asked or baseline.feeds_sha256 is None:
+        return given
+    return replace(given, feeds=history.copy(baseline.feeds_sha256))
+
+
+def _notes(baseline: Entry, sessions: Sequence[BenchResult]) -> tuple[str, ...]:
+    if not sessions:
+        return ()
+    last = sessions[-1]
+    then, now = baseline.rows[0].conditions, last.rows[0].conditions
+    changed = differences(then, now)
+    if then.machine != now.machine:
+        changed.insert(0, f"stored on another machine ({then.cpu}, {then.os})")
+    notes = [f"conditions have changed: {'; '.join(changed)}"] if changed else []
+    missing = {name: why for session in sessions for name, why in session.unavailable.items()}
+    return (*notes, *(f"{name}: {why}" for name, why in missing.items()))
+
+
+@dataclass(frozen=True)
+class _Work:
+    history: History
+    baseline: Entry
+    device: Machine
+    setups: Sequence[Setup]
+    timing: Timing
+    inputs: Inputs
+
+    def compare(
+        self, file: Path, stored: Sequence[StoredRow], tell: Callable[[float], None]
+    ) -> tuple[tuple[Comparison, ...], list[BenchResult]]:
+        """Time a file as often as it takes to be sure."""
+        before = stored[0]
+        equal = model_content(file).key == before.content
+        if equal and self._as_before(stored):
+            plain = Comparison(file.name, file, before.file, "none", None, None, None, "unchanged")
+            return (unchanged(plain),), []
+        copy = None if equal or before.not_kept else self.history.copy(before.content)
+        results: list[BenchResult] = []
+        found: list[list[Comparison]] = []
+        while not found or not settled(found):
+            result = self._bench(file, copy, len(found), tell)
+            results.append(result)
+            if copy is not None:
+                found.append(side_by_side(file, before.file, copy, result))
+            else:
+                entries = self.history.entries(self.baseline.name)
+                found.append(compare_across(file, stored, result, entries, equal=equal))
+        return concluded(found), results
+
+    def _as_before(self, stored: Sequence[StoredRow]) -> bool:
+        """Say whether every setup was stored under just the conditions of today."""
+        today = [self.device.conditions(setup) for setup in self.setups]
+        return all(any(row.conditions == now for row in stored) for now in today)
+
+    def _bench(
+        self, file: Path, copy: Path | None, number: int, tell: Callable[[float], None]
+    ) -> BenchResult:
+        start, length = _SHARES[number]
+        return bench(
+            [file],
+            vs=copy,
+            device=self.device,
+            setups=self.setups,
+            timing=self.timing,
+            inputs=self.inputs,
+            progress=lambda part: tell(start + length * part),
+        )
+
+
+def side_by_side(file: Path, name: str, copy: Path, result: BenchResult) -> list[Comparison]:
+    """Compare a file with the stored copy in the same setup, both timed in one session.
+
+    Args:
+        file: the new one.
+        name: of the stored one.
+        copy: the stored one.
+        result: of both.
+    """
+    session = result.session
+    timed = list(zip(result.rows, session.measurements, strict=True))
+    comparisons = []
+    for row, measured in timed:
+        if row.file != file:
+            continue
+        call = (row.conditions, row.batch)
+        same = (pair for pair in timed if pair[0].file == copy)
+        before = next((pair for pair in same if (pair[0].conditions, pair[0].batch) == call), None)
+        if before is None:
+            why = "the stored file cannot be run in this setup"
+            comparisons.append(
+                Comparison(
+                    row.label, file, name, "none", None, row.latency_s, None, "cannot be told", why
+                )
+            )
+            continue
+        old, reference = before
+        gain = speedup(reference, measured, floor=result.floor)
+        verdict = verdict_of(gain, old.steadiness, row.steadiness)
+        comparisons.append(
+            Comparison(
+                row.label, file, name, "side by side", old.latency_s, row.latency_s, gain, verdict
+            )
+        )
+    return comparisons

@@ -1,0 +1,160 @@
+"""What a comparison with a stored baseline found: one row per file and setup."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from edgekd.benchmarks.history.entry import Entry
+from edgekd.benchmarks.result import BenchResult
+from edgekd.benchmarks.statistics import Estimate, Steadiness
+from edgekd.benchmarks.table import milliseconds, times
+from edgekd.errors import SlowerThanBaseline
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Method = Literal["side by side", "across sessions", "none"]
+Verdict = Literal[
+    "slower",
+    "not confirmed",
+    "no difference",
+    "faster",
+    "unchanged",
+    "throttled",
+    "no steady state",
+    "cannot be told",
+]
+
+PROOFS = 2  # sessions that must find a slow-down
+MOST_SESSIONS = 3
+_UNSURE = ("throttled", "no steady state")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One file in one setup beside its counterpart in the baseline."""
+
+    label: str
+    file: Path
+    stored: str  # name of the counterpart when it was stored
+    method: Method
+    before_s: Estimate | None  # the counterpart: its copy timed today, or its stored sessions
+    now_s: Estimate | None
+    speedup: Estimate | None  # before / now; None: nothing to compare
+    verdict: Verdict
+    reason: str = ""  # why it cannot be told; what else a reader must know
+
+
+@dataclass(frozen=True)
+class BaselineResult:
+    """All rows, and the sessions that they rest on."""
+
+    baseline: Entry
+    rows: tuple[Comparison, ...]
+    sessions: tuple[BenchResult, ...]  # in the order they were timed; none: nothing changed
+    notes: tuple[str, ...] = ()
+
+    @property
+    def proven_slower(self) -> bool:
+        """Whether a slow-down was proven: exit code 1."""
+        return any(row.verdict == "slower" for row in self.rows)
+
+    def check(self) -> None:
+        """Do nothing if no slow-down was proven.
+
+        Raises:
+            SlowerThanBaseline: one was; the message says which and by how much.
+        """
+        slower = [
+            f"{row.label} takes {milliseconds(row.now_s)} and took {milliseconds(row.before_s)} "
+            f"as the baseline, {times(row.speedup)} the speed"
+            for row in self.rows
+            if row.verdict == "slower" and row.now_s and row.before_s and row.speedup
+        ]
+        if slower:
+            raise SlowerThanBaseline(
+                f"slower than the baseline {self.baseline.name!r} of "
+                f"{self.baseline.stored_at:%Y-%m-%d}: {'; '.join(slower)}. Undo what made it "
+                f"slower, or accept it: edgekd bench MODEL --store {self.baseline.name}"
+            )
+
+    def table(self) -> Table:
+        """Return it for people; print it with `rich`."""
+        from edgekd.benchmarks.history.table import baseline_table
+
+        return baseline_table(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything, raw seconds of all sessions included, as plain JSON values."""
+        return {
+            "baseline": self.baseline.name,
+            "stored_at": self.baseline.stored_at.isoformat(),
+            "entry": self.baseline.id,
+            "proven_slower": self.proven_slower,
+            "rows": [{**asdict(row), "file": str(row.file)} for row in self.rows],
+            "notes": list(self.notes),
+            "sessions": [session.to_json() for session in self.sessions],
+        }
+
+
+def verdict_of(speedup: Estimate, *states: Steadiness) -> Verdict:
+    """Say what one session proves; `states` are those of all that it compares.
+
+    Where the speed changed meanwhile nothing is claimed, except for a slow-down that is larger than
+    all that changed: a model that takes twice the time is found on a restless machine too.
+    """
+    if all(state.enough for state in states) and speedup.high * _moved(states) < 1:
+        return "slower"
+    if any(state.throttled for state in states):
+        return "throttled"
+    if not all(state.steady for state in states):
+        return "no steady state"
+    return "faster" if speedup.low > 1 else "no difference"
+
+
+def _moved(states: Sequence[Steadiness]) -> float:
+    """Return the factor of the largest change that was no warm-up; 1 if there was none."""
+    events = [e for state in states if not state.steady or state.throttled for e in state.events]
+    sizes = [abs(math.log1p(event.size)) for event in events if event.kind != "warm-up"]
+    return math.exp(max(sizes, default=0.0))
+
+
+def settled(found: Sequence[Sequence[Comparison]]) -> bool:
+    """Say whether another session could change anything; `found` holds the rows of each."""
+    if len(found) >= MOST_SESSIONS:
+        return True
+    return all(_settled([row.verdict for row in rows]) for rows in zip(*found, strict=True))
+
+
+def concluded(found: Sequence[Sequence[Comparison]]) -> tuple[Comparison, ...]:
+    """Return one row for each that was compared in several sessions.
+
+    A slow-down counts if two of at most three sessions prove it: a false alarm then needs bad luck
+    twice. That costs the time of a second session only where there is something to confirm.
+    """
+    return tuple(_concluded(rows) for rows in zip(*found, strict=True))
+
+
+def _settled(verdicts: Sequence[Verdict]) -> bool:
+    slower = verdicts.count("slower")
+    if slower >= PROOFS or slower + MOST_SESSIONS - len(verdicts) < PROOFS:
+        return True
+    # What nobody called slower is done as soon as one session could tell.
+    return not slower and any(verdict not in _UNSURE for verdict in verdicts)
+
+
+def _concluded(rows: Sequence[Comparison]) -> Comparison:
+    verdicts = [row.verdict for row in rows]
+    slower = verdicts.count("slower")
+    if slower >= PROOFS:
+        last = max(i for i, verdict in enumerate(verdicts) if verdict == "slower")
+        return rows[last]
+    if not slower:
+        told = [row for row in rows if row.verdict not in _UNSURE]
+        return told[0] if told else rows[-1]
+    reason = f"{slower} of {len(rows)} sessions found it slower, {PROOFS} are asked for"
+    return replace(rows[-1], verdict="not confirmed", reason=reason)

@@ -1,0 +1,143 @@
+"""A history for people: what is stored, one name over time, a comparison with a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from edgekd.benchmarks.history.across import LEAST_SESSIONS, differences
+from edgekd.benchmarks.statistics import Estimate
+from edgekd.benchmarks.table import megabytes, milliseconds, times
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+    from edgekd.benchmarks.history.comparison import BaselineResult
+    from edgekd.benchmarks.history.entry import Entry, StoredRow
+
+_STYLES = {"slower": "red", "faster": "green"}
+
+
+def list_table(entries: Sequence[Entry]) -> Table:
+    """List sessions of any names, a line per file and setup."""
+    table = _table("what is stored", "name", "stored (UTC)", "file", "MB", "median ms [95 %]", "")
+    for entry in entries:
+        for position, row in enumerate(entry.rows):
+            table.add_row(
+                _plain("" if position else entry.name),
+                "" if position else f"{entry.stored_at:%Y-%m-%d %H:%M}",
+                _plain(row.label),
+                megabytes(row.size_bytes).removesuffix(" MB"),
+                _plain(_milliseconds(row.latency_s)),
+                "" if row.steady else "no steady state",
+            )
+    if not entries:
+        table.caption = "nothing is stored"
+    return table
+
+
+def trend_table(entries: Sequence[Entry]) -> Table:
+    """Show the sessions of one name over time, a block of lines per file and setup.
+
+    Args:
+        entries: of one name, the oldest first (`History.entries`).
+    """
+    titles = ("file", "stored (UTC)", "median ms [95 %]", "since the first", "what changed")
+    table = _table(f"{entries[0].name} over time" if entries else "over time", *titles)
+    lines: dict[str, list[tuple[Entry, StoredRow]]] = {}
+    for entry in entries:
+        for row in entry.rows:
+            lines.setdefault(row.label, []).append((entry, row))
+    for label, points in lines.items():
+        _, origin = points[0]
+        last = origin
+        for position, (entry, row) in enumerate(points):
+            ratio = row.latency_s.value / origin.latency_s.value
+            table.add_row(
+                _plain("" if position else label),
+                f"{entry.stored_at:%Y-%m-%d %H:%M}",
+                _plain(_milliseconds(row.latency_s)),
+                f"{100 * (ratio - 1):+.1f} %" if position else "",
+                _plain("; ".join(_changes(last, row))),
+            )
+            last = row
+        table.add_section()
+    table.caption = (
+        "sessions apart: on a shared machine they differ by several per cent although nothing "
+        "changed; only --baseline, which times both files side by side, proves a difference"
+    )
+    return table
+
+
+def baseline_table(result: BaselineResult) -> Table:
+    """Show a comparison with a stored baseline."""
+    baseline = result.baseline
+    table = _table(
+        f"against {baseline.name}, stored {baseline.stored_at:%Y-%m-%d %H:%M} UTC",
+        *("file", "baseline\nms [95 %]", "now\nms [95 %]", "speed-up\n[95 %]", "verdict"),
+    )
+    for row in result.rows:
+        style = _STYLES.get(row.verdict, "default")
+        table.add_row(
+            _plain(row.label),
+            _plain(_milliseconds(row.before_s)),
+            _plain(_milliseconds(row.now_s)),
+            _plain("" if row.speedup is None else times(row.speedup)),
+            f"[{style}]{row.verdict}[/]",
+        )
+    table.caption = _plain("\n".join(_caption(result)))
+    return table
+
+
+def _caption(result: BaselineResult) -> list[str]:
+    methods = {row.method for row in result.rows}
+    lines = []
+    if result.sessions:
+        c = result.sessions[-1].rows[0].conditions
+        lines.append(f"{c.device}: {c.cpu}, {c.runtime}, {c.provider}")
+    if "side by side" in methods:
+        lines.append(
+            "the stored file was timed again, interleaved with the new one; a slow-down counts if "
+            "two sessions of at most three prove it"
+        )
+        floors = ", ".join(f"{100 * session.floor:.1f} %" for session in result.sessions)
+        lines.append(f"A/A floor of each session, added to its interval: {floors}")
+    if "across sessions" in methods:
+        lines.append(
+            "across sessions: today against where the next session should fall if nothing changed "
+            f"(95 % prediction interval over the stored ones, {LEAST_SESSIONS} at least)"
+        )
+    reasons = [f"{row.label}: {row.reason}" for row in result.rows if row.reason]
+    return [*lines, *reasons, *result.notes]
+
+
+def _changes(last: StoredRow, row: StoredRow) -> list[str]:
+    words = [] if last.content == row.content else ["the file"]
+    if last.conditions.machine != row.conditions.machine:
+        words.append("the machine")
+    words += differences(last.conditions, row.conditions)
+    return words if row.steady else [*words, "no steady state"]
+
+
+def _milliseconds(estimate: Estimate | None) -> str:
+    return "not measured" if estimate is None else milliseconds(estimate).replace(" ms", "")
+
+
+def _table(title: str, *columns: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        title=_plain(title), title_justify="left", box=box.SIMPLE_HEAD, caption_justify="left"
+    )
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _plain(text: str) -> Text:
+    """Return text without markup or control characters: names come from files of anybody."""
+    from rich.text import Text
+
+    return Text("".join(c if c.isprintable() or c == "\n" else "?" for c in text))
