@@ -1,0 +1,274 @@
+"""A suite: models, setups and timing in one TOML file, so that anybody can time the same again."""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import itertools
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from edgekd.benchmarks.bench import Inputs, Measurer, bench
+from edgekd.benchmarks.measurement import Setup, Timing
+from edgekd.benchmarks.result import BenchResult
+from edgekd.benchmarks.runtimes import RUNTIMES
+from edgekd.benchmarks.runtimes.providers import provider_name
+from edgekd.benchmarks.suite_models import fill_weights, find_file, quantize_at_random
+from edgekd.benchmarks.suite_result import ModelResult, SuiteResult
+from edgekd.errors import RecipeError
+
+PREPARING = 0.1  # share of the progress that writing the files counts
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file that a suite names, and where it is."""
+
+    text: str
+    path: Path
+
+
+def _found(value: object, info: ValidationInfo) -> Found:
+    if not isinstance(value, str):
+        raise ValueError("expected a path, or package:NAME/path/inside/it")
+    return Found(value, find_file(value, info.context["folder"] if info.context else Path()))
+
+
+File = Annotated[
+    Found, PlainValidator(_found), PlainSerializer(lambda found: found.text, return_type=str)
+]
+Count = Annotated[int, Field(ge=1, le=256)]
+
+
+class Section(BaseModel):
+    """Base of everything a suite may say: frozen, unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Setups(Section):
+    """How every file is run: each runtime with each provider, threads, streams and batch."""
+
+    runtimes: tuple[str, ...] = Field(
+        ("onnxruntime",), min_length=1, description=f"of {', '.join(RUNTIMES)}"
+    )
+    providers: tuple[str, ...] = Field(
+        ("",), min_length=1, description="of ONNX Runtime: cpu, cuda, ...; or OpenVINO's devices"
+    )
+    threads: tuple[Count, ...] = Field((1,), min_length=1, description="inside one inference")
+    streams: tuple[Count, ...] = Field((1,), min_length=1, description="inferences at one time")
+    batches: tuple[Count, ...] = Field((1,), min_length=1, description="samples in one call")
+    options: dict[str, str] = Field({}, description="of the runtime's session, by its own names")
+
+    @field_validator("runtimes")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in names if name not in RUNTIMES]
+        if unknown:
+            raise ValueError(f"the runtime {unknown[0]!r} is unknown; known: {', '.join(RUNTIMES)}")
+        return names
+
+    def each(self) -> list[Setup]:
+        """Return every combination but that of batches, the reference's first."""
+        axes = itertools.product(self.runtimes, self.providers, self.threads, self.streams)
+        return [
+            Setup(name, provider_name(name, place), inner, outer, tuple(self.options.items()))
+            for name, place, inner, outer in axes
+        ]
+
+
+class SuiteTiming(Section):
+    """How long each model is timed; see `edgekd.benchmarks.measurement.Timing`."""
+
+    rounds: int = Field(6, ge=3, le=100, description="fresh processes per file and setup")
+    blocks: int = Field(40, ge=2, le=1000, description="interleaved blocks of calls per process")
+    block_s: float = Field(0.004, gt=0, le=10, description="seconds per block")
+    warmup_s: float = Field(0.1, gt=0, le=60, description="seconds of calls before the first block")
+    time_limit_s: float = Field(
+        120.0, gt=0, le=86_400, description="per model; no new round after it, once there are three"
+    )
+    precision: float | None = Field(
+        None, gt=0, le=0.5, description="go on until all 95 % intervals are +- this share"
+    )
+    rate_hz: float | None = Field(
+        None, ge=0.01, le=1e6, description="a call on this schedule, like a camera's frames"
+    )
+
+    def timing(self) -> Timing:
+        """Return it as the timing core takes it."""
+        return Timing(**self.model_dump())
+
+
+class SuiteModel(Section):
+    """One network; `file` in the first setup is the reference of its session."""
+
+    name: str = Field(min_length=1, max_length=80, description="the title of its table")
+    file: File = Field(description="the reference: a path, or package:NAME/path/inside/it.onnx")
+    variants: tuple[File, ...] = Field((), description="files that are compared with it")
+    random_weights: bool = Field(
+        False, description="fill weights that `file` has only the shapes of, as onnx's light files"
+    )
+    int8: bool = Field(False, description="also time an INT8 form, calibrated on random inputs")
+    feeds: File | None = Field(None, description="an .npz of real inputs (default: random)")
+    shapes: dict[str, tuple[Annotated[int, Field(ge=1)], ...]] = Field(
+        {}, description="of random inputs by name, or [length] of a free axis by its symbol"
+    )
+
+    @property
+    def note(self) -> str:
+        """What must be said of files that were made for their speed alone; "" if none was."""
+        made = ["random weights"] * self.random_weights + [
+            "an INT8 form of random ranges"
+        ] * self.int8
+        if not made:
+            return ""
+        return f"{' and '.join(made)}: its answers mean nothing, only its speed is shown"
+
+    def files(self, folder: Path) -> list[Path]:
+        """Write what has to be made to `folder` and return all files, the reference first.
+
+        Raises:
+            ModelError: a file cannot be made.
+        """
+        first = self.file.path
+        stem = first.stem
+        if self.random_weights:
+            first = folder / f"{stem}.fp32.onnx"
+            fill_weights(self.file.path, first)
+        made = []
+        if self.int8:
+            made.append(folder / f"{stem}.int8.onnx")
+            quantize_at_random(first, made[0], shapes=self.shapes)
+        return [first, *made, *(variant.path for variant in self.variants)]
+
+
+class Suite(Section):
+    """What `edgekd bench --suite` times."""
+
+    title: str = Field(min_length=1, max_length=200, description="what the suite shows")
+    setups: Setups = Field(Setups(), description="how every file is run")
+    timing: SuiteTiming = Field(SuiteTiming(), description="how long each model is timed")
+    models: tuple[SuiteModel, ...] = Field(min_length=1, description="each is a session of its own")
+
+
+def shipped_suites() -> dict[str, Path]:
+    """Return the suites that come with edgekd, by name."""
+    folder = Path(__file__).with_name("suites")
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load_suite(name_or_path: str) -> Suite:
+    """Read a suite that ships, by its name, or a file.
+
+    Raises:
+        RecipeError: no such suite; or every fault found, in one paragraph.
+    """
+    shipped = shipped_suites()
+    path = shipped.get(name_or_path) or Path(name_or_path)
+    if not path.is_file():
+        raise RecipeError(
+            f"the suite {name_or_path} does not exist; name one that ships "
+            f"({', '.join(shipped)}), or give the path of a .toml file"
+        )
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"the suite {path} cannot be read as TOML: {error}") from error
+    try:
+        return Suite.model_validate(table, context={"folder": path.resolve().parent})
+    except ValidationError as error:
+        faults = "; ".join(_faults(error))
+        raise RecipeError(f"the suite {path} cannot be used: {faults}") from error
+
+
+def run_suite(
+    suite: Suite, *, device: Measurer, progress: Callable[[float], None] | None = None
+) -> SuiteResult:
+    """Time every model of a suite; each is one interleaved session of all its files and setups.
+
+    All files are made before the first is timed, so that a fault shows before the minutes of work.
+
+    Args:
+        suite: what to time.
+        device: where; `edgekd.devices.open_device("local")`.
+        progress: called with the share that is done, 0 to 1.
+
+    Raises:
+        what `edgekd.benchmarks.bench.bench` raises.
+    """
+    tell = progress or (lambda _: None)
+    count = len(suite.models)
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    with tempfile.TemporaryDirectory(prefix="edgekd-suite-") as name:
+        made = []
+        for index, model in enumerate(suite.models):
+            tell(PREPARING * index / count)
+            folder = Path(name, str(index))
+            folder.mkdir()
+            made.append(model.files(folder))
+        results = []
+        for index, (model, files) in enumerate(zip(suite.models, made, strict=True)):
+            start = PREPARING + (1 - PREPARING) * index / count
+
+            def share(done: float, start: float = start) -> None:
+                tell(start + (1 - PREPARING) * done / count)
+
+            found = bench(
+                files,
+                device=device,
+                setups=suite.setups.each(),
+                timing=suite.timing.timing(),
+                inputs=_inputs(model, suite.setups.batches),
+                progress=share,
+            )
+            results.append(ModelResult(model.name, model.note, _named(found, Path(name))))
+    return SuiteResult(suite.title, suite.model_dump(mode="json"), tuple(results), today)
+
+
+def _inputs(model: SuiteModel, batches: tuple[int, ...]) -> Inputs:
+    feeds = None if model.feeds is None else model.feeds.path
+    return Inputs(feeds, model.shapes or None, batches)
+
+
+def _named(result: BenchResult, folder: Path) -> BenchResult:
+    """Leave of files that are gone after the run only their names."""
+    rows = tuple(
+        replace(row, file=Path(row.file.name)) if row.file.is_relative_to(folder) else row
+        for row in result.rows
+    )
+    return replace(result, rows=rows)
+
+
+def _faults(error: ValidationError) -> Iterator[str]:
+    for fault in error.errors():
+        where = "".join(
+            f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"]
+        ).removeprefix(".")
+        if fault["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(fault["loc"][-1]), _keys(), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            yield f"{where} is not a known key{hint}"
+        else:
+            plain = fault["type"] in ("missing", "value_error")
+            got = "" if plain else f" (got {fault['input']!r:.60})"
+            yield f"{where}: {fault['msg'].removeprefix('Value error, ')}{got}"
+
+
+def _keys() -> list[str]:
+    tables: list[type[BaseModel]] = [Suite, Setups, SuiteTiming, SuiteModel]
+    return sorted({key for table in tables for key in table.model_fields})
