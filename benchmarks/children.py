@@ -75,6 +75,11 @@ class Child:
                 f"{python} could not be started to time {name}: {error.strerror}"
             ) from error
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     def ask(self, **command: float) -> dict[str, Any]:
         """Send one command and return the answer.
 

@@ -18,6 +18,7 @@ from edgekd.benchmarks.statistics import (
     energy_j,
     latency,
     noise_floor,
+    pair_steadiness,
     percentile,
     percentile_bound,
     speedup,
@@ -57,27 +58,26 @@ class Row:
     harness_s: float  # what the harness adds to a call; not subtracted
     energy_j: Estimate | None  # of one inference, idle subtracted; None: not measured
     parts_s: Mapping[str, Estimate]  # end to end; empty where it was not asked for
-    steadiness: Steadiness
-    reference: bool
-    comparable: bool  # the reference was steady and did not throttle
+    steadiness: Steadiness  # of its absolute times
     speedup: Estimate | None  # against the reference; None for the reference itself
+    pair: Steadiness | None  # of its ratio to the reference: what a comparison rests on
 
     @property
     def steady(self) -> bool:
-        """Whether a comparison may rest on it and on the reference."""
-        return self.steadiness.steady and self.comparable
+        """Whether its absolute times may be believed."""
+        return self.steadiness.steady and not self.steadiness.throttled
 
     @property
     def verdict(self) -> str:
         """Say in words what the speed-up proves; "" for the reference."""
-        if self.speedup is None:
+        if self.speedup is None or self.pair is None:
             return ""
-        if self.speedup.high < 1:
-            return "slower" if self.steady else "no steady state"
-        if self.steadiness.throttled:
+        if self.pair.throttled:
             return "throttled"
-        if not self.steady:
+        if not self.pair.steady:
             return "no steady state"
+        if self.speedup.high < 1:
+            return "slower"
         return "faster" if self.speedup.low > 1 else "no difference"
 
 
@@ -146,8 +146,7 @@ def row(known: Described, measured: Measurement, session: Session, floor: float)
     """Derive the row of one candidate from the raw seconds of its session."""
     reference = session.measurements[0]
     is_reference = measured is reference
-    state = steadiness(measured, floor=floor)
-    first = state if is_reference else steadiness(reference, floor=floor)
+    beside = (*session.measurements, session.twin)
     calls = np.concatenate([np.concatenate(run.blocks_s) for run in measured.runs])
     rate_hz = session.timing.rate_hz
     return Row(
@@ -167,10 +166,9 @@ def row(known: Described, measured: Measurement, session: Session, floor: float)
         harness_s=float(np.median([run.harness_s for run in measured.runs])),
         energy_j=energy_j(measured, session),
         parts_s=_parts(measured),
-        steadiness=state,
-        reference=is_reference,
-        comparable=first.steady and not first.throttled,
+        steadiness=steadiness(measured, floor=floor, beside=beside),
         speedup=None if is_reference else speedup(reference, measured, floor=floor),
+        pair=None if is_reference else pair_steadiness(reference, measured, floor=floor),
     )
 
 

@@ -89,7 +89,8 @@ class Engine:
 
     def outputs(self, feed: dict[str, Any]) -> dict[str, Any]:
         """Run once and return the outputs by name."""
-        return dict(zip(self.names, self.session.run(self.names, feed)))
+        rows = self.session.run(self.names, feed)
+        return {name: rows[index] for index, name in enumerate(self.names)}
 
 
 def open_session(arguments: Any, profile: str = "") -> Any:

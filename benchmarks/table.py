@@ -164,11 +164,16 @@ def _parts(result: BenchResult) -> list[str]:
 
 def _events(result: BenchResult) -> list[str]:
     lines = [f"{r.label}: {event.text}" for r in result.rows for event in r.steadiness.events]
-    if not all(row.steady for row in result.rows):
+    restless = [row.label for row in result.rows if not row.steady]
+    if restless:
         lines.append(
-            "no steady state: the speed changed while it was timed, or there was time for too few "
-            "processes; let the machine rest, or give more --time"
+            f"no steady state of {', '.join(restless)}: the speed changed while it was timed, or "
+            "there was time for too few processes. Do not trust these absolute times; let the "
+            "machine rest, or give more --time"
         )
+    verdicts = [row.verdict for row in result.rows if row.verdict]
+    if restless and verdicts and "no steady state" not in verdicts:
+        lines.append("files that ran side by side changed alike, so the comparison holds")
     return lines
 
 

@@ -23,9 +23,9 @@ from edgekd.benchmarks.statistics import (
     Estimate,
     latency,
     noise_floor,
+    pair_steadiness,
     percentile,
     speedup,
-    steadiness,
 )
 from edgekd.data.preprocess import read_preprocess
 from edgekd.evidence import Evidence, File, FileEvidence, files_of
@@ -59,10 +59,12 @@ class Race:
 
     @property
     def steady(self) -> bool:
-        """Whether both files that decide ran at one speed, unthrottled; others decide nothing."""
-        pair = (self.timed.get(self.after.path), self.timed.get(self.before.path))
-        states = [steadiness(m, floor=self.floor or 0.0) for m in pair if m is not None]
-        return all(state.steady and not state.throttled for state in states)
+        """Whether the files that decide kept their speed against each other, unthrottled."""
+        before, after = (self.timed.get(file.path) for file in (self.before, self.after))
+        if before is None or after is None or self.floor is None:
+            return True  # nothing was timed
+        state = pair_steadiness(before, after, floor=self.floor)
+        return state.steady and not state.throttled
 
     @property
     def doubtful(self) -> bool:

@@ -27,7 +27,7 @@ from edgekd.benchmarks.history.files import model_content
 from edgekd.benchmarks.history.store import History
 from edgekd.benchmarks.measurement import Conditions, Setup, Timing
 from edgekd.benchmarks.result import BenchResult
-from edgekd.benchmarks.statistics import speedup
+from edgekd.benchmarks.statistics import pair_steadiness, speedup
 from edgekd.errors import HistoryError
 
 _SHARES = ((0.0, 0.8), (0.8, 0.1), (0.9, 0.1))
@@ -206,7 +206,8 @@ def side_by_side(file: Path, name: str, copy: Path, result: BenchResult) -> list
             continue
         old, reference = before
         gain = speedup(reference, measured, floor=result.floor)
-        verdict = verdict_of(gain, old.steadiness, row.steadiness)
+        state = pair_steadiness(reference, measured, floor=result.floor)
+        verdict = verdict_of(gain, state)
         comparisons.append(
             Comparison(
                 row.label, file, name, "side by side", old.latency_s, row.latency_s, gain, verdict

@@ -17,7 +17,7 @@ import random
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,7 +38,8 @@ class Bandwidth:
     """How fast memory moves while so many bytes are touched again and again."""
 
     working_set_bytes: int
-    bytes_per_s: float
+    bytes_per_s: float  # the best of this working set, and of all that are larger
+    kernels: Mapping[str, float] = field(default_factory=dict)  # of this one alone
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,11 @@ def of_rates(threads: int, runtime: str, found: Mapping[Key, float]) -> Peaks:
         fp32={operator: found[operator] for operator in workloads.FP32},
         int8={operator: found[operator] for operator in workloads.INT8},
         memory=tuple(
-            Bandwidth(size, max(rate for other, _, rate in moving if other >= size))
+            Bandwidth(
+                working_set_bytes=size,
+                bytes_per_s=max(rate for other, _, rate in moving if other >= size),
+                kernels={kernel: rate for other, kernel, rate in moving if other == size},
+            )
             for size in sorted({size for size, _, _ in moving})
         ),
     )

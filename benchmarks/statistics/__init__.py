@@ -5,7 +5,12 @@ from __future__ import annotations
 from edgekd.benchmarks.statistics.compare import LEAST_FLOOR, noise_floor, speedup
 from edgekd.benchmarks.statistics.early_stopping import percentile_bound
 from edgekd.benchmarks.statistics.estimate import Estimate, latency, percentile, student
-from edgekd.benchmarks.statistics.steadiness import Event, Steadiness, steadiness
+from edgekd.benchmarks.statistics.steadiness import (
+    Event,
+    Steadiness,
+    pair_steadiness,
+    steadiness,
+)
 from edgekd.benchmarks.statistics.trust import Doubt, energy_j, warnings
 
 __all__ = [
@@ -17,6 +22,7 @@ __all__ = [
     "energy_j",
     "latency",
     "noise_floor",
+    "pair_steadiness",
     "percentile",
     "percentile_bound",
     "speedup",

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
@@ -64,6 +65,19 @@ def speedup(before: Measurement, after: Measurement, *, floor: float) -> Estimat
         return Estimate(1.0, 1.0, 1.0, len(after.runs))
     ratio = exp(paired(before, after))
     return Estimate(ratio.value, ratio.low / (1 + floor), ratio.high * (1 + floor), ratio.n)
+
+
+def ratio(before: Measurement, after: Measurement) -> Measurement:
+    """Return how the ratio of two files went over a session, as if it were seconds of calls.
+
+    Blocks that ran side by side saw the same machine: its own changes of speed cancel, and what is
+    left is whether one of the files changed against the other.
+    """
+    runs = tuple(
+        replace(a, blocks_s=tuple((float(x),) for x in np.exp(log_blocks(a) - log_blocks(b))))
+        for a, b in zip(after.runs, before.runs, strict=True)
+    )
+    return replace(after, runs=tuple(replace(run, elapsed_s=()) for run in runs))
 
 
 def noise_floor(session: Session) -> float:

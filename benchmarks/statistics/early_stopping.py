@@ -9,6 +9,7 @@ takes calls as independent, which is loadgen's assumption and not ours: see `est
 from __future__ import annotations
 
 import math
+
 import numpy as np
 from numpy.typing import ArrayLike
 

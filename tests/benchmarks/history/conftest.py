@@ -48,7 +48,9 @@ def timed(conditions: Conditions) -> Timed:
         ]
         twin = measured[0]
         session = Session(tuple(measured), twin, Timing())
-        inputs = {item.name: f"{item.dtype} {describe(item.shape)}" for item in model_inputs(files[0][0])}
+        inputs = {
+            item.name: f"{item.dtype} {describe(item.shape)}" for item in model_inputs(files[0][0])
+        }
         floor = noise_floor(session)
         rows = tuple(
             row(Described(f, f.name, 1, inputs, f.stat().st_size), m, session, floor)
