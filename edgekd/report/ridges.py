@@ -79,11 +79,12 @@ class _Ridges:
         median, p90 = file["latency_s"]["value"], file["p90_s"]["value"]
         top = base - self.ridge
         factor, unit = time_unit([median])
-        figures = f"median {_short(median * factor)}, p90 {_short(p90 * factor)} {unit}"
+        figures = f"median {short(median * factor)}, p90 {short(p90 * factor)} {unit}"
         beyond = int((seconds > x.high).sum())
+        drawn = outline(seconds, x, base=base, height=self.ridge, width=self.width)
         parts = [
-            element("path", class_=kind, d=self._outline(seconds, x, base)),
-            element("path", class_="rug", d=self._rug(seconds[seconds > p90], x, base)),
+            element("path", class_=kind, d=drawn),
+            element("path", class_="rug", d=rug(seconds[seconds > p90], x, base=base)),
             line(x(median), top, x(median), base, "median"),
             line(x(min(p90, x.high)), top, x(min(p90, x.high)), base, "p90"),
             text(f"{row['title']} {row['label']}", 6, top - 8, "row", anchor="start"),
@@ -94,25 +95,38 @@ class _Ridges:
             parts.append(text(words, self.width - 6, base - 12, "tick", anchor="end"))
         return parts
 
-    def _outline(self, seconds: NDArray[np.float64], x: Scale, base: float) -> str:
-        """Return a smoothed histogram over the places on the axis; every ridge is equally high."""
-        bins = int(self.width / 3)
-        at = np.array([x(s) for s in seconds[seconds <= x.high]])
-        counts, edges = np.histogram(at, bins=bins, range=(x.start, x.end))
-        smooth = np.convolve(counts, _KERNEL, "same")
-        heights = smooth / max(float(smooth.max()), 1e-12) * self.ridge
-        middles = (edges[:-1] + edges[1:]) / 2
-        seen = np.flatnonzero(heights > 0)
-        first, last = max(0, seen[0] - 1), min(bins, seen[-1] + 2)
-        corners = [f"{a:.1f},{base - h:.1f}" for a, h in zip(middles, heights, strict=True)]
-        line = "L".join(corners[first:last])
-        return f"M{middles[first]:.1f},{base:.1f}L{line}L{middles[last - 1]:.1f},{base:.1f}Z"
 
-    def _rug(self, slow: NDArray[np.float64], x: Scale, base: float) -> str:
-        places = sorted({f"{x(s):.1f}" for s in slow if s <= x.high}, key=float)
-        return "".join(f"M{place},{base + 2:.1f}v6" for place in places) or f"M0,{base:.1f}"
+def outline(
+    seconds: NDArray[np.float64], x: Scale, *, base: float, height: float, width: float
+) -> str:
+    """Return a smoothed histogram over the places on the axis; every ridge is equally high.
+
+    Args:
+        seconds: of single calls; those beyond the axis are left out.
+        x: the axis.
+        base: the y of its foot.
+        height: of its highest place.
+        width: of the chart: a bin is three user units.
+    """
+    bins = int(width / 3)
+    at = np.array([x(s) for s in seconds[seconds <= x.high]])
+    counts, edges = np.histogram(at, bins=bins, range=(x.start, x.end))
+    smooth = np.convolve(counts, _KERNEL, "same")
+    heights = smooth / max(float(smooth.max()), 1e-12) * height
+    middles = (edges[:-1] + edges[1:]) / 2
+    seen = np.flatnonzero(heights > 0)
+    first, last = max(0, seen[0] - 1), min(bins, seen[-1] + 2)
+    corners = [f"{a:.1f},{base - h:.1f}" for a, h in zip(middles, heights, strict=True)]
+    line = "L".join(corners[first:last])
+    return f"M{middles[first]:.1f},{base:.1f}L{line}L{middles[last - 1]:.1f},{base:.1f}Z"
 
 
-def _short(value: float) -> str:
+def rug(slow: NDArray[np.float64], x: Scale, *, base: float) -> str:
+    """Return a small line below the ridge for each place where a slow call lies."""
+    places = sorted({f"{x(s):.1f}" for s in slow if s <= x.high}, key=float)
+    return "".join(f"M{place},{base + 2:.1f}v6" for place in places) or f"M0,{base:.1f}"
+
+
+def short(value: float) -> str:
     """Three significant digits, never an exponent."""
     return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"

@@ -182,3 +182,9 @@ def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
 def text(words: str, x: float, y: float, kind: str, *, anchor: str = "middle") -> str:
     """Return words of a class of the style sheet, their foot at y."""
     return element("text", words, class_=kind, x=x, y=y, text_anchor=anchor)
+
+
+def rect(box: Box, kind: str) -> str:
+    """Return a rectangle of a class of the style sheet."""
+    size = (box.right - box.left, box.bottom - box.top)
+    return element("rect", class_=kind, x=box.left, y=box.top, width=size[0], height=size[1])

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from edgekd.errors import RunFolderError
@@ -20,11 +19,11 @@ from edgekd.report.charts import quality_against_latency
 from edgekd.report.record import Record
 from edgekd.report.ridges import latency_distributions
 from edgekd.report.table import latency_text, size
+from edgekd.report.template import embedded, environment, style
 from edgekd.store import write_atomic, write_json
 
 JSON = "report.json"
 PAGE = "report.html"
-_HERE = Path(__file__).parent
 
 
 def write_report(found: Record, folder: Path) -> None:
@@ -75,43 +74,22 @@ def page(content: Mapping[str, Any], *, samples: bool = True) -> str:
     clean = view.cleaned(content)
     if not samples and clean["changes"]:
         clean["changes"]["samples"] = []
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        loader=FileSystemLoader(_HERE),
-    )
-    environment.filters["interval"] = _interval
     ridges = latency_distributions(clean)
     chart = quality_against_latency(clean)
-    return environment.get_template("page.html.j2").render(
-        c=clean,
-        samples_left_out=not samples,
-        view=view,
-        headline=headline,
-        sections=sections,
-        latency_text=latency_text,
-        size=size,
-        chart=None if chart is None else Markup(chart),
-        ridges=None if ridges is None else Markup(ridges),
-        css=Markup((_HERE / "style.css").read_text(encoding="utf8")),
-        embedded=_embedded(clean),
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            c=clean,
+            samples_left_out=not samples,
+            view=view,
+            headline=headline,
+            sections=sections,
+            latency_text=latency_text,
+            size=size,
+            chart=None if chart is None else Markup(chart),
+            ridges=None if ridges is None else Markup(ridges),
+            css=style("style.css"),
+            embedded=embedded(clean),
+        )
     )
-
-
-def _interval(text: str) -> Markup:
-    """Mark the interval in 'value [low, high]', so that the value stands out."""
-    value, bracket, rest = text.partition(" [")
-    if not bracket:
-        return Markup("{}").format(value)
-    return Markup('{} <span class="ci">[{}</span>').format(value, rest)
-
-
-def _embedded(content: Mapping[str, Any]) -> Markup:
-    """Return JSON that no text in it can end early: `<`, `>` and `&` are written as escapes."""
-    text = json.dumps(content, sort_keys=True, allow_nan=False)
-    for sign in "<>&":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return Markup(text)  # ASCII, so U+2028 and the like are escapes already

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import http.server
 import json
-from collections.abc import Callable
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -416,3 +424,121 @@ def _speed(file: Content) -> list[str]:
 def expected() -> Callable[[Content], list[str]]:
     """Return the list of texts that a page must show of a record."""
     return at_least
+
+
+Browse = Callable[..., str]
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+QUIET = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--hide-scrollbars", "--disable-extensions", "--disable-default-apps"),
+)
+ITS_OWN = (".google.com", ".googleapis.com", ".gstatic.com", ".gvt1.com")
+"""Hosts that Chromium may ask for itself, whatever page is open."""
+PROBE = """<script>
+const size = (node) => node.getBoundingClientRect();
+const charts = [...document.querySelectorAll("svg")].filter((svg) => size(svg).width > 0);
+const names = charts.flatMap((svg) => [...svg.querySelectorAll(".name, .limit-text")]);
+const boxes = names.map(size);
+const covers = (a, b) =>
+  Math.min(a.right, b.right) - Math.max(a.left, b.left) > 0.5 &&
+  Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3;  // a line is higher than its letters
+const found = {
+  inner: innerWidth,
+  scroll: document.documentElement.scrollWidth,
+  charts: charts.length,
+  overlaps: boxes.flatMap((a, i) => boxes.slice(i + 1).filter((b) => covers(a, b))).length,
+  letters: Math.min(...charts.flatMap((svg) => [...svg.querySelectorAll("text")]
+    .map((t) => parseFloat(getComputedStyle(t).fontSize) * svg.getScreenCTM().a))),
+  small: Math.min(...[...document.querySelectorAll("main *")]
+    .filter((n) => !n.closest("svg") && n.textContent.trim() && size(n).width > 0)
+    .map((n) => parseFloat(getComputedStyle(n).fontSize))),
+};
+parent.postMessage(JSON.stringify(found), "*");
+</script>"""
+
+
+@pytest.fixture
+def browse(tmp_path: Path) -> Browse:
+    """Return a call that opens a file in headless Chromium and gives what it writes to stdout."""
+    programs = [found for found in map(shutil.which, NAMES) if found]
+    if not programs:
+        reason = f"no browser on PATH ({', '.join(NAMES)}); install chromium"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+
+    def run(path: Path, *options: str) -> str:
+        profile = f"--user-data-dir={tmp_path / 'profile'}"
+        command = [programs[0], *QUIET, profile, *options, path.as_uri()]
+        done = subprocess.run(command, capture_output=True, timeout=60, check=True)
+        return done.stdout.decode()
+
+    return run
+
+
+class Proxy(http.server.BaseHTTPRequestHandler):
+    """Answers nothing and writes down who was asked for."""
+
+    asked: list[str]
+
+    def refuse(self) -> None:
+        url = self.path if "//" in self.path else f"//{self.path}"
+        self.asked.append(urlsplit(url).hostname or self.path)
+        self.send_error(502)
+
+    do_GET = do_POST = do_CONNECT = do_HEAD = refuse
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Sees every request that a browser with these options makes."""
+
+    address: str
+    asked: list[str]
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        return (f"--proxy-server={self.address}", "--proxy-bypass-list=<-loopback>")
+
+    def foreign(self) -> list[str]:
+        return [host for host in self.asked if not f".{host}".endswith(ITS_OWN)]
+
+
+@pytest.fixture
+def watch() -> Iterator[Watch]:
+    asked: list[str] = []
+    handler = type("Recorder", (Proxy,), {"asked": asked})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield Watch(f"127.0.0.1:{server.server_port}", asked)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def measured(browse: Browse) -> Callable[[Path, int], dict[str, float]]:
+    """Open a copy with a probe in a frame of this width; a window has a least width of its own."""
+
+    def run(report: Path, width: int) -> dict[str, float]:
+        html = report.read_text(encoding="utf8")
+        html = re.sub(r"<meta http-equiv=.*?>", "", html).replace("</body>", f"{PROBE}</body>")
+        (report.parent / "probed.html").write_text(html, encoding="utf8")
+        frame = report.parent / "frame.html"
+        frame.write_text(
+            f'<iframe src="probed.html" style="border:0;width:{width}px;height:800px"></iframe>'
+            "<script>onmessage = (event) => document.title = event.data</script>",
+            encoding="utf8",
+        )
+        dom = browse(frame, "--dump-dom", "--virtual-time-budget=3000", "--window-size=1400,900")
+        title = re.search(r"<title>(.*?)</title>", dom)
+        assert title is not None, dom[:300]
+        found: dict[str, float] = json.loads(title[1].replace("&quot;", '"'))
+        assert found["inner"] == width
+        return found
+
+    return run

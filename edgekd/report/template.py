@@ -1,0 +1,50 @@
+"""What every page is made with: templates, styles, and figures that travel inside the page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from edgekd.report.view import without_paths
+
+_HERE = Path(__file__).parent
+
+
+def environment() -> Environment:
+    """Return where templates come from; all text is escaped, and a missing name is an error."""
+    made = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        loader=FileSystemLoader(_HERE),
+    )
+    made.filters["interval"] = _interval
+    made.filters["clean"] = without_paths
+    return made
+
+
+def style(*names: str) -> Markup:
+    """Return style sheets of this folder, one after the other."""
+    return Markup("").join(Markup((_HERE / name).read_text(encoding="utf8")) for name in names)
+
+
+def embedded(content: Any) -> Markup:
+    """Return JSON that no text in it can end early: `<`, `>` and `&` are written as escapes."""
+    text = json.dumps(content, sort_keys=True, allow_nan=False)
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(text)  # ASCII, so U+2028 and the like are escapes already
+
+
+def _interval(text: str) -> Markup:
+    """Mark the interval in 'value [low, high]', so that the value stands out."""
+    value, bracket, rest = text.partition(" [")
+    if not bracket:
+        return Markup("{}").format(value)
+    return Markup('{} <span class="ci">[{}</span>').format(value, rest)
