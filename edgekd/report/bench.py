@@ -20,16 +20,17 @@ from edgekd.benchmarks.result import BenchResult
 from edgekd.benchmarks.statistics import Estimate
 from edgekd.benchmarks.statistics.compare import paired
 from edgekd.benchmarks.statistics.estimate import exp
-from edgekd.report import bench_layers, bench_words
-from edgekd.report.bench_charts import Calls, Speedup, comparison, distributions, parts_bars
+from edgekd.report import bench_headline, bench_layers, bench_words
+from edgekd.report.bench_calls import Calls, distributions
+from edgekd.report.bench_charts import Speedup, comparison, parts_bars
 from edgekd.report.bench_series import (
     Series,
     clock_of,
     counters,
     of_latency,
     of_ratio,
-    over_time,
 )
+from edgekd.report.bench_time import over_time
 from edgekd.report.template import embedded, environment, style
 from edgekd.report.view import cleaned
 from edgekd.store import write_atomic
@@ -66,6 +67,7 @@ def bench_page(result: BenchResult, *, profiles: Profiles = ()) -> str:
             kinds=kinds,
             rows=result.rows,
             words=bench_words,
+            top=bench_headline,
             result=result,
             css=style("style.css", "bench.css"),
             comparison=_comparison(result, names),
