@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ BLOCKS = 4
 BLOCK_S = 0.1
 
 
-def run(number: int, first_at_s: float, **counters: float) -> ProcessRun:
+def run(number: int, first_at_s: float, **counters: Any) -> ProcessRun:
     """A process with blocks of 0.1 s, one every 0.2 s; counters grow by so much in a second."""
 
     def sample(at_s: float, own_s: float) -> Sample:
@@ -39,7 +40,7 @@ def run(number: int, first_at_s: float, **counters: float) -> ProcessRun:
     )
 
 
-def session(conditions: Conditions, **counters: float) -> Session:
+def session(conditions: Conditions, **counters: Any) -> Session:
     """A file and its twin take turns: one works always, each half of the time."""
     first = tuple(run(i, 10.0 * i + 1.0, **counters) for i in range(3))
     twin = tuple(run(i, 10.0 * i + 1.1, **counters) for i in range(3))

@@ -1,0 +1,196 @@
+"""What `edgekd bench` does once its words are read: time, compare, list, run a suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from edgekd.benchmarks.bench import Inputs
+    from edgekd.benchmarks.measurement import Setup, Timing
+    from edgekd.progress import Tick
+
+
+@dataclass(frozen=True)
+class Out:
+    """Where results go, checked before the work."""
+
+    json: str | None
+    json_file: Path | None
+    html_file: Path | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """Files to time, and how."""
+
+    files: Sequence[Path]
+    vs: Path | None
+    device: str
+    setups: Sequence[Setup]
+    timing: Timing
+    inputs: Inputs
+    profile: bool
+    history: Path
+    store: str | None
+
+
+def time_files(job: Job, out: Out) -> None:
+    """Time them in one session; show, keep and draw the result."""
+    from edgekd.benchmarks.bench import bench, profiles
+    from edgekd.benchmarks.history.store import History
+    from edgekd.benchmarks.layers.table import profile_table
+    from edgekd.devices import open_device
+
+    how = {"vs": job.vs, "setups": job.setups, "inputs": job.inputs}
+    with _bar("bench") as share:
+        result = bench(
+            job.files,
+            device=open_device(job.device),
+            timing=job.timing,
+            progress=share,
+            **how,  # type: ignore[arg-type]
+        )
+    found = list(profiles(job.files, **how)) if job.profile else []  # type: ignore[arg-type]
+    content = result.to_json()
+    if found:
+        content["profiles"] = [
+            {"label": label, "profile": nodes.to_json(), "roofline": limits.to_json()}
+            for label, nodes, limits in found
+        ]
+    if job.store is not None:
+        History(job.history).store(result, name=job.store)
+    if out.html_file is not None:
+        from edgekd.report.bench import write_bench
+
+        write_bench(result, out.html_file, profiles=found)
+    tables = [result.table(), *(_titled(label, profile_table(n, r)) for label, n, r in found)]
+    _show(content, tables, out)
+
+
+def time_against(job: Job, name: str, out: Out) -> None:
+    """Time the stored files again beside the new ones.
+
+    Raises:
+        SlowerThanBaseline: one is proven to be slower.
+    """
+    from edgekd.benchmarks.history.baseline import against
+    from edgekd.benchmarks.history.store import History
+    from edgekd.devices import open_device
+    from edgekd.errors import RecipeError
+
+    if job.vs is not None:
+        raise RecipeError("got --vs and --baseline; files are compared with one or the other")
+    if job.store is not None:
+        raise RecipeError("got --store and --baseline; store the files once they have passed")
+    history = History(job.history)
+    with _bar("bench") as share:
+        result = against(
+            history,
+            name,
+            job.files,
+            device=open_device(job.device),
+            setups=job.setups,
+            timing=job.timing,
+            inputs=job.inputs,
+            progress=share,
+        )
+    content = result.to_json()
+    _show(content, [result.table()], out)
+    result.check()
+
+
+def show_history(path: Path, name: str | None, out: Out) -> None:
+    """Show what is kept; one name over time."""
+    from edgekd.benchmarks.history.store import History
+    from edgekd.benchmarks.history.table import list_table, trend_table
+
+    entries = History(path).entries(name)
+    rows = [
+        {
+            "name": entry.name,
+            "stored_at": entry.stored_at.isoformat(),
+            "rows": [
+                {"label": row.label, "latency_s": row.latency_s.value, "steady": row.steady}
+                for row in entry.rows
+            ],
+        }
+        for entry in entries
+    ]
+    table = list_table(entries) if name is None else trend_table(entries)
+    _show({"entries": rows}, [table], out)
+
+
+def show_trtexec(profile: Path, layers: Path | None, out: Out) -> None:
+    """Show a layer profile that trtexec wrote."""
+    from edgekd.benchmarks.layers.table import profile_table
+    from edgekd.benchmarks.layers.trtexec import read_profile
+
+    found = read_profile(profile, layers=layers)
+    _show(found.to_json(), [profile_table(found)], out)
+
+
+def run_suite(name: str, device: str, out: Out) -> None:
+    """Time what a suite names; a table for each model."""
+    from edgekd.benchmarks.suites import load_suite
+    from edgekd.benchmarks.suites import run_suite as timed
+    from edgekd.devices import open_device
+
+    suite = load_suite(name)
+    with _bar(suite.title) as share:
+        result = timed(suite, device=open_device(device), progress=share)
+    _show(result.to_json(), result.tables(), out)
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[_Share]:
+    from edgekd.cli.terminal import Terminal
+
+    with Terminal().track(title, 1.0) as tick:
+        yield _Share(tick)
+
+
+class _Share:
+    """Turns the share that is done into steps of a progress bar."""
+
+    def __init__(self, tick: Tick) -> None:
+        """Take the bar's function."""
+        self._tick, self._done = tick, 0.0
+
+    def __call__(self, share: float) -> None:
+        """Advance to `share`."""
+        self._tick(share - self._done)
+        self._done = share
+
+
+def _titled(title: str, table: Table) -> Table:
+    table.title, table.title_justify = title.replace("[", "\\["), "left"
+    return table
+
+
+def _show(content: Mapping[str, Any], tables: Sequence[RenderableType], out: Out) -> None:
+    """Write and print JSON for programs, or print tables for people."""
+    from rich.console import Console
+
+    from edgekd.store import write_json
+
+    if out.json_file is not None:
+        write_json(out.json_file, content)
+    if out.json == "-":
+        from json import dumps
+
+        typer.echo(dumps(content))
+        return
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)  # a file or a pipe has no width to fold for
+    for table in tables:
+        console.print(table)

@@ -1,0 +1,128 @@
+"""What the words on the command line of `edgekd bench` mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgekd.benchmarks.bench import Inputs
+    from edgekd.benchmarks.measurement import Setup, Timing
+
+
+def timing_of(rate: float | None, precision: str, time: str, rounds: int, *, parts: bool) -> Timing:
+    """Read how long to time."""
+    from dataclasses import replace
+
+    from edgekd.benchmarks.measurement import Timing
+
+    timing = Timing(
+        rounds=rounds,
+        time_limit_s=_positive("--time", time, {"s": 1.0, "ms": 1e-3, "min": 60.0, "": 1.0}),
+        precision=_positive("--precision", precision, {"%": 0.01, "": 1.0}),
+        parts=parts,
+    )
+    if rate is None:
+        return timing
+    return replace(timing, rate_hz=rate, blocks=4, block_s=max(0.5, 20 / rate))
+
+
+def _positive(option: str, text: str, units: dict[str, float]) -> float:
+    """Read a positive number with one of the units."""
+    import re
+
+    from edgekd.errors import RecipeError
+
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-z%]*)\s*", text.lower())
+    if match is None or match[2] not in units or not float(match[1]):
+        known = ", ".join(f"2{unit}" for unit in units if unit)
+        raise RecipeError(f"{option} {text} is not understood; write a number such as {known}")
+    return float(match[1]) * units[match[2]]
+
+
+def setups_of(
+    runtime: str, provider: str, threads: str, streams: str, options: list[str]
+) -> list[Setup]:
+    """Read the setups: every runtime with every provider, threads and streams."""
+    from itertools import product
+
+    from edgekd.benchmarks.measurement import Setup
+    from edgekd.benchmarks.runtimes.providers import provider_name
+    from edgekd.errors import RecipeError
+
+    pairs = []
+    for text in options:
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise RecipeError(f"--option {text} is not understood; write KEY=VALUE")
+        pairs.append((key, value))
+    axes = [
+        _words(runtime) or ["onnxruntime"],
+        _words(provider) or [""],
+        _counts("--threads", threads),
+        _counts("--streams", streams),
+    ]
+    return [
+        Setup(name, provider_name(name, place), int(inner), int(outer), tuple(pairs))
+        for name, place, inner, outer in product(*axes)
+    ]
+
+
+def inputs_of(feeds: Path | None, shape: list[str], batch: str, pipeline: Path | None) -> Inputs:
+    """Read what the files are fed with."""
+    from edgekd.benchmarks.bench import Inputs
+    from edgekd.errors import RecipeError
+
+    if pipeline is not None and not pipeline.is_file():
+        raise RecipeError(f"--pipeline {pipeline} does not exist; give a Python file")
+    batches = tuple(int(count) for count in _counts("--batch", batch))
+    return Inputs(feeds, _shapes(shape), batches, pipeline)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _counts(option: str, text: str) -> list[str]:
+    """Read 1,2,4; every number is at least 1 and at most 256."""
+    from edgekd.errors import RecipeError
+
+    words = _words(text)
+    if not words or not all(word.isdecimal() and 1 <= int(word) <= 256 for word in words):
+        raise RecipeError(
+            f"{option} {text} is not understood; write whole numbers from 1 to 256, such as 1,2,4"
+        )
+    return list(dict.fromkeys(words))
+
+
+def _shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
+    """Read NAME=1x3x224x224; the last = counts, names may hold others."""
+    from edgekd.errors import RecipeError
+
+    shapes = {}
+    for text in texts:
+        name, equals, dims = text.rpartition("=")
+        parts = dims.lower().replace(",", "x").split("x")
+        if not (equals and name and all(part.isdecimal() and int(part) for part in parts)):
+            raise RecipeError(
+                f"--shape {text} is not understood; write NAME=1x3x224x224 for an input, "
+                "or NAME=64 for a free axis"
+            )
+        shapes[name] = tuple(int(part) for part in parts)
+    return shapes
+
+
+def free_file(option: str, wanted: str | Path | None) -> Path | None:
+    """Return the file to write, checked before the work and not after it."""
+    from edgekd.errors import RecipeError
+
+    if wanted is None or str(wanted) == "-":
+        return None
+    path = Path(wanted)
+    if path.exists():
+        raise RecipeError(
+            f"{option} {path} exists already, and nothing is overwritten; remove it first"
+        )
+    if not path.parent.is_dir():
+        raise RecipeError(f"{option} {path} cannot be written: there is no folder {path.parent}")
+    return path
