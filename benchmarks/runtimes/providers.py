@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from edgekd.benchmarks.runtimes import RUNTIMES, known, missing, no_nvidia_driver
-from edgekd.errors import ModelError, RecipeError
+from edgekd.benchmarks.runtimes import known, missing, no_nvidia_driver
+from edgekd.errors import RecipeError
 
 
 @dataclass(frozen=True)
@@ -85,45 +84,3 @@ def provider_name(runtime: str, provider: str) -> str:
             f"{', '.join(PROVIDERS)}, or a full name such as CPUExecutionProvider"
         )
     return PROVIDERS[provider.lower()].name
-
-
-def require(runtime: str, provider: str, file: Path) -> None:
-    """Check that a runtime which somebody asked for can run this file here.
-
-    Args:
-        runtime: a name of `RUNTIMES`.
-        provider: short or full; "" is the CPU.
-        file: the model; only its ending is looked at.
-
-    Raises:
-        RecipeError: the runtime or the provider is unknown or not available; the message says why,
-            what to install, and what is available.
-        ModelError: the runtime does not take such files.
-    """
-    reason = missing(runtime)
-    if reason:
-        usable = ", ".join(name for name in RUNTIMES if not missing(name)) or "none"
-        raise RecipeError(f"the runtime {runtime!r} is {reason}; available here: {usable}")
-    name = provider_name(runtime, provider)
-    if runtime == "onnxruntime" and name:
-        _require_provider(name)
-    suffixes = RUNTIMES[runtime].suffixes
-    if file.suffix.lower() not in suffixes:
-        takers = [name for name, other in RUNTIMES.items() if file.suffix.lower() in other.suffixes]
-        raise ModelError(
-            f"the runtime {runtime!r} takes {' or '.join(suffixes)}, and {file.name} is none; "
-            + (f"choose {' or '.join(takers)}, or convert it" if takers else "convert it")
-        )
-
-
-def _require_provider(name: str) -> None:
-    import onnxruntime
-
-    short = {provider.name: short for short, provider in PROVIDERS.items()}.get(name)
-    built = onnxruntime.get_available_providers()
-    reason = providers()[short] if short else ""
-    if not short and name not in built:
-        reason = "not available: the installed onnxruntime has no such provider"
-    if reason:
-        usable = ", ".join(name for name, why in providers().items() if not why)
-        raise RecipeError(f"the provider {name} is {reason}; available here: {usable}")

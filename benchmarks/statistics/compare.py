@@ -77,7 +77,7 @@ def ratio(before: Measurement, after: Measurement) -> Measurement:
         replace(a, blocks_s=tuple((float(x),) for x in np.exp(log_blocks(a) - log_blocks(b))))
         for a, b in zip(after.runs, before.runs, strict=True)
     )
-    return replace(after, runs=tuple(replace(run, elapsed_s=()) for run in runs))
+    return replace(after, runs=runs)
 
 
 def noise_floor(session: Session) -> float:

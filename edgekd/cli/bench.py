@@ -143,8 +143,11 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
     """
     from edgekd.cli import bench_modes as modes
     from edgekd.cli.bench_words import free_file, inputs_of, setups_of, timing_of
+    from edgekd.errors import RecipeError
 
     out = modes.Out(json, free_file("--json", json), free_file("--html", html))
+    if html is not None and (trt_profile or listed or suite or baseline):
+        raise RecipeError("--html draws one session of files; leave the other modes out")
     if trt_profile is not None:
         modes.show_trtexec(trt_profile, trt_layers, out)
     elif listed:

@@ -265,3 +265,29 @@ def test_the_command_asks_for_a_model() -> None:
     said = run_command()
     assert said.returncode == 2
     assert "nothing to time" in said.stderr
+
+
+def test_files_and_runtimes_must_fit(tmp_path: Path, chain: Save) -> None:
+    with pytest.raises(RecipeError, match=r"m.onnx cannot be run by torch; .*torch takes .pt2"):
+        bench([chain("m.onnx")], device=LOCAL, setups=[Setup("torch")])
+    with pytest.raises(RecipeError, match=r"does not say what it takes"):
+        bench([tmp_path / "m.pt2"], device=LOCAL, setups=[Setup("torch")])
+    said = run_command(str(tmp_path / "m.onnx"), "--html", str(tmp_path / "o.html"), "--list")
+    assert (said.returncode, "leave the other modes out" in said.stderr) == (2, True)
+
+
+@pytest.mark.timing
+def test_the_command_keeps_compares_and_draws(chain: Save, tmp_path: Path) -> None:
+    """Store, list, and a baseline that a much heavier file fails with exit code 1."""
+    kept, quick = ("--history", str(tmp_path / "h.sqlite")), ("--rounds", "3", "--time", "2s")
+    model, heavy = chain("m.onnx", layers=8), chain("heavy.onnx", layers=40)
+    page = tmp_path / "o.html"
+    first = run_command(str(model), "--store", "net", "--html", str(page), *kept, *quick)
+    assert first.returncode == 0, first.stderr
+    assert "m.onnx" in page.read_text(encoding="utf8")
+    assert "m.onnx" in run_command("--list", *kept).stdout
+    assert run_command(str(model), "--baseline", "net", *kept, *quick).returncode == 0
+    slower = run_command(str(heavy), "--baseline", "net", *kept, *quick)
+    assert slower.returncode == 1, slower.stdout
+    assert "slower than the baseline 'net'" in slower.stderr
+    assert run_command(str(model), "--baseline", "other", *kept).returncode == 2
