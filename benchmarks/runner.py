@@ -265,8 +265,11 @@ class Timer:
 
     def parts(self, seconds: float) -> dict[str, list[float]]:
         """Return the seconds of each part of an inference end to end."""
-        count = min(max(LEAST_CALLS, round(seconds / max(self.call_s, 1e-7))), MOST_CALLS)
-        rows = [self._end_to_end(i) for i in range(count + 1)][1:]
+        self._end_to_end(0)  # the first is a warm-up
+        limit = time.perf_counter() + seconds
+        rows = [self._end_to_end(0)]
+        while len(rows) < LEAST_CALLS or time.perf_counter() < limit:
+            rows.append(self._end_to_end(len(rows)))
         self._settle()
         return {name: [round(row[name], 9) for row in rows] for name in rows[0]}
 

@@ -134,6 +134,8 @@ def test_bench_compares_any_two_files_without_torch(clean: Path, tmp_path: Path)
             "b.onnx",
             "--rounds",
             "3",
+            "--time",
+            "1s",
             "--json",
             "-",
         ],
