@@ -6,7 +6,6 @@ killed goes on from its last checkpoint to the same bytes as one that was not.
 
 from __future__ import annotations
 
-import functools
 import io
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +19,7 @@ from edgekd.data.feed import Batch
 from edgekd.errors import TrainingDiverged
 from edgekd.network import Deployed
 from edgekd.options import Training
+from edgekd.precision import computing
 from edgekd.progress import Progress
 from edgekd.store import write_atomic
 
@@ -40,20 +40,6 @@ def device_of_training() -> torch.device:
     """Return the accelerator if there is one, else the CPU."""
     found = torch.accelerator.current_accelerator(check_available=True)
     return found if found is not None else torch.device("cpu")
-
-
-@functools.cache
-def _bf16_pays(device_type: str) -> bool:
-    if device_type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    flags = Path("/proc/cpuinfo")  # elsewhere than on Linux float32 is the safe answer
-    return device_type == "cpu" and flags.exists() and "avx512_bf16" in flags.read_text()
-
-
-def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """Return the type to compute in, or None for plain float32."""
-    wanted = precision == "bf16" or (precision == "auto" and _bf16_pays(device.type))
-    return torch.bfloat16 if wanted else None
 
 
 def learning_rate(training: Training, step: int, steps_per_epoch: int) -> float:
@@ -138,10 +124,9 @@ def _step(
     rate: float,
 ) -> float:
     device = next(network.parameters()).device
-    dtype = autocast_dtype(training.precision, device)
     for group in optimizer.param_groups:
         group["lr"] = rate
-    with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+    with computing(training.precision, device):
         outputs = forward(network, batch, 0, device)
     loss = objective(outputs, batch)
     optimizer.zero_grad(set_to_none=True)

@@ -15,13 +15,13 @@ from edgekd.data.preprocess import read_preprocess
 from edgekd.distill.losses import Loss
 from edgekd.exporters.parity import session_predictor
 from edgekd.options import Training
+from edgekd.precision import computing
 from edgekd.quality import by_signal
 from edgekd.step import Context
 from edgekd.task import Task
 from edgekd.train import (
     Course,
     Outputs,
-    autocast_dtype,
     device_of_training,
     fit,
     forward,
@@ -75,13 +75,12 @@ def _guide(
     """
     if device.type == "cpu" and "fp32" in teacher.variants:
         return _from_file(teacher.onnx("fp32"), context.task)
-    dtype = autocast_dtype(training.precision, device)
     network = open_model(teacher, root=context.root).deployed(context.task).to(device).eval()
     if any(p.ndim == 4 for p in network.parameters()):
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def answer(batch: Batch) -> Outputs:
-        with torch.no_grad(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+        with torch.no_grad(), computing(training.precision, device):
             return forward(network, batch, 1, device)
 
     return answer
