@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekd.benchmarks.result import BenchResult, Row
 from edgekd.benchmarks.table import megabytes, milliseconds, times
+from edgekd.errors import MeasureError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,11 +31,25 @@ class SuiteResult:
     title: str
     suite: Mapping[str, Any]  # what was asked for, as plain JSON values
     models: tuple[ModelResult, ...]
+    refused: Mapping[str, str]  # by the name of a model: why it could not be made or timed
     day: datetime.date  # UTC, at the start
 
     def tables(self) -> list[Table]:
         """Return one table per model for people; print them with `rich`."""
         return [_titled(model) for model in self.models]
+
+    def check(self) -> None:
+        """Raise if a model is missing in the tables.
+
+        Raises:
+            MeasureError: one or more could not be made or timed; each with its reason.
+        """
+        if self.refused:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in self.refused.items())
+            raise MeasureError(
+                f"{len(self.refused)} of {len(self.refused) + len(self.models)} models could not "
+                f"be timed. {reasons}"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return everything, raw seconds included, as plain JSON values."""
@@ -42,7 +57,12 @@ class SuiteResult:
             {"name": model.name, "note": model.note, **model.result.to_json()}
             for model in self.models
         ]
-        return {"day": self.day.isoformat(), "suite": dict(self.suite), "models": models}
+        return {
+            "day": self.day.isoformat(),
+            "suite": dict(self.suite),
+            "models": models,
+            "refused": dict(self.refused),
+        }
 
     def markdown(self) -> str:
         """Return one table of all models for a README, with the conditions above it."""
@@ -60,6 +80,9 @@ class SuiteResult:
 
     def _head(self) -> Iterator[str]:
         conditions = [row.conditions for model in self.models for row in model.result.rows]
+        if not conditions:
+            yield f"{self.title}. {self.day.isoformat()}: nothing could be timed."
+            return
         runtimes = ", ".join(dict.fromkeys(c.runtime for c in conditions))
         processes = sorted({len(m.result.session.twin.runs) for m in self.models})
         counted = str(processes[0]) if len(processes) == 1 else f"{processes[0]} to {processes[-1]}"
@@ -78,6 +101,8 @@ class SuiteResult:
                 notes.setdefault(f"{name} {reason}", [])
         for note, names in notes.items():
             yield f"- {', '.join(names)}: {note}" if names else f"- {note}"
+        for name, reason in self.refused.items():
+            yield f"- {name}: not timed: {reason}"
 
     def __repr__(self) -> str:
         """Say the essence in one line per model."""

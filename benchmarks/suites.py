@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import difflib
 import itertools
-import tempfile
 import tomllib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -23,16 +21,12 @@ from pydantic import (
     field_validator,
 )
 
-from edgekd.benchmarks.bench import Inputs, Measurer, bench
+from edgekd.benchmarks.bench import Inputs
 from edgekd.benchmarks.measurement import Setup, Timing
-from edgekd.benchmarks.result import BenchResult
 from edgekd.benchmarks.runtimes import RUNTIMES
 from edgekd.benchmarks.runtimes.providers import provider_name
 from edgekd.benchmarks.suite_models import fill_weights, find_file, quantize_at_random
-from edgekd.benchmarks.suite_result import ModelResult, SuiteResult
 from edgekd.errors import RecipeError
-
-PREPARING = 0.1  # share of the progress that writing the files counts
 
 
 @dataclass(frozen=True)
@@ -129,6 +123,11 @@ class SuiteModel(Section):
         {}, description="of random inputs by name, or [length] of a free axis by its symbol"
     )
 
+    def inputs(self, batches: tuple[int, ...]) -> Inputs:
+        """Return what all files are fed with."""
+        feeds = None if self.feeds is None else self.feeds.path
+        return Inputs(feeds, self.shapes or None, batches)
+
     @property
     def note(self) -> str:
         """What must be said of files that were made for their speed alone; "" if none was."""
@@ -161,6 +160,7 @@ class Suite(Section):
     """What `edgekd bench --suite` times."""
 
     title: str = Field(min_length=1, max_length=200, description="what the suite shows")
+    device: str = Field("local", description="where it is timed, unless the command says it")
     setups: Setups = Field(Setups(), description="how every file is run")
     timing: SuiteTiming = Field(SuiteTiming(), description="how long each model is timed")
     models: tuple[SuiteModel, ...] = Field(min_length=1, description="each is a session of its own")
@@ -194,64 +194,6 @@ def load_suite(name_or_path: str) -> Suite:
     except ValidationError as error:
         faults = "; ".join(_faults(error))
         raise RecipeError(f"the suite {path} cannot be used: {faults}") from error
-
-
-def run_suite(
-    suite: Suite, *, device: Measurer, progress: Callable[[float], None] | None = None
-) -> SuiteResult:
-    """Time every model of a suite; each is one interleaved session of all its files and setups.
-
-    All files are made before the first is timed, so that a fault shows before the minutes of work.
-
-    Args:
-        suite: what to time.
-        device: where; `edgekd.devices.open_device("local")`.
-        progress: called with the share that is done, 0 to 1.
-
-    Raises:
-        what `edgekd.benchmarks.bench.bench` raises.
-    """
-    tell = progress or (lambda _: None)
-    count = len(suite.models)
-    today = datetime.datetime.now(tz=datetime.UTC).date()
-    with tempfile.TemporaryDirectory(prefix="edgekd-suite-") as name:
-        made = []
-        for index, model in enumerate(suite.models):
-            tell(PREPARING * index / count)
-            folder = Path(name, str(index))
-            folder.mkdir()
-            made.append(model.files(folder))
-        results = []
-        for index, (model, files) in enumerate(zip(suite.models, made, strict=True)):
-            start = PREPARING + (1 - PREPARING) * index / count
-
-            def share(done: float, start: float = start) -> None:
-                tell(start + (1 - PREPARING) * done / count)
-
-            found = bench(
-                files,
-                device=device,
-                setups=suite.setups.each(),
-                timing=suite.timing.timing(),
-                inputs=_inputs(model, suite.setups.batches),
-                progress=share,
-            )
-            results.append(ModelResult(model.name, model.note, _named(found, Path(name))))
-    return SuiteResult(suite.title, suite.model_dump(mode="json"), tuple(results), today)
-
-
-def _inputs(model: SuiteModel, batches: tuple[int, ...]) -> Inputs:
-    feeds = None if model.feeds is None else model.feeds.path
-    return Inputs(feeds, model.shapes or None, batches)
-
-
-def _named(result: BenchResult, folder: Path) -> BenchResult:
-    """Leave of files that are gone after the run only their names."""
-    rows = tuple(
-        replace(row, file=Path(row.file.name)) if row.file.is_relative_to(folder) else row
-        for row in result.rows
-    )
-    return replace(result, rows=rows)
 
 
 def _faults(error: ValidationError) -> Iterator[str]:

@@ -16,7 +16,9 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
         Path | None,
         typer.Option(metavar="OTHER", help="compare with this file (default: the first)"),
     ] = None,
-    on: Annotated[str, typer.Option(metavar="DEVICE", help="where it is timed")] = "local",
+    on: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="where it is timed (default: local)")
+    ] = None,
     threads: Annotated[
         str,
         typer.Option(metavar="N,N", help="threads inside one inference"),
@@ -127,6 +129,9 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
         str | None,
         typer.Option(metavar="NAME|FILE", help="a suite that ships (cpu, quick), or your own"),
     ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="a suite's results as one table")
+    ] = None,
     json: Annotated[
         str | None, typer.Option(metavar="-|FILE", help="all numbers, raw seconds too, as JSON")
     ] = None,
@@ -145,9 +150,16 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
     from edgekd.cli.bench_words import free_file, inputs_of, setups_of, timing_of
     from edgekd.errors import RecipeError
 
-    out = modes.Out(json, free_file("--json", json), free_file("--html", html))
+    out = modes.Out(
+        json,
+        free_file("--json", json),
+        free_file("--html", html),
+        free_file("--markdown", markdown),
+    )
     if html is not None and (trt_profile or listed or suite or baseline):
         raise RecipeError("--html draws one session of files; leave the other modes out")
+    if markdown is not None and suite is None:
+        raise RecipeError("--markdown is a suite's table; give --suite")
     if trt_profile is not None:
         modes.show_trtexec(trt_profile, trt_layers, out)
     elif listed:
@@ -158,7 +170,7 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
         job = modes.Job(
             files=models or [],
             vs=vs,
-            device=on,
+            device=on or "local",
             setups=setups_of(runtime, provider, threads, streams, option or []),
             timing=timing_of(
                 rate, precision, time, rounds, parts=end_to_end or pipeline is not None

@@ -26,6 +26,7 @@ class Out:
     json: str | None
     json_file: Path | None
     html_file: Path | None
+    markdown_file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -138,16 +139,24 @@ def show_trtexec(profile: Path, layers: Path | None, out: Out) -> None:
     _show(found.to_json(), [profile_table(found)], out)
 
 
-def run_suite(name: str, device: str, out: Out) -> None:
-    """Time what a suite names; a table for each model."""
+def run_suite(name: str, device: str | None, out: Out) -> None:
+    """Time what a suite names; a table for each model.
+
+    Raises:
+        MeasureError: some of the models could not be timed; the others are shown all the same.
+    """
+    from edgekd.benchmarks.suite_run import run_suite as timed
     from edgekd.benchmarks.suites import load_suite
-    from edgekd.benchmarks.suites import run_suite as timed
     from edgekd.devices import open_device
+    from edgekd.store import write_atomic
 
     suite = load_suite(name)
     with _bar(suite.title) as share:
-        result = timed(suite, device=open_device(device), progress=share)
+        result = timed(suite, device=open_device(device or suite.device), progress=share)
+    if out.markdown_file is not None:
+        write_atomic(out.markdown_file, f"{result.markdown()}\n".encode())
     _show(result.to_json(), result.tables(), out)
+    result.check()
 
 
 @contextmanager

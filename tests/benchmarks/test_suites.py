@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from typer.testing import CliRunner
 
 from edgekd.benchmarks import runtimes
 from edgekd.benchmarks.suite_models import (
@@ -19,9 +20,11 @@ from edgekd.benchmarks.suite_models import (
     quantize_at_random,
     random_calls,
 )
-from edgekd.benchmarks.suites import Suite, load_suite, run_suite, shipped_suites
+from edgekd.benchmarks.suite_run import run_suite
+from edgekd.benchmarks.suites import Suite, load_suite, shipped_suites
+from edgekd.cli.main import app
 from edgekd.devices import open_device
-from edgekd.errors import ModelError, RecipeError
+from edgekd.errors import MeasureError, ModelError, RecipeError
 
 Save = Callable[..., Path]
 LIGHT = "package:onnx/backend/test/data/light/"
@@ -102,6 +105,33 @@ def test_ones_own_suite_shows_what_is_not_available(chain: Save, tmp_path: Path)
     assert f"| net | {absent} |  | not available |  |  |" in result.markdown()
     assert f"{absent} not available: " in result.markdown()
     assert f"{absent}: not available" in str(result.tables()[0].caption)
+
+
+@pytest.mark.timing
+def test_a_model_that_fails_does_not_end_the_suite(chain: Save, tmp_path: Path) -> None:
+    chain("net.onnx", width=16)
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    text = (
+        'device = "local"\n[timing]\nrounds = 3\nblocks = 3\nwarmup_s = 0.01\n'
+        f'[[models]]\nname = "bad"\nfile = "broken.onnx"\n{MODEL}'
+    )
+    table = tmp_path / "table.md"
+    ran = CliRunner().invoke(
+        app, ["bench", "--suite", written(tmp_path, text), "--markdown", str(table)]
+    )
+    assert isinstance(ran.exception, MeasureError)
+    assert "1 of 2 models could not be timed. bad: " in str(ran.exception)
+    assert "net.onnx" in ran.stdout  # the other is shown all the same
+    assert "| net | net.onnx |" in table.read_text(encoding="utf8")
+    assert "- bad: not timed: " in table.read_text(encoding="utf8")
+
+
+def test_a_device_that_is_not_known_is_refused_before_the_work(chain: Save, tmp_path: Path) -> None:
+    chain("net.onnx", width=16)
+    suite = written(tmp_path, f'device = "moon"\n{MODEL}')
+    ran = CliRunner().invoke(app, ["bench", "--suite", suite])
+    assert isinstance(ran.exception, RecipeError)
+    assert "the device 'moon' is unknown" in str(ran.exception)
 
 
 @pytest.mark.parametrize(
