@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekd.benchmarks.measurement import Candidate, Setup
+from edgekd.benchmarks.measurement import Candidate
 from edgekd.benchmarks.statistics.estimate import Estimate, Floats, exp, student
 from edgekd.benchmarks.trials import torch_loop
 from edgekd.benchmarks.trials.models import chain, convolutions
@@ -40,6 +40,7 @@ from edgekd.benchmarks.trials.sides import (
     in_c,
     ours,
     ours_on_c,
+    ours_on_module,
     torch_timer,
     words_for_c,
 )
@@ -158,21 +159,16 @@ def _check_outputs(model: Path, x: np.ndarray[Any, Any], stored: Path) -> None:
 
 
 def against_torch(folder: Path, timing: Rounds) -> Agreement:
-    """Time a PyTorch module with the runner, by its exported program, and with PyTorch's Timer."""
+    """Time a PyTorch module with the runner and with PyTorch's Timer."""
     found = compare(torch_sides(folder), timing)
     return _agreement(f"{TORCH_LAYERS} linear layers", ("runner", "torch Timer"), found, (0, 1))
 
 
 def torch_sides(folder: Path) -> list[Side]:
-    """Export the module to a folder; return the runner and the Timer."""
-    import torch
-
-    network = torch_loop.network(TORCH_LAYERS, TORCH_WIDTH)
-    x = torch_loop.example(TORCH_WIDTH)
-    torch.export.save(torch.export.export(network, (x,)), folder / "module.pt2")
-    np.savez(folder / "module.npz", input=x.numpy()[None])
-    candidate = Candidate(folder / "module.pt2", folder / "module.npz", Setup(runtime="torch"))
-    return [ours(candidate), torch_timer(TORCH_LAYERS, TORCH_WIDTH)]
+    """Return the runner and the Timer, both with the same module."""
+    np.savez(folder / "module.npz", input=torch_loop.example(TORCH_WIDTH).numpy()[None])
+    module = ours_on_module(folder / "module.npz", TORCH_LAYERS, TORCH_WIDTH)
+    return [module, torch_timer(TORCH_LAYERS, TORCH_WIDTH)]
 
 
 def compare(sides: Sequence[Side], timing: Rounds) -> list[Floats]:

@@ -21,14 +21,13 @@ from numpy.typing import NDArray
 
 from edgekd.benchmarks.children import Child, arguments_of
 from edgekd.benchmarks.measurement import Candidate
-from edgekd.benchmarks.trials import c_api_engine, torch_loop
+from edgekd.benchmarks.trials import c_api_engine, torch_loop, torch_module_engine
 from edgekd.errors import MeasureError
 
 Block = Callable[[float], list[float]]  # about so many seconds of work -> seconds of each call
 Side = Callable[[contextlib.ExitStack], Callable[[], Block]]
 
 C_SOURCE = Path(__file__).with_name("ort_loop.c")
-"""It lies in a checkout and not in the wheel: whoever checks the harness has the repository."""
 REWARM_S = 0.002  # not counted at the start of a block, as in the runner
 LIMIT_S = 120.0
 
@@ -49,6 +48,13 @@ def ours_on_c(shared: Path, words: Sequence[str], feeds: Path) -> Side:
     options = [f"loop={shared}", f"words={json.dumps(list(words))}"]
     arguments = [words[2], str(feeds), "--threads", "1", "--engine", c_api_engine.__file__]
     return _runner([*arguments, *(word for pair in options for word in ("--option", pair))])
+
+
+def ours_on_module(feeds: Path, layers: int, width: int) -> Side:
+    """Return our runner with the module that PyTorch's Timer calls; its file is this engine's."""
+    engine = torch_module_engine.__file__
+    options = ("--option", f"layers={layers}", "--option", f"width={width}")
+    return _runner([engine, str(feeds), "--threads", "1", "--engine", engine, *options])
 
 
 def _runner(arguments: Sequence[str]) -> Side:

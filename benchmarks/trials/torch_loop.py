@@ -2,7 +2,7 @@
 
 Answers each line "SECONDS" on standard input with one line of JSON, the seconds of each call of
 `Timer.blocked_autorange`. The module is an ordinary one, called as everybody does; our harness
-times the program that was exported from the same module.
+times the same one (`torch_module_engine.py`).
 
     python torch_loop.py LAYERS WIDTH
 """
