@@ -34,6 +34,9 @@ class Measure(Options):
     blocks: int = Field(40, ge=2, le=1000, description="interleaved blocks of calls per process")
     block_s: float = Field(0.004, gt=0, le=10, description="seconds per block")
     time_limit_s: float = Field(120.0, gt=0, description="stop after the round that passes it")
+    precision: float | None = Field(
+        None, gt=0, le=0.5, description="go on after `rounds` until intervals are +- this share"
+    )
 
     def timing(self) -> Timing:
         """Return it as the timing core takes it."""
