@@ -34,7 +34,7 @@ TABLE = (
         "int8",
         "run here",
         "its kernels want uint8 activations and int8 weights per channel; with int8 activations "
-        "a ResNet-8 was slower than in float32 (tests/edgekd/test_gate_at_work.py)",
+        "a ResNet-8 was slower than in float32",
     ),
     Row(
         "onnxruntime-web",
