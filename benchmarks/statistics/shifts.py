@@ -187,7 +187,11 @@ def _calm(table: Floats) -> Floats:
 
 
 def _agreed(table: Floats, *, least: float, alpha: float) -> Change | None:
-    """What the processes changed in alike: Student's t of one contrast per process."""
+    """What the processes changed in alike: Student's t of one contrast per process.
+
+    That there is a step is known from the contrast that is most significant, where it is from the
+    one that fits best: of few processes some agree by chance, far from the step.
+    """
     processes, n = table.shape
     if n < 2:
         return None
@@ -202,8 +206,9 @@ def _agreed(table: Floats, *, least: float, alpha: float) -> Change | None:
     error = np.sqrt(np.maximum(variance / degrees / processes, 1e-12))
     scores = np.abs(normal_score(shift / error, degrees))
     course = table.mean(axis=0)
-    best = int(np.argmax(scores[:-1]))
-    p_step = min(1.0, (n - 1) * two_sided(float(scores[best])))
+    p_step = min(1.0, (n - 1) * two_sided(float(scores[:-1].max())))
+    before = np.arange(1, n)
+    best = int(np.argmax(shift[:-1] ** 2 * before * (n - before)))  # explains most of the course
     found = [
         Change("step", best + 1, n, float(shift[best]), p_step, 0.0),
         Change("ramp", 0, n, float(shift[-1]), two_sided(float(scores[-1])), 0.0),
