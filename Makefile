@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 EDGEKD := $(VENV)/bin/edgekd
 
-.PHONY: demo test test-slow trials trials-short check format wheel data ladder-mnist ladder-mnist-labels ladder-cifar10 clean
+.PHONY: demo test test-slow trials trials-short check format wheel data ladder-mnist ladder-mnist-labels ladder-mnist-narrow ladder-cifar10 clean
 
 $(VENV)/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +27,13 @@ ladder-mnist-labels: $(VENV)/ready
 	$(EDGEKD) data mnist5k
 	for seed in 0 1 2; do $(EDGEKD) compress mnist --set seed=$$seed --set steps.0.loss.weight=0.0 --out runs/mnist-labels-$$seed || exit; done
 	$(PY) -m edgekd.benchmarks.ladders runs/mnist-labels-[012] --json benchmarks/results/mnist-labels.json
+
+# A student of the pruned widths from the start, with the epochs of distillation and recovery together.
+NARROW := steps=[{name="distill", student={build="edgekd.models:convnet", options={widths=[16, 32, 48, 64], classes=10, channels=1}}, train={epochs=18, learning_rate=0.05, batch_size=64}}, {name="quantize", samples=512}]
+ladder-mnist-narrow: $(VENV)/ready
+	$(EDGEKD) data mnist5k
+	for seed in 0 1 2; do $(EDGEKD) compress mnist --set seed=$$seed --set '$(NARROW)' --out runs/mnist-narrow-$$seed || exit; done
+	$(PY) -m edgekd.benchmarks.ladders runs/mnist-narrow-[012] --json benchmarks/results/mnist-narrow.json
 
 ladder-cifar10: data
 	$(EDGEKD) compress cifar10
