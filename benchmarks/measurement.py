@@ -88,6 +88,8 @@ class ProcessRun:
     peak_memory_bytes: int  # of the whole process, interpreter and runtime included
     harness_s: float = 0.0  # what the harness adds to a call: a call of nothing, timed the same way
     elapsed_s: tuple[float, ...] = ()  # of each block: with several streams calls overlap
+    cpu_s: tuple[float, ...] = ()
+    """Processor time of each block, all threads added up; empty at a fixed rate."""
     samples: tuple[Sample, ...] = ()  # before the first block, then after each
     parts_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """Of an inference end to end, apart from the blocks: preprocess, copy_in, engine, copy_out,
@@ -100,6 +102,7 @@ class ProcessRun:
             **{f.name: getattr(self, f.name) for f in fields(self)},
             "blocks_s": [list(block) for block in self.blocks_s],
             "elapsed_s": list(self.elapsed_s),
+            "cpu_s": list(self.cpu_s),
             "samples": {"columns": columns, "rows": rows},
             "parts_s": {name: list(seconds) for name, seconds in self.parts_s.items()},
         }
@@ -111,6 +114,7 @@ class ProcessRun:
         parsed = {
             "blocks_s": tuple(tuple(block) for block in value["blocks_s"]),
             "elapsed_s": tuple(value["elapsed_s"]),
+            "cpu_s": tuple(value["cpu_s"]),
             "samples": tuple(Sample(**row) for row in rows),
             "parts_s": {name: tuple(seconds) for name, seconds in value["parts_s"].items()},
         }

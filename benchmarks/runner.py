@@ -9,8 +9,9 @@ JSON document per line and nothing else. Commands, one JSON document per line on
 
     {"load": true}      -> {"load_s", "first_s", "harness_s"}   the session, then the first call
     {"warm": seconds}   -> {"warm_s": [..]}           call after call, at least 2
-    {"run": seconds}    -> {"block_s": [..], "elapsed_s", "sample"}   one block of raw seconds
-    {"run": seconds, "rate_hz": f}   the same at a fixed rate, counted from the intended starts
+    {"run": seconds}    -> {"block_s": [..], "elapsed_s", "cpu_s", "sample"}   one block, raw
+    {"run": seconds, "rate_hz": f}   the same at a fixed rate, counted from the intended starts;
+                           without cpu_s, since it sleeps between calls
     {"parts": seconds}  -> {"parts_s": {"copy_in", "engine", "copy_out"}}   of calls end to end;
                            with --pipeline FILE.py also its preprocess and postprocess
     {"sample": true}    -> {"sample": {..}}           the machine's counters now
@@ -233,6 +234,7 @@ class Timer:
         turn = self.turn
         self._count(min(max(1, round(self.rewarm_s / call_s)), MOST_CALLS))
         self.turn = turn  # re-warming must not shift which feeds are counted
+        own = time.process_time_ns()
         start = time.perf_counter_ns()
         if rate_hz:
             frames = min(max(LEAST_CALLS, round(seconds * rate_hz)), MOST_FRAMES)
@@ -241,10 +243,12 @@ class Timer:
             count = min(max(LEAST_CALLS, round(seconds / call_s)), MOST_CALLS)
             times = self._count(count) if len(self.streams) == 1 else self._together(count)
         elapsed_s = (time.perf_counter_ns() - start) * 1e-9
+        own_s = (time.process_time_ns() - own) * 1e-9
         if not rate_hz:  # at a fixed rate the times hold waiting
             self.call_s = sorted(times)[len(times) // 2] * 1e-9 / len(self.streams)
         self._settle()
-        return {"block_s": [round(t * 1e-9, 9) for t in times], "elapsed_s": elapsed_s}
+        found = {"block_s": [round(t * 1e-9, 9) for t in times], "elapsed_s": elapsed_s}
+        return found if rate_hz else {**found, "cpu_s": own_s}
 
     def _together(self, count: int) -> list[int]:
         """Share the calls of a block among all streams, which run at the same time."""

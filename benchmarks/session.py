@@ -175,6 +175,7 @@ class _Round:
             peak_memory_bytes=peak_memory_bytes,
             harness_s=start["harness_s"],
             elapsed_s=tuple(answer["elapsed_s"] for answer in blocks),
+            cpu_s=tuple(answer["cpu_s"] for answer in blocks if "cpu_s" in answer),
             samples=tuple(Sample(**answer["sample"]) for answer in (before, *blocks)),
             parts_s={name: tuple(seconds) for name, seconds in parts.items()},
         )

@@ -76,7 +76,11 @@ def ratio(before: Measurement, after: Measurement) -> Measurement:
     left is whether one of the files changed against the other.
     """
     runs = tuple(
-        replace(a, blocks_s=tuple((float(x),) for x in np.exp(log_blocks(a) - log_blocks(b))))
+        replace(
+            a,
+            blocks_s=tuple((float(x),) for x in np.exp(log_blocks(a) - log_blocks(b))),
+            cpu_s=(),  # who works beside takes the core from both
+        )
         for a, b in zip(after.runs, before.runs, strict=True)
     )
     return replace(after, runs=runs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["step", "ramp", "periodic stall", "throttling", "warm-up"]
+Kind = Literal["step", "ramp", "periodic stall", "throttling", "contention", "warm-up"]
 
 
 @dataclass(frozen=True)
@@ -22,5 +22,5 @@ class Event:
     first."""
     size: float
     """How much longer a call took afterwards, relative: 0.2 is 20 % longer, -0.2 is 20 % shorter.
-    Of a stall: a stalled call against the others."""
+    Of a stall: a stalled call against the others. Of contention: of the blocks that had to wait."""
     text: str  # one sentence for people

@@ -3,8 +3,8 @@
 A figure is worth something where the machine held its speed. E. Barrett et al. ("Virtual Machine
 Warmup Blows Hot and Cold", OOPSLA 2017) found that four in ten benchmarks of theirs never do, and
 that nobody notices who does not look. What is looked for: `shifts` (steps, ramps, warm-up),
-`stalls`, `throttling`. `benchmarks/trials/injected.py` counts how often each finds what was put in,
-and how often sessions with nothing in them end steady.
+`stalls`, `throttling`, `contention`. `benchmarks/trials/injected.py` counts how often each finds
+what was put in, and how often sessions with nothing in them end steady.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from edgekd.benchmarks.measurement import Measurement
 from edgekd.benchmarks.statistics.blocks import Blocks, blocks_of
 from edgekd.benchmarks.statistics.compare import ratio
+from edgekd.benchmarks.statistics.contention import find_contention
 from edgekd.benchmarks.statistics.events import Event
 from edgekd.benchmarks.statistics.shifts import (
     LEAST_PROCESSES,
@@ -52,8 +53,8 @@ def steadiness(
     """Say whether a measurement ran at one speed.
 
     A warm-up is no fault where the steady part is at least half of the blocks; a later change, a
-    ramp, a periodic stall or throttling is. Fewer than three processes show nothing, unless it is
-    one with twenty blocks or more.
+    ramp, a periodic stall, throttling or contention is. Fewer than three processes show nothing,
+    unless it is one with twenty blocks or more.
 
     Args:
         measurement: processes that each ran several blocks, or one long process.
@@ -74,6 +75,9 @@ def steadiness(
         shifts, steady_from = within_processes(blocks, least=least)
         shifts += across_rounds(blocks, [blocks_of(m) for m in beside], least=least)
     events = shifts + find_stalls(blocks)
+    contention = find_contention(measurement, blocks)
+    if contention is not None:
+        events.append(contention)
     throttling = find_throttling(measurement, blocks, shifts)
     if throttling is not None:  # it is what the slow-downs were
         events = [e for e in events if e.size < 0 or e.kind not in ("step", "ramp")] + [throttling]

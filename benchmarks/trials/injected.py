@@ -168,6 +168,7 @@ def competed(*, load: bool) -> Steadiness:
         blocks_s=tuple(tuple(answer["block_s"]) for answer in answers[1:]),
         peak_memory_bytes=0,
         elapsed_s=tuple(answer["elapsed_s"] for answer in answers[1:]),
+        cpu_s=tuple(answer["cpu_s"] for answer in answers[1:]),
         samples=tuple(Sample(**answer["sample"]) for answer in answers),
     )
     return steadiness(Measurement("real", "none", CONDITIONS, (run,)), floor=0.0)
@@ -183,8 +184,7 @@ def main() -> None:
     found = [count(case, arguments.sessions) for case in CASES] if arguments.sessions else []
     if arguments.real:
         states = [competed(load=True) for _ in range(arguments.real)]
-        # Two processes on one core take turns: a slower speed, or a stall at every turn.
-        named = sum(bool(state.events) for state in states)
+        named = sum(any(e.kind == "contention" for e in state.events) for state in states)
         steady = sum(state.steady for state in states)
         found.append(Counted("a real competitor", len(states), steady, named, _kinds(states)))
     rows = [

@@ -28,6 +28,7 @@ def test_a_session_survives_json(conditions: Conditions) -> None:
             1 << 20,
             harness_s=1e-7,
             elapsed_s=(3e-3, 3e-3),
+            cpu_s=(3e-3, 2e-3),
             samples=(sample, replace(sample, at_s=2.0, energy_j=None)),
             parts_s={"engine": (1e-3, 2e-3)},
         )

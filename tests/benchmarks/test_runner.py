@@ -59,6 +59,7 @@ def test_it_works_when_asked_and_only_then(chain: Callable[..., Path], feeds: Pa
         answer = child.ask(run=0.02)
         assert len(answer["block_s"]) >= 2
         assert 0 < sum(answer["block_s"]) <= answer["elapsed_s"] < 1
+        assert 0 < answer["cpu_s"] < 1
         after = answer["sample"]
         assert after["at_s"] > before["at_s"]
         assert after["own_s"] > before["own_s"]

@@ -147,6 +147,7 @@ def test_a_device_that_is_not_known_is_refused_before_the_work(chain: Save, tmp_
         (MODEL.replace("net.onnx", "package:no_such/a.onnx"), "pip install no_such"),
         (MODEL.replace("net.onnx", "package:onnx/../a.onnx"), "is not understood"),
         ("models = []", "models: "),
+        (MODEL + MODEL, "models: two models are called 'net'"),
         ("", "models: Field required"),
         ("[[models]", "cannot be read as TOML"),
     ],
