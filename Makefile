@@ -57,6 +57,7 @@ trials: $(VENV)/ready
 	$(TRIAL).injected --real 20 --json benchmarks/results/injected.json
 	$(TRIAL).agreement --json benchmarks/results/agreement.json
 	$(TRIAL).overhead --json benchmarks/results/overhead.json
+	$(TRIAL).training --json benchmarks/results/training.json
 	$(TRIAL).peaks --threads 1,2 --json benchmarks/results/peaks.json
 	$(TRIAL).twins --tries 200 --time 10 --claims 16 --steady 190 --json benchmarks/results/twins.json
 	$(TRIAL).twins --slower 2 --tries 50 --time 60 --json benchmarks/results/slower.json

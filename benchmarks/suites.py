@@ -165,6 +165,15 @@ class Suite(Section):
     timing: SuiteTiming = Field(SuiteTiming(), description="how long each model is timed")
     models: tuple[SuiteModel, ...] = Field(min_length=1, description="each is a session of its own")
 
+    @field_validator("models")
+    @classmethod
+    def _distinct(cls, models: tuple[SuiteModel, ...]) -> tuple[SuiteModel, ...]:
+        names = [model.name for model in models]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"two models are called {twice[0]!r}")
+        return models
+
 
 def shipped_suites() -> dict[str, Path]:
     """Return the suites that come with edgekd, by name."""

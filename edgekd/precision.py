@@ -36,17 +36,17 @@ def computing(precision: str, device: torch.device) -> Iterator[None]:
     if dtype is None:
         yield
         return
-    grouped = _GroupedInFloat(dtype) if device.type == "cpu" else contextlib.nullcontext()
-    with torch.autocast(device.type, dtype=dtype), grouped:
+    depthwise = _DepthwiseInFloat(dtype) if device.type == "cpu" else contextlib.nullcontext()
+    with torch.autocast(device.type, dtype=dtype), depthwise:
         yield
 
 
-class _GroupedInFloat(TorchFunctionMode):
-    """Convolutions in groups (depthwise ones) in float32, all else as autocast has it.
+class _DepthwiseInFloat(TorchFunctionMode):
+    """Depthwise convolutions in float32, all else as autocast has it.
 
-    oneDNN's gradient of a depthwise convolution takes 3 to 15 times longer in bfloat16 than in
-    float32: an EfficientNet-Lite0 at 96 pixels trained 2.4 times slower for it, and slower than in
-    float32 altogether.
+    oneDNN's gradient of a depthwise convolution takes many times longer in bfloat16 than in
+    float32; networks full of them trained slower for it than in float32 altogether
+    (`python -m edgekd.benchmarks.trials.training`).
     """
 
     def __init__(self, dtype: torch.dtype) -> None:
@@ -61,8 +61,13 @@ class _GroupedInFloat(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         options = kwargs or {}
-        if func is not torch.conv2d or len(args) <= _GROUPS or args[_GROUPS] == 1:
+        if func is not torch.conv2d or not _is_depthwise(args):
             return func(*args, **options)
         with torch.autocast("cpu", enabled=False):
             found: Tensor = func(args[0].float(), *args[1:], **options)
         return found.to(self.dtype)
+
+
+def _is_depthwise(args: tuple[Any, ...]) -> bool:
+    """Whether every channel has a filter of its own: weights [out, 1, height, width]."""
+    return len(args) > _GROUPS and args[_GROUPS] > 1 and args[1].shape[1] == 1

@@ -42,6 +42,13 @@ def device_of_training() -> torch.device:
     return found if found is not None else torch.device("cpu")
 
 
+def place(network: nn.Module, device: torch.device) -> None:
+    """Move a network to `device`; one with convolutions is laid out channels last, for speed."""
+    network.to(device)
+    if any(p.ndim == 4 for p in network.parameters()):
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
+
+
 def learning_rate(training: Training, step: int, steps_per_epoch: int) -> float:
     """Return the rate of a step: linear warm-up, then a cosine to zero (SGDR, 2017)."""
     warmup = training.warmup_epochs * steps_per_epoch
@@ -94,9 +101,7 @@ def fit(
         TrainingDiverged: the loss is no finite number; `work/last.pt` keeps the last good epoch.
     """
     device = device_of_training()
-    network.to(device)
-    if any(p.ndim == 4 for p in network.parameters()):
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    place(network, device)
     optimizer = _optimizer(network, training)
     first = _resume(network, optimizer, work / "last.pt")
     steps_per_epoch = math.ceil(course.samples / training.batch_size)

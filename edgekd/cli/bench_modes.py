@@ -26,7 +26,7 @@ class Out:
     json: str | None
     json_file: Path | None
     html_file: Path | None
-    markdown_file: Path | None = None
+    markdown_file: Path | None
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,9 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
 
     Example: edgekd compress --model net.py:build --weights net.pt --data photos
     """
-    _share_the_cores()
+    # Before numpy is loaded: its threads wait at full speed after every batch that is resized, in
+    # the way of torch's (`python -m edgekd.benchmarks.trials.training`).
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from edgekd.recipe import changed, read_toml, recipe_from, recipe_root
 
     asked = {
@@ -77,18 +79,6 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
         table, root, origin = changed(read_toml(recipe), known), recipe_root(recipe), str(recipe)
     loaded = recipe_from(changed(table, changes or ()), origin=origin)
     run(loaded, root=root, out=out, dry_run=dry_run, as_json=as_json)
-
-
-def _share_the_cores() -> None:
-    """Have threads without work leave their cores soon; what the user has set stays.
-
-    Before numpy and torch are loaded. A thread of either library spins for a while before it
-    sleeps: numpy's after every batch that is resized, torch's wherever another program needs the
-    core, and a training among others then takes many times longer.
-    """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def _from_flags(model: str | None, data: str | None, asked: Mapping[str, Any]) -> dict[str, Any]:

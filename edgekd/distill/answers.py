@@ -1,13 +1,11 @@
 """A teacher's answers to its view of every batch, as fast as this machine can give them.
 
-They cost as much as the student's own step, often more, so where they are computed matters. On two
-cores of a processor with AMX, 128 images of 96 pixels through an EfficientNet-Lite0: OpenVINO in
-bfloat16 0.09 s, ONNX Runtime 0.20 s, PyTorch in bfloat16 0.28 s.
+They cost as much as the student's own step, often more, so where they are computed matters:
+`python -m edgekd.benchmarks.trials.training` times OpenVINO in bfloat16 against the others.
 """
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import torch
 
 from edgekd.artifact import Artifact
 from edgekd.assembly import open_model
+from edgekd.benchmarks.runtimes import missing
 from edgekd.benchmarks.runtimes.openvino_engine import import_openvino
 from edgekd.data.dataset import Arrays
 from edgekd.data.feed import Batch
@@ -25,7 +24,7 @@ from edgekd.precision import autocast_dtype, computing
 from edgekd.quality import by_signal
 from edgekd.step import Context
 from edgekd.task import Task
-from edgekd.train import Outputs, forward
+from edgekd.train import Outputs, forward, place
 
 Answers = Callable[[Batch], Outputs]
 
@@ -40,9 +39,8 @@ def answers(
     if device.type == "cpu" and "fp32" in teacher.variants:
         in_bf16 = autocast_dtype(training.precision, device) is not None
         return _from_file(teacher.onnx("fp32"), context.task, in_bf16=in_bf16)
-    network = open_model(teacher, root=context.root).deployed(context.task).to(device).eval()
-    if any(p.ndim == 4 for p in network.parameters()):
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = open_model(teacher, root=context.root).deployed(context.task).eval()
+    place(network, device)
 
     def answer(batch: Batch) -> Outputs:
         with torch.no_grad(), computing(training.precision, device):
@@ -65,7 +63,7 @@ def _from_file(path: Path, task: Task, *, in_bf16: bool) -> Answers:
 
 def openvino_in_bf16(path: Path, *, threads: int) -> Callable[[Arrays], Arrays] | None:
     """Return a function from named inputs to named outputs, or None where OpenVINO cannot."""
-    if importlib.util.find_spec("openvino") is None:
+    if missing("openvino"):
         return None
     core = import_openvino().Core()
     properties = {

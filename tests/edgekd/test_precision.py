@@ -29,6 +29,13 @@ def test_depthwise_convolutions_stay_in_float32_among_bfloat16() -> None:
     assert _types_inside("bf16") == {1: torch.bfloat16, 8: torch.float32}
 
 
+def test_other_groups_stay_in_bfloat16() -> None:
+    layer = nn.Conv2d(8, 8, 3, groups=4)
+    with computing("bf16", CPU):
+        found = layer(torch.randn(2, 8, 6, 6))
+    assert found.grad_fn._saved_input.dtype == torch.bfloat16
+
+
 def test_float32_is_float32() -> None:
     assert _types_inside("fp32") == {1: torch.float32, 8: torch.float32}
 
