@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 EDGEKD := $(VENV)/bin/edgekd
 
-.PHONY: demo test test-slow trials trials-short check format wheel data ladder-mnist ladder-mnist-labels ladder-mnist-narrow ladder-cifar10 clean
+.PHONY: demo test test-slow trials trials-short check format wheel data ladder-mnist ladder-mnist-labels ladder-mnist-narrow ladder-mnist-int8 ladder-cifar10 clean
 
 $(VENV)/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -22,18 +22,26 @@ ladder-mnist: $(VENV)/ready
 	for seed in 0 1 2; do $(EDGEKD) compress mnist --set seed=$$seed --out runs/mnist-$$seed || exit; done
 	$(PY) -m edgekd.benchmarks.ladders runs/mnist-[012] --json benchmarks/results/mnist.json
 
-# The same without the teacher's answers: the plain choice beside it in docs/methods.md.
-ladder-mnist-labels: $(VENV)/ready
-	$(EDGEKD) data mnist5k
-	for seed in 0 1 2; do $(EDGEKD) compress mnist --set seed=$$seed --set steps.0.loss.weight=0.0 --out runs/mnist-labels-$$seed || exit; done
-	$(PY) -m edgekd.benchmarks.ladders runs/mnist-labels-[012] --json benchmarks/results/mnist-labels.json
+# The plain choices beside them in docs/methods.md: the same runs with one thing changed. A copy keeps the teacher and all that the change does not reach.
+define beside
+for seed in 0 1 2; do \
+	[ -d runs/mnist-$(1)-$$seed ] || cp -r runs/mnist-$$seed runs/mnist-$(1)-$$seed; \
+	$(EDGEKD) compress mnist --set seed=$$seed --set '$(2)' --out runs/mnist-$(1)-$$seed || exit; done
+$(PY) -m edgekd.benchmarks.ladders runs/mnist-$(1)-[012] --json benchmarks/results/mnist-$(1).json
+endef
 
-# A student of the pruned widths from the start, with the epochs of distillation and recovery together.
+# No teacher's answers: labels alone.
+ladder-mnist-labels: ladder-mnist
+	$(call beside,labels,steps.0.loss.weight=0.0)
+
+# No pruning: a student of the pruned widths from the start, with the epochs of distillation and recovery together.
 NARROW := steps=[{name="distill", student={build="edgekd.models:convnet", options={widths=[16, 32, 48, 64], classes=10, channels=1}}, train={epochs=18, learning_rate=0.05, batch_size=64}}, {name="quantize", samples=512}]
-ladder-mnist-narrow: $(VENV)/ready
-	$(EDGEKD) data mnist5k
-	for seed in 0 1 2; do $(EDGEKD) compress mnist --set seed=$$seed --set '$(NARROW)' --out runs/mnist-narrow-$$seed || exit; done
-	$(PY) -m edgekd.benchmarks.ladders runs/mnist-narrow-[012] --json benchmarks/results/mnist-narrow.json
+ladder-mnist-narrow: ladder-mnist
+	$(call beside,narrow,$(NARROW))
+
+# Activations as int8, which ONNX Runtime takes on CPUs but does not fuse well.
+ladder-mnist-int8: ladder-mnist
+	$(call beside,int8,steps.2.activations="int8")
 
 ladder-cifar10: data
 	$(EDGEKD) compress cifar10
