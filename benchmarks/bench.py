@@ -27,7 +27,7 @@ from edgekd.benchmarks.result import BenchResult, Described, row
 from edgekd.benchmarks.runtimes import RUNTIMES, missing
 from edgekd.benchmarks.runtimes.providers import PROVIDERS, providers
 from edgekd.benchmarks.statistics import noise_floor
-from edgekd.errors import MeasureError, RecipeError
+from edgekd.errors import CandidateError, MeasureError, RecipeError
 
 
 class Measurer(Protocol):
@@ -65,6 +65,7 @@ def bench(
     setups: Sequence[Setup] = (Setup(),),
     timing: Timing | None = None,
     inputs: Inputs | None = None,
+    strict: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> BenchResult:
     """Time models in setups, all in one interleaved session.
@@ -76,6 +77,8 @@ def bench(
         setups: each file is run in each that takes such a file; the first is the reference's.
         timing: how long; the default takes about ten seconds for two small files.
         inputs: real or random ones.
+        strict: a runtime that refuses a file is an error; otherwise, where other runtimes than the
+            reference's were asked for beside it, that row is told as not available.
         progress: called with the share that is done, 0 to 1.
 
     Raises:
@@ -87,15 +90,15 @@ def bench(
     given = inputs or Inputs()
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         entries, unavailable = _entries(_paths(files, vs), setups, given, Path(folder))
-        candidates = [entry.candidate for entry in entries]
-        session = _measured(device, candidates, timing or Timing(), given, progress)
+        work = _Work(device, timing or Timing(), given, strict, progress)
+        session, refused = work.measured(entries)
     floor = noise_floor(session)
     rows = tuple(
         row(entry.described, measured, session, floor)
         for entry, measured in zip(entries, session.measurements, strict=True)
     )
     source = "random" if given.feeds is None else str(given.feeds)
-    return BenchResult(rows, session, source, unavailable)
+    return BenchResult(rows, session, source, {**unavailable, **refused})
 
 
 def profiles(
@@ -287,22 +290,38 @@ def _check_shapes(inputs: Sequence[Sequence[Input]], shapes: Mapping[str, Sequen
             )
 
 
-def _measured(
-    device: Measurer,
-    candidates: Sequence[Candidate],
-    timing: Timing,
-    given: Inputs,
-    progress: Callable[[float], None] | None,
-) -> Session:
-    try:
-        return device.measure(candidates, timing, progress=progress)
-    except MeasureError as error:
-        if given.feeds is not None:
-            raise
-        raise MeasureError(
-            f"{error}\nIt was run on random inputs; if the model refuses those, give real "
-            "ones with --feeds FILE.npz, or their shape with --shape NAME=1x3x224x224"
-        ) from error
+@dataclass(frozen=True)
+class _Work:
+    device: Measurer
+    timing: Timing
+    given: Inputs
+    strict: bool
+    progress: Callable[[float], None] | None
+
+    def measured(self, entries: list[_Entry]) -> tuple[Session, dict[str, str]]:
+        """Time entries; take those out of the list that another runtime refuses, and say why."""
+        refused: dict[str, str] = {}
+        while True:
+            candidates = [entry.candidate for entry in entries]
+            try:
+                return self.device.measure(candidates, self.timing, progress=self.progress), refused
+            except CandidateError as error:
+                if self._needed(candidates, error.index):
+                    if self.given.feeds is not None:
+                        raise
+                    raise MeasureError(
+                        f"{error}\nIt was run on random inputs; if the model refuses those, give "
+                        "real ones with --feeds FILE.npz, or their shape with "
+                        "--shape NAME=1x3x224x224"
+                    ) from error
+                words = " ".join(str(error).split())
+                refused[entries.pop(error.index).described.label] = f"not available: {words}"
+
+    def _needed(self, candidates: Sequence[Candidate], index: int) -> bool:
+        """Say whether without it there is nothing to see; another runtime beside is a try."""
+        reference, failed = candidates[0].setup, candidates[index].setup
+        alike = (failed.runtime, failed.provider) == (reference.runtime, reference.provider)
+        return self.strict or alike
 
 
 def _described(case: _Case, label: str, arrays: Arrays) -> Described:

@@ -32,7 +32,7 @@ from edgekd.benchmarks.measurement import (
     Timing,
 )
 from edgekd.benchmarks.statistics.precision import narrow_enough
-from edgekd.errors import ModelError
+from edgekd.errors import CandidateError, MeasureError, ModelError
 from edgekd.store import file_sha256
 
 LEAST_ROUNDS = 3
@@ -61,7 +61,8 @@ def measure_interleaved(
 
     Raises:
         ModelError: a file is missing.
-        MeasureError: a process crashed, refused its file, or hung.
+        CandidateError: a candidate does not load, or cannot run once.
+        MeasureError: a process crashed or hung later.
     """
     if not candidates:
         raise ValueError("nothing to time: candidates is empty")
@@ -149,7 +150,7 @@ class _Round:
             for child in children:
                 child.answer()  # all have imported; from here on one works at a time
             idle = _rest(children[0]) if rest else None
-            starts = {i: children[i].ask(load=True) for i in _shuffled(len(children))}
+            starts = {i: self._load(i, children[i]) for i in _shuffled(len(children))}
             answers = self._blocks(children)
             parts = [
                 child.ask(parts=self.timing.block_s)["parts_s"] if self.timing.parts else {}
@@ -158,6 +159,13 @@ class _Round:
             peaks = [child.ask(quit=True)["peak_memory_bytes"] for child in children]
         runs = [self._run(starts[i], answers[i], parts[i], peaks[i]) for i in range(len(children))]
         return runs, idle
+
+    def _load(self, index: int, child: Child) -> dict[str, Any]:
+        try:
+            return child.ask(load=True)
+        except MeasureError as error:
+            twin = len(self.candidates) - 1
+            raise CandidateError(str(error), 0 if index == twin else index) from error
 
     def _run(
         self,

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+COLUMNS = ("model", "timed", "size", "median [95 %]", "speed-up [95 %]", "verdict")
+
+
 @dataclass(frozen=True, repr=False)
 class ModelResult:
     """One model in all its forms and setups."""
@@ -68,31 +71,41 @@ class SuiteResult:
         """Return one table of all models for a README, with the conditions above it."""
         return "\n".join(
             [
-                *self._head(),
+                self.head(),
                 "",
-                "| model | timed | size | median [95 %] | speed-up [95 %] | verdict |",
+                _line(*COLUMNS),
                 "| --- | --- | ---: | ---: | ---: | --- |",
-                *(line for model in self.models for line in _lines(model)),
+                *(_line(*row) for row in self.cells()),
                 "",
-                *self._foot(),
+                *(f"- {note}" for note in self.notes()),
             ]
         )
 
-    def _head(self) -> Iterator[str]:
+    def cells(self) -> Iterator[tuple[str, ...]]:
+        """Yield a line of text for each row of each model, under `COLUMNS`."""
+        for model in self.models:
+            for row in model.result.rows:
+                yield (model.name, row.label, megabytes(row.size_bytes), *_speed(row))
+            for name in model.result.unavailable:
+                yield (model.name, name, "", "not available", "", "")
+
+    def head(self, *, named: bool = True) -> str:
+        """Say what was timed, when, where and how; with the device's name or without."""
         conditions = [row.conditions for model in self.models for row in model.result.rows]
         if not conditions:
-            yield f"{self.title}. {self.day.isoformat()}: nothing could be timed."
-            return
+            return f"{self.title}. {self.day.isoformat()}: nothing could be timed."
         runtimes = ", ".join(dict.fromkeys(c.runtime for c in conditions))
         processes = sorted({len(m.result.session.twin.runs) for m in self.models})
         counted = str(processes[0]) if len(processes) == 1 else f"{processes[0]} to {processes[-1]}"
-        yield (
-            f"{self.title}. {self.day.isoformat()}, {conditions[0].device}: {conditions[0].cpu}, "
+        device = f"{conditions[0].device}: " if named else ""
+        return (
+            f"{self.title}. {self.day.isoformat()}, {device}{conditions[0].cpu}, "
             f"{runtimes}. Each model is one interleaved session of {counted} fresh processes per "
             "row; speed-up is against the model's first row, its interval widened by the A/A noise."
         )
 
-    def _foot(self) -> Iterator[str]:
+    def notes(self) -> Iterator[str]:
+        """Yield what must be said of some of the rows."""
         notes: dict[str, list[str]] = {}
         for model in self.models:
             if model.note:
@@ -100,9 +113,9 @@ class SuiteResult:
             for name, reason in model.result.unavailable.items():
                 notes.setdefault(f"{name} {reason}", [])
         for note, names in notes.items():
-            yield f"- {', '.join(names)}: {note}" if names else f"- {note}"
+            yield f"{', '.join(names)}: {note}" if names else note
         for name, reason in self.refused.items():
-            yield f"- {name}: not timed: {reason}"
+            yield f"{name}: not timed: {reason}"
 
     def __repr__(self) -> str:
         """Say the essence in one line per model."""
@@ -115,13 +128,6 @@ def _titled(model: ModelResult) -> Table:
     if model.note:
         table.caption = f"{model.note}\n{table.caption}"
     return table
-
-
-def _lines(model: ModelResult) -> Iterator[str]:
-    for row in model.result.rows:
-        yield _line(model.name, row.label, megabytes(row.size_bytes), *_speed(row))
-    for name in model.result.unavailable:
-        yield _line(model.name, name, "", "not available", "", "")
 
 
 def _speed(row: Row) -> tuple[str, str, str]:

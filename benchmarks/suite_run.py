@@ -48,7 +48,7 @@ def run_suite(suite: Suite, *, device: Measurer, progress: Tell | None = None) -
                     progress=_part(tell, index, len(suite.models)),
                 )
             except EdgekdError as error:
-                refused[model.name] = str(error)
+                refused[model.name] = " ".join(str(error).split())
             else:
                 results.append(ModelResult(model.name, model.note, _named(found, Path(name))))
     tell(1.0)
@@ -68,7 +68,7 @@ def _made(
         try:
             made[index] = model.files(own)
         except EdgekdError as error:
-            refused[model.name] = str(error)
+            refused[model.name] = " ".join(str(error).split())
     return made
 
 

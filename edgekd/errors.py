@@ -72,6 +72,15 @@ class MeasureError(JobFailed):
     """A process under test crashed or could not be timed."""
 
 
+class CandidateError(MeasureError):
+    """One of several candidates does not start; the others may."""
+
+    def __init__(self, message: str, index: int) -> None:
+        """Keep which one it is, in the order that they were given."""
+        super().__init__(message)
+        self.index = index
+
+
 class SlowerThanBaseline(JobFailed):
     """A model was proven to be slower than the one that was stored as the baseline."""
 

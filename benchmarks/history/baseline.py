@@ -174,6 +174,7 @@ class _Work:
             setups=self.setups,
             timing=self.timing,
             inputs=self.inputs,
+            strict=True,
             progress=lambda part: tell(start + length * part),
         )
 

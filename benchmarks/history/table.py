@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from edgekd.benchmarks.history.comparison import BaselineResult
+    from edgekd.benchmarks.history.comparison import BaselineResult, Comparison
     from edgekd.benchmarks.history.entry import Entry, StoredRow
 
 _STYLES = {"slower": "red", "faster": "green"}
@@ -78,24 +78,37 @@ def baseline_table(result: BaselineResult) -> Table:
         *("file", "baseline\nms [95 %]", "now\nms [95 %]", "speed-up\n[95 %]", "verdict"),
     )
     for row in result.rows:
-        style = _STYLES.get(row.verdict, "default")
-        table.add_row(
-            _plain(row.label),
-            _plain(_milliseconds(row.before_s)),
-            _plain(_milliseconds(row.now_s)),
-            _plain("" if row.speedup is None else times(row.speedup)),
-            f"[{style}]{row.verdict}[/]",
-        )
-    table.caption = _plain("\n".join(_caption(result)))
+        *cells, verdict = baseline_cells(row)
+        table.add_row(*map(_plain, cells), f"[{_STYLES.get(verdict, 'default')}]{verdict}[/]")
+    table.caption = _plain("\n".join(baseline_notes(result)))
     return table
 
 
-def _caption(result: BaselineResult) -> list[str]:
+def baseline_cells(row: Comparison) -> tuple[str, ...]:
+    """Return file, milliseconds of the baseline and of today, speed-up and verdict as text."""
+    speedup = "" if row.speedup is None else times(row.speedup)
+    return (
+        row.label,
+        _milliseconds(row.before_s),
+        _milliseconds(row.now_s),
+        speedup,
+        row.verdict,
+    )
+
+
+def baseline_notes(result: BaselineResult, *, named: bool = True) -> list[str]:
+    """Say where and how files were compared, and what must be known of single rows.
+
+    Args:
+        result: of a comparison.
+        named: with the device's name.
+    """
     methods = {row.method for row in result.rows}
     lines = []
     if result.sessions:
         c = result.sessions[-1].rows[0].conditions
-        lines.append(f"{c.device}: {c.cpu}, {c.runtime}, {c.provider}")
+        device = f"{c.device}: " if named else ""
+        lines.append(f"{device}{c.cpu}, {c.runtime}, {c.provider}")
     if "side by side" in methods:
         lines.append(
             "the stored file was timed again, interleaved with the new one; a slow-down counts if "

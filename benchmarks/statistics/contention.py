@@ -25,6 +25,9 @@ def find_contention(measurement: Measurement, blocks: Blocks) -> Event | None:
     A model on an accelerator leaves its core by itself, so a block is held against the others: what
     lasts from the first block to the last is not seen here (`trust` says how busy the machine was).
     """
+    setup = measurement.conditions
+    if setup.threads > 1 or setup.streams > 1:
+        return None  # threads of a pool sleep by themselves, now more and now less
     cpu_s = np.array([seconds for run in measurement.runs for seconds in run.cpu_s])
     if len(cpu_s) != len(blocks.elapsed_s):
         return None  # not counted, or at a fixed rate, where a process sleeps between calls

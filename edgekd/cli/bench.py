@@ -156,8 +156,8 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
         free_file("--html", html),
         free_file("--markdown", markdown),
     )
-    if html is not None and (trt_profile or listed or suite or baseline):
-        raise RecipeError("--html draws one session of files; leave the other modes out")
+    if html is not None and (trt_profile or listed):
+        raise RecipeError("--html draws what was timed; leave the other modes out")
     if markdown is not None and suite is None:
         raise RecipeError("--markdown is a suite's table; give --suite")
     if trt_profile is not None:

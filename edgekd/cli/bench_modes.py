@@ -104,8 +104,11 @@ def time_against(job: Job, name: str, out: Out) -> None:
             inputs=job.inputs,
             progress=share,
         )
-    content = result.to_json()
-    _show(content, [result.table()], out)
+    if out.html_file is not None:
+        from edgekd.report.bench_many import write_baseline
+
+        write_baseline(result, out.html_file)
+    _show(result.to_json(), [result.table()], out)
     result.check()
 
 
@@ -155,6 +158,10 @@ def run_suite(name: str, device: str | None, out: Out) -> None:
         result = timed(suite, device=open_device(device or suite.device), progress=share)
     if out.markdown_file is not None:
         write_atomic(out.markdown_file, f"{result.markdown()}\n".encode())
+    if out.html_file is not None:
+        from edgekd.report.bench_many import write_suite
+
+        write_suite(result, out.html_file)
     _show(result.to_json(), result.tables(), out)
     result.check()
 

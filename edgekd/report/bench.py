@@ -6,8 +6,8 @@ one. Files appear by their names alone. The figures it shows are in it as JSON.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,18 @@ _NUMBER_BYTES = 22  # of one of them as JSON, at most
 Profiles = Sequence[tuple[str, Profile, Roofline]]
 
 
+@dataclass(frozen=True)
+class Overview:
+    """What stands at the top of a page of several sessions; `page` escapes its text."""
+
+    title: str
+    about: str
+    lead: tuple[str, ...]
+    columns: tuple[str, ...]  # the last is that of the verdict
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+
 def write_bench(result: BenchResult, path: Path, *, profiles: Profiles = ()) -> None:
     """Write the page of one session, whole or not at all.
 
@@ -55,13 +67,47 @@ def write_bench(result: BenchResult, path: Path, *, profiles: Profiles = ()) -> 
 
 def bench_page(result: BenchResult, *, profiles: Profiles = ()) -> str:
     """Return the whole page; equal results give equal bytes."""
+    found = [("", session(result, profiles=profiles))]
+    return page(bench_words.labels(result)[0], found, content(result, profiles=profiles))
+
+
+def page(
+    title: str,
+    sessions: Sequence[tuple[str, Markup]],
+    record: Mapping[str, Any],
+    *,
+    overview: Overview | None = None,
+) -> str:
+    """Return a page of one or more sessions.
+
+    Args:
+        title: of the window.
+        sessions: a name to stand above each, "" for none, and what `session` returned.
+        record: the figures, to travel inside the page.
+        overview: what stands before the sessions.
+    """
+    return (
+        environment()
+        .get_template("bench.html.j2")
+        .render(
+            title=title,
+            sessions=sessions,
+            overview=overview,
+            css=style("style.css", "bench.css"),
+            embedded=embedded(record),
+        )
+    )
+
+
+def session(result: BenchResult, *, profiles: Profiles = ()) -> Markup:
+    """Return the part of a page that shows one session."""
     names = bench_words.labels(result)
     kinds = [row.verdict.replace(" ", "-") or "reference" for row in result.rows]
     series, machine, absent = _over_time(result, names)
     parts = [(n, r.parts_s) for n, r in zip(names, result.rows, strict=True) if r.parts_s]
-    return (
+    return Markup(
         environment()
-        .get_template("bench.html.j2")
+        .get_template("bench_session.html.j2")
         .render(
             names=names,
             kinds=kinds,
@@ -69,7 +115,6 @@ def bench_page(result: BenchResult, *, profiles: Profiles = ()) -> str:
             words=bench_words,
             top=bench_headline,
             result=result,
-            css=style("style.css", "bench.css"),
             comparison=_comparison(result, names),
             distributions=_distributions(result, names),
             series=series,
@@ -80,7 +125,6 @@ def bench_page(result: BenchResult, *, profiles: Profiles = ()) -> str:
             parts=parts,
             part_chart=Markup(parts_bars(parts)) if parts else None,
             layers=[bench_layers.shown(*found) for found in profiles],
-            embedded=embedded(content(result, profiles=profiles)),
         )
     )
 
@@ -147,10 +191,11 @@ def _over_time(result: BenchResult, names: Sequence[str]) -> tuple[list[Series],
     return series, Markup(over_time(series, machine, axis=axis)), absent
 
 
-def content(result: BenchResult, *, profiles: Profiles = ()) -> dict[str, Any]:
-    """Return the figures of the page as plain JSON values: no path and no device's name in them.
+def content(result: BenchResult, *, profiles: Profiles = (), sessions: int = 1) -> dict[str, Any]:
+    """Return the figures of a session as plain JSON values: no path, no device's name in them.
 
-    Raw seconds are among them where they take less than `MOST_RAW_BYTES`, else `blocks_s` is null.
+    Raw seconds are among them where those of all `sessions` of the page would take less than
+    `MOST_RAW_BYTES`, else `blocks_s` is null.
     """
     names = bench_words.labels(result)
     whole = result.to_json()
@@ -164,7 +209,7 @@ def content(result: BenchResult, *, profiles: Profiles = ()) -> dict[str, Any]:
         calls += sum(len(block) for run in measured["runs"] for block in run["blocks_s"])
         for run in measured["runs"]:
             run["block_medians_s"] = [float(np.median(block)) for block in run["blocks_s"]]
-    if calls * _NUMBER_BYTES > MOST_RAW_BYTES:
+    if calls * _NUMBER_BYTES * sessions > MOST_RAW_BYTES:
         for measured in (*session["measurements"], session["twin"]):
             for run in measured["runs"]:
                 run["blocks_s"] = None

@@ -116,6 +116,33 @@ def test_random_inputs_that_the_model_refuses(tmp_path: Path) -> None:
         bench([tmp_path / "g.onnx"], device=LOCAL, timing=QUICK)
 
 
+def test_what_another_runtime_refuses_is_told_and_the_rest_is_timed(tmp_path: Path) -> None:
+    """OpenVINO lacks CDist of ONNX Runtime; where it alone is asked, that is an error."""
+    pytest.importorskip("openvino")
+    model = tmp_path / "distances.onnx"
+    x = onnx.helper.make_tensor_value_info("x", T.FLOAT, [2, 8])
+    y = onnx.helper.make_tensor_value_info("y", T.FLOAT, [2, 2])
+    node = onnx.helper.make_node(
+        "CDist", ["x", "x"], ["y"], domain="com.microsoft", metric="euclidean"
+    )
+    opsets = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid("com.microsoft", 1)]
+    graph = onnx.helper.make_graph([node], "g", [x], [y])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10), model)
+    both = [Setup("onnxruntime"), Setup("openvino")]
+    result = bench([model], device=LOCAL, setups=both, timing=QUICK)
+    assert [row.label for row in result.rows] == ["distances.onnx, onnxruntime"]
+    ((label, reason),) = result.unavailable.items()
+    assert label == "distances.onnx, openvino"
+    assert reason.startswith("not available: distances.onnx could not be run: ")
+    assert "\n" not in reason
+    assert "CDist" in reason
+    assert "openvino: not available" in shown(result)
+    with pytest.raises(MeasureError, match="could not be run"):
+        bench([model], device=LOCAL, setups=both, timing=QUICK, strict=True)
+    with pytest.raises(MeasureError, match="could not be run"):
+        bench([model], device=LOCAL, setups=both[1:], timing=QUICK)
+
+
 @pytest.mark.timing
 def test_the_command_needs_no_torch_and_prints_json(chain: Save) -> None:
     code = (
@@ -287,7 +314,9 @@ def test_the_command_keeps_compares_and_draws(chain: Save, tmp_path: Path) -> No
     assert "m.onnx" in page.read_text(encoding="utf8")
     assert "m.onnx" in run_command("--list", *kept).stdout
     assert run_command(str(model), "--baseline", "net", *kept, *quick).returncode == 0
-    slower = run_command(str(heavy), "--baseline", "net", *kept, *quick)
+    drawn = tmp_path / "slower.html"
+    slower = run_command(str(heavy), "--baseline", "net", "--html", str(drawn), *kept, *quick)
     assert slower.returncode == 1, slower.stdout
+    assert "1 of 1 proven slower than net" in drawn.read_text(encoding="utf8")
     assert "slower than the baseline 'net'" in slower.stderr
     assert run_command(str(model), "--baseline", "other", *kept).returncode == 2

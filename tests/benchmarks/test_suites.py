@@ -115,15 +115,15 @@ def test_a_model_that_fails_does_not_end_the_suite(chain: Save, tmp_path: Path) 
         'device = "local"\n[timing]\nrounds = 3\nblocks = 3\nwarmup_s = 0.01\n'
         f'[[models]]\nname = "bad"\nfile = "broken.onnx"\n{MODEL}'
     )
-    table = tmp_path / "table.md"
-    ran = CliRunner().invoke(
-        app, ["bench", "--suite", written(tmp_path, text), "--markdown", str(table)]
-    )
+    table, page = tmp_path / "table.md", tmp_path / "page.html"
+    out = ["--markdown", str(table), "--html", str(page)]
+    ran = CliRunner().invoke(app, ["bench", "--suite", written(tmp_path, text), *out])
     assert isinstance(ran.exception, MeasureError)
     assert "1 of 2 models could not be timed. bad: " in str(ran.exception)
     assert "net.onnx" in ran.stdout  # the other is shown all the same
     assert "| net | net.onnx |" in table.read_text(encoding="utf8")
     assert "- bad: not timed: " in table.read_text(encoding="utf8")
+    assert "bad: not timed: " in page.read_text(encoding="utf8")
 
 
 def test_a_device_that_is_not_known_is_refused_before_the_work(chain: Save, tmp_path: Path) -> None:

@@ -116,6 +116,8 @@ def test_contention_by_hand(conditions: Conditions) -> None:
     assert event.kind == "contention"
     assert event.size == pytest.approx(1.0, abs=0.01)
     assert event.text == "in 20 of 40 blocks other work took the core for 50 % of the time"
+    pool = replace(conditions, threads=2)  # its threads sleep by themselves
+    assert steadiness(Measurement("session", "a", pool, (waited,)), floor=0.0).steady
     now_and_then = worked * np.where(np.arange(40) % 20 == 0, 2.0, 1.0)
     seldom = replace(waited, elapsed_s=tuple(now_and_then.tolist()))
     assert steadiness(Measurement("session", "a", conditions, (seldom,)), floor=0.0).steady

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import re
@@ -18,6 +19,8 @@ import pytest
 
 from edgekd.benchmarks.bench import bench
 from edgekd.benchmarks.feeds import save_feeds
+from edgekd.benchmarks.history.comparison import BaselineResult, Comparison
+from edgekd.benchmarks.history.entry import Entry
 from edgekd.benchmarks.layers.peaks import Bandwidth, Peaks
 from edgekd.benchmarks.layers.profile import profile
 from edgekd.benchmarks.layers.roofline import roofline
@@ -32,9 +35,11 @@ from edgekd.benchmarks.measurement import (
 )
 from edgekd.benchmarks.result import BenchResult, Described, row
 from edgekd.benchmarks.statistics import Estimate, noise_floor
+from edgekd.benchmarks.suite_result import ModelResult, SuiteResult
 from edgekd.devices import open_device
 from edgekd.report.bench import write_bench
 from edgekd.report.bench_charts import Speedup, comparison
+from edgekd.report.bench_many import write_baseline, write_suite
 
 CONDITIONS = Conditions(
     device="secret-host",
@@ -406,6 +411,100 @@ def test_the_page_fits_and_can_be_read(write: Write, measured: Any, width: int) 
     assert found["charts"] == 4  # one of each pair is shown
     assert found["letters"] >= 11
     assert found["small"] >= 11
+
+
+def suite() -> SuiteResult:
+    models = (
+        ModelResult("a convnet", "random weights", win()),
+        ModelResult("<b>an encoder</b>", "", unsteady()),
+    )
+    refused = {"lost": "/home/someone/lost.onnx is no file"}
+    return SuiteResult("What it costs", {}, models, refused, datetime.date(2026, 11, 28))
+
+
+def test_a_suite_is_a_table_and_every_session(tmp_path: Path) -> None:
+    found = suite()
+    write_suite(found, tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    shown = text_of(page.html)
+    for cells in found.cells():
+        assert all(cell in shown for cell in cells)
+    assert "What it costs. 2026-11-28, AMD EPYC 7B13, 2 of 64 cores, onnxruntime" in shown
+    assert "secret" not in page.html
+    assert "a convnet: random weights" in shown
+    assert "lost: not timed: lost.onnx is no file" in shown
+    assert "faster [" in shown
+    assert "is not decided" in shown
+    assert page.html.count("<article>") == 2
+    assert len(page.charts) == 6
+    assert "/home" not in page.html
+    assert "<b>" not in page.html
+    names = [one["name"] for one in page.record["sessions"]]
+    assert names == ["a convnet", "<b>an encoder</b>"]
+    assert page.record["overview"]["rows"] == [list(cells) for cells in found.cells()]
+
+
+def against(*verdicts: Any, sessions: Sequence[BenchResult] = ()) -> BaselineResult:
+    moment = datetime.datetime(2026, 11, 1, 8, 30, tzinfo=datetime.UTC)
+    entry = Entry(1, "main", moment, "0.1.0", None, "random", None, ())
+    then, now = Estimate(1e-3, 0.99e-3, 1.01e-3, 6), Estimate(1.2e-3, 1.19e-3, 1.21e-3, 6)
+    rows = tuple(
+        Comparison(
+            *(f"/home/someone/{number}.onnx", Path("m"), "m.onnx", "side by side"),
+            *(then, now, Estimate(0.833, 0.81, 0.85, 6), verdict),
+        )
+        for number, verdict in enumerate(verdicts)
+    )
+    return BaselineResult(entry, rows, tuple(sessions))
+
+
+def test_a_comparison_with_a_baseline_says_first_what_is_slower(tmp_path: Path) -> None:
+    found = against("slower", "no difference", sessions=[win(), win()])
+    write_baseline(found, tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    shown = text_of(page.html)
+    assert "1 of 2 proven slower than main" in shown
+    assert "Stored 2026-11-01 08:30 UTC." in shown
+    assert "0.833x [0.810, 0.850]" in shown
+    assert "A/A floor of each session" in shown
+    assert [one["name"] for one in page.record["sessions"]] == [
+        "Session 1 of 2",
+        "Session 2 of 2",
+    ]
+    assert "/home" not in page.html
+    assert "secret" not in page.html
+
+
+def test_a_file_that_is_unchanged_needs_no_session(tmp_path: Path) -> None:
+    write_baseline(against("unchanged"), tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    assert "Nothing is proven slower than main" in text_of(page.html)
+    assert page.html.count("<article>") == 0
+
+
+def test_raw_seconds_of_many_sessions_share_one_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each session has 18 processes of 64 calls: 25 kB at most."""
+    monkeypatch.setattr("edgekd.report.bench.MOST_RAW_BYTES", 30_000)
+    write_baseline(against("slower", sessions=[win()]), tmp_path / "one.html")
+    write_baseline(against("slower", sessions=[win(), win()]), tmp_path / "two.html")
+    for name, kept in (("one", True), ("two", False)):
+        for one in Page(tmp_path / f"{name}.html").record["sessions"]:
+            run = one["session"]["measurements"][0]["runs"][0]
+            assert (run["blocks_s"] is not None) is kept
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_several_sessions_fit_and_ask_nobody(
+    tmp_path: Path, measured: Any, browse: Any, watch: Any, width: int
+) -> None:
+    write_suite(suite(), tmp_path / "page.html")
+    found = measured(tmp_path / "page.html", width)
+    assert found["scroll"] <= width
+    assert min(found["letters"], found["small"]) >= 11
+    browse(tmp_path / "page.html", "--dump-dom", *watch.options)
+    assert watch.foreign() == []
 
 
 @pytest.mark.timing
