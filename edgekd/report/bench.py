@@ -50,6 +50,7 @@ class Overview:
     about: str
     lead: tuple[str, ...]
     columns: tuple[str, ...]  # the last is that of the verdict
+    words: int  # so many columns at the left hold names, the others figures
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
 

@@ -29,8 +29,9 @@ def write_suite(result: SuiteResult, path: Path) -> None:
     overview = Overview(
         result.title,
         f"suite of {count} model{'' if count == 1 else 's'}",
-        (without_paths(result.head(named=False)),),
+        (without_paths(result.head(named=False).removeprefix(f"{result.title}. ")),),
         COLUMNS,
+        2,
         _without_paths(result.cells()),
         tuple(map(without_paths, result.notes())),
     )
@@ -53,6 +54,7 @@ def write_baseline(result: BaselineResult, path: Path) -> None:
         "against a baseline",
         (f"Stored {baseline.stored_at:%Y-%m-%d %H:%M} UTC.",),
         ("file", "baseline, ms", "now, ms", "speed-up", "verdict"),
+        1,
         _without_paths(map(baseline_cells, result.rows)),
         tuple(map(without_paths, baseline_notes(result, named=False))),
     )
