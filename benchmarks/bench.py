@@ -27,7 +27,7 @@ from edgekd.benchmarks.result import BenchResult, Described, row
 from edgekd.benchmarks.runtimes import RUNTIMES, missing
 from edgekd.benchmarks.runtimes.providers import PROVIDERS, providers
 from edgekd.benchmarks.statistics import noise_floor
-from edgekd.errors import CandidateError, MeasureError, RecipeError
+from edgekd.errors import CandidateError, MeasureError, RecipeError, one_line
 
 
 class Measurer(Protocol):
@@ -91,11 +91,11 @@ def bench(
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         entries, unavailable = _entries(_paths(files, vs), setups, given, Path(folder))
         work = _Work(device, timing or Timing(), given, strict, progress)
-        session, refused = work.measured(entries)
+        timed, session, refused = work.measured(entries)
     floor = noise_floor(session)
     rows = tuple(
         row(entry.described, measured, session, floor)
-        for entry, measured in zip(entries, session.measurements, strict=True)
+        for entry, measured in zip(timed, session.measurements, strict=True)
     )
     source = "random" if given.feeds is None else str(given.feeds)
     return BenchResult(rows, session, source, {**unavailable, **refused})
@@ -298,13 +298,14 @@ class _Work:
     strict: bool
     progress: Callable[[float], None] | None
 
-    def measured(self, entries: list[_Entry]) -> tuple[Session, dict[str, str]]:
-        """Time entries; take those out of the list that another runtime refuses, and say why."""
-        refused: dict[str, str] = {}
+    def measured(self, asked: Sequence[_Entry]) -> tuple[list[_Entry], Session, dict[str, str]]:
+        """Return what was timed, its session, and by its label why a runtime refused the rest."""
+        entries, refused = list(asked), dict[str, str]()
         while True:
             candidates = [entry.candidate for entry in entries]
             try:
-                return self.device.measure(candidates, self.timing, progress=self.progress), refused
+                session = self.device.measure(candidates, self.timing, progress=self.progress)
+                return entries, session, refused
             except CandidateError as error:
                 if self._needed(candidates, error.index):
                     if self.given.feeds is not None:
@@ -314,8 +315,8 @@ class _Work:
                         "real ones with --feeds FILE.npz, or their shape with "
                         "--shape NAME=1x3x224x224"
                     ) from error
-                words = " ".join(str(error).split())
-                refused[entries.pop(error.index).described.label] = f"not available: {words}"
+                label = entries.pop(error.index).described.label
+                refused[label] = f"not available: {one_line(error)}"
 
     def _needed(self, candidates: Sequence[Candidate], index: int) -> bool:
         """Say whether without it there is nothing to see; another runtime beside is a try."""

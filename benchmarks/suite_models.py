@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.benchmarks.feeds import random_feeds
-from edgekd.errors import ModelError
+from edgekd.errors import ModelError, one_line
 
 if TYPE_CHECKING:
     import onnx
@@ -145,7 +145,7 @@ def quantize_at_random(
                 weight_type=QuantType.QInt8,
             )
     except Exception as error:  # onnxruntime raises bare Exceptions and assertions
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)[:300]
         raise ModelError(
             f"{source} cannot be quantized at random ({type(error).__name__}: {reason}); leave "
             "int8 out, and name a quantized file among the variants"
@@ -222,7 +222,7 @@ def _raised(model: onnx.ModelProto, source: Path) -> onnx.ModelProto:
     try:
         return onnx.version_converter.convert_version(model, OPSET)
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)[:300]
         raise ModelError(
             f"{source} is of operator set {found} and cannot be raised to {OPSET} ({reason}); "
             "export it again with opset 18 or more"

@@ -12,7 +12,7 @@ from edgekd.benchmarks.bench import Measurer, bench
 from edgekd.benchmarks.result import BenchResult
 from edgekd.benchmarks.suite_result import ModelResult, SuiteResult
 from edgekd.benchmarks.suites import Suite
-from edgekd.errors import EdgekdError
+from edgekd.errors import EdgekdError, one_line
 
 PREPARING = 0.1  # share of the progress that writing the files counts
 
@@ -48,7 +48,7 @@ def run_suite(suite: Suite, *, device: Measurer, progress: Tell | None = None) -
                     progress=_part(tell, index, len(suite.models)),
                 )
             except EdgekdError as error:
-                refused[model.name] = " ".join(str(error).split())
+                refused[model.name] = one_line(error)
             else:
                 results.append(ModelResult(model.name, model.note, _named(found, Path(name))))
     tell(1.0)
@@ -68,7 +68,7 @@ def _made(
         try:
             made[index] = model.files(own)
         except EdgekdError as error:
-            refused[model.name] = " ".join(str(error).split())
+            refused[model.name] = one_line(error)
     return made
 
 

@@ -1,4 +1,4 @@
-"""Every error edgekd raises on purpose, and nothing else.
+"""Every error edgekd raises on purpose.
 
 EdgekdError                 base; carries the exit code of the command line
 ├── BadInput                exit 2: the call, the recipe, the data or the model is wrong
@@ -11,6 +11,7 @@ EdgekdError                 base; carries the exit code of the command line
 │   └── MissingExtra        an optional package is not installed
 └── JobFailed               exit 1: all was well formed, but the work did not succeed
     ├── MeasureError        a process under test crashed or could not be timed
+    │   └── CandidateError  one of several does not start; it says which
     ├── SlowerThanBaseline  a model was proven to be slower than the stored one
     └── VerifyFailed        a bundle does not compute what it promised
 
@@ -104,3 +105,8 @@ def require(module: str, *, extra: str) -> ModuleType:
             f"the package {module!r} is needed here and is not installed; "
             f"run: pip install 'edgekd[{extra}]'"
         ) from error
+
+
+def one_line(error: object) -> str:
+    """Return what an error says without line breaks: for a table, a list, or another message."""
+    return " ".join(str(error).split())

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgekd.artifact import Artifact
 from edgekd.data.preprocess import Preprocess, read_preprocess
-from edgekd.errors import DataError, EdgekdError, ModelError
+from edgekd.errors import DataError, EdgekdError, ModelError, one_line
 from edgekd.quality import by_signal
 from edgekd.recipe import Recipe, titled
 from edgekd.resolve import blame
@@ -174,7 +174,7 @@ def _refused(
     else:
         given = ", ".join(f"{n} {a.dtype} {list(a.shape)}" for n, a in inputs.items())
         cure = "mend it there, or name and shape the data's arrays as it takes them"
-    reason = " ".join(str(error).split())[:300]
+    reason = one_line(error)[:300]
     return ModelError(
         f"the {_called(title)} {model.blueprint.build} cannot take the data ({given}): "
         f"{type(error).__name__} at {blame(error)}: {reason}; {cure}"

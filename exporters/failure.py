@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from edgekd.errors import ModelError
+from edgekd.errors import ModelError, one_line
 
 _ADVICE = (
     (
@@ -59,7 +59,7 @@ def capture_failed(
                 f"the network cannot be exported{place}: "
                 f"{what.format(axes=_axes(text, input_names))}; {cure}"
             )
-    reason = " ".join(str(error).split())[:300]
+    reason = one_line(error)[:300]
     return ModelError(
         f"the network cannot be exported{place}: {type(error).__name__}: {reason}; "
         "forward must run on the example and use torch operations only"
@@ -73,7 +73,7 @@ def translation_failed(error: BaseException, opset: int) -> ModelError:
     node = _node(error)
     place = _line_of(node.meta.get("stack_trace") or "") if node is not None else ""
     if found is None or "No ONNX function found" not in text:
-        reason = " ".join(text.split())[-300:]
+        reason = one_line(text)[-300:]
         name = f"the operator {found[1]}" if found else "a part of the network"
         return ModelError(
             f"{name} cannot be translated to ONNX{place}: {reason}; "

@@ -30,6 +30,7 @@ import torch
 from torch import nn
 
 from edgekd.benchmarks.statistics.estimate import exp, student
+from edgekd.benchmarks.trials.networks import exported
 from edgekd.benchmarks.trials.report import conclude
 from edgekd.data.preprocess import ImagePreprocess
 from edgekd.distill.answers import openvino_in_bf16
@@ -71,14 +72,12 @@ def answers(folder: Path) -> dict[str, Work]:
     """Return the same answers by each runtime."""
     network = efficientnet_lite0(classes=10).eval()
     x = torch.randn(128, 3, 96, 96)
-    path = folder / "teacher.onnx"
-    shapes = ({0: torch.export.Dim("batch")},)
-    torch.onnx.export(network, (x,), path, dynamo=True, dynamic_shapes=shapes, verbose=False)
+    path = exported(network, 96, folder / "teacher.onnx")
     threads = torch.get_num_threads()
     onnxruntime = session_predictor(path, threads=threads)
     openvino = openvino_in_bf16(path, threads=threads)
     place(network, CPU)
-    feeds = {"x": x.numpy()}
+    feeds = {"pixels": x.numpy()}
 
     def by_torch() -> None:
         with torch.no_grad(), computing("auto", CPU):

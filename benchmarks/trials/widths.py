@@ -16,31 +16,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from edgekd.benchmarks.bench import bench
 from edgekd.benchmarks.measurement import Timing
 from edgekd.benchmarks.suite_models import quantize_at_random
 from edgekd.benchmarks.table import milliseconds, times
+from edgekd.benchmarks.trials.networks import exported
 from edgekd.benchmarks.trials.report import conclude
-from edgekd.exporters.onnx import export_onnx
 from edgekd.models import efficientnet_lite0, resnet20
 
 TEACHER_SIZE, STUDENT_SIZE = 96, 32  # pixels
 WIDTHS = ((16, 32, 64), (16, 32, 48), (16, 16, 32), (16, 16, 16), (8, 16, 32), (8, 8, 8))
-
-
-def exported(network: nn.Module, size: int, path: Path) -> Path:
-    """Write a network that takes square images of `size` pixels; return the path."""
-    export_onnx(
-        network,
-        [torch.rand(2, 3, size, size)],
-        path,
-        input_names=["pixels"],
-        output_names=["logits"],
-        dynamic_axes={"pixels": {0: "batch"}},
-    )
-    return path
 
 
 def student(widths: Sequence[int], folder: Path) -> Path:

@@ -6,7 +6,7 @@ import onnx
 import onnx.version_converter
 from onnx import ModelProto, NodeProto
 
-from edgekd.errors import ModelError
+from edgekd.errors import ModelError, one_line
 from edgekd.exporters.files import messages
 from edgekd.exporters.shapes import fold, infer_shapes, opset_of
 
@@ -57,7 +57,7 @@ def _raise_opset(model: ModelProto, name: str) -> ModelProto:
     try:
         raised = onnx.version_converter.convert_version(model, MIN_OPSET)
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)[:300]
         raise ModelError(
             f"{name} is of operator set {opset_of(model)} and INT8 per channel needs {MIN_OPSET}; "
             f"it cannot be raised ({reason}): export it again with opset 18 or more"
