@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from edgekd.artifact import WORK, Artifact
+from edgekd.benchmarks.model_content import model_content
 from edgekd.data.preprocess import ImagePreprocess, InputSpec, write_preprocess
 from edgekd.errors import ModelError
 from edgekd.options import NetworkSpec, Training
 from edgekd.step import Context, Form, Need, Step, user_files
-from edgekd.store import file_sha256
 
 if TYPE_CHECKING:
     from edgekd.exporters.facts import Entry
@@ -111,7 +111,7 @@ class OnnxTeacher(Step):
         path = root / self.onnx
         if not path.is_file():
             raise ModelError(f"the model {path} does not exist; give the path of an .onnx file")
-        return {"onnx": file_sha256(path)}
+        return {"onnx": model_content(path).key}  # with its external data
 
     def apply(self, source: Artifact, context: Context, folder: Path) -> None:
         from edgekd.exporters.facts import facts

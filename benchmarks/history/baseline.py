@@ -23,9 +23,9 @@ from edgekd.benchmarks.history.comparison import (
     verdict_of,
 )
 from edgekd.benchmarks.history.entry import Entry, StoredRow
-from edgekd.benchmarks.history.files import model_content
 from edgekd.benchmarks.history.store import History
 from edgekd.benchmarks.measurement import Conditions, Setup, Timing
+from edgekd.benchmarks.model_content import model_content
 from edgekd.benchmarks.result import BenchResult
 from edgekd.benchmarks.statistics import pair_steadiness, speedup
 from edgekd.errors import HistoryError

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgekd.benchmarks.history.files import Content
 from edgekd.benchmarks.measurement import Conditions
+from edgekd.benchmarks.model_content import Content
 from edgekd.benchmarks.result import Row
 from edgekd.benchmarks.statistics import Estimate
 from edgekd.errors import HistoryError

@@ -28,15 +28,9 @@ from edgekd.benchmarks.history.entry import (
     row_cells,
     stored_row,
 )
-from edgekd.benchmarks.history.files import (
-    MOST_BYTES,
-    Content,
-    keep,
-    kept,
-    lone_content,
-    model_content,
-)
+from edgekd.benchmarks.history.files import MOST_BYTES, keep, kept
 from edgekd.benchmarks.measurement import Session
+from edgekd.benchmarks.model_content import Content, lone_content, model_content
 from edgekd.benchmarks.result import BenchResult
 from edgekd.errors import HistoryError
 
