@@ -13,7 +13,8 @@ from edgekd.benchmarks.measurement import Setup, Timing
 from edgekd.data.dataset import Dataset
 from edgekd.data.feed import Data
 from edgekd.data.source import open_source
-from edgekd.data.splits import Splits, read_splits, write_splits
+from edgekd.data.splits import Splits
+from edgekd.data.stored_splits import run_splits, write_splits
 from edgekd.devices import open_device
 from edgekd.devices.device import Device
 from edgekd.errors import DataError, RunFolderError
@@ -124,7 +125,8 @@ def claim(bench: Bench, *, command: str) -> None:
     recipe, folder = bench.recipe, bench.folder
     tried = _networks(bench)
     write_json(folder / RECORD, {"name": recipe.name, "command": command, "exports": tried})
-    write_splits(folder / "splits.json", bench.splits, bench.dataset.fingerprint)
+    options = recipe.data.split_options(recipe.seed)
+    write_splits(folder, bench.splits, options, bench.dataset)
     write_atomic(folder / "recipe.json", recipe.model_dump_json(indent=1) + "\n")
     bench.stages.mkdir(exist_ok=True)
 
@@ -155,9 +157,9 @@ def set_up(
             f"left out {len(dataset.skipped)} that cannot be read: {_few(dataset.skipped)}"
         )
     task.check(dataset.targets)
-    splits = recipe.data.split(dataset, seed=recipe.seed)
-    if (folder / "splits.json").exists():
-        read_splits(folder / "splits.json", dataset.fingerprint)
+    splits, remark = run_splits(folder, recipe.data.split_options(recipe.seed), dataset)
+    if remark:
+        progress.say(remark)
     augment, seed = recipe.data.augment, recipe.seed
     bench = Bench(
         recipe,

@@ -14,7 +14,7 @@ from edgekd.data.dataset import Dataset
 from edgekd.data.formats import is_idx, open_cifar10, open_idx, refuse_pickle
 from edgekd.data.images import open_folder
 from edgekd.data.known import open_known
-from edgekd.data.splits import Splits, make_splits
+from edgekd.data.stored_splits import SplitOptions
 from edgekd.data.tables import SUFFIXES as TABLES
 from edgekd.data.tables import open_table
 from edgekd.data.view import Augment
@@ -95,14 +95,10 @@ class Source(Options):
         """(height, width) in pixels."""
         return (self.size, self.size) if isinstance(self.size, int) else self.size
 
-    def split(self, dataset: Dataset, *, seed: int) -> Splits:
-        """Return the splits that this table asks for (see `make_splits`)."""
-        return make_splits(
-            dataset,
-            validation=self.validation,
-            test=self.test,
-            calibration=self.calibration,
-            seed=seed,
+    def split_options(self, seed: int) -> SplitOptions:
+        """Return what decides the splits of the data."""
+        return SplitOptions(
+            validation=self.validation, test=self.test, calibration=self.calibration, seed=seed
         )
 
 

@@ -1,15 +1,11 @@
-"""Who may see what: train, calibration (from train), validation, test. Made once, then only read.
+"""Who may see what: train, calibration (from train), validation, test.
 
 Every split is in seeded order, so that any prefix of it is a fair sample of it.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +13,6 @@ from numpy.typing import NDArray
 from edgekd.data.counter import shuffled
 from edgekd.data.dataset import Dataset
 from edgekd.errors import DataError
-from edgekd.store import write_atomic
 
 DEFAULT_CALIBRATION = 512
 _PURPOSE = 1  # keeps these orders apart from those of the epochs
@@ -44,16 +39,6 @@ class Splits:
     def to_json(self) -> dict[str, list[int]]:
         """Return plain lists."""
         return {name: indices.tolist() for name, indices in asdict(self).items()}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Read what `to_json` gave."""
-        return cls(
-            **{
-                name: np.array(value[name], np.int64)
-                for name in ("train", "calibration", "validation", "test")
-            }
-        )
 
 
 def make_splits(
@@ -88,7 +73,7 @@ def make_splits(
         count = _count(name, asked, open_samples, len(pool))
         found[name], pool = _draw(pool, strata, count)
     for name, indices in {"train": pool, **found}.items():
-        _check_classes(dataset, name, indices)
+        check_classes(dataset, name, indices)
     wanted = min(DEFAULT_CALIBRATION, len(pool)) if calibration is None else calibration
     if not 1 <= wanted <= len(pool):
         raise DataError(
@@ -97,40 +82,6 @@ def make_splits(
         )
     drawn, _ = _draw(pool, strata, wanted)
     return Splits(pool, drawn, found["validation"], found["test"])
-
-
-def write_splits(path: Path, splits: Splits, fingerprint: str) -> None:
-    """Write `splits` of the data set with this `fingerprint`, atomically.
-
-    Raises:
-        DataError: `path` is there already and belongs to a data set with another fingerprint.
-    """
-    if path.exists():
-        read_splits(path, fingerprint)
-    write_atomic(path, json.dumps({"dataset": fingerprint, **splits.to_json()}) + "\n")
-
-
-def read_splits(path: Path, fingerprint: str) -> Splits:
-    """Read what `write_splits` wrote.
-
-    Raises:
-        DataError: the file is damaged, or belongs to a data set with another fingerprint.
-    """
-    try:
-        value = json.loads(path.read_text())
-        owner, splits = value["dataset"], Splits.from_json(value)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"the splits in {path} cannot be read ({type(error).__name__}: {error}); "
-            "start a new run folder (--out)"
-        ) from error
-    if owner != fingerprint:
-        raise DataError(
-            f"the run in {path.parent} was made from data {str(owner)[:12]}, and the data is now "
-            f"{fingerprint[:12]}: samples, labels or their order changed. Put the old data back, "
-            "or start a new run folder (--out): stages of both cannot be compared"
-        )
-    return splits
 
 
 def _strata(dataset: Dataset) -> Indices:
@@ -193,7 +144,8 @@ def _allot(sizes: Indices, count: int) -> Indices:
     return shares
 
 
-def _check_classes(dataset: Dataset, name: str, indices: Indices) -> None:
+def check_classes(dataset: Dataset, name: str, indices: Indices) -> None:
+    """Raise DataError if the split `name` is empty or lacks a class of the data set."""
     if not len(indices):
         raise DataError(f"the {name} split is empty; give it samples")
     if not dataset.classes:

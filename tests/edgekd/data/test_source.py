@@ -89,7 +89,7 @@ def test_senseless_tables_are_refused(options: dict[str, Any]) -> None:
 def test_counts_stay_counts_and_shares_shares(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.zeros((100, 2)), y=np.arange(100) % 4)
     spec = Source.model_validate({"path": "a.npz", "validation": 20, "test": 0.08})
-    splits = spec.split(open_source(spec, root=tmp_path), seed=0)
+    splits = spec.split_options(0).make(open_source(spec, root=tmp_path))
     sizes = [len(s) for s in (splits.train, splits.calibration, splits.validation, splits.test)]
     assert sizes == [72, 72, 20, 8]
 

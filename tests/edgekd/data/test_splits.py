@@ -2,14 +2,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from edgekd.data.dataset import Dataset
-from edgekd.data.splits import Splits, make_splits, read_splits, write_splits
+from edgekd.data.splits import Splits, make_splits
 from edgekd.errors import DataError
 
 Maker = Callable[..., Dataset]
@@ -154,24 +153,3 @@ def test_a_fixed_test_split_that_lacks_a_class_is_refused(images: Maker) -> None
 def test_steps_do_not_see_test(images: Maker) -> None:
     splits = make_splits(images(20, 20), validation=4, test=4, seed=0)
     assert sorted(splits.for_steps()) == ["calibration", "train", "validation"]
-
-
-def test_written_splits_come_back_and_belong_to_their_data(images: Maker, tmp_path: Path) -> None:
-    dataset = images(20, 20)
-    splits = make_splits(dataset, validation=4, test=4, calibration=6, seed=0)
-    path = tmp_path / "splits.json"
-    write_splits(path, splits, dataset.fingerprint)
-    assert same(read_splits(path, dataset.fingerprint), splits)
-    write_splits(path, splits, dataset.fingerprint)
-    other = images(21, 20).fingerprint
-    for use in (read_splits, lambda p, f: write_splits(p, splits, f)):
-        with pytest.raises(DataError, match=r"data is now .* new run folder \(--out\)"):
-            use(path, other)
-
-
-@pytest.mark.parametrize("text", ["", "{", "{}", "[]", '{"dataset": "x", "train": ["a"]}'])
-def test_damaged_splits_are_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "splits.json"
-    path.write_text(text)
-    with pytest.raises(DataError, match=r"cannot be read.*new run folder"):
-        read_splits(path, "x")
