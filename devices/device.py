@@ -21,6 +21,12 @@ class Device(Protocol):
     def conditions(self, setup: Setup) -> Conditions:
         """Say who it is and how it would run a file."""
 
+    def fingerprint(self, setup: Setup) -> str:
+        """Return a hash of the hardware, the system, the runtime with its version, and the setup.
+
+        It is the key of what is cached about a device: times of one machine are not another's.
+        """
+
     def measure(
         self,
         candidates: Sequence[Candidate],

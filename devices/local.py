@@ -18,6 +18,7 @@ from edgekd.benchmarks.measurement import Candidate, Conditions, Session, Setup,
 from edgekd.benchmarks.runtimes import version
 from edgekd.benchmarks.session import measure_interleaved
 from edgekd.errors import ModelError
+from edgekd.store import digest
 
 RUN_LIMIT_S = 3600.0
 PROVIDER = "CPUExecutionProvider"
@@ -44,6 +45,13 @@ class LocalDevice:
             streams=setup.streams,
             options=setup.options,
             load_average=round(os.getloadavg()[0], 2),
+        )
+
+    def fingerprint(self, setup: Setup) -> str:
+        here = self.conditions(setup)
+        return digest(
+            [here.device, here.cpu, os.cpu_count(), here.os],
+            [here.runtime, here.provider, here.threads, here.streams, here.options],
         )
 
     def measure(

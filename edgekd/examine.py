@@ -87,6 +87,8 @@ class Examiner:
     setup: Setup
     permitted: tuple[str, ...]
     teacher: Artifact
+    task_identity: str
+    """Of its name, its file and its metrics: evidence of another task is not replayed."""
     folder: Path
     """Of this run: `evidence/` and `feeds/` go here."""
     progress: Progress = field(default_factory=Silent)
@@ -100,8 +102,7 @@ class Examiner:
             dict(after.files),
             dict(before.files),
             dict(self.teacher.files),
-            [self.data.fingerprint, self.device.name, list(self.permitted)],
-            [asdict(self.timing), asdict(self.setup)],
+            [self.data.fingerprint, list(self.permitted), self.judged_by],
         )[:16]
         path = self.folder / "evidence" / f"{step.name}-{key}.json"
         if path.exists():
@@ -110,6 +111,12 @@ class Examiner:
         evidence = self._examine(makes, after, before, session_name=f"{path.stem}.session.json")
         write_json(path, TypeAdapter(Evidence).dump_python(evidence, mode="json"))
         return evidence
+
+    @property
+    def judged_by(self) -> list[object]:
+        """What measures and how, for the key of evidence: the task, the machine, the timing."""
+        machine = [self.device.name, self.device.fingerprint(self.setup)]
+        return [self.task_identity, machine, asdict(self.timing), asdict(self.setup)]
 
     def answers(self, artifact: Artifact, path: Path) -> Answers:
         """Return what a file says on the validation split; each file is asked once."""

@@ -77,15 +77,11 @@ def final_session(bench: Bench, rungs: Sequence[Rung]) -> Final:
     Of files that are not proven slower than the fastest, the smallest ships.
     """
     kept = [(r, own_file(r)) for r in rungs if r.verdict.kept]
-    key = digest(
-        [r.artifact.sha256(f.path) for r, f in kept],
-        bench.device.name,
-        [asdict(bench.timing), asdict(bench.setup)],
-    )
+    examiner = bench.examiner(rungs[0].artifact)
+    key = digest([r.artifact.sha256(f.path) for r, f in kept], examiner.judged_by)
     path = bench.folder / "evidence" / f"final-{key[:16]}.json"
     if path.exists():
         return TypeAdapter(Final).validate_python(json.loads(path.read_text("utf8")))
-    examiner = bench.examiner(rungs[0].artifact)
     session = examiner.measure([(r.artifact, f) for r, f in kept])
     floor = noise_floor(session)
     emulated = session.measurements[0].conditions.emulated

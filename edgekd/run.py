@@ -79,15 +79,24 @@ class Bench:
             self.setup,
             self.recipe.permitted,
             teacher,
+            self.task_identity,
             self.folder,
             self.progress,
         )
 
-    def _identity(self, teachers: tuple[Artifact, ...]) -> Mapping[Need, str]:
+    @property
+    def task_identity(self) -> str:
+        """A hash of the task's name and file and of what it measures: the key of evidence."""
+        metrics = [[m.name, m.unit, m.better] for m in self.task.metrics]
+        return digest(self._task_code(), dict(self.task.signals), metrics)
+
+    def _task_code(self) -> str:
         source = self.root / self.recipe.task.rpartition(":")[0]
-        task_file = file_sha256(source) if source.is_file() else ""
+        return digest(self.recipe.task, file_sha256(source) if source.is_file() else "")
+
+    def _identity(self, teachers: tuple[Artifact, ...]) -> Mapping[Need, str]:
         return {
-            "task": digest(self.recipe.task, task_file),
+            "task": self._task_code(),
             "data": self.data.fingerprint,
             "teachers": digest([t.knowledge for t in teachers]),
             "device": self.device.name,

@@ -49,6 +49,12 @@ def test_local_says_who_it_is(local: Device) -> None:
     assert c != local.conditions(Setup(threads=1))
 
 
+def test_the_fingerprint_is_of_machine_and_setup(local: Device) -> None:
+    assert local.fingerprint(Setup()) == local.fingerprint(Setup())
+    setups = (Setup(), Setup(threads=2), Setup(streams=2), Setup(options=(("a", "b"),)))
+    assert len({local.fingerprint(setup) for setup in setups}) == len(setups)
+
+
 def test_run_gives_the_outputs_calls_first(local: Device, double: Candidate) -> None:
     outputs = local.run(double.file, double.feeds)
     wanted = 2 * np.arange(12, dtype=np.float32).reshape(3, 2, 2)

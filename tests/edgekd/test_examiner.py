@@ -1,0 +1,138 @@
+"""Evidence is replayed for the same files, task and machine, and for nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgekd.artifact import Artifact
+from edgekd.benchmarks.measurement import Conditions, Setup, Timing
+from edgekd.devices import DEVICES
+from edgekd.devices.local import LocalDevice
+from edgekd.evidence import Evidence
+from edgekd.final import Final, Rung, final_session
+from edgekd.gate import Verdict
+from edgekd.progress import Silent
+from edgekd.recipe import recipe_from
+from edgekd.run import set_up
+from edgekd.step import run_step
+from edgekd.store import file_sha256
+
+TASK = """
+import numpy as np
+from edgekd.task import Classification, Metric
+
+
+def first(predictions, targets, teacher):
+    return np.asarray(100.0 * (predictions["logits"].argmax(1) == targets["label"]))
+
+
+def top_three(predictions, targets, teacher):
+    return np.full(len(targets["label"]), 100.0)
+
+
+class Own(Classification):
+    metrics = (Metric("METRIC", "%", values=FUNCTION),)
+
+
+def task():
+    return Own()
+"""
+
+RECIPE: dict[str, Any] = {
+    "name": "evidence",
+    "task": "own.py:task",
+    "data": {"path": "bars.npz", "validation": 0.1, "test": 0.1, "calibration": 16},
+    "model": {"onnx": "plain.onnx"},
+    "budget": {"max_drop": 100.0},
+    "steps": [],
+}
+
+
+class OtherMachine(LocalDevice):
+    """This machine, under the name of another processor."""
+
+    def conditions(self, setup: Setup) -> Conditions:
+        return dataclasses.replace(super().conditions(setup), cpu="another processor")
+
+
+@pytest.fixture(scope="module")
+def original(job: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a bare ONNX file, a linear layer on pixels, and an examined run of it."""
+    folder = tmp_path_factory.mktemp("examined")
+    weights = np.random.default_rng(0).normal(size=(576, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Flatten", ["image"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+        ],
+        "plain",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 1, 24, 24])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    opset = [helper.make_opsetid("", 19)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), folder / "plain.onnx")
+    shutil.copyfile(job / "bars.npz", folder / "bars.npz")
+    write_task(folder, "first", "first")
+    examine(folder)
+    return folder
+
+
+@pytest.fixture
+def examined(original: Path, tmp_path: Path) -> Path:
+    """A copy of it, to go on with."""
+    return Path(shutil.copytree(original, tmp_path / "copy"))
+
+
+def write_task(folder: Path, metric: str, function: str) -> None:
+    """Write the task's file, with one metric."""
+    text = TASK.replace("METRIC", metric).replace("FUNCTION", function)
+    (folder / "own.py").write_text(text)
+
+
+def examine(folder: Path) -> tuple[Evidence, Final]:
+    """Gather the evidence for the model as it comes, and the last session of it alone."""
+    recipe = recipe_from(RECIPE, origin="test")
+    bench = set_up(recipe, root=folder, folder=folder / "run", progress=Silent())
+    quick = Timing(rounds=2, blocks=1, block_s=0.002, warmup_s=0.001)
+    bench = dataclasses.replace(bench, timing=quick)
+    bench.stages.mkdir(parents=True, exist_ok=True)
+    model = bench.recipe.model
+    teacher = run_step(model, Artifact(bench.folder, {}), bench.context(None), bench.stages)
+    evidence = bench.examiner(teacher).examine(model, teacher, teacher)
+    rung = Rung("teacher", teacher, evidence, Verdict(True, (), "reference"))
+    return evidence, final_session(bench, [rung])
+
+
+def written(folder: Path) -> dict[str, str]:
+    """The hash of every file of evidence, raw sessions included."""
+    return {p.name: file_sha256(p) for p in (folder / "run" / "evidence").iterdir()}
+
+
+def test_evidence_of_the_same_task_and_machine_is_replayed(examined: Path) -> None:
+    before = written(examined)
+    assert len(before) == 4
+    examine(examined)
+    assert written(examined) == before
+
+
+def test_evidence_is_gathered_again_for_another_metric_of_the_same_name(examined: Path) -> None:
+    write_task(examined, "first", "top_three")
+    evidence, _ = examine(examined)
+    assert {name: found.value for name, found in evidence.own.metrics.items()} == {"first": 100.0}
+
+
+def test_evidence_in_a_folder_from_another_machine_is_timed_again(
+    examined: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DEVICES, "local", OtherMachine)
+    for found in examine(examined):
+        assert found.conditions["cpu"] == "another processor"
