@@ -174,7 +174,7 @@ class Examiner:
         teacher = self.answers(self.teacher, base.path)
         first, own = self.task.metrics[0], self.answers(after, mine[judged].path)
         findings = Findings(
-            unit="points" if first.unit == "%" else first.unit,
+            unit="points" if first.is_percentage else first.unit,
             gain=gain(first, own, teacher, teacher),
             step_gain=files[judged].step_gain,
             speedup=race.speedup,

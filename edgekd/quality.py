@@ -22,9 +22,11 @@ RESAMPLES = 400
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model said on a split, with the truth, in the split's own order."""
+    """The predictions of a model on a split, with the targets, in the split's own order."""
 
     predictions: Arrays
+    """By signal. Token outputs have the longest batch's length, and `mask` beside them: 1 where
+    there is a token, 0 where there is padding."""
     targets: Arrays
     index: NDArray[np.int64]
 
@@ -33,6 +35,8 @@ def answer(
     predictor: Predictor, task: Task, data: Data, split: str, preprocess: Preprocess, *, size: int
 ) -> Answers:
     """Run `predictor` over the whole split. Outputs are named by their order in `task.signals`.
+
+    Outputs of a whole batch are padded to its longest sample, so the batches differ in length.
 
     Raises:
         ModelError: the model gives another number of outputs than the task has.
@@ -45,7 +49,7 @@ def answer(
     truth: list[Arrays] = []
     index: list[NDArray[np.int64]] = []
     for batch in data.batches(split, preprocess, size=size):
-        said.append(task.predict(model, batch.inputs[0]))
+        said.append(_masked(task.predict(model, batch.inputs[0]), batch.inputs[0], task))
         truth.append(batch.targets)
         index.append(batch.index)
     return Answers(_join(said), _join(truth), np.concatenate(index))
@@ -65,8 +69,24 @@ def by_signal(outputs: Arrays, task: Task) -> Arrays:
     return dict(zip(task.signals, outputs.values(), strict=True))
 
 
+def _masked(predictions: Arrays, inputs: Arrays, task: Task) -> Arrays:
+    """Add `mask` [batch, length] to token outputs: the model's own input, or all of it counts."""
+    tokens = [name for name, kind in task.signals.items() if kind == "tokens"]
+    if not tokens or "mask" in predictions:
+        return predictions
+    every = np.ones(predictions[tokens[0]].shape[:2], np.int64)
+    return {**predictions, "mask": inputs.get("mask", every)}
+
+
 def _join(parts: list[Arrays]) -> dict[str, NDArray[Any]]:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: _stack([part[name] for part in parts]) for name in parts[0]}
+
+
+def _stack(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+    """Join along the first axis; along the others, fill up with zeros to the longest."""
+    longest = np.max([a.shape for a in arrays], axis=0)
+    ends = [[(0, 0), *((0, end) for end in (longest - a.shape)[1:])] for a in arrays]
+    return np.concatenate([np.pad(a, end) for a, end in zip(arrays, ends, strict=True)])
 
 
 def _take(arrays: Arrays, rows: NDArray[np.int64]) -> Arrays:
@@ -99,12 +119,17 @@ def estimate(metric: Metric, said: Answers, teacher: Answers) -> Estimate:
     value = metric.of(*args)
     if metric.values is not None:
         values = np.asarray(metric.values(*args), np.float64)
-        top = float(values.max())
+        top = float(values.max()) or _hit(metric)
         if top > 0 and bool(np.isin(values, (0.0, top)).all()):
             low, high = wilson(int((values > 0).sum()), n)
             return Estimate(value, low * top, high * top, n)
         return _bootstrap(lambda rows: float(values[rows].mean()), value, n)
     return _bootstrap(lambda rows: metric.of(*(_take(arrays, rows) for arrays in args)), value, n)
+
+
+def _hit(metric: Metric) -> float:
+    """Return what one hit counts, for a file that has none."""
+    return 100.0 if metric.is_percentage else 1.0
 
 
 def gain(metric: Metric, after: Answers, before: Answers, teacher: Answers) -> Estimate:
@@ -116,7 +141,7 @@ def gain(metric: Metric, after: Answers, before: Answers, teacher: Answers) -> E
     if metric.values is not None:
         new, old = (np.asarray(metric.values(*args), np.float64) for args in pairs)
         change = sign * (new - old)
-        top = float(np.abs(change).max()) or float(max(np.abs(new).max(), 1e-12))
+        top = float(np.abs(change).max()) or float(np.abs(new).max()) or _hit(metric)
         if bool(np.isin(change, (-top, 0.0, top)).all()):
             low, high = matched_difference(int((change > 0).sum()), int((change < 0).sum()), n)
             return Estimate(value, low * top, high * top, n)

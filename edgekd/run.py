@@ -192,7 +192,7 @@ def check(bench: Bench, *, export: bool = True) -> None:
     """Refuse what would fail or mean nothing later, before any work is done."""
     recipe, have = bench.recipe, bench.data.count("validation")
     metric = bench.task.metrics[0]
-    needed = samples_needed(recipe.budget.max_drop) if metric.unit == "%" else 0
+    needed = samples_needed(recipe.budget.max_drop) if metric.is_percentage else 0
     if have < needed:
         raise DataError(
             f"the validation split has {have} samples, too few to tell a loss of "

@@ -34,6 +34,8 @@ class Metric:
     values: Callable[[Arrays, Arrays, Arrays], NDArray[np.float64]] | None = None
     whole: Callable[[Arrays, Arrays, Arrays], float] | None = None
     better: Literal["higher", "lower"] = "higher"
+    is_percentage: bool = False
+    """Whether it is a share of the samples or of a whole, in percent: differences are points."""
 
     def of(self, predictions: Arrays, targets: Arrays, teacher: Arrays) -> float:
         """Return the metric over all samples."""
@@ -103,10 +105,12 @@ class Classification:
 
     signals: Mapping[str, SignalKind] = {"logits": "classes"}
     metrics: Sequence[Metric] = (
-        Metric("top-1", "%", values=_right),
-        Metric("worst class", "%", whole=worst_class),
-        Metric("calibration error", "%", whole=calibration_error, better="lower"),
-        Metric("agreement", "%", values=_agrees),
+        Metric("top-1", "%", values=_right, is_percentage=True),
+        Metric("worst class", "%", whole=worst_class, is_percentage=True),
+        Metric(
+            "calibration error", "%", whole=calibration_error, better="lower", is_percentage=True
+        ),
+        Metric("agreement", "%", values=_agrees, is_percentage=True),
     )
 
     def predict(self, model: Predictor, inputs: Arrays) -> Arrays:

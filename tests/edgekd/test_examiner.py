@@ -39,7 +39,7 @@ def top_three(predictions, targets, teacher):
 
 
 class Own(Classification):
-    metrics = (Metric("METRIC", "%", values=FUNCTION),)
+    metrics = (Metric("METRIC", "%", values=FUNCTION, is_percentage=True),)
 
 
 def task():

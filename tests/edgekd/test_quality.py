@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from edgekd.quality import Answers, estimate, gain, matched_difference, samples_needed, wilson
-from edgekd.task import Classification, Metric, calibration_error, worst_class
+from edgekd.data.dataset import Dataset
+from edgekd.data.feed import Data
+from edgekd.data.preprocess import TextPreprocess
+from edgekd.data.view import Augment
+from edgekd.quality import (
+    Answers,
+    answer,
+    estimate,
+    gain,
+    matched_difference,
+    samples_needed,
+    wilson,
+)
+from edgekd.task import (
+    Arrays,
+    Classification,
+    Metric,
+    Predictor,
+    SignalKind,
+    calibration_error,
+    worst_class,
+)
+
+
+def right_words(predictions: Arrays, targets: Arrays, _: Arrays) -> NDArray[np.float64]:
+    mask = predictions["mask"]
+    right = predictions["tags"].argmax(axis=2) == targets["tags"][:, : mask.shape[1]]
+    return np.asarray(100.0 * (right * mask).sum(axis=1) / mask.sum(axis=1))
+
 
 TOP1 = Classification.metrics[0]
 
@@ -33,6 +64,61 @@ def test_matched_difference_by_hand() -> None:
     assert (high - low) / 2 == pytest.approx(1.959964 * np.sqrt(11 - 36 / 102) / 102, rel=1e-6)
     low, high = matched_difference(0, 0, 100)
     assert low < 0 < high  # no change seen is no certainty of none
+
+
+def test_no_hit_at_all_is_no_certainty_of_none() -> None:
+    wrong = answers([1, 2, 0, 1], [0, 0, 1, 0])
+    found = estimate(TOP1, wrong, wrong)
+    assert (found.value, found.low) == (0.0, 0.0)
+    assert found.high == pytest.approx(100 * wilson(0, 4)[1]) == pytest.approx(48.99, abs=0.01)
+    same = gain(TOP1, wrong, wrong, wrong)
+    assert (same.low, same.high) == pytest.approx([100 * x for x in matched_difference(0, 0, 4)])
+    share = Metric("found", "", values=lambda p, t, r: np.zeros(4))
+    assert estimate(share, wrong, wrong).high == pytest.approx(wilson(0, 4)[1])
+
+
+class Tagging:
+    """A label for each word; the model gives a score for each word and label."""
+
+    signals: Mapping[str, SignalKind] = {"tags": "tokens"}
+    metrics: Sequence[Metric] = (Metric("right", "%", values=right_words, is_percentage=True),)
+
+    def predict(self, model: Predictor, inputs: Arrays) -> Arrays:
+        return model(inputs)
+
+    def loss(self, outputs: Any, targets: Any) -> Any:
+        raise NotImplementedError
+
+    def check(self, targets: Arrays) -> None:
+        assert "tags" in targets
+
+
+def test_outputs_for_words_carry_their_mask_from_batches_of_unlike_length() -> None:
+    """The tagger says 1 for each word and in the padding: one of two words is right in each text.
+
+    Batches of two texts are 2, 4 and 1 words long.
+    """
+    texts = np.array(["a b", "b", "a b a b", "b a", "a"])
+    tags = np.zeros((5, 4), np.int64)
+    for i, text in enumerate(texts):
+        tags[i, : len(text.split())] = [word == "b" for word in text.split()]
+    data = Data(
+        Dataset("text", {"text": texts}, {"tags": tags}),
+        {"validation": np.arange(5)},
+        augment=Augment(),
+        seed=0,
+    )
+
+    def tagger(inputs: Arrays) -> Arrays:
+        return {"out": np.broadcast_to([0.0, 1.0], (*inputs["tokens"].shape, 2))}
+
+    words = TextPreprocess(vocabulary=("a", "b"))
+    task = Tagging()
+    said = answer(tagger, task, data, "validation", words, size=2)
+    assert said.predictions["tags"].shape == (5, 4, 2)
+    np.testing.assert_array_equal(said.predictions["mask"].sum(axis=1), [2, 1, 4, 2, 1])
+    found = estimate(task.metrics[0], said, said)
+    assert found.value == pytest.approx(100 * (0.5 + 1 + 0.5 + 0.5 + 0) / 5)
 
 
 def test_top1_and_its_interval() -> None:
