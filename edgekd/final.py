@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from edgekd.artifact import Artifact
-from edgekd.benchmarks.measurement import Measurement
+from edgekd.benchmarks.measurement import Session
 from edgekd.benchmarks.statistics import Estimate, latency, noise_floor, percentile, speedup
 from edgekd.data.preprocess import read_preprocess
 from edgekd.evidence import Evidence, File, files_of
@@ -43,17 +44,25 @@ class Finalist:
     p90_s: Estimate | None
     speedup: Estimate | None
     """Against the teacher's FP32 file."""
+    level: bool
+    """Not proven slower than the fastest file of the session."""
 
 
 @dataclass(frozen=True)
-class Final:
-    """The last session: every kept file, and which one ships."""
+class LastSession:
+    """Every kept file in one session. It is stored, and no budget is in it."""
 
     files: tuple[Finalist, ...]
-    chosen: int
     floor: float | None
     session: str | None
     conditions: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Final(LastSession):
+    """The last session, and which of its files ships."""
+
+    chosen: int
 
     @property
     def ships(self) -> Finalist:
@@ -72,34 +81,31 @@ class Tested:
 
 
 def final_session(bench: Bench, rungs: Sequence[Rung]) -> Final:
-    """Measure every kept file of this run in one interleaved session; the fastest ships.
+    """Measure every kept file of this run in one interleaved session, and choose what ships."""
+    found = _last_session(bench, rungs)
+    return Final(**vars(found), chosen=choose(found.files, bench.recipe.budget.max_latency_s))
 
-    Of files that are not proven slower than the fastest, the smallest ships.
-    """
+
+def _last_session(bench: Bench, rungs: Sequence[Rung]) -> LastSession:
+    """Measure the kept files, or read what was measured of these very files before."""
     kept = [(r, own_file(r)) for r in rungs if r.verdict.kept]
     examiner = bench.examiner(rungs[0].artifact)
     key = digest([r.artifact.sha256(f.path) for r, f in kept], examiner.judged_by)
     path = bench.folder / "evidence" / f"final-{key[:16]}.json"
+    stored = TypeAdapter(LastSession)
     if path.exists():
-        return TypeAdapter(Final).validate_python(json.loads(path.read_text("utf8")))
+        return stored.validate_python(json.loads(path.read_text("utf8")))
     session = examiner.measure([(r.artifact, f) for r, f in kept])
-    floor = noise_floor(session)
-    emulated = session.measurements[0].conditions.emulated
-    timed: Sequence[Measurement | None] = [None] * len(kept) if emulated else session.measurements
-    files = tuple(
-        _finalist(r, f, m, timed[0], floor) for (r, f), m in zip(kept, timed, strict=True)
-    )
     name = f"{path.stem}.session.json"
     write_atomic(path.with_name(name), json.dumps(session.to_json()))
-    final = Final(
-        files,
-        _choose(files, timed, floor),
-        floor,
-        name,
-        asdict(session.measurements[0].conditions),
+    found = LastSession(
+        files=_finalists(kept, session),
+        floor=noise_floor(session),
+        session=name,
+        conditions=asdict(session.measurements[0].conditions),
     )
-    write_json(path, TypeAdapter(Final).dump_python(final, mode="json"))
-    return final
+    write_json(path, stored.dump_python(found, mode="json"))
+    return found
 
 
 def own_file(rung: Rung) -> File:
@@ -108,28 +114,52 @@ def own_file(rung: Rung) -> File:
     return File(rung.artifact.onnx(own.variant), own.variant, False)
 
 
-def _finalist(
-    rung: Rung, file: File, m: Measurement | None, base: Measurement | None, floor: float
-) -> Finalist:
-    return Finalist(
-        rung.title,
-        file.label,
-        file.variant,
-        rung.artifact.sha256(file.path),
-        file.path.stat().st_size,
-        None if m is None else latency(m),
-        None if m is None else percentile(m, 90),
-        None if m is None or base is None or m is base else speedup(base, m, floor=floor),
+def _finalists(kept: Sequence[tuple[Rung, File]], session: Session) -> tuple[Finalist, ...]:
+    if session.measurements[0].conditions.emulated:  # that proves function, never speed
+        return tuple(_finalist(rung, file) for rung, file in kept)
+    floor, timed = noise_floor(session), session.measurements
+    fastest = min(timed, key=lambda m: latency(m).value)
+    return tuple(
+        replace(
+            _finalist(rung, file),
+            latency_s=latency(m),
+            p90_s=percentile(m, 90),
+            speedup=None if m is timed[0] else speedup(timed[0], m, floor=floor),
+            level=m is fastest or speedup(m, fastest, floor=floor).low <= 1,
+        )
+        for (rung, file), m in zip(kept, timed, strict=True)
     )
 
 
-def _choose(files: Sequence[Finalist], timed: Sequence[Measurement | None], floor: float) -> int:
-    known = [(i, m) for i, m in enumerate(timed) if m is not None]
-    if not known:  # no speed on this device: the last kept stage is the smallest that keeps quality
+def _finalist(rung: Rung, file: File) -> Finalist:
+    """Return what is known of a file before it is timed."""
+    return Finalist(
+        title=rung.title,
+        label=file.label,
+        variant=file.variant,
+        sha256=rung.artifact.sha256(file.path),
+        size_bytes=file.path.stat().st_size,
+        latency_s=None,
+        p90_s=None,
+        speedup=None,
+        level=True,
+    )
+
+
+def choose(files: Sequence[Finalist], max_latency_s: float | None) -> int:
+    """Return which file ships: of those that are not proven slower than the fastest, the smallest.
+
+    Where the fastest meets the latency asked for, only files that meet it are considered. Without
+    speeds the last one ships: the smallest that keeps quality.
+    """
+    known = [(i, f, f.latency_s.value) for i, f in enumerate(files) if f.latency_s is not None]
+    if not known:
         return len(files) - 1
-    best, fastest = min(known, key=lambda pair: latency(pair[1]).value)
-    level = [i for i, m in known if i == best or speedup(m, fastest, floor=floor).low <= 1]
-    return min(level, key=lambda i: files[i].size_bytes)
+    fastest_s = min(seconds for _, _, seconds in known)
+    asked_s = math.inf if max_latency_s is None else max_latency_s
+    limit_s = asked_s if fastest_s <= asked_s else math.inf
+    level = [(i, f) for i, f, seconds in known if f.level and seconds <= limit_s]
+    return min(level, key=lambda pair: pair[1].size_bytes)[0]
 
 
 def judge_on_test(bench: Bench, rungs: Sequence[Rung]) -> tuple[Tested, ...]:

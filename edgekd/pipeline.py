@@ -46,7 +46,7 @@ class Result:
 
     @property
     def over_budget(self) -> str | None:
-        """Why the budget is missed, with the nearest rung; None where it is met."""
+        """Why what ships misses the latency asked for; None where it meets it."""
         return self.record.over_budget
 
     def __rich__(self) -> Group:

@@ -158,8 +158,28 @@ def test_a_new_budget_measures_nothing_again(finished: Path, job: Path, tmp_path
     new = {p.name: file_sha256(p) for p in (out / "evidence").iterdir() if "final" not in p.name}
     assert new == old
     assert result.over_budget is not None
-    assert "0.001 ms were asked for; the nearest rung is" in result.over_budget
+    assert "0.001 ms were asked for; what ships, " in result.over_budget
     assert (out / "bundle" / "manifest.json").exists()  # kept, and marked
+
+
+def test_the_budget_is_met_by_the_file_that_ships(
+    finished: Path, job: Path, tmp_path: Path
+) -> None:
+    """A file that is small and not proven slower does not ship in place of one that is in time."""
+    out = copy_of(finished, tmp_path)
+    path = next(p for p in (out / "evidence").glob("final-*.json") if "session" not in p.name)
+    final = json.loads(path.read_text(encoding="utf8"))
+    fast = final["files"][-1]
+    for i, file in enumerate(final["files"]):
+        at = 1.0e-3 if file is fast else 1.2e-3
+        file["latency_s"] = {"value": at, "low": at / 1.3, "high": at * 1.3, "n": 6}
+        file.update(size_bytes=1000 + i, level=True)
+    final["chosen"] = 0
+    path.write_text(json.dumps(final), encoding="utf8")
+
+    result = again(job, out, "budget.max_latency='1.1 ms'")
+    assert result.over_budget is None
+    assert record(out)["shipped"]["title"] == fast["title"]
 
 
 def test_a_folder_of_another_recipe_is_refused(finished: Path, job: Path) -> None:

@@ -161,19 +161,26 @@ def final_of(rungs: list[Content], *, timed: bool) -> Final:
         sizes, title = FILES[r["title"], own_label(r)][1], r["title"]
         files.append(
             Finalist(
-                title,
-                file.label,
-                file.variant,
-                file.sha256,
-                sizes,
-                file.latency_s,
-                file.p90_s,
-                file.speedup,
+                title=title,
+                label=file.label,
+                variant=file.variant,
+                sha256=file.sha256,
+                size_bytes=sizes,
+                latency_s=file.latency_s,
+                p90_s=file.p90_s,
+                speedup=file.speedup,
+                level=True,
             )
         )
     conditions = {**asdict(CONDITIONS), "emulated": not timed}
     session = "final-ab12.session.json"
-    return Final(tuple(files), len(files) - 1, 0.012, session, conditions)
+    return Final(
+        files=tuple(files),
+        floor=0.012,
+        session=session,
+        conditions=conditions,
+        chosen=len(files) - 1,
+    )
 
 
 def own_label(r: Content) -> str:
