@@ -95,7 +95,10 @@ class Engine:
 
 
 def open_session(arguments: Any, profile: str = "") -> Any:
-    """Create a session of ONNX Runtime with every option that changes speed stated."""
+    """Create a session of ONNX Runtime with every option that changes speed stated.
+
+    Within edgekd `exporters/ort_session.py` opens sessions; this file travels alone to a device.
+    """
     import onnxruntime as ort
 
     provider = arguments.provider or "CPUExecutionProvider"

@@ -120,20 +120,17 @@ class Examiner:
 
     def answers(self, artifact: Artifact, path: Path) -> Answers:
         """Return what a file says on the validation split; each file is asked once."""
-        from edgekd.exporters.facts import facts
-        from edgekd.exporters.parity import session_predictor
+        from edgekd.exporters.ort_session import batch_size, predictor
 
         sha256 = artifact.sha256(path)
         if sha256 not in self._answers:
-            batch = facts(path).inputs[0].shape[:1]
-            size = batch[0] if batch and isinstance(batch[0], int) else 64
             self._answers[sha256] = answer(
-                session_predictor(path),
+                predictor(path),
                 self.task,
                 self.data,
                 "validation",
                 read_preprocess(artifact.folder),
-                size=size,
+                size=batch_size(path),
             )
         return self._answers[sha256]
 

@@ -48,7 +48,8 @@ class Export(Step):
         import torch
 
         from edgekd.exporters.onnx import export_onnx
-        from edgekd.exporters.parity import parity, session_predictor
+        from edgekd.exporters.ort_session import predictor
+        from edgekd.exporters.parity import parity
 
         deployed = model.deployed(context.task).eval()
         names = tuple(context.task.signals)
@@ -64,7 +65,7 @@ class Export(Step):
         with torch.no_grad():
             answers = deployed(*(torch.as_tensor(array) for array in inputs.values()))
         reference = {n: np.asarray(t.numpy()) for n, t in zip(names, answers, strict=True)}
-        found = parity(reference, session_predictor(path)(inputs), rtol=1e-4)
+        found = parity(reference, predictor(path)(inputs), rtol=1e-4)
         if not found.ok:
             raise ModelError(
                 f"the exported file does not compute what the network computes: {found}; "

@@ -188,16 +188,13 @@ def judge_on_test(bench: Bench, rungs: Sequence[Rung]) -> tuple[Tested, ...]:
 
 def answers_on_test(bench: Bench, artifact: Artifact, file: File) -> Answers:
     """Return what a file says on the test split."""
-    from edgekd.exporters.facts import facts
-    from edgekd.exporters.parity import session_predictor
+    from edgekd.exporters.ort_session import batch_size, predictor
 
-    first = facts(file.path).inputs[0].shape[:1]
-    size = first[0] if first and isinstance(first[0], int) else 64
     return answer(
-        session_predictor(file.path),
+        predictor(file.path),
         bench.task,
         bench.test,
         "test",
         read_preprocess(artifact.folder),
-        size=size,
+        size=batch_size(file.path),
     )

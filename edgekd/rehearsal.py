@@ -27,7 +27,6 @@ from edgekd.step import Step, run_step
 
 WARMUP_STEPS, TIMED_STEPS = 1, 2
 FEW, MORE = 8, 24  # calibration samples
-BATCH = 64  # of the evidence
 
 
 @dataclass(frozen=True)
@@ -156,17 +155,15 @@ def _quantize_s(bench: Bench, step: Quantize, source: Artifact) -> float:
 
 def _sample_s(bench: Bench, artifact: Artifact) -> float:
     """Time one batch of the validation split through the FP32 file, after one that warms up."""
-    from edgekd.exporters.facts import facts
-    from edgekd.exporters.parity import session_predictor
+    from edgekd.exporters.ort_session import batch_size, predictor
 
     path = artifact.onnx("fp32")
-    fixed = facts(path).inputs[0].shape[:1]
-    size = fixed[0] if fixed and isinstance(fixed[0], int) else BATCH
+    size = batch_size(path)
     batch = next(bench.data.batches("validation", read_preprocess(artifact.folder), size=size))
-    predictor = session_predictor(path)
-    predictor(batch.inputs[0])
+    predict = predictor(path)
+    predict(batch.inputs[0])
     start = time.monotonic()
-    predictor(batch.inputs[0])
+    predict(batch.inputs[0])
     return (time.monotonic() - start) / len(batch.index)
 
 

@@ -123,7 +123,7 @@ def _network(title: str, model: Model, context: Context) -> Sketch:
 
 def _file(step: OnnxTeacher, context: Context) -> Sketch:
     from edgekd.exporters.facts import facts
-    from edgekd.exporters.parity import session_predictor
+    from edgekd.exporters.ort_session import batch_size, predictor
 
     step.content(context.root)
     with tempfile.TemporaryDirectory(prefix="edgekd-") as scratch:
@@ -131,11 +131,9 @@ def _file(step: OnnxTeacher, context: Context) -> Sketch:
         step.apply(Artifact(folder, {}), context, folder)
         path = context.root / step.onnx
         found = facts(path)
-        batch = found.inputs[0].shape[0] if found.inputs[0].shape else 1
-        inputs = _samples(
-            read_preprocess(folder), context, size=batch if isinstance(batch, int) else 2
-        )
-        outputs = by_signal(session_predictor(path)(inputs), context.task)
+        size = batch_size(path, default=2)
+        inputs = _samples(read_preprocess(folder), context, size=size)
+        outputs = by_signal(predictor(path)(inputs), context.task)
     _check_classes("model", outputs, context)
     ports = [
         tuple(Port(entry.name, entry.dtype, entry.shape) for entry in entries)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx
 from onnx import NodeProto
 
 from edgekd.benchmarks.layers.operators import FLOAT_PRODUCTS, INT8_PRODUCTS
 from edgekd.exporters.files import messages
-from edgekd.exporters.parity import open_session
+from edgekd.exporters.ort_session import optimized
 
 
 @dataclass(frozen=True)
@@ -42,15 +40,7 @@ def int8_layers(path: Path) -> Kernels:
     Raises:
         ModelError: it cannot be loaded.
     """
-    import onnxruntime
-
-    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-        target = Path(folder, "optimized.onnx")
-        options = onnxruntime.SessionOptions()
-        options.optimized_model_filepath = str(target)
-        open_session(path, options=options)
-        optimized = onnx.load(target)
-    found = Counter(sorted(node.op_type for node in messages(optimized, NodeProto)))
+    found = Counter(sorted(node.op_type for node in messages(optimized(path), NodeProto)))
     return Kernels(
         int8_layers=sum(n for op, n in found.items() if op in INT8_PRODUCTS),
         fp32_layers=sum(n for op, n in found.items() if op in FLOAT_PRODUCTS),

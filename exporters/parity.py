@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.errors import ModelError
-
-Arrays = Mapping[str, NDArray[Any]]
+from edgekd.data.dataset import Arrays
 
 
 @dataclass(frozen=True)
@@ -127,69 +124,3 @@ def _per_sample(array: NDArray[np.float64]) -> NDArray[np.float64]:
     greatest: NDArray[np.float64] = np.atleast_1d(array)
     greatest = greatest.reshape(len(greatest), -1).max(axis=1)
     return greatest
-
-
-def session_predictor(path: Path, *, threads: int = 1) -> Callable[[Arrays], Arrays]:
-    """Return a function that runs an ONNX file in this process, for quality, not for timing.
-
-    It runs on the CPU, each operator after the other, with deterministic kernels, so that equal
-    inputs give equal outputs. Inputs the file does not know are left out.
-
-    Raises:
-        ModelError: ONNX Runtime cannot load the file; when called: an input is missing or does
-            not fit.
-    """
-    session = open_session(path, threads=threads)
-    inputs = [entry.name for entry in session.get_inputs()]
-    outputs = [entry.name for entry in session.get_outputs()]
-
-    def predict(arrays: Arrays) -> Arrays:
-        missing = [name for name in inputs if name not in arrays]
-        if missing:
-            raise ModelError(
-                f"{path} needs the inputs {inputs} and {missing} were not given; "
-                f"the data gives {sorted(arrays)}"
-            )
-        answers = run(session, outputs, {name: arrays[name] for name in inputs}, str(path))
-        return dict(zip(outputs, answers, strict=True))
-
-    return predict
-
-
-def open_session(source: Path | bytes, *, threads: int = 1, options: Any = None) -> Any:
-    """Open an ONNX file, or its bytes, in ONNX Runtime on the CPU, quietly and deterministically.
-
-    Raises:
-        ModelError: it cannot be loaded: missing, broken, or an operator is not known.
-    """
-    import onnxruntime
-
-    settings = options or onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = threads
-    settings.inter_op_num_threads = 1
-    settings.use_deterministic_compute = True
-    # Between calls this process has other work for its cores than to watch idle threads spin.
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    settings.log_severity_level = 4  # its errors also come as exceptions
-    model = source if isinstance(source, bytes) else str(source)
-    try:
-        return onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        name = "the model" if isinstance(source, bytes) else source
-        reason = " ".join(str(error).split())[:400]
-        raise ModelError(f"ONNX Runtime cannot load {name}: {reason}") from error
-
-
-def run(session: Any, outputs: list[str], feeds: dict[str, NDArray[Any]], name: str) -> list[Any]:
-    """Run a session of ONNX Runtime once.
-
-    Raises:
-        ModelError: the inputs do not fit or a kernel fails; `name` says which file is meant.
-    """
-    try:
-        answers: list[Any] = session.run(outputs, feeds)
-    except Exception as error:
-        given = {key: f"{value.dtype} {list(value.shape)}" for key, value in feeds.items()}
-        reason = " ".join(str(error).split())[:400]
-        raise ModelError(f"{name} cannot be run on {given}: {reason}") from error
-    return answers

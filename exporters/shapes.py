@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import onnx
 from onnx import ModelProto, NodeProto, TensorShapeProto
 
 from edgekd.errors import ModelError
 from edgekd.exporters.files import messages
-from edgekd.exporters.parity import open_session
+from edgekd.exporters.ort_session import Level, optimized
 
 
 def opset_of(model: ModelProto) -> int:
@@ -91,19 +89,8 @@ def fold(model: ModelProto, name: str) -> ModelProto:
     Raises:
         ModelError: ONNX Runtime cannot load it.
     """
-    import onnxruntime
-
-    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-        source, target = Path(folder, "source.onnx"), Path(folder, "folded.onnx")
-        source.write_bytes(model.SerializeToString(deterministic=True))
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.optimized_model_filepath = str(target)
-        try:
-            open_session(source, options=options)
-        except ModelError as error:
-            raise ModelError(str(error).replace(str(source), name)) from error
-        folded = onnx.load(target)
+    source = model.SerializeToString(deterministic=True)
+    folded = optimized(source, level=Level.ORT_ENABLE_BASIC, name=name)
     domains = {node.domain for node in messages(model, NodeProto)}
     if any(node.domain not in domains for node in messages(folded, NodeProto)):
         return model  # an operator that only ONNX Runtime knows has no place in the file

@@ -45,6 +45,7 @@ from edgekd.benchmarks.trials.sides import (
     words_for_c,
 )
 from edgekd.errors import MeasureError
+from edgekd.exporters.ort_session import predictor
 
 BOUND = 0.02
 LEAST_S = 1e-3  # shorter calls are compared in microseconds
@@ -149,10 +150,8 @@ def against_c(
 
 
 def _check_outputs(model: Path, x: np.ndarray[Any, Any], stored: Path) -> None:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    wanted = np.stack([session.run(None, {"x": feed})[0] for feed in x])
+    predict = predictor(model)
+    wanted = np.stack([next(iter(predict({"x": feed}).values())) for feed in x])
     found = np.fromfile(stored, np.float32).reshape(wanted.shape)
     if not np.allclose(found, wanted, rtol=0, atol=1e-5 * float(np.abs(wanted).max())):
         raise MeasureError("the C loop does not compute what the session in Python computes")

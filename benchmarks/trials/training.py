@@ -34,7 +34,7 @@ from edgekd.benchmarks.trials.networks import exported
 from edgekd.benchmarks.trials.report import conclude
 from edgekd.data.preprocess import ImagePreprocess
 from edgekd.distill.answers import openvino_in_bf16
-from edgekd.exporters.parity import session_predictor
+from edgekd.exporters.ort_session import predictor
 from edgekd.models import efficientnet_lite0, resnet20
 from edgekd.precision import computing
 from edgekd.train import place
@@ -74,7 +74,7 @@ def answers(folder: Path) -> dict[str, Work]:
     x = torch.randn(128, 3, 96, 96)
     path = exported(network, 96, folder / "teacher.onnx")
     threads = torch.get_num_threads()
-    onnxruntime = session_predictor(path, threads=threads)
+    onnxruntime = predictor(path, threads=threads)
     openvino = openvino_in_bf16(path, threads=threads)
     place(network, CPU)
     feeds = {"pixels": x.numpy()}

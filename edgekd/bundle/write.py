@@ -129,12 +129,12 @@ def _models(
     folder: Path, contents: Contents, preprocess: Preprocess
 ) -> tuple[Shipped, list[gold.Answered]]:
     """Copy the ONNX files, choose the golden samples on them, write the fixed forms."""
-    from edgekd.exporters.parity import session_predictor
+    from edgekd.exporters.ort_session import predictor
 
     dynamic = {variant: f"model.{variant}.onnx" for variant in contents.variants}
     for name in dynamic.values():
         shutil.copyfile(contents.artifact / name, folder / name)
-    predictors = {v: session_predictor(folder / name) for v, name in dynamic.items()}
+    predictors = {v: predictor(folder / name) for v, name in dynamic.items()}
     answered = gold.answer(contents.samples, preprocess, predictors)
     outputs = answered[0].outputs["fp32"]
     if len(outputs) != len(contents.signals):
@@ -208,13 +208,13 @@ def _fault(
 ) -> str:
     """Return why a fixed form does not answer as the file it was made from, or ""."""
     from edgekd.benchmarks.feeds import model_inputs
-    from edgekd.exporters.parity import session_predictor
+    from edgekd.exporters.ort_session import predictor
 
     try:
         entries = model_inputs(path)
         if any(not isinstance(axis, int) for entry in entries for axis in entry.shape):
             return "an axis has no length that is known"
-        predict = session_predictor(path)
+        predict = predictor(path)
         for one in chosen:
             said = predict(gold.fit(one.inputs, entries))
             for name, expected in one.outputs[variant].items():

@@ -18,7 +18,7 @@ from edgekd.benchmarks.runtimes import missing
 from edgekd.benchmarks.runtimes.openvino_engine import import_openvino
 from edgekd.data.dataset import Arrays
 from edgekd.data.feed import Batch
-from edgekd.exporters.parity import session_predictor
+from edgekd.exporters.ort_session import predictor
 from edgekd.options import Training
 from edgekd.precision import autocast_dtype, computing
 from edgekd.quality import by_signal
@@ -52,7 +52,7 @@ def answers(
 def _from_file(path: Path, task: Task, *, in_bf16: bool) -> Answers:
     threads = torch.get_num_threads()
     predict = openvino_in_bf16(path, threads=threads) if in_bf16 else None
-    predict = predict or session_predictor(path, threads=threads)
+    predict = predict or predictor(path, threads=threads)
 
     def answer(batch: Batch) -> Outputs:
         found = by_signal(predict(batch.inputs[1]), task)

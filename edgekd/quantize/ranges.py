@@ -17,7 +17,7 @@ from onnx import ModelProto, ValueInfoProto
 
 from edgekd.errors import DataError, ModelError
 from edgekd.exporters.facts import inputs_of
-from edgekd.exporters.parity import open_session, run
+from edgekd.exporters.ort_session import open_session, run
 from edgekd.exporters.shapes import batch_symbol
 
 Range = tuple[np.float32, np.float32]
@@ -44,7 +44,7 @@ def min_max(
     count = 0
     for batch in feeds:
         for sample in _one_by_one(inputs, batch, batch_symbol(model)):
-            arrays = run(session, list(tensors), sample, "the model to calibrate")
+            arrays = run(session, list(tensors), sample, name="the model to calibrate")
             for name, array in zip(tensors, arrays, strict=True):
                 if array.size:
                     ranges[name] = _merge(ranges.get(name), array, name, count)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from typer.testing import CliRunner
 
@@ -25,6 +24,7 @@ from edgekd.benchmarks.suites import Suite, load_suite, shipped_suites
 from edgekd.cli.main import app
 from edgekd.devices import open_device
 from edgekd.errors import MeasureError, ModelError, RecipeError
+from edgekd.exporters.ort_session import optimized, predictor
 
 Save = Callable[..., Path]
 LIGHT = "package:onnx/backend/test/data/light/"
@@ -38,15 +38,9 @@ def written(folder: Path, text: str) -> str:
     return str(path)
 
 
-def optimized(model: Path, folder: Path) -> Counter[str]:
+def operators_run(model: Path) -> Counter[str]:
     """What ONNX Runtime makes of a file."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(folder / "optimized.onnx")
-    options.log_severity_level = 3  # it warns that such a file is for this machine only
-    onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    return Counter(node.op_type for node in onnx.load(folder / "optimized.onnx").graph.node)
+    return Counter(node.op_type for node in optimized(model).graph.node)
 
 
 @pytest.mark.parametrize("name", shipped_suites())
@@ -177,8 +171,8 @@ def test_the_int8_form_really_runs_in_integers(tmp_path: Path) -> None:
     fp32, int8 = tmp_path / "fp32.onnx", tmp_path / "int8.onnx"
     fill_weights(source, fp32)
     quantize_at_random(fp32, int8, shapes={})
-    before = optimized(fp32, tmp_path)
-    after = optimized(int8, tmp_path)
+    before = operators_run(fp32)
+    after = operators_run(int8)
     assert before["Conv"] + before["FusedConv"] == 26
     assert after["QLinearConv"] == 26
     assert after["Conv"] + after["FusedConv"] == 0
@@ -186,16 +180,13 @@ def test_the_int8_form_really_runs_in_integers(tmp_path: Path) -> None:
 
 
 def test_filled_weights_are_equal_for_equal_seeds_and_finite(tmp_path: Path) -> None:
-    import onnxruntime
-
     source = find_file(f"{LIGHT}light_shufflenet.onnx", tmp_path)
     files = [tmp_path / f"{i}.onnx" for i in range(3)]
     for file, seed in zip(files, (0, 0, 1), strict=True):
         fill_weights(source, file, seed=seed)
     contents = [file.read_bytes() for file in files]
     assert contents[0] == contents[1] != contents[2]
-    session = onnxruntime.InferenceSession(files[0], providers=["CPUExecutionProvider"])
-    (answer,) = session.run(None, random_calls(files[0], {})[0])
+    (answer,) = predictor(files[0])(random_calls(files[0], {})[0]).values()
     assert np.isfinite(answer).all()
 
 

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.distill.answers import openvino_in_bf16
-from edgekd.exporters.parity import session_predictor
+from edgekd.exporters.ort_session import predictor
 
 pytest.importorskip("openvino")
 
@@ -37,7 +37,7 @@ def test_answers_in_bfloat16_are_those_of_the_file_within_its_precision(tmp_path
     for samples in (8, 3):  # the last batch of an epoch is a shorter one
         x = np.random.default_rng(samples).normal(size=(samples, 64)).astype(np.float32)
         known = {"x": x, "unknown": x}  # a file may use fewer inputs than the data gives
-        wanted = session_predictor(path)(known)["logits"]
+        wanted = predictor(path)(known)["logits"]
         found = predict(known)["logits"]
         assert found.shape == (samples, 10)
         assert found.dtype == np.float32

@@ -11,7 +11,7 @@ from onnx import ModelProto, TensorProto, numpy_helper
 
 from edgekd.errors import ModelError
 from edgekd.exporters.files import load_onnx, save_onnx, strip, traces
-from edgekd.exporters.parity import session_predictor
+from edgekd.exporters.ort_session import predictor
 
 
 def model() -> ModelProto:
@@ -150,7 +150,7 @@ def test_strip_leaves_nothing_and_computes_the_same(tmp_path: Path) -> None:
     load_onnx(tmp_path / "b.onnx")
     for flag in (True, False):
         feeds = {"x": np.ones((3, 2), np.float32), "c": np.array(flag)}
-        a, b = (session_predictor(tmp_path / f"{n}.onnx")(feeds)["y"] for n in "ab")
+        a, b = (predictor(tmp_path / f"{n}.onnx")(feeds)["y"] for n in "ab")
         assert a.tolist() == b.tolist()
 
 

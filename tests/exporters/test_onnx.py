@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from edgekd.errors import ModelError
 from edgekd.exporters.files import traces
 from edgekd.exporters.onnx import export_onnx
-from edgekd.exporters.parity import parity, session_predictor
+from edgekd.exporters.ort_session import predictor
+from edgekd.exporters.parity import parity
 
 
 def write(network: nn.Module, path: Path, example: Tensor | None = None, **options: Any) -> None:
@@ -50,7 +51,7 @@ def test_the_file_computes_what_the_network_computes(
     name: str, request: pytest.FixtureRequest
 ) -> None:
     exported = request.getfixturevalue(name)
-    predict = session_predictor(exported.path)
+    predict = predictor(exported.path)
     for batch in (1, 5):
         example = [
             tensor[:1].repeat(batch, *[1] * (tensor.ndim - 1)) for tensor in exported.example
@@ -101,7 +102,7 @@ def test_pooling_is_right_where_cells_divide_and_where_not(length: int, tmp_path
     write(Pool(), path, x)
     operators = [node.op_type for node in onnx.load(path).graph.node]
     assert ("AveragePool" in operators) == (length == 4)
-    found = parity({"y": Pool()(x).numpy()}, session_predictor(path)({"x": x.numpy()}), rtol=1e-5)
+    found = parity({"y": Pool()(x).numpy()}, predictor(path)({"x": x.numpy()}), rtol=1e-5)
     assert found.ok, str(found)
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from edgekd.errors import ModelError
-from edgekd.exporters.parity import parity, session_predictor
+from edgekd.exporters.parity import parity
 
 REFERENCE = np.array([[1.0, -2.0], [3.0, 4.0]], dtype=np.float32)
 
@@ -67,19 +64,3 @@ def test_integers_do_not_wrap_around() -> None:
 def test_it_goes_into_a_report() -> None:
     found = parity({"y": REFERENCE}, {"y": REFERENCE}, rtol=0.1)
     assert json.loads(json.dumps(found.to_json(), allow_nan=False))["ok"] is True
-
-
-def test_a_predictor_gives_equal_bits_and_takes_only_what_the_file_knows(pixels: Any) -> None:
-    inputs = {"image": pixels.example[0].numpy(), "index": np.arange(2)}
-    first, second = (session_predictor(pixels.path)(inputs)["logits"] for _ in range(2))
-    assert first.tobytes() == second.tobytes()
-
-
-def test_a_predictor_says_what_does_not_fit(pixels: Any, tmp_path: Path) -> None:
-    predict = session_predictor(pixels.path)
-    with pytest.raises(ModelError, match=r"needs the inputs \['image'\]"):
-        predict({"picture": pixels.example[0].numpy()})
-    with pytest.raises(ModelError, match=r"float32 \[2, 16, 16, 3\]"):
-        predict({"image": pixels.example[0].numpy().astype(np.float32)})
-    with pytest.raises(ModelError, match="cannot load"):
-        session_predictor(tmp_path / "none.onnx")

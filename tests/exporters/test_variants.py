@@ -9,7 +9,8 @@ import pytest
 
 from edgekd.errors import ModelError
 from edgekd.exporters.files import save_onnx
-from edgekd.exporters.parity import parity, session_predictor
+from edgekd.exporters.ort_session import predictor
+from edgekd.exporters.parity import parity
 from edgekd.exporters.variants import TABLE, Variant, fixed_shape
 
 
@@ -41,10 +42,10 @@ def test_a_fixed_file_has_no_symbol_left_and_answers_the_same(pixels: Any, tmp_p
     assert all(isinstance(n, int) and n > 0 for shape in found.values() for n in shape)
     save_onnx(fixed, tmp_path / "fixed.onnx")
     one = {"image": pixels.example[0][:1].numpy()}
-    reference = session_predictor(pixels.path)(one)
-    assert parity(reference, session_predictor(tmp_path / "fixed.onnx")(one), rtol=0.0).ok
+    reference = predictor(pixels.path)(one)
+    assert parity(reference, predictor(tmp_path / "fixed.onnx")(one), rtol=0.0).ok
     with pytest.raises(ModelError, match="cannot be run"):
-        session_predictor(tmp_path / "fixed.onnx")({"image": pixels.example[0].numpy()})
+        predictor(tmp_path / "fixed.onnx")({"image": pixels.example[0].numpy()})
 
 
 def test_other_axes_stay_unless_given(words: Any) -> None:

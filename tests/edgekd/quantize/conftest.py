@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 
+from edgekd.data.dataset import Arrays
 from edgekd.exporters.files import save_onnx
-from edgekd.exporters.parity import Arrays, open_session, run, session_predictor
+from edgekd.exporters.ort_session import Level, predictor
 
 Build = Callable[..., Path]
 Feeds = Callable[[], Iterator[Arrays]]
@@ -171,17 +171,7 @@ def predictor_as_written(path: Path) -> Predict:
     files give wrong answers there (issues 5849 and 14642 of microsoft/onnxruntime). What a file
     says must not depend on the processor that tests it.
     """
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = open_session(path, options=options)
-    inputs = [entry.name for entry in session.get_inputs()]
-    outputs = [entry.name for entry in session.get_outputs()]
-
-    def predict(arrays: Arrays) -> Arrays:
-        feeds = {name: arrays[name] for name in inputs}
-        return dict(zip(outputs, run(session, outputs, feeds, str(path)), strict=True))
-
-    return predict
+    return predictor(path, level=Level.ORT_DISABLE_ALL)
 
 
 @pytest.fixture(scope="session")
@@ -208,7 +198,7 @@ def saturates(build: Build) -> bool:
     }
     path = build(PROBE, constants)
     feed = {"x": np.full((1, 2), 255, np.float32)}
-    fused = session_predictor(path)(feed)["y"].item()
+    fused = predictor(path)(feed)["y"].item()
     told = predictor_as_written(path)(feed)["y"].item()
     assert told == 2 * 255 * 127
     return bool(fused != told)

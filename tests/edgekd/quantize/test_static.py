@@ -22,7 +22,8 @@ from edgekd.errors import DataError, ModelError
 from edgekd.exporters.facts import facts
 from edgekd.exporters.files import load_onnx, save_onnx, traces
 from edgekd.exporters.kernels import int8_layers
-from edgekd.exporters.parity import parity, session_predictor
+from edgekd.exporters.ort_session import predictor
+from edgekd.exporters.parity import parity
 from edgekd.exporters.variants import fixed_shape
 from edgekd.quantize.static import _silenced, quantize_int8
 
@@ -37,7 +38,7 @@ def test_the_int8_file_answers_like_the_float_one(
     said = quantize_int8(cnn, tmp_path / "m.onnx", batched(pictures, 8))
     assert (said.kind, said.samples, said.layers, said.left) == ("convolutional", 24, 3, {})
     json.dumps(said.to_json())
-    before, after = session_predictor(cnn)(pictures), as_written(tmp_path / "m.onnx")(pictures)
+    before, after = predictor(cnn)(pictures), as_written(tmp_path / "m.onnx")(pictures)
     found = parity(before, after, rtol=1.0).outputs["logits"]
     assert found.snr_db > 25
     assert len(np.unique(after["logits"])) > 100  # logits are float: 8 bits would tie
@@ -70,7 +71,7 @@ def test_the_fused_kernels_answer_as_the_file_says(
     quantize_int8(build(CHAIN, weights), path, batched(arrays, 8))
     assert (int8_layers(path).int8_layers, int8_layers(path).fp32_layers) == (2, 0)
     if gaps or not saturates:
-        found = parity(as_written(path)(arrays), session_predictor(path)(arrays), rtol=1.0)
+        found = parity(as_written(path)(arrays), predictor(path)(arrays), rtol=1.0)
         assert found.outputs["y"].snr_db > 30
 
 
@@ -221,7 +222,7 @@ def test_int8_activations_are_symmetric_and_do_not_fuse(
     quantizers = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
     zeros = [tensors[node.input[2]] for node in quantizers]
     assert {(str(zero.dtype), int(zero)) for zero in zeros} == {("int8", 0)}
-    before, after = session_predictor(cnn)(pictures), as_written(tmp_path / "m.onnx")(pictures)
+    before, after = predictor(cnn)(pictures), as_written(tmp_path / "m.onnx")(pictures)
     assert parity(before, after, rtol=1.0).outputs["logits"].snr_db > 20
     assert int8_layers(tmp_path / "m.onnx").dequantize_left > 3
 
@@ -240,7 +241,7 @@ def test_a_transformer_gets_its_constant_products_only(
     makers = {name: node.op_type for node in model.graph.node for name in node.output}
     residual = next(n for n in model.graph.node if n.output[0] == "r")
     assert {makers[name] for name in residual.input} == {"MatMul", "LayerNormalization"}
-    before, after = session_predictor(attention)(tokens), as_written(tmp_path / "m.onnx")(tokens)
+    before, after = predictor(attention)(tokens), as_written(tmp_path / "m.onnx")(tokens)
     assert parity(before, after, rtol=1.0).outputs["y"].snr_db > 25
 
 
@@ -258,7 +259,7 @@ def test_boxes_and_scores_do_not_share_a_range(
     """Boxes reach hundreds, scores one: joined in 8 bits every score would be 0."""
     arrays = {"image": np.random.default_rng(0).standard_normal((8, 3, 8, 8)).astype(np.float32)}
     quantize_int8(detector, tmp_path / "m.onnx", batched(arrays, 4))
-    before = session_predictor(detector)(arrays)["found"]
+    before = predictor(detector)(arrays)["found"]
     after = as_written(tmp_path / "m.onnx")(arrays)["found"]
     assert np.abs(before[:, 4:] - after[:, 4:]).max() < 0.05
     found = int8_layers(tmp_path / "m.onnx")
@@ -303,7 +304,7 @@ def test_a_foreign_file_of_any_operator_set(
     assert int8_layers(tmp_path / "m.onnx").int8_layers == 2
     assert load_onnx(tmp_path / "m.onnx").opset_import[0].version >= 13
     whole: dict[str, Any] = {**arrays, "unused": np.zeros(1, np.int64)}
-    before, after = session_predictor(path)(whole), as_written(tmp_path / "m.onnx")(whole)
+    before, after = predictor(path)(whole), as_written(tmp_path / "m.onnx")(whole)
     assert parity(before, after, rtol=1.0).outputs["y"].snr_db > 25
 
 
@@ -399,7 +400,7 @@ def test_a_clip_that_the_range_cannot_replace_stays(
     arrays = {"x": rng.standard_normal((32, 4)).astype(np.float32)}
     quantize_int8(path, tmp_path / "m.onnx", lambda: iter([arrays]))
     assert [n.op_type for n in onnx.load(tmp_path / "m.onnx").graph.node].count("Clip") == 1
-    before, after = session_predictor(path)(arrays), as_written(tmp_path / "m.onnx")(arrays)
+    before, after = predictor(path)(arrays), as_written(tmp_path / "m.onnx")(arrays)
     assert parity(before, after, rtol=1.0).outputs["y"].snr_db > 25
 
 
@@ -409,6 +410,6 @@ def test_a_fixed_shape_changes_no_answer(
     quantize_int8(cnn, tmp_path / "m.onnx", batched(pictures, 8))
     save_onnx(fixed_shape(load_onnx(tmp_path / "m.onnx")), tmp_path / "fixed.onnx")
     one = {"image": pictures["image"][:1]}
-    dynamic, fixed = (session_predictor(tmp_path / n)(one) for n in ("m.onnx", "fixed.onnx"))
+    dynamic, fixed = (predictor(tmp_path / n)(one) for n in ("m.onnx", "fixed.onnx"))
     assert parity(dynamic, fixed, rtol=0.0).ok
     assert int8_layers(tmp_path / "fixed.onnx").int8_layers == 3

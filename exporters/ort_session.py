@@ -1,0 +1,134 @@
+"""ONNX Runtime in this process: the one place that opens a session, for quality, not for timing.
+
+Timings come from `benchmarks/runner.py`. It travels alone to a device and opens its own sessions.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from edgekd.benchmarks.feeds import model_inputs
+from edgekd.data.dataset import Arrays
+from edgekd.errors import ModelError
+
+BATCH = 64
+"""Samples in one call where a file leaves its batch free."""
+
+Level = onnxruntime.GraphOptimizationLevel
+
+
+def open_session(
+    source: Path | bytes,
+    *,
+    threads: int = 1,
+    level: Any = Level.ORT_ENABLE_ALL,
+    written_to: Path | None = None,
+    name: str = "",
+) -> Any:
+    """Open an ONNX file, or its bytes, on the CPU, quietly and deterministically.
+
+    Args:
+        source: a file, or what one contains.
+        threads: of one operator; operators run one after the other.
+        level: how far ONNX Runtime optimizes the graph.
+        written_to: a file that gets the optimized graph.
+        name: of the model in messages; its path if left out.
+
+    Raises:
+        ModelError: it cannot be loaded: missing, broken, or an operator is not known.
+    """
+    settings = onnxruntime.SessionOptions()
+    settings.graph_optimization_level = level
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    settings.use_deterministic_compute = True
+    # Between calls this process has other work for its cores than to watch idle threads spin.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    settings.log_severity_level = 4  # its errors also come as exceptions
+    if written_to is not None:
+        settings.optimized_model_filepath = str(written_to)
+    model = source if isinstance(source, bytes) else str(source)
+    try:
+        return onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        named = name or ("the model" if isinstance(source, bytes) else source)
+        raise ModelError(f"ONNX Runtime cannot load {named}: {_first_words(error)}") from error
+
+
+def predictor(
+    path: Path, *, threads: int = 1, level: Any = Level.ORT_ENABLE_ALL
+) -> Callable[[Arrays], Arrays]:
+    """Return a function that runs an ONNX file: named inputs to named outputs.
+
+    Kernels are deterministic, so that equal inputs give equal outputs. Inputs that the file does
+    not know are left out.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load the file; when called: an input is missing or does
+            not fit.
+    """
+    session = open_session(path, threads=threads, level=level)
+    inputs = [entry.name for entry in session.get_inputs()]
+    outputs = [entry.name for entry in session.get_outputs()]
+
+    def predict(arrays: Arrays) -> Arrays:
+        missing = [name for name in inputs if name not in arrays]
+        if missing:
+            raise ModelError(
+                f"{path} needs the inputs {inputs} and {missing} were not given; "
+                f"the data gives {sorted(arrays)}"
+            )
+        found = run(session, outputs, {name: arrays[name] for name in inputs}, name=str(path))
+        return dict(zip(outputs, found, strict=True))
+
+    return predict
+
+
+def run(session: Any, outputs: list[str], feeds: Arrays, *, name: str) -> list[NDArray[Any]]:
+    """Run a session once and return its outputs in the order asked for.
+
+    Raises:
+        ModelError: the inputs do not fit or a kernel fails; `name` says which file is meant.
+    """
+    try:
+        found: list[NDArray[Any]] = session.run(outputs, feeds)
+    except Exception as error:
+        given = {key: f"{value.dtype} {list(value.shape)}" for key, value in feeds.items()}
+        raise ModelError(f"{name} cannot be run on {given}: {_first_words(error)}") from error
+    return found
+
+
+def batch_size(path: Path, *, default: int = BATCH) -> int:
+    """Return how many samples to give a file at once: its fixed first axis, or `default`.
+
+    Raises:
+        ModelError: see `model_inputs`.
+    """
+    first = next((entry.shape[0] for entry in model_inputs(path) if entry.shape), "")
+    return first if isinstance(first, int) else default
+
+
+def optimized(
+    source: Path | bytes, *, level: Any = Level.ORT_ENABLE_ALL, name: str = ""
+) -> ModelProto:
+    """Return the graph that ONNX Runtime would run on this machine.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+        target = Path(folder, "optimized.onnx")
+        open_session(source, level=level, written_to=target, name=name)
+        return onnx.load(target)
+
+
+def _first_words(error: Exception) -> str:
+    return " ".join(str(error).split())[:400]
