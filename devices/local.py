@@ -34,7 +34,7 @@ class LocalDevice:
     def conditions(self, setup: Setup) -> Conditions:
         return Conditions(
             device=self.name,
-            cpu=_cpu(),
+            cpu=processor_name(),
             runtime=version(setup.runtime),
             provider=setup.provider or (PROVIDER if setup.runtime == "onnxruntime" else "CPU"),
             threads=setup.threads,
@@ -79,7 +79,7 @@ class LocalDevice:
                 return {name: outputs[f"arr_{index}"] for index, name in enumerate(names)}
 
 
-def _cpu() -> str:
+def processor_name() -> str:
     """Name the processor and the instruction sets that matter, as in "AMD EPYC [avx2]"."""
     text = _read("/proc/cpuinfo") or ""
     lines = [[part.strip() for part in line.split(":", 1)] for line in text.splitlines()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,10 @@ class Export(Step):
         20, ge=18, le=20, description="ONNX operator set; 20 is what JetPack 6 reads"
     )
     preview: Quantize | None = None
+
+    def environment(self) -> Mapping[str, str]:
+        packages = {name: importlib.metadata.version(name) for name in ("torch", "onnxscript")}
+        return {**packages, **(self.preview.environment() if self.preview is not None else {})}
 
     def apply(self, source: Artifact, context: Context, folder: Path) -> None:
         from edgekd.assembly import open_model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from edgekd.artifact import WORK, Artifact, open_artifact, seal_artifact
+from edgekd.artifact import SEAL, WORK, Artifact, open_artifact, seal_artifact
 from edgekd.errors import ModelError
 from edgekd.options import Budget, NetworkSpec, Options, Training
 from edgekd.progress import Progress, Silent
@@ -74,6 +75,10 @@ class Step(Options):
         """Return the hashes of the user's files that the options name."""
         return {}
 
+    def environment(self) -> Mapping[str, str]:
+        """Return what of this machine changes the result: versions, processor, threads."""
+        return {}
+
     def scaled(self, effort: float) -> Step:
         """Return the step with its trainings shortened to `effort`."""
         return self
@@ -98,7 +103,8 @@ class Step(Options):
         used = dict(source.files) if self.takes == "onnx" else source.knowledge
         needs = {need: context.identity[need] for need in sorted(self.needs)}
         options = self.model_dump(mode="json")
-        return digest(options, self.revision, used, needs, dict(self.content(context.root)))
+        files, environment = dict(self.content(context.root)), dict(self.environment())
+        return digest(options, self.revision, used, needs, files, environment)
 
 
 def run_step(step: Step, source: Artifact, context: Context, stages: Path) -> Artifact:
@@ -107,6 +113,10 @@ def run_step(step: Step, source: Artifact, context: Context, stages: Path) -> Ar
     done = stages / f"{step.name}-{key[:12]}"
     if done.exists():
         return open_artifact(done)
+    entry = {**step.model_dump(mode="json"), "key": key, "environment": dict(step.environment())}
+    changed = _changed_environment(entry, stages)
+    if changed:
+        context.progress.say(f"{step.name} is made again, because this differs: {changed}")
     partial = done.with_name(done.name + ".partial")
     (partial / WORK).mkdir(parents=True, exist_ok=True)
     if (source.folder / "preprocess.json").exists():  # a new network brings its own
@@ -117,8 +127,22 @@ def run_step(step: Step, source: Artifact, context: Context, stages: Path) -> Ar
         if not any((partial / WORK).iterdir()):  # no checkpoint: there is nothing to go on from
             shutil.rmtree(partial)
         raise
-    entry = {**step.model_dump(mode="json"), "key": key}
     return seal_artifact(partial, done, (*source.history, entry))
+
+
+def _changed_environment(entry: Mapping[str, Any], stages: Path) -> str:
+    """Return how this machine differs from the one that made a stage of equal options; or ""."""
+    own = {"key", "environment"}
+    now: Mapping[str, str] = entry["environment"]
+    for stage in sorted(stages.glob(f"{entry['name']}-*")):
+        if not (stage / SEAL).is_file():
+            continue
+        *_, old = json.loads((stage / SEAL).read_text(encoding="utf8"))["history"]
+        then: Mapping[str, str] = old["environment"]
+        if then != now and all(old.get(name) == entry[name] for name in entry if name not in own):
+            names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
+            return ", ".join(f"{n} {then.get(n, 'none')} -> {now.get(n, 'none')}" for n in names)
+    return ""
 
 
 def weights_path(weights: str, root: Path) -> Path:

@@ -57,6 +57,11 @@ class Teacher(Step):
     def content(self, root: Path) -> Mapping[str, str]:
         return user_files(self.spec, root)
 
+    def environment(self) -> Mapping[str, str]:
+        from edgekd.training.environment import describe_environment
+
+        return describe_environment(self.train.precision) if self.train is not None else {}
+
     def scaled(self, effort: float) -> Self:
         if self.train is None:
             return self

@@ -18,6 +18,7 @@ ROWS = (
     ("weights", "network"),
     ("exporters",),
     ("gate", "quality", "evidence", "step", "examine", "assembly", "channels", "train", "thin"),
+    ("training",),
     ("distill", "quantize", "prune"),
     ("teach", "export", "recipes", "recipe", "quick", "commented"),
     ("sketch", "run", "rehearsal", "final", "report", "bundle", "pipeline", "plan"),

@@ -14,7 +14,7 @@ import torch
 
 from edgekd.artifact import Artifact
 from edgekd.assembly import open_model
-from edgekd.benchmarks.runtimes import missing
+from edgekd.benchmarks.runtimes import missing, version
 from edgekd.benchmarks.runtimes.openvino_engine import import_openvino
 from edgekd.data.dataset import Arrays
 from edgekd.data.feed import Batch
@@ -24,7 +24,8 @@ from edgekd.precision import autocast_dtype, computing
 from edgekd.quality import by_signal
 from edgekd.step import Context
 from edgekd.task import Task
-from edgekd.train import Outputs, forward, place
+from edgekd.train import Outputs, device_of_training, forward, place
+from edgekd.training.environment import describe_environment as training_environment
 
 Answers = Callable[[Batch], Outputs]
 
@@ -47,6 +48,18 @@ def answers(
             return forward(network, batch, 1, device)
 
     return answer
+
+
+def describe_environment(precision: str) -> dict[str, str]:
+    """Return what of this machine changes a training that has a teacher's answers for targets."""
+    device = device_of_training()
+    found = training_environment(precision)
+    if device.type != "cpu":
+        return found  # the network answers itself
+    engines = ["onnxruntime"]
+    if autocast_dtype(precision, device) is not None and not missing("openvino"):
+        engines.insert(0, "openvino")
+    return {**found, "teacher's engine": ", else ".join(version(name) for name in engines)}
 
 
 def _from_file(path: Path, task: Task, *, in_bf16: bool) -> Answers:

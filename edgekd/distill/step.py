@@ -66,6 +66,11 @@ class Distill(Step):
     def content(self, root: Path) -> Mapping[str, str]:
         return user_files(self.student.spec, root) if self.student.spec else {}
 
+    def environment(self) -> Mapping[str, str]:
+        from edgekd.distill.answers import describe_environment
+
+        return describe_environment(self.train.precision)
+
     def scaled(self, effort: float) -> Self:
         return self.model_copy(update={"train": self.train.scaled(effort)})
 

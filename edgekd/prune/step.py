@@ -5,6 +5,7 @@ Both are one step, judged as one: a pruned network that was not trained again is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -31,6 +32,11 @@ class Prune(Step):
     keep: tuple[str, ...] = Field((), description="names of layers that lose no channels")
     recover: Training = Training(epochs=5, learning_rate=0.02, warmup_epochs=0.5)
     loss: Loss = SoftTargets()
+
+    def environment(self) -> Mapping[str, str]:
+        from edgekd.distill.answers import describe_environment
+
+        return describe_environment(self.recover.precision)
 
     def scaled(self, effort: float) -> Self:
         return self.model_copy(update={"recover": self.recover.scaled(effort)})

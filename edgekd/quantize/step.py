@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -33,6 +33,12 @@ class Quantize(Step):
     activations: Literal["uint8", "int8"] = Field(
         "uint8", description="uint8 is what ONNX Runtime fuses on CPUs; int8 for other runtimes"
     )
+
+    def environment(self) -> Mapping[str, str]:
+        from edgekd.benchmarks.runtimes import version
+        from edgekd.devices.local import processor_name
+
+        return {"calibrated by": version("onnxruntime"), "device": processor_name()}
 
     def apply(self, source: Artifact, context: Context, folder: Path) -> None:
         shutil.copyfile(source.onnx("fp32"), folder / "model.fp32.onnx")

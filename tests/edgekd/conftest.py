@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 NETS = """
 from torch import nn
@@ -113,7 +114,11 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def one_thread() -> Mapping[str, str]:
-    """The environment of runs whose bytes are compared: sums depend on the number of threads."""
+    """The environment of runs whose bytes are compared: sums depend on the number of threads.
+
+    Tests that go on with such a run in this process compute on one thread too.
+    """
+    torch.set_num_threads(1)
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 

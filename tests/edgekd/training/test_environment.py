@@ -1,0 +1,116 @@
+"""Equal keys mean equal results: what of a machine changes a training is in the key of its step."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from edgekd.artifact import Artifact
+from edgekd.distill.step import Distill
+from edgekd.options import Budget, Training
+from edgekd.progress import Progress, Silent
+from edgekd.prune.step import Prune
+from edgekd.step import Context, Step, run_step
+from edgekd.teach import Teacher
+
+BF16 = Training(precision="bf16")
+STUDENT = {"from": "teacher"}
+TRAINED = [
+    Teacher(build="nets.py:teacher", train=BF16),
+    Distill(student=STUDENT, train=BF16),
+    Prune(recover=BF16),
+]
+
+
+@pytest.fixture(autouse=True)
+def _own_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def bare_context(progress: Progress | None = None) -> Context:
+    """What a step may use, with nothing in it."""
+    parts: dict[str, Any] = dict.fromkeys(("task", "data", "device"))
+    identity: dict[Any, str] = dict.fromkeys(("task", "data", "teachers", "seed"), "")
+    return Context(
+        **parts,
+        teachers=(),
+        budget=Budget(),
+        seed=0,
+        root=Path(__file__).parent,
+        identity=identity,
+        progress=progress or Silent(),
+    )
+
+
+def key(step: Step) -> str:
+    """The key of a step with nothing before it, on this machine as it is now."""
+    return step.key(Artifact(Path(__file__).parent, {}), bare_context())
+
+
+@pytest.mark.parametrize("step", TRAINED, ids=lambda step: step.name)
+def test_the_number_of_threads_is_in_the_key_of_a_training(step: Step) -> None:
+    before = key(step)
+    assert key(step) == before
+    torch.set_num_threads(1)
+    assert key(step) != before
+
+
+@pytest.mark.parametrize("step", TRAINED[1:], ids=lambda step: step.name)
+def test_the_engine_of_the_teacher_is_in_the_key_of_what_learns_from_it(
+    step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    before = key(step)
+    monkeypatch.setitem(sys.modules, "openvino", None)  # as if it were not installed
+    assert key(step) != before
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+def test_what_auto_means_on_this_processor_is_in_the_key(
+    bf16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgekd.precision._bf16_pays", lambda device_type: bf16)
+    step = Teacher(build="nets.py:teacher", train=Training(precision="auto"))
+    assert step.environment()["number type"] == ("torch.bfloat16" if bf16 else "torch.float32")
+
+
+def test_weights_that_are_only_loaded_depend_on_no_machine() -> None:
+    assert Teacher(build="nets.py:teacher", weights="w.pt").environment() == {}
+
+
+class _Threaded(Step):
+    """A step that writes how many threads it had."""
+
+    name: str = "threaded"
+
+    def environment(self) -> Mapping[str, str]:
+        return {"threads": str(torch.get_num_threads())}
+
+    def apply(self, source: Artifact, context: Context, folder: Path) -> None:
+        (folder / "found.txt").write_text(str(torch.get_num_threads()))
+
+
+class _Heard(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_what_is_made_again_for_another_machine_says_why(tmp_path: Path) -> None:
+    heard, source = _Heard(), Artifact(tmp_path, {})
+    made = [run_step(_Threaded(), source, bare_context(heard), tmp_path)]
+    torch.set_num_threads(1)
+    made.append(run_step(_Threaded(), source, bare_context(heard), tmp_path))
+    made.append(run_step(_Threaded(), source, bare_context(heard), tmp_path))
+    assert [(stage.folder / "found.txt").read_text() for stage in made] == ["2", "1", "1"]
+    assert heard.lines == ["threaded is made again, because this differs: threads 2 -> 1"]
