@@ -198,6 +198,7 @@ class Session:
     twin: Measurement  # the first candidate, timed a second time as if another
     timing: Timing
     idle: tuple[Sample, Sample] | None = None  # around a rest before the start: what idle costs
+    seed: int | None = None  # of the order of its blocks; None: not known
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -205,6 +206,7 @@ class Session:
             "twin": self.twin.to_json(),
             "timing": asdict(self.timing),
             "idle": self.idle and [asdict(sample) for sample in self.idle],
+            "seed": self.seed,
         }
 
     @classmethod
@@ -215,4 +217,5 @@ class Session:
             twin=Measurement.from_json(value["twin"]),
             timing=Timing(**value["timing"]),
             idle=idle and (Sample(**idle[0]), Sample(**idle[1])),
+            seed=value["seed"],
         )

@@ -7,6 +7,7 @@
 FEEDS.npz holds one array per input, each with a leading axis of calls. Standard output carries one
 JSON document per line and nothing else. Commands, one JSON document per line on standard input:
 
+    {"ready": true}     -> {"ready"}                  all is imported; nothing is loaded yet
     {"load": true}      -> {"load_s", "first_s", "harness_s"}   the session, then the first call
     {"warm": seconds}   -> {"warm_s": [..]}           call after call, at least 2
     {"run": seconds}    -> {"block_s": [..], "elapsed_s", "cpu_s", "sample"}   one block, raw
@@ -424,13 +425,14 @@ def say(out: IO[str], document: dict[str, Any]) -> None:
 def serve(engine: Any, arguments: Any, feeds: list[dict[str, Any]], out: IO[str]) -> None:
     """Answer commands until told to quit or until whoever asks is gone."""
     sensors = Sensors()
-    say(out, {"ready": True})
     timer = None
     gc.collect()
     gc.disable()  # a collection inside a timed call would be counted as the model's
     for line in sys.stdin:
         command = json.loads(line)
-        if "load" in command:
+        if "ready" in command:
+            say(out, {"ready": True})
+        elif "load" in command:
             timer = Timer(engine, arguments, feeds)
             told = {name: getattr(timer, name) for name in ("load_s", "first_s", "harness_s")}
             say(out, {**told, "runtime": timer.engine.version})

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from edgekd.benchmarks.measurement import Candidate, Conditions, Session, Setup, Timing
+from edgekd.benchmarks.schedule import Schedule
 
 
 class Device(Protocol):
@@ -38,6 +39,15 @@ class Device(Protocol):
 
         Raises:
             ModelError: a file cannot be read.
+            MeasureError: a file could not be run or timed there.
+        """
+
+    def run_schedule(
+        self, schedule: Schedule, *, progress: Callable[[float], None] | None = None
+    ) -> Session:
+        """Carry out a session that was planned; its files lie where it says.
+
+        Raises:
             MeasureError: a file could not be run or timed there.
         """
 

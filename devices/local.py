@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import sys
@@ -14,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.benchmarks.children import Child
+from edgekd.benchmarks.conductor import hire_process
 from edgekd.benchmarks.measurement import Candidate, Conditions, Session, Setup, Timing
 from edgekd.benchmarks.runtimes import version
-from edgekd.benchmarks.session import measure_interleaved
+from edgekd.benchmarks.schedule import Schedule, plan_schedule
+from edgekd.benchmarks.session import conduct
 from edgekd.errors import ModelError
 from edgekd.store import digest
 
@@ -44,7 +47,7 @@ class LocalDevice:
             emulated=False,
             streams=setup.streams,
             options=setup.options,
-            load_average=round(os.getloadavg()[0], 2),
+            load_average=_load_average(),
         )
 
     def fingerprint(self, setup: Setup) -> str:
@@ -61,9 +64,14 @@ class LocalDevice:
         *,
         progress: Callable[[float], None] | None = None,
     ) -> Session:
-        return measure_interleaved(
-            candidates, timing, conditions=self.conditions, progress=progress
-        )
+        return self.run_schedule(plan_schedule(candidates, timing), progress=progress)
+
+    def run_schedule(
+        self, schedule: Schedule, *, progress: Callable[[float], None] | None = None
+    ) -> Session:
+        hire = functools.partial(hire_process, schedule.to_json(), kind=Child)
+        conditions = [self.conditions(process.setup) for process in schedule.processes]
+        return conduct(schedule, hire, conditions=conditions, progress=progress)
 
     def run(self, file: Path, feeds: Path) -> dict[str, NDArray[Any]]:
         for path in (file, feeds):
@@ -89,6 +97,11 @@ def processor_name() -> str:
     flags = (facts.get("flags") or facts.get("Features") or "").split()
     known = " ".join(isa for isa in _ISA if isa in flags)
     return f"{name} [{known}]" if known else name
+
+
+def _load_average() -> float | None:
+    """Of the last minute; None where the system does not count it (Windows)."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
 def _read(path: str) -> str | None:

@@ -155,7 +155,7 @@ def fastest(
             for words in arguments
         ]
         for child in children:
-            child.answer()  # all have imported; from here on one works at a time
+            child.ask(ready=True)  # all have imported; from here on one works at a time
         runtime, *_ = [child.ask(load=True)["runtime"] for child in children]
         for child in children:
             child.ask(warm=WARM_S)

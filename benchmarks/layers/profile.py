@@ -77,7 +77,7 @@ def _timed(candidate: Candidate, python: str) -> tuple[str, float]:
     """Return the runtime with its version, and the median seconds of a call without a profiler."""
     arguments = arguments_of(candidate)
     with Child(arguments, python=python, name=candidate.file.name, limit_s=LIMIT_S) as child:
-        child.answer()
+        child.ask(ready=True)
         told = child.ask(load=True)["runtime"]
         child.ask(warm=WARM_S)
         return told, statistics.median(child.ask(run=CALLED_S)["block_s"])

@@ -146,7 +146,7 @@ def competed(*, load: bool) -> Steadiness:
         np.savez(feeds, x=np.ones((1, 1, 32, 14, 14), np.float32))
         arguments = arguments_of(Candidate(model, feeds))
         with Child(arguments, python=sys.executable, name="m.onnx", limit_s=60.0) as child:
-            child.answer()
+            child.ask(ready=True)
             os.sched_setaffinity(child.pid, {core})
             child.ask(load=True)
             child.ask(warm=0.2)

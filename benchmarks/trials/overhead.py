@@ -62,7 +62,7 @@ def overhead(folder: Path, *, rounds: int, blocks: int) -> Overhead:
     latency, inside, around = [], [], []
     for _ in range(rounds):
         with Child(arguments, python=sys.executable, name=model.name, limit_s=60) as child:
-            child.answer()
+            child.ask(ready=True)
             inside.append(child.ask(load=True)["harness_s"])
             child.ask(warm=WARMUP_S)
             answers = [child.ask(run=BLOCK_S) for _ in range(blocks)]

@@ -64,7 +64,7 @@ def _runner(arguments: Sequence[str]) -> Side:
         )
 
         def ready() -> Block:
-            child.answer()
+            child.ask(ready=True)
             child.ask(load=True)
             child.ask(warm=REWARM_S)
             return lambda seconds: [float(t) for t in child.ask(run=seconds)["block_s"]]

@@ -28,7 +28,7 @@ class Stall(threading.Thread):
 
     def __init__(self, child: Child) -> None:
         super().__init__()
-        self._pid = child._process.pid
+        self._pid = child.pid
         self.seconds = 0.0
 
     def run(self) -> None:
@@ -48,7 +48,7 @@ def test_a_stall_counts_for_all_that_waited(chain: Callable[..., Path], tmp_path
     found, stalls = [], []
     for command in ({"rate_hz": RATE_HZ}, {}):
         with Child(arguments, python=sys.executable, name="m", limit_s=60.0) as child:
-            child.answer()
+            child.ask(ready=True)
             child.ask(load=True)
             child.ask(warm=0.05)
             stall = Stall(child)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekd.benchmarks import conductor
 from edgekd.benchmarks.children import RUNNER, Child
 from edgekd.errors import MeasureError
 
@@ -37,18 +40,23 @@ def fake_python(tmp_path: Path) -> Callable[[str], str]:
     return write
 
 
-def test_an_old_python_can_read_it() -> None:
-    tree = ast.parse(RUNNER.read_text(encoding="utf8"), feature_version=(3, 8))
+@pytest.mark.parametrize(
+    ("path", "needs"),
+    [(RUNNER, {"numpy", "onnxruntime"}), (Path(conductor.__file__), set())],
+    ids=["runner", "conductor"],
+)
+def test_an_old_python_can_read_it(path: Path, needs: set[str]) -> None:
+    tree = ast.parse(path.read_text(encoding="utf8"), feature_version=(3, 8))
     modules = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
     modules |= {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
     foreign = {name.split(".")[0] for name in modules} - set(sys.stdlib_module_names)
-    assert foreign == {"numpy", "onnxruntime"}
+    assert foreign == needs
 
 
 @pytest.mark.timing
 def test_it_works_when_asked_and_only_then(chain: Callable[..., Path], feeds: Path) -> None:
     with open_child(chain("m.onnx"), feeds) as child:
-        assert child.answer() == {"ready": True}
+        assert child.ask(ready=True) == {"ready": True}
         before = child.ask(sample=True)["sample"]
         start = child.ask(load=True)
         assert start["runtime"].startswith("onnxruntime 1.")
@@ -74,7 +82,7 @@ def test_it_works_when_asked_and_only_then(chain: Callable[..., Path], feeds: Pa
 @pytest.mark.timing
 def test_streams_share_the_calls_of_a_block(chain: Callable[..., Path], feeds: Path) -> None:
     with open_child(chain("m.onnx"), feeds, "--streams", 2) as child:
-        child.answer()
+        child.ask(ready=True)
         child.ask(load=True)
         child.ask(warm=0.02)
         answer = child.ask(run=0.02)
@@ -100,7 +108,7 @@ def test_outputs_are_those_of_the_graph(
 def test_a_scalar_input_stays_a_scalar(echo: Callable[..., Path], tmp_path: Path) -> None:
     np.savez(tmp_path / "f.npz", x=np.array([1.0, 2.0], np.float32))
     with open_child(echo(x=(1, [])), tmp_path / "f.npz", "--outputs", tmp_path / "o.npz") as child:
-        child.answer()
+        child.ask(ready=True)
     np.testing.assert_array_equal(np.load(tmp_path / "o.npz")["arr_0"], [1, 2])
 
 
@@ -108,16 +116,16 @@ def test_a_pickle_is_not_opened(chain: Callable[..., Path], tmp_path: Path) -> N
     np.savez(tmp_path / "f.npz", x=np.array([{"a": 1}], object))
     told = pytest.raises(MeasureError, match="allow_pickle")
     with open_child(chain("m.onnx"), tmp_path / "f.npz") as child, told:
-        child.answer()
+        child.ask(ready=True)
 
 
 def test_what_the_runtime_refuses_is_told(chain: Callable[..., Path], feeds: Path) -> None:
     with open_child(chain("m.onnx", width=64), feeds) as child:
-        child.answer()
+        child.ask(ready=True)
         with pytest.raises(MeasureError, match=r"the model could not be run: .*dimensions"):
             child.ask(load=True)
     with open_child(chain("m.onnx"), feeds, "--provider", "NoSuchProvider") as child:
-        child.answer()
+        child.ask(ready=True)
         with pytest.raises(MeasureError, match=r"no provider NoSuchProvider; it has .*CPU"):
             child.ask(load=True)
 
@@ -132,8 +140,8 @@ def test_a_crash_is_told_with_its_last_words(fake_python: Callable[[str], str]) 
 
 def test_a_kill_is_a_crash(chain: Callable[..., Path], feeds: Path) -> None:
     with open_child(chain("m.onnx"), feeds) as child:
-        child.answer()
-        child._process.kill()
+        child.ask(ready=True)
+        os.kill(child.pid, signal.SIGKILL)
         with pytest.raises(MeasureError, match="exit code -9"):
             child.ask(load=True)
 
@@ -141,16 +149,18 @@ def test_a_kill_is_a_crash(chain: Callable[..., Path], feeds: Path) -> None:
 def test_a_child_that_hangs_is_given_up_and_ended(fake_python: Callable[[str], str]) -> None:
     told = pytest.raises(MeasureError, match="gave no answer")
     with open_child(python=fake_python("exec sleep 60"), limit_s=0.2) as child, told:
-        child.answer()
-    assert child._process.returncode is not None
+        child.ask(ready=True)
+    with pytest.raises(ProcessLookupError):
+        os.kill(child.pid, 0)
 
 
 def test_chatter_is_no_answer(fake_python: Callable[[str], str]) -> None:
     told = pytest.raises(MeasureError, match=r"hello.*not JSON")
     with open_child(python=fake_python("echo hello")) as child, told:
-        child.answer()
+        child.ask(ready=True)
 
 
 def test_an_interpreter_that_is_not_there() -> None:
-    with pytest.raises(MeasureError, match="/no/python could not be started"):
-        open_child(python="/no/python")
+    told = pytest.raises(MeasureError, match="/no/python could not be started")
+    with told, open_child(python="/no/python"):
+        pass

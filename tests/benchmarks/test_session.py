@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgekd.benchmarks.measurement import Candidate, Conditions, Setup, Timing
-from edgekd.benchmarks.session import measure_interleaved
+from edgekd.benchmarks.children import Child
+from edgekd.benchmarks.conductor import hire_process
+from edgekd.benchmarks.measurement import Candidate, Conditions, Session, Setup, Timing
+from edgekd.benchmarks.schedule import plan_schedule
+from edgekd.benchmarks.session import conduct
 from edgekd.benchmarks.statistics import latency, noise_floor, speedup, steadiness
 from edgekd.errors import MeasureError, ModelError
 
@@ -26,6 +30,19 @@ def candidate(chain: Callable[..., Path], tmp_path: Path) -> Callable[..., Candi
     return make
 
 
+def measure(
+    candidates: Sequence[Candidate],
+    timing: Timing,
+    *,
+    conditions: Conditions,
+    progress: Callable[[float], None] | None = None,
+) -> Session:
+    schedule = plan_schedule(candidates, timing)
+    hire = partial(hire_process, schedule.to_json(), kind=Child)
+    known = [conditions] * len(schedule.processes)
+    return conduct(schedule, hire, conditions=known, progress=progress)
+
+
 @pytest.mark.timing
 def test_more_work_is_proven_slower_and_equal_work_is_not(
     candidate: Callable[..., Candidate], conditions: Conditions
@@ -36,9 +53,7 @@ def test_more_work_is_proven_slower_and_equal_work_is_not(
         candidate("b.onnx", layers=4, label="the same work, other bytes"),
     ]
     shares: list[float] = []
-    session = measure_interleaved(
-        files, SMALL, conditions=lambda _: conditions, progress=shares.append
-    )
+    session = measure(files, SMALL, conditions=conditions, progress=shares.append)
     a, big, b = session.measurements
     floor = noise_floor(session)
     slower = speedup(a, big, floor=floor)
@@ -65,7 +80,7 @@ def test_the_time_limit_leaves_three_processes(
     candidate: Callable[..., Candidate], conditions: Conditions
 ) -> None:
     timing = Timing(rounds=9, blocks=5, block_s=0.001, warmup_s=0.001, time_limit_s=1e-3)
-    session = measure_interleaved([candidate("a.onnx")], timing, conditions=lambda _: conditions)
+    session = measure([candidate("a.onnx")], timing, conditions=conditions)
     (measurement,) = session.measurements
     assert len(measurement.runs) == 3
     assert all(len(run.blocks_s) == 3 for run in measurement.runs)
@@ -78,7 +93,7 @@ def test_two_processes_are_too_few_to_be_steady(
     timing = Timing(rounds=2, blocks=3, block_s=0.001, warmup_s=0.001)
     one = candidate("a.onnx")
     pair = Candidate(one.file, one.feeds, Setup(threads=2))
-    session = measure_interleaved([pair], timing, conditions=lambda _: conditions)
+    session = measure([pair], timing, conditions=conditions)
     assert not steadiness(session.measurements[0], floor=0.0).steady
 
 
@@ -87,14 +102,14 @@ def test_bad_input(
 ) -> None:
     good = candidate("a.onnx")
     with pytest.raises(ValueError, match="empty"):
-        measure_interleaved([], SMALL, conditions=lambda _: conditions)
+        measure([], SMALL, conditions=conditions)
     nowhere = Candidate(tmp_path / "nowhere.onnx", good.feeds)
     with pytest.raises(ModelError, match=r"nowhere.onnx cannot be read"):
-        measure_interleaved([nowhere], SMALL, conditions=lambda _: conditions)
+        measure([nowhere], SMALL, conditions=conditions)
     broken = Candidate(tmp_path / "broken.onnx", good.feeds)
     broken.file.write_bytes(good.file.read_bytes()[:1000])
     with pytest.raises(MeasureError, match=r"broken.onnx could not be run"):
-        measure_interleaved([good, broken], SMALL, conditions=lambda _: conditions)
+        measure([good, broken], SMALL, conditions=conditions)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -106,7 +121,7 @@ def test_no_child_outlives_a_failure(
     broken.write_bytes(b"no model")
     pair = [good, Candidate(broken, good.feeds)]
     with pytest.raises(MeasureError):
-        measure_interleaved(pair, SMALL, conditions=lambda _: conditions)
+        measure(pair, SMALL, conditions=conditions)
     left = [p for p in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path) in _text(p)]
     assert left == []
 

@@ -77,7 +77,7 @@ def test_a_timed_call_runs_the_model_on_its_own_feed(
 def test_the_runner_times_it(runtime: str, streams: int, files: Any, open_child: Ask) -> None:
     arguments = (runtime, model_of(runtime, files), files.feeds, "--streams", streams)
     with open_child(*arguments) as child:
-        child.answer()
+        child.ask(ready=True)
         start = child.ask(load=True)
         assert start["runtime"].startswith(runtime.split("-")[0])
         assert start["load_s"] > 0
@@ -104,7 +104,7 @@ def test_tensorrt_computes_what_onnxruntime_does(
         found = run("tensorrt", files.onnx, files.feeds, "--option", plan)
         assert close(list(found), files.wanted)
     with open_child("tensorrt", files.onnx, files.feeds, "--streams", 2) as child:
-        child.answer()
+        child.ask(ready=True)
         assert child.ask(load=True)["runtime"].startswith("tensorrt ")
         assert len(child.ask(run=0.01)["block_s"]) >= 3
         assert set(child.ask(parts=0.01)["parts_s"]) == {"copy_in", "engine", "copy_out"}
@@ -128,7 +128,7 @@ def test_what_openvino_cannot_do_is_told(
     arguments: tuple[str, str], told: str, files: Any, open_child: Ask
 ) -> None:
     with open_child("openvino", files.onnx, files.feeds, *arguments) as child:
-        child.answer()
+        child.ask(ready=True)
         with pytest.raises(MeasureError, match=told):
             child.ask(load=True)
 
@@ -149,7 +149,7 @@ def test_feeds_of_other_names_are_refused(
 ) -> None:
     np.savez(tmp_path / "feeds.npz", z=np.zeros((1, 1, 3, 8, 8), np.float32))
     with open_child(runtime, model_of(runtime, files), tmp_path / "feeds.npz") as child:
-        child.answer()
+        child.ask(ready=True)
         with pytest.raises(MeasureError, match=r"inputs are \['x'\], got \['z'\]"):
             child.ask(load=True)
 
