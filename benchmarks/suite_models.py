@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from edgekd.benchmarks.feeds import random_feeds
 from edgekd.errors import ModelError, one_line
+from edgekd.store import locate
 
 if TYPE_CHECKING:
     import onnx
@@ -42,7 +43,7 @@ def find_file(text: str, folder: Path) -> Path:
         ValueError: there is no such file or package.
     """
     if not text.startswith(PACKAGE):
-        path = folder / text
+        path = locate(text, root=folder)
         if not path.is_file():
             raise ValueError(f"there is no file {path}; give a path relative to the suite's folder")
         return path

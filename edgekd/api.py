@@ -26,8 +26,9 @@ def load_recipe(recipe: str | Path, *, changes: Sequence[str] = ()) -> Recipe:
         RecipeError: every fault found, in one paragraph.
     """
     from edgekd.recipe import load_recipe as load
+    from edgekd.store import locate
 
-    return load(Path(recipe), changes=changes)
+    return load(locate(recipe), changes=changes)
 
 
 def compress(
@@ -58,6 +59,7 @@ def compress(
     from edgekd.errors import RecipeError
     from edgekd.pipeline import compress as work
     from edgekd.recipe import Recipe, changed, recipe_from, recipe_root
+    from edgekd.store import locate
 
     if isinstance(recipe, Recipe):
         if changes:
@@ -70,11 +72,11 @@ def compress(
         loaded = recipe_from(changed(recipe, changes), origin="the recipe")
         base = Path.cwd()
     else:
-        loaded, base = load_recipe(recipe, changes=changes), recipe_root(Path(recipe))
+        loaded, base = load_recipe(recipe, changes=changes), recipe_root(locate(recipe))
     return work(
         loaded,
-        root=Path(root) if root is not None else base,
-        out=Path(out) if out is not None else Path("runs") / loaded.name,
+        root=locate(root) if root is not None else base,
+        out=locate(out) if out is not None else Path("runs") / loaded.name,
         progress=_listener(progress),
         command=f"edgekd.compress({loaded.name!r})",
     )
@@ -140,17 +142,18 @@ def benchmark(
     from edgekd.benchmarks.bench import Inputs, bench
     from edgekd.benchmarks.measurement import Setup, Timing
     from edgekd.devices import open_device
+    from edgekd.store import locate
 
     timing = Timing(precision=precision, time_limit_s=time_limit_s)
     counts = [threads] if isinstance(threads, int) else threads
     setups = [Setup(runtime=name, threads=count) for name in runtimes for count in counts]
-    given = Inputs(None if feeds is None else Path(feeds))
+    given = Inputs(None if feeds is None else locate(feeds))
     with _bar(progress, "bench") as tick:
         share = _Share(tick)
         return bench(
-            files,
+            [locate(file) for file in files],
             device=open_device(device),
-            vs=vs,
+            vs=None if vs is None else locate(vs),
             setups=setups,
             timing=timing,
             inputs=given,
@@ -170,8 +173,9 @@ def verify(bundle: str | Path, *, device: str = "local", latency: bool = False) 
         BadInput: it is no bundle that can be read. What it does not keep is in the report.
     """
     from edgekd.bundle import verify as work
+    from edgekd.store import locate
 
-    return work(Path(bundle), device=device, latency=latency)
+    return work(locate(bundle), device=device, latency=latency)
 
 
 def _listener(progress: Progress | bool) -> Progress | None:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import copy
-import difflib
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 
 from edgekd.benchmarks.measurement import Setup, Timing
 from edgekd.data.source import Source
 from edgekd.distill.step import Distill
 from edgekd.errors import RecipeError
+from edgekd.faults import faults
 from edgekd.options import Budget, Options
 from edgekd.prune.step import Prune
 from edgekd.quantize.step import Quantize
@@ -24,6 +23,18 @@ from edgekd.teach import OnnxTeacher, Teacher
 
 AnyStep = Annotated[Distill | Prune | Quantize, Field(discriminator="name")]
 """Every step that a recipe may name. A new one is added here."""
+
+
+def _which(model: object) -> str:
+    onnx = "onnx" in model if isinstance(model, Mapping) else isinstance(model, OnnxTeacher)
+    return OnnxTeacher.__name__ if onnx else Teacher.__name__
+
+
+AnyTeacher = Annotated[
+    Annotated[Teacher, Tag(Teacher.__name__)] | Annotated[OnnxTeacher, Tag(OnnxTeacher.__name__)],
+    Discriminator(_which),
+]
+"""What `[model]` may be: the key onnx tells them apart."""
 
 
 class Measure(Options):
@@ -63,7 +74,7 @@ class Recipe(Options):
     effort: float = Field(
         1.0, gt=0, le=10, description="every training runs this many times its epochs, at least one"
     )
-    model: Teacher | OnnxTeacher
+    model: AnyTeacher
     data: Source
     devices: tuple[str, ...] = Field(
         ("local",), min_length=1, max_length=1, description="where every stage is measured"
@@ -170,40 +181,10 @@ def recipe_from(table: Mapping[str, Any], *, origin: str) -> Recipe:
     Raises:
         RecipeError: every fault found, in one paragraph.
     """
-    if "model" not in table or "onnx" in table.get("model", {}):
-        kind: type[Step] = OnnxTeacher
-    else:
-        kind = Teacher
     try:
-        model = table.get("model")
-        known = {**table, "model": kind.model_validate(model)} if isinstance(model, dict) else table
-        return Recipe.model_validate(known)
+        return Recipe.model_validate(table)
     except ValidationError as error:
-        prefix = "model." if error.title == kind.__name__ else ""
-        faults = "; ".join(_fault(prefix, dict(e), kind) for e in error.errors())
-        raise RecipeError(f"{origin}: {faults}") from error
-
-
-def _fault(prefix: str, error: dict[str, Any], kind: type[Step]) -> str:
-    where = prefix + re.sub(
-        r"\.(\d+)(?:\.(?:distill|prune|quantize|Teacher|OnnxTeacher)(?=\.|$))?",
-        r"[\1]",
-        ".".join(str(part) for part in error["loc"]),
-    )
-    if error["type"] == "extra_forbidden":
-        name = str(error["loc"][-1])
-        near = difflib.get_close_matches(name, _all_keys(kind), n=1, cutoff=0.6)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"{where} is not a known key{hint}"
-    message = error["msg"].removeprefix("Value error, ")
-    got = "" if error["type"] in ("missing", "value_error") else f" (got {error['input']!r:.60})"
-    return f"{where or 'recipe'}: {message}{got}"
-
-
-def _all_keys(kind: type[Step]) -> list[str]:
-    schema = TypeAdapter(Recipe).json_schema()
-    tables = [schema, *schema.get("$defs", {}).values()]
-    return sorted({key for table in tables for key in table.get("properties", {})})
+        raise RecipeError(f"{origin}: {faults(error, Recipe)}") from error
 
 
 def changed(table: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:

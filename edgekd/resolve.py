@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from edgekd.errors import EdgekdError, ModelError
+from edgekd.store import locate
 
 _neighbours: dict[str, Path] = {}  # modules that users' files imported from beside them -> folder
 
@@ -44,6 +45,12 @@ def resolve(spec: str, *, root: Path) -> Callable[..., Any]:
     is_file = where.endswith(".py") or "/" in where or "\\" in where
     module = _from_file(where, root) if is_file else _from_name(where)
     return _callable(module, name, spec)
+
+
+def source_file(spec: str, *, root: Path) -> Path | None:
+    """Return the .py file of "path/to/file.py:function", if `spec` names one that is there."""
+    path = locate(spec.rpartition(":")[0], root=root)
+    return path if path.suffix == ".py" and path.is_file() else None
 
 
 def blame(error: BaseException) -> str:
@@ -77,7 +84,7 @@ def _from_name(name: str) -> ModuleType:
 
 
 def _from_file(where: str, root: Path) -> ModuleType:
-    path = (root / Path(where).expanduser()).resolve()
+    path = locate(where, root=root).resolve()
     if not path.is_file():
         raise ModelError(
             f"there is no file {path} (from {where!r}, relative to {root}); "

@@ -22,6 +22,7 @@ from edgekd.examine import Examiner
 from edgekd.progress import Progress
 from edgekd.quality import samples_needed
 from edgekd.recipe import Recipe
+from edgekd.resolve import source_file
 from edgekd.sketch import sketch
 from edgekd.step import Context, Need
 from edgekd.store import digest, file_sha256, write_atomic, write_json
@@ -91,8 +92,8 @@ class Bench:
         return digest(self._task_code(), dict(self.task.signals), metrics)
 
     def _task_code(self) -> str:
-        source = self.root / self.recipe.task.rpartition(":")[0]
-        return digest(self.recipe.task, file_sha256(source) if source.is_file() else "")
+        source = source_file(self.recipe.task, root=self.root)
+        return digest(self.recipe.task, "" if source is None else file_sha256(source))
 
     def _identity(self, teachers: tuple[Artifact, ...]) -> Mapping[Need, str]:
         return {

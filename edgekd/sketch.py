@@ -129,7 +129,7 @@ def _file(step: OnnxTeacher, context: Context) -> Sketch:
     with tempfile.TemporaryDirectory(prefix="edgekd-") as scratch:
         folder = Path(scratch)
         step.apply(Artifact(folder, {}), context, folder)
-        path = context.root / step.onnx
+        path = step.file(context.root)
         found = facts(path)
         size = batch_size(path, default=2)
         inputs = _samples(read_preprocess(folder), context, size=size)

@@ -15,7 +15,8 @@ from edgekd.artifact import SEAL, WORK, Artifact, open_artifact, seal_artifact
 from edgekd.errors import ModelError
 from edgekd.options import Budget, NetworkSpec, Options, Training
 from edgekd.progress import Progress, Silent
-from edgekd.store import cache_folder, digest, file_sha256
+from edgekd.resolve import source_file
+from edgekd.store import cache_folder, digest, file_sha256, locate
 
 if TYPE_CHECKING:
     from edgekd.assembly import Model
@@ -160,7 +161,7 @@ def weights_path(weights: str, root: Path) -> Path:
                 f"get them once with: edgekd data {name}"
             )
         return found[0]
-    path = root / weights
+    path = locate(weights, root=root)
     if not path.is_file():
         raise ModelError(f"the weights {path} do not exist; give a .pt, .pth or .safetensors file")
     return path
@@ -172,8 +173,8 @@ def user_files(spec: NetworkSpec, root: Path) -> dict[str, str]:
     Only the named file counts: a module that it imports in turn is not followed.
     """
     found = {}
-    source = root / spec.build.rpartition(":")[0]
-    if source.suffix == ".py" and source.is_file():
+    source = source_file(spec.build, root=root)
+    if source is not None:
         found["build"] = file_sha256(source)
     if spec.weights is not None:
         found["weights"] = file_sha256(weights_path(spec.weights, root))

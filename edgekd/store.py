@@ -26,6 +26,14 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def locate(path: str | Path, *, root: Path = Path()) -> Path:
+    """Return the path that a user wrote: `~` is the home folder, a relative one counts from `root`.
+
+    A name that begins with `~` and is nobody's home stays as it is.
+    """
+    return root / os.path.expanduser(path)  # noqa: PTH111  # Path's raises for nobody's home
+
+
 def sync(path: Path) -> None:
     """Force a file's or a folder's content to the disk, so that a rename after it commits."""
     handle = os.open(path, os.O_RDONLY)

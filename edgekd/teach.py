@@ -14,6 +14,7 @@ from edgekd.data.preprocess import ImagePreprocess, InputSpec, write_preprocess
 from edgekd.errors import ModelError
 from edgekd.options import NetworkSpec, Training
 from edgekd.step import Context, Form, Need, Step, user_files
+from edgekd.store import locate
 
 if TYPE_CHECKING:
     from edgekd.exporters.facts import Entry
@@ -24,6 +25,7 @@ class Teacher(Step):
 
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "data", "seed"})
     name: Literal["teacher"] = "teacher"
+    gate: ClassVar[bool] = True  # type: ignore[misc]  # it is what all else is judged by
     build: str = Field(description="'package.module:function' or 'path/to/file.py:function'")
     options: dict[str, object] = Field({}, description="keyword arguments of that function")
     weights: str | None = Field(None, description="a state_dict, or 'cache:NAME'")
@@ -104,6 +106,7 @@ class OnnxTeacher(Step):
     gives: ClassVar[Form] = "onnx"
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "data"})
     name: Literal["teacher"] = "teacher"
+    gate: ClassVar[bool] = True  # type: ignore[misc]  # it is what all else is judged by
     onnx: str = Field(description="path of the file, relative to the recipe")
     input: InputSpec = Field(
         InputSpec(), description="what it eats, where it differs from the data"
@@ -112,8 +115,12 @@ class OnnxTeacher(Step):
         None, exclude=True, description="of the model; it goes into the bundle's manifest"
     )
 
+    def file(self, root: Path) -> Path:
+        """Return the file that `onnx` names."""
+        return locate(self.onnx, root=root)
+
     def content(self, root: Path) -> Mapping[str, str]:
-        path = root / self.onnx
+        path = self.file(root)
         if not path.is_file():
             raise ModelError(f"the model {path} does not exist; give the path of an .onnx file")
         return {"onnx": model_content(path).key}  # with its external data
@@ -122,7 +129,7 @@ class OnnxTeacher(Step):
         from edgekd.exporters.facts import facts
         from edgekd.exporters.files import load_onnx, save_onnx, strip
 
-        model = load_onnx(context.root / self.onnx)
+        model = load_onnx(self.file(context.root))
         save_onnx(strip(model), folder / "model.fp32.onnx")
         found = facts(folder / "model.fp32.onnx")
         preprocess = context.data.preprocess_for(self.input)

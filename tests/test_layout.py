@@ -20,7 +20,7 @@ ROWS = (
     ("gate", "quality", "evidence", "step", "examine", "assembly", "channels", "train", "thin"),
     ("training",),
     ("distill", "quantize", "prune"),
-    ("teach", "export", "recipes", "recipe", "quick", "commented"),
+    ("teach", "export", "recipes", "faults", "recipe", "quick", "commented"),
     ("sketch", "run", "rehearsal", "final", "report", "bundle", "pipeline", "plan"),
     ("cli", "api", "trials"),
 )

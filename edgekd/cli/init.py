@@ -79,6 +79,7 @@ def _check_place(out: Path, force: bool) -> None:
 def _seen_from(out: Path, key: str, value: Any) -> Any:
     """Return a path on the command line as one that counts from the recipe's folder."""
     from edgekd.quick import KNOWN_DATA
+    from edgekd.store import locate
 
     if key not in _FILES or value is None:
         return value
@@ -86,6 +87,6 @@ def _seen_from(out: Path, key: str, value: Any) -> Any:
     if key != "weights" and (match := re.fullmatch(r"(.+):([A-Za-z_]\w*)", value)):
         path, function = match[1], f":{match[2]}"
     module = bool(function) and not path.endswith(".py")
-    if module or value in KNOWN_DATA or value.startswith("cache:") or Path(path).is_absolute():
+    if module or value in KNOWN_DATA or value.startswith("cache:") or locate(path).is_absolute():
         return value
     return os.path.relpath(path, out.parent) + function

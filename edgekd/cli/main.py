@@ -23,6 +23,7 @@ from edgekd.cli.report import report
 from edgekd.cli.schema import schema
 from edgekd.cli.verify import verify
 from edgekd.errors import EdgekdError
+from edgekd.store import locate
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -76,7 +77,7 @@ for _command, _about in _COMMANDS:
 def main() -> None:
     """Run the command line; whatever goes wrong is one paragraph on stderr."""
     try:
-        app()
+        app([_at_home(argument) for argument in sys.argv[1:]])
     except SystemExit as leaving:
         if leaving.code == STOPPED:
             _complain("stopped; the same command goes on from here")
@@ -86,6 +87,14 @@ def main() -> None:
             raise
         _complain(f"error: {_explained(error)}")
         raise SystemExit(error.exit_code if isinstance(error, EdgekdError) else 1) from None
+
+
+def _at_home(argument: str) -> str:
+    """Return it as a shell gives it: `~` is the home folder, also after --flag=, where few do."""
+    flag, equals, value = argument.partition("=")
+    if argument.startswith("-") and value.startswith("~"):
+        return f"{flag}{equals}{locate(value)}"
+    return str(locate(argument)) if argument.startswith("~") else argument
 
 
 def _explained(error: Exception) -> str:

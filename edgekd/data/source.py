@@ -22,6 +22,7 @@ from edgekd.errors import DataError
 from edgekd.options import Options
 from edgekd.progress import Progress
 from edgekd.resolve import blame, resolve
+from edgekd.store import locate
 
 Format = Literal["folder", "npz", "table", "idx", "cifar10"]
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
@@ -116,7 +117,7 @@ def open_source(
     elif spec.call is not None:
         dataset = _called(spec.call, spec.labels, root)
     else:
-        dataset = _opened(spec, (root / str(spec.path)).expanduser(), progress)
+        dataset = _opened(spec, locate(str(spec.path), root=root), progress)
     return _described(dataset, spec)
 
 

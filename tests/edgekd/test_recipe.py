@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from edgekd.errors import RecipeError
 from edgekd.options import parse_seconds
-from edgekd.recipe import load_recipe, recipe_from, shipped_recipes
+from edgekd.recipe import changed, load_recipe, recipe_from, recipe_schema, shipped_recipes
 
 
 def table(**changes: Any) -> dict[str, Any]:
@@ -70,6 +71,65 @@ def test_every_shipped_recipe_is_valid(name: str) -> None:
 def test_what_is_wrong_is_said(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         recipe_from(table(**changes), origin="r.toml")
+
+
+def fault(*changes: str) -> str:
+    with pytest.raises(RecipeError) as caught:
+        recipe_from(changed(table(), changes), origin="r.toml")
+    return str(caught.value).removeprefix("r.toml: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("gate=false", "gate is not a known key; gate belongs in [[steps]]"),
+        ("model.gate=false", "model.gate is not a known key; gate belongs in [[steps]]"),
+        ("data.crop=4", "data.crop is not a known key; crop belongs in [data.augment]"),
+        ("budget.seed=1", "budget.seed is not a known key; seed belongs at the top of the recipe"),
+        ("model.option={}", "model.option is not a known key; did you mean 'options'?"),
+        ("steps.0.student.fro=1", "steps[0].student.fro is not a known key; did you mean 'from'?"),
+        (
+            "steps.1.epochs=3",
+            "steps[1].epochs is not a known key; "
+            "epochs belongs in [model.train], [steps.train] or [steps.recover]",
+        ),
+        (
+            "steps.2.ratio=0.5",
+            "steps[2].ratio is not a known key; "
+            "ratio belongs in [[steps]] with name = 'prune' or [steps.student]",
+        ),
+        (
+            "wieghts='w'",
+            "wieghts is not a known key; weights belongs in [model] or [steps.student]",
+        ),
+        ("xyz=1", "xyz is not a known key"),
+    ],
+)
+def test_a_key_in_the_wrong_table_hears_where_it_belongs(change: str, message: str) -> None:
+    assert fault(change) == message
+
+
+def test_no_key_is_suggested_where_it_was_typed() -> None:
+    """For every key of a recipe at every level: the level that was typed does not know it."""
+    keys = {
+        key
+        for part in (recipe_schema(), *recipe_schema()["$defs"].values())
+        for key in part.get("properties", {})
+    }
+    assert len(keys) > 60
+    for level in ("", "budget.", "steps.2.", "steps.0.student."):
+        for key in keys:
+            with suppress(RecipeError, TypeError):
+                recipe_from(changed(table(), [f"{level}{key}={{}}"]), origin="r.toml")
+                continue
+            said = fault(f"{level}{key}={{}}")
+            assert f"did you mean {key!r}" not in said
+
+
+def test_a_wrong_model_hides_no_other_fault() -> None:
+    said = fault("model.wieghts=1", "seed=-1")
+    assert "model.wieghts" in said
+    assert "seed: " in said
 
 
 def test_all_faults_are_reported_together() -> None:
