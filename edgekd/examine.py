@@ -102,7 +102,7 @@ class Examiner:
             dict(after.files),
             dict(before.files),
             dict(self.teacher.files),
-            [self.data.fingerprint, list(self.permitted), self.judged_by],
+            [self.data.fingerprint("validation"), list(self.permitted), self.judged_by],
         )[:16]
         path = self.folder / "evidence" / f"{step.name}-{key}.json"
         if path.exists():
@@ -271,7 +271,7 @@ class Examiner:
     def _feeds(self, artifact: Artifact) -> Path:
         """Write real inputs of the artifact's own kind, one sample a call; return the file."""
         preprocess = read_preprocess(artifact.folder)
-        key = digest(self.data.fingerprint, preprocess.model_dump(mode="json"))[:16]
+        key = digest(self.data.fingerprint("validation"), preprocess.model_dump(mode="json"))[:16]
         path = self.folder / "feeds" / f"{key}.npz"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)

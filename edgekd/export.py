@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Export(Step):
     """Write `model.fp32.onnx`, prove that it computes the same, build the preview."""
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"task", "data"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"task", "calibration data"})
     name: Literal["export"] = "export"
     opset: int = Field(
         20, ge=18, le=20, description="ONNX operator set; 20 is what JetPack 6 reads"
@@ -42,7 +42,7 @@ class Export(Step):
             shutil.copyfile(source.folder / name, folder / name)
         model = open_model(source, root=context.root)
         fp32 = folder / "model.fp32.onnx"
-        batch = next(context.data.batches("validation", model.preprocess, size=8))
+        batch = next(context.data.batches("calibration", model.preprocess, size=8))
         self._export(model, context, batch.inputs[0], fp32)
         if self.preview is not None:
             self.preview.build(fp32, folder / PREVIEW, model.preprocess, context.data)

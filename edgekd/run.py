@@ -24,7 +24,7 @@ from edgekd.quality import samples_needed
 from edgekd.recipe import Recipe
 from edgekd.resolve import source_file
 from edgekd.sketch import sketch
-from edgekd.step import Context, Need
+from edgekd.step import DATA_NEEDS, Context, Need
 from edgekd.store import digest, file_sha256, write_atomic, write_json
 from edgekd.task import Task, open_task
 
@@ -98,7 +98,7 @@ class Bench:
     def _identity(self, teachers: tuple[Artifact, ...]) -> Mapping[Need, str]:
         return {
             "task": self._task_code(),
-            "data": self.data.fingerprint,
+            **{need: self.data.fingerprint(part) for need, part in DATA_NEEDS.items()},
             "teachers": digest([t.knowledge for t in teachers]),
             "device": self.device.name,
             "budget": digest(self.recipe.budget.model_dump(mode="json")),

@@ -20,11 +20,25 @@ from edgekd.store import cache_folder, digest, file_sha256, locate
 
 if TYPE_CHECKING:
     from edgekd.assembly import Model
-    from edgekd.data.feed import Data
+    from edgekd.data.feed import Data, Part
     from edgekd.devices.device import Device
     from edgekd.task import Task
 
-Need = Literal["task", "data", "teachers", "device", "budget", "seed"]
+Need = Literal[
+    "task",
+    "training data",
+    "calibration data",
+    "validation data",
+    "teachers",
+    "device",
+    "budget",
+    "seed",
+]
+DATA_NEEDS: Mapping[Need, Part] = {
+    "training data": "training",
+    "calibration data": "calibration",
+    "validation data": "validation",
+}
 Form = Literal["torch", "onnx"]
 
 
@@ -41,13 +55,16 @@ class Context:
     root: Path
     """Where the user's own files are looked for: the recipe's folder."""
     identity: Mapping[Need, str]
-    """Content hash of each part above."""
+    """Content hash of each part above; the data has three."""
     progress: Progress = field(default_factory=Silent)
 
     def only(self, needs: frozenset[Need]) -> Context:
         """Return it with the rest withheld: reading what was not declared fails at once."""
         known = {*needs, "root", "identity", "progress"}
         withheld: dict[str, Any] = {f.name: None for f in fields(self) if f.name not in known}
+        parts = {part for need, part in DATA_NEEDS.items() if need in needs}
+        if parts:
+            withheld["data"] = self.data.only(parts)
         return replace(self, **withheld)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Teacher(Step):
     """The trained model that everything is compared with: `[model]` in a recipe."""
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"task", "data", "seed"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data", "seed"})
     name: Literal["teacher"] = "teacher"
     gate: ClassVar[bool] = True  # type: ignore[misc]  # it is what all else is judged by
     build: str = Field(description="'package.module:function' or 'path/to/file.py:function'")
@@ -87,7 +87,9 @@ class Teacher(Step):
             fit(
                 model.deployed(context.task),
                 Course(
-                    lambda epoch: data.batches("train", preprocess, size=size, epoch=epoch),
+                    lambda epoch: data.batches(
+                        "train", preprocess, size=size, order=epoch, view=epoch
+                    ),
                     data.count("train"),
                 ),
                 objective,
@@ -104,7 +106,7 @@ class OnnxTeacher(Step):
     """A bare ONNX file: it can be quantized, measured and bundled, but no longer trained."""
 
     gives: ClassVar[Form] = "onnx"
-    needs: ClassVar[frozenset[Need]] = frozenset({"task", "data"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data"})
     name: Literal["teacher"] = "teacher"
     gate: ClassVar[bool] = True  # type: ignore[misc]  # it is what all else is judged by
     onnx: str = Field(description="path of the file, relative to the recipe")

@@ -20,7 +20,7 @@ def thinned(
     Raises:
         ModelError: the network cannot be followed, or there is nothing to remove.
     """
-    batch = next(context.data.batches("validation", model.preprocess, size=2))
+    batch = next(context.data.batches("train", model.preprocess, size=2))
     deployed = model.deployed(context.task).eval()
     inputs = [torch.as_tensor(array) for array in batch.inputs[0].values()]
     example = deployed.body_inputs(*inputs)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,14 @@ from edgekd.store import digest
 
 VISIBLE = frozenset({"train", "calibration", "validation"})
 HELD_OUT = frozenset({"test"})
+Part = Literal["training", "calibration", "validation", "test"]
+"""What of the data a result depends on. Another augmentation changes the training part alone."""
+SPLIT_OF: Mapping[Part, str] = {
+    "training": "train",
+    "calibration": "calibration",
+    "validation": "validation",
+    "test": "test",
+}
 _PURPOSE = 3
 
 
@@ -30,7 +38,9 @@ class Batch:
     inputs: tuple[dict[str, NDArray[Any]], ...]
     targets: dict[str, NDArray[Any]]
     index: NDArray[np.int64]
-    """The samples' numbers in the data set: what a cache of answers is keyed by."""
+    """The samples' numbers in the data set. With `view`, the key of a cache of answers."""
+    view: int | None
+    """The number of the view; None where nothing is varied."""
 
 
 class Data:
@@ -70,12 +80,25 @@ class Data:
         """Image, array or text."""
         return self._dataset.kind
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Sha256 over the data set, these splits, the augmentation and the seed."""
-        splits = {name: array_sha256(indices) for name, indices in self._splits.items()}
-        options = self._augment.model_dump(mode="json")
-        return digest(self._dataset.fingerprint, splits, options, self._seed)
+    def fingerprint(self, part: Part) -> str:
+        """Return the sha256 over the data set and the samples of one part of it.
+
+        The training part includes the augmentation and the seed, which decide order and views.
+
+        Raises:
+            DataError: this part is not here.
+        """
+        identity = [self._dataset.fingerprint, array_sha256(self._indices(SPLIT_OF[part]))]
+        if part == "training":
+            return digest(identity, self._augment.model_dump(mode="json"), self._seed)
+        return digest(identity)
+
+    def only(self, parts: Set[Part]) -> Self:
+        """Return the same data without the parts that are not named."""
+        some = copy.copy(self)
+        kept = {SPLIT_OF[part] for part in parts}
+        some._splits = {name: i for name, i in self._splits.items() if name in kept}
+        return some
 
     def count(self, split: str) -> int:
         """Return the number of samples of a split."""
@@ -97,48 +120,61 @@ class Data:
         return preprocess_for(spec, self._dataset, self._indices("train"))
 
     def batches(
-        self, split: str, *preprocesses: Preprocess, size: int, epoch: int | None = None
+        self,
+        split: str,
+        *preprocesses: Preprocess,
+        size: int,
+        order: int | None = None,
+        view: int | None = None,
     ) -> Iterator[Batch]:
         """Yield batches of `size`, the last one shorter, so that every sample comes once.
 
-        Without `epoch`: in the split's order, not augmented. With it: shuffled by (seed, epoch) and
-        augmented by (seed, epoch, index).
+        Order and view are chosen apart. A training takes the number of its epoch for both; a cache
+        of K views per sample takes `view=epoch % K`.
+
+        Args:
+            split: its samples are yielded.
+            preprocesses: how the samples are encoded; each gives one entry of `Batch.inputs`.
+            size: samples of a batch.
+            order: number of the order, a shuffle by (seed, order); None is the split's own order.
+            view: number of the view: augmented by (seed, view, index); None is not augmented.
 
         Raises:
             DataError: there is no such split here.
         """
-        order = self._indices(split)
+        indices = self._indices(split)
         if size < 1:
             raise DataError(f"a batch of {size} samples was asked for; it needs at least 1")
-        if epoch is not None:
-            order = shuffled(order, _PURPOSE, self._seed, epoch)
-        return self._walk(order, preprocesses, size, epoch)
+        if order is not None:
+            indices = shuffled(indices, _PURPOSE, self._seed, order)
+        return self._walk(indices, preprocesses, size, view)
 
     def _walk(
         self,
-        order: NDArray[np.int64],
+        indices: NDArray[np.int64],
         preprocesses: tuple[Preprocess, ...],
         size: int,
-        epoch: int | None,
+        view: int | None,
     ) -> Iterator[Batch]:
-        for start in range(0, len(order), size):
-            index = order[start : start + size]
+        varied = view if self._augment.active else None
+        for start in range(0, len(indices), size):
+            index = indices[start : start + size]
             samples, targets = self._dataset.take(index)
-            if epoch is not None and self._augment.active:
+            if varied is not None:
                 samples["image"] = augment(
                     samples["image"],
                     seed=self._seed,
-                    epoch=epoch,
+                    view=varied,
                     index=index,
                     options=self._augment,
                 )
             inputs = tuple(preprocess.encode(samples) for preprocess in preprocesses)
-            yield Batch(inputs, targets, index)
+            yield Batch(inputs, targets, index, varied)
 
     def _indices(self, split: str) -> NDArray[np.int64]:
         if split not in self._splits:
             raise DataError(
-                f"there is no split {split!r} here, only {', '.join(sorted(self._splits))}; "
-                "the test split stays closed until the report"
+                f"there is no split {split!r} here, only {', '.join(sorted(self._splits))}; a step "
+                "sees what it declares in `needs`, and the test split stays closed until the report"
             )
         return self._splits[split]

@@ -1,4 +1,4 @@
-"""A view of a training image is a function of (seed, epoch, index): in any batch, process, order.
+"""A view of a training image is a function of (seed, view number, index), in any batch or process.
 
 Exact resume, a teacher's cached answers and several processes all rest on that.
 """
@@ -55,18 +55,21 @@ def augment(
     images: NDArray[np.uint8],
     *,
     seed: int,
-    epoch: int,
+    view: int,
     index: NDArray[np.int64],
     options: Augment,
 ) -> NDArray[np.uint8]:
-    """Return the view of each of uint8 [n, height, width, c]; their sample numbers are `index`."""
+    """Return view number `view` of each of uint8 [n, height, width, c].
+
+    `index` [n] are the numbers of the samples in their data set.
+    """
     if not options.active:
         return images
     n, height, width, channels = images.shape
-    rows = _positions(height, seed, epoch, index, options, lane=0)
-    columns = _positions(width, seed, epoch, index, options, lane=2)
+    rows = _positions(height, seed, view, index, options, lane=0)
+    columns = _positions(width, seed, view, index, options, lane=2)
     if options.flip:
-        mirrored = mix(_PURPOSE, seed, epoch, index, 4) >> np.uint64(63) == 1
+        mirrored = mix(_PURPOSE, seed, view, index, 4) >> np.uint64(63) == 1
         columns = np.where(mirrored[:, None], columns[:, ::-1], columns)
     first = np.arange(n, dtype=np.int64)[:, None, None] * (height * width)
     flat = first + rows[:, :, None] * width + columns[:, None, :]
@@ -75,15 +78,15 @@ def augment(
 
 
 def _positions(
-    length: int, seed: int, epoch: int, index: NDArray[np.int64], options: Augment, *, lane: int
+    length: int, seed: int, view: int, index: NDArray[np.int64], options: Augment, *, lane: int
 ) -> NDArray[np.int64]:
     """Return for each image [n, length]: the line of the image that each line of the view shows."""
     last = length - 1
     position = np.arange(length, dtype=np.int64)[None, :]
     if options.crop:
-        move = below(mix(_PURPOSE, seed, epoch, index, lane), 2 * options.crop + 1) - options.crop
+        move = below(mix(_PURPOSE, seed, view, index, lane), 2 * options.crop + 1) - options.crop
         position = last - np.abs(last - np.abs(position + move[:, None]))
     if options.shift:
-        move = below(mix(_PURPOSE, seed, epoch, index, lane + 1), 2 * options.shift + 1)
+        move = below(mix(_PURPOSE, seed, view, index, lane + 1), 2 * options.shift + 1)
         position = np.clip(position + (move - options.shift)[:, None], 0, last)
     return np.broadcast_to(position, (len(index), length))

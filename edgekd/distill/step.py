@@ -57,7 +57,7 @@ class Student(Options):
 class Distill(Step):
     """Train a compact student on the teacher's outputs and the labels."""
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"task", "data", "teachers", "seed"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data", "teachers", "seed"})
     name: Literal["distill"] = "distill"
     student: Student
     train: Training = Training()

@@ -36,7 +36,8 @@ def transfer(
 
     def batches(epoch: int) -> Iterator[Batch]:
         size = training.batch_size
-        return data.batches("train", student.preprocess, preprocess, size=size, epoch=epoch)
+        both = (student.preprocess, preprocess)
+        return data.batches("train", *both, size=size, order=epoch, view=epoch)
 
     def objective(outputs: Outputs, batch: Batch) -> Tensor:
         hard = context.task.loss(outputs, to_tensors(batch.targets, device))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Prune(Step):
     """Remove whole channels through the dependency graph and recover what they knew."""
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"task", "data", "seed"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data", "seed"})
     name: Literal["prune"] = "prune"
     ratio: float = Field(0.3, gt=0, lt=1, description="share of channels removed from every group")
     multiple: int = Field(

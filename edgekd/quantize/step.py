@@ -26,7 +26,7 @@ class Quantize(Step):
 
     takes: ClassVar[Form] = "onnx"
     gives: ClassVar[Form] = "onnx"
-    needs: ClassVar[frozenset[Need]] = frozenset({"data"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"calibration data"})
     makes: ClassVar[str] = "int8"
     name: Literal["quantize"] = "quantize"
     samples: int = Field(256, ge=1, le=100_000, description="calibration samples")

@@ -20,7 +20,7 @@ from edgekd.evidence import Evidence
 from edgekd.final import Final, Rung, final_session
 from edgekd.gate import Verdict
 from edgekd.progress import Silent
-from edgekd.recipe import recipe_from
+from edgekd.recipe import changed, recipe_from
 from edgekd.run import set_up
 from edgekd.step import run_step
 from edgekd.store import file_sha256
@@ -98,9 +98,9 @@ def write_task(folder: Path, metric: str, function: str) -> None:
     (folder / "own.py").write_text(text)
 
 
-def examine(folder: Path) -> tuple[Evidence, Final]:
+def examine(folder: Path, *changes: str) -> tuple[Evidence, Final]:
     """Gather the evidence for the model as it comes, and the last session of it alone."""
-    recipe = recipe_from(RECIPE, origin="test")
+    recipe = recipe_from(changed(RECIPE, changes), origin="test")
     bench = set_up(recipe, root=folder, folder=folder / "run", progress=Silent())
     quick = Timing(rounds=2, blocks=1, block_s=0.002, warmup_s=0.001)
     bench = dataclasses.replace(bench, timing=quick)
@@ -121,6 +121,14 @@ def test_evidence_of_the_same_task_and_machine_is_replayed(examined: Path) -> No
     before = written(examined)
     assert len(before) == 4
     examine(examined)
+    assert written(examined) == before
+
+
+def test_evidence_is_replayed_when_only_training_images_are_varied_otherwise(
+    examined: Path,
+) -> None:
+    before = written(examined)
+    examine(examined, "data.augment={shift=1, flip=true}", "data.calibration=20")
     assert written(examined) == before
 
 

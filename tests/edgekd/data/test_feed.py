@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 import numpy as np
@@ -15,6 +16,7 @@ from edgekd.errors import DataError
 
 Maker = Callable[..., Dataset]
 SMALL = ImagePreprocess(height=6, width=6, mean=(127,) * 3, std=(64,) * 3)
+CROP_FLIP = Augment(crop=2, flip=True)
 LARGE = ImagePreprocess(height=12, width=12, mean=(127,) * 3, std=(64,) * 3)
 
 
@@ -28,23 +30,23 @@ def dataset(images: Maker) -> Dataset:
 
 
 def feed(dataset: Dataset, *, seed: int = 0, augment: Augment | None = None) -> Data:
-    options = Augment(crop=2, flip=True) if augment is None else augment
+    options = CROP_FLIP if augment is None else augment
     return Data(dataset, splits_of(dataset).for_steps(), augment=options, seed=seed)
 
 
 def order(data: Data, epoch: int | None, size: int = 7) -> NDArray[np.int64]:
-    return np.concatenate([b.index for b in data.batches("train", size=size, epoch=epoch)])
+    return np.concatenate([b.index for b in data.batches("train", size=size, order=epoch)])
 
 
 def test_every_sample_comes_once_and_the_last_batch_is_short(dataset: Dataset) -> None:
     data = feed(dataset)
     for epoch in (None, 0):
-        sizes = [len(b.index) for b in data.batches("train", SMALL, size=7, epoch=epoch)]
+        sizes = [len(b.index) for b in data.batches("train", SMALL, size=7, order=epoch)]
         assert sizes == [7] * 8 + [4]
         assert sorted(order(data, epoch).tolist()) == sorted(splits_of(dataset).train.tolist())
 
 
-def test_without_an_epoch_samples_come_in_order_and_unvaried(dataset: Dataset) -> None:
+def test_without_order_and_view_samples_come_in_order_and_unvaried(dataset: Dataset) -> None:
     data, splits = feed(dataset), splits_of(dataset)
     for split, indices in splits.for_steps().items():
         batches = list(data.batches(split, SMALL, size=3))
@@ -55,7 +57,7 @@ def test_without_an_epoch_samples_come_in_order_and_unvaried(dataset: Dataset) -
         np.testing.assert_array_equal(labels, dataset.targets["label"][indices])
 
 
-def test_order_is_a_function_of_seed_and_epoch(dataset: Dataset) -> None:
+def test_order_is_a_function_of_seed_and_number(dataset: Dataset) -> None:
     first = order(feed(dataset), 3)
     np.testing.assert_array_equal(order(feed(dataset), 3, size=11), first)
     assert (order(feed(dataset), 4) != first).any()
@@ -64,7 +66,7 @@ def test_order_is_a_function_of_seed_and_epoch(dataset: Dataset) -> None:
 
 def test_a_view_is_the_same_in_any_batch_size(dataset: Dataset) -> None:
     def views(size: int) -> NDArray[np.uint8]:
-        batches = feed(dataset).batches("train", SMALL, size=size, epoch=2)
+        batches = feed(dataset).batches("train", SMALL, size=size, order=2, view=2)
         return np.concatenate([b.inputs[0]["image"] for b in batches])
 
     np.testing.assert_array_equal(views(1), views(60))
@@ -73,7 +75,7 @@ def test_a_view_is_the_same_in_any_batch_size(dataset: Dataset) -> None:
 
 
 def test_all_preprocesses_see_the_same_view(dataset: Dataset) -> None:
-    for batch in feed(dataset).batches("train", SMALL, LARGE, size=16, epoch=1):
+    for batch in feed(dataset).batches("train", SMALL, LARGE, size=16, order=1, view=1):
         again = LARGE.encode({"image": batch.inputs[0]["image"]})
         np.testing.assert_array_equal(batch.inputs[1]["image"], again["image"])
 
@@ -112,18 +114,68 @@ def test_raw_gives_samples_as_they_are(dataset: Dataset) -> None:
     )
 
 
-def test_fingerprint_follows_all_that_is_fed(dataset: Dataset, images: Maker) -> None:
-    splits = splits_of(dataset)
-    fewer = {"train": splits.train[:-1]}
-    found = [
-        feed(dataset),
-        feed(dataset, seed=1),
-        feed(dataset, augment=Augment()),
-        feed(images(41, 40)),
-        Data(dataset, fewer, augment=Augment(crop=2, flip=True), seed=0),
-    ]
-    assert len({data.fingerprint for data in found}) == len(found)
-    assert feed(dataset).fingerprint == feed(dataset).fingerprint
+def test_order_and_view_are_chosen_apart(dataset: Dataset) -> None:
+    """So that K views of each sample can be kept and met in any order."""
+
+    def pixels(order: int | None, view: int | None) -> dict[int, bytes]:
+        seen = {}
+        for batch in feed(dataset).batches("train", SMALL, size=9, order=order, view=view):
+            assert batch.view == view
+            for i, image in zip(batch.index.tolist(), batch.inputs[0]["image"], strict=True):
+                seen[i] = image.tobytes()
+        return seen
+
+    first = pixels(0, 5)
+    assert pixels(7, 5) == pixels(None, 5) == first
+    assert list(pixels(7, 5)) != list(first)
+    assert pixels(0, 6) != first
+    assert list(pixels(0, 6)) == list(first)
+    plain = pixels(0, None)
+    assert plain == {i: dataset.samples["image"][i].tobytes() for i in plain}
+
+
+def test_batches_of_a_training_stay_what_they_were(dataset: Dataset) -> None:
+    """Runs resume across versions: an epoch's order and views are the same for ever."""
+    sha = hashlib.sha256()
+    for batch in feed(dataset, seed=3).batches("train", SMALL, size=16, order=4, view=4):
+        sha.update(batch.index.tobytes() + batch.inputs[0]["image"].tobytes())
+    assert sha.hexdigest()[:16] == "b3ad83b3986e7200"
+
+
+def test_without_augmentation_all_views_are_one(dataset: Dataset) -> None:
+    batch = next(feed(dataset, augment=Augment()).batches("train", SMALL, size=4, view=3))
+    assert batch.view is None
+
+
+def test_each_part_of_the_data_has_its_own_fingerprint(dataset: Dataset, images: Maker) -> None:
+    whole, splits = splits_of(dataset).for_steps(), splits_of(dataset)
+
+    def prints(data: Data) -> list[str]:
+        return [data.fingerprint(part) for part in ("training", "calibration", "validation")]
+
+    def changed(data: Data) -> list[bool]:
+        return [a != b for a, b in zip(prints(data), prints(feed(dataset)), strict=True)]
+
+    def with_split(**others: NDArray[np.int64]) -> Data:
+        return Data(dataset, {**whole, **others}, augment=CROP_FLIP, seed=0)
+
+    assert len(set(prints(feed(dataset)))) == 3
+    assert changed(feed(dataset)) == [False, False, False]
+    assert changed(feed(dataset, seed=1)) == [True, False, False]
+    assert changed(feed(dataset, augment=Augment())) == [True, False, False]
+    assert changed(with_split(train=splits.train[:-1])) == [True, False, False]
+    assert changed(with_split(calibration=splits.calibration[:-1])) == [False, True, False]
+    assert changed(with_split(validation=splits.validation[1:])) == [False, False, True]
+    assert changed(feed(images(41, 40))) == [True, True, True]
+
+
+def test_parts_that_are_not_named_are_withheld(dataset: Dataset) -> None:
+    some = feed(dataset).only({"calibration"})
+    assert some.count("calibration") == 8
+    for split in ("train", "validation", "test"):
+        with pytest.raises(DataError, match=r"sees what it declares in `needs`"):
+            some.count(split)
+    assert feed(dataset).count("train") == 60
 
 
 def test_preprocess_learns_from_train(dataset: Dataset) -> None:
@@ -147,7 +199,7 @@ def test_text_and_arrays_are_fed_too() -> None:
     splits = make_splits(data, validation=4, test=4, seed=0)
     whole = Data(data, splits.for_steps(), augment=Augment(), seed=0)
     preprocess = whole.preprocess_for(InputSpec())
-    for batch in whole.batches("train", preprocess, size=8, epoch=0):
+    for batch in whole.batches("train", preprocess, size=8, order=0, view=0):
         words = [f"w{i % 3}" for i in batch.index.tolist()]
         assert batch.inputs[0]["tokens"].shape == (len(words), 1)
         again = preprocess.encode({"text": np.array(words)})

@@ -81,7 +81,7 @@ def test_a_recipe_with_other_splits_is_not_ignored_in_its_old_folder(
         bench = set_up(recipe, root=job, folder=tmp_path, progress=listener, export=False)
         assert len(bench.splits.validation) == 600 * validation
         claim(bench, command="")
-        prints.add(bench.data.fingerprint)
+        prints.add(bench.data.fingerprint("training"))
     remarks = [text for text in listener.said if "splits" in text]
     assert len(remarks) == 1
     assert "validation is now 0.4 (it was 0.3)" in remarks[0]

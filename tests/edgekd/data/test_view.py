@@ -23,11 +23,11 @@ def view(
     images: Pixels = IMAGES,
     *,
     seed: int = 1,
-    epoch: int = 0,
+    number: int = 0,
     index: NDArray[np.int64] = INDEX,
     options: Augment = ALL,
 ) -> Pixels:
-    return augment(images, seed=seed, epoch=epoch, index=index, options=options)
+    return augment(images, seed=seed, view=number, index=index, options=options)
 
 
 def test_a_view_does_not_depend_on_the_batch_it_came_in() -> None:
@@ -40,19 +40,19 @@ def test_a_view_does_not_depend_on_the_batch_it_came_in() -> None:
 
 
 @pytest.mark.parametrize("options", [Augment(crop=3), Augment(flip=True), Augment(shift=2)])
-def test_seed_epoch_and_index_each_change_the_view(options: Augment) -> None:
+def test_seed_number_and_index_each_change_the_view(options: Augment) -> None:
     whole = view(options=options)
     for other in (
         view(options=options, seed=2),
-        view(options=options, epoch=1),
+        view(options=options, number=1),
         view(options=options, index=INDEX + 1),
     ):
         changed = (other != whole).any(axis=(1, 2, 3)).mean()
         assert changed > 0.2
 
 
-def test_seed_and_epoch_do_not_stand_for_each_other() -> None:
-    assert (view(seed=1, epoch=2) != view(seed=2, epoch=1)).any()
+def test_seed_and_number_do_not_stand_for_each_other() -> None:
+    assert (view(seed=1, number=2) != view(seed=2, number=1)).any()
 
 
 def test_the_numbers_stay_what_they_are() -> None:
