@@ -13,10 +13,9 @@ from pydantic import TypeAdapter
 from edgekd.artifact import Artifact
 from edgekd.benchmarks.measurement import Session
 from edgekd.benchmarks.statistics import Estimate, latency, noise_floor, percentile, speedup
-from edgekd.data.preprocess import read_preprocess
 from edgekd.evidence import Evidence, File, files_of
 from edgekd.gate import Verdict
-from edgekd.quality import Answers, answer, gain, metrics_of
+from edgekd.quality import Answers, gain, metrics_of
 from edgekd.run import Bench
 from edgekd.store import digest, write_atomic, write_json
 
@@ -166,7 +165,7 @@ def judge_on_test(bench: Bench, rungs: Sequence[Rung]) -> tuple[Tested, ...]:
     """Judge the teacher and every kept file on the test split, for the report alone."""
     teacher = rungs[0]
     examiner = bench.examiner(teacher.artifact)
-    reference = answers_on_test(bench, teacher.artifact, own_file(teacher))
+    reference = answers_on_test(bench, teacher)
     tested = []
     for rung in rungs:
         if not rung.verdict.kept:
@@ -174,7 +173,7 @@ def judge_on_test(bench: Bench, rungs: Sequence[Rung]) -> tuple[Tested, ...]:
         for file in files_of(rung.artifact, examiner.permitted):
             if file.variant == "fp32" and rung.evidence.own.variant != "fp32":
                 continue  # the float form of a quantized stage is the stage before
-            said = answers_on_test(bench, rung.artifact, file)
+            said = bench.held_out.answers(rung.artifact, file.path)
             tested.append(
                 Tested(
                     rung.title,
@@ -186,15 +185,6 @@ def judge_on_test(bench: Bench, rungs: Sequence[Rung]) -> tuple[Tested, ...]:
     return tuple(tested)
 
 
-def answers_on_test(bench: Bench, artifact: Artifact, file: File) -> Answers:
-    """Return what a file says on the test split."""
-    from edgekd.exporters.ort_session import batch_size, predictor
-
-    return answer(
-        predictor(file.path),
-        bench.task,
-        bench.test,
-        "test",
-        read_preprocess(artifact.folder),
-        size=batch_size(file.path),
-    )
+def answers_on_test(bench: Bench, rung: Rung) -> Answers:
+    """Return what the rung's own file predicts on the test split."""
+    return bench.held_out.answers(rung.artifact, own_file(rung).path)

@@ -18,6 +18,7 @@ from edgekd.data.stored_splits import run_splits, write_splits
 from edgekd.devices import open_device
 from edgekd.devices.device import Device
 from edgekd.errors import DataError, RunFolderError
+from edgekd.evaluation.held_out import HeldOut
 from edgekd.examine import Examiner
 from edgekd.progress import Progress
 from edgekd.quality import samples_needed
@@ -90,6 +91,16 @@ class Bench:
         """A hash of the task's name and file and of what it measures: the key of evidence."""
         metrics = [[m.name, m.unit, m.better] for m in self.task.metrics]
         return digest(self._task_code(), dict(self.task.signals), metrics)
+
+    @property
+    def held_out(self) -> HeldOut:
+        """The test split, for the end of the run alone."""
+        return HeldOut(
+            task=self.task,
+            task_identity=self.task_identity,
+            data=self.test,
+            folder=self.folder / "evidence" / "test",
+        )
 
     def _task_code(self) -> str:
         source = source_file(self.recipe.task, root=self.root)

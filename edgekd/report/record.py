@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from edgekd.evidence import Evidence
-from edgekd.final import Final, Rung, Tested, answers_on_test, own_file
+from edgekd.final import Final, Rung, Tested, answers_on_test
 from edgekd.quality import Answers
 from edgekd.recipe import Recipe
 from edgekd.run import Bench
@@ -150,8 +150,8 @@ def _changes(bench: Bench, teacher: Rung, shipped: Rung) -> dict[str, Any] | Non
     first = next(iter(bench.task.signals.items()))
     if first[1] != "classes" or teacher is shipped:
         return None
-    old = answers_on_test(bench, teacher.artifact, own_file(teacher))
-    new = answers_on_test(bench, shipped.artifact, own_file(shipped))
+    old = answers_on_test(bench, teacher)
+    new = answers_on_test(bench, shipped)
     name = first[0]
     before, after = (a.predictions[name].argmax(axis=1) for a in (old, new))
     truth = np.asarray(old.targets["label"])

@@ -1,0 +1,1 @@
+"""What a file is worth: its quality, its speed, and whether a step paid."""

@@ -1,0 +1,142 @@
+"""The test split is opened once: each file predicts it once, and a resumed run does not at all."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgekd.benchmarks.measurement import (
+    Candidate,
+    Conditions,
+    Measurement,
+    ProcessRun,
+    Session,
+    Setup,
+    Timing,
+)
+from edgekd.devices import DEVICES
+from edgekd.devices.local import LocalDevice
+from edgekd.errors import RunFolderError
+from edgekd.pipeline import compress
+from edgekd.recipe import recipe_from
+from edgekd.store import file_sha256
+
+CODE = """
+from pathlib import Path
+
+import numpy as np
+
+from edgekd.task import Classification
+
+SEEN = Path(__file__).with_name("seen.txt")
+
+
+def data():
+    values = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
+    values[:, 0] = np.arange(300)
+    return {"x": values}, {"label": values[:, 1:4].argmax(axis=1)}
+
+
+class Counting(Classification):
+    def predict(self, model, inputs):
+        with SEEN.open("a") as file:
+            file.write("".join(f"{int(row[0])}\\n" for row in inputs["x"]))
+        return model(inputs)
+
+
+def task():
+    return Counting()
+"""
+
+RECIPE: dict[str, Any] = {
+    "name": "counted",
+    "task": "counting.py:task",
+    "data": {"call": "counting.py:data", "validation": 0.2, "test": 0.2, "calibration": 32},
+    "model": {"onnx": "linear.onnx"},
+    "budget": {"max_drop": 100.0},
+    "devices": ["emulator"],
+    "steps": [{"name": "quantize", "samples": 32, "gate": False}],
+}
+
+
+class Emulator(LocalDevice):
+    """A device that gives no speed; the runs that it returns are there for their form."""
+
+    def conditions(self, setup: Setup) -> Conditions:
+        return replace(super().conditions(setup), emulated=True)
+
+    def measure(
+        self,
+        candidates: Sequence[Candidate],
+        timing: Timing,
+        *,
+        progress: Callable[[float], None] | None = None,
+    ) -> Session:
+        one = ProcessRun(0, 1.0, 1.0, ((1.0,), (1.0,)), peak_memory_bytes=1)
+        found = tuple(
+            Measurement("emulated", file_sha256(c.file), self.conditions(c.setup), (one, one))
+            for c in candidates
+        )
+        return Session(found, twin=found[0], timing=timing)
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a task that writes down the samples it is asked about, and a run of it."""
+    folder = tmp_path_factory.mktemp("counted")
+    (folder / "counting.py").write_text(CODE)
+    weights = np.random.default_rng(1).normal(size=(8, 3)).astype(np.float32)
+    weights[0] = 0  # the sample's number says nothing about its class
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "weights"], ["logits"])],
+        "linear",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 8])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    opset = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), folder / "linear.onnx")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DEVICES, "emulator", Emulator)
+        run(folder)
+        yield folder
+
+
+def run(folder: Path) -> None:
+    compress(recipe_from(RECIPE, origin="test"), root=folder, out=folder / "run")
+
+
+def openings(folder: Path) -> set[int]:
+    """How many times samples of the test split were asked about: one number if all are equal."""
+    splits = json.loads((folder / "run" / "splits.json").read_text(encoding="utf8"))
+    seen = Counter(map(int, (folder / "seen.txt").read_text().split()))
+    return {seen[index] for index in splits["test"]}
+
+
+def test_every_file_predicts_the_test_split_once(job: Path) -> None:
+    record = json.loads((job / "run" / "report.json").read_text(encoding="utf8"))
+    assert [f["title"] for f in record["test"]["files"]] == ["teacher", "quantize"]
+    assert record["changes"]["changed"] == len(record["changes"]["samples"])
+    assert openings(job) == {2}
+    before = (job / "run" / "report.json").read_bytes()
+    run(job)
+    assert openings(job) == {2}
+    assert (job / "run" / "report.json").read_bytes() == before
+
+
+def test_damaged_predictions_are_named(job: Path) -> None:
+    stored = next((job / "run" / "evidence" / "test").iterdir())
+    whole = stored.read_bytes()
+    stored.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(RunFolderError, match=rf"{stored.name} is not what this run wrote"):
+        run(job)
+    stored.write_bytes(whole)
