@@ -129,8 +129,9 @@ class Classification:
 
     def check(self, targets: Arrays) -> None:
         if "label" not in targets:
+            found = ", ".join(sorted(targets)) or "no targets"
             raise DataError(
-                f"task 'classification' needs a target named 'label', got {sorted(targets)}; "
+                f"task 'classification' needs a target named 'label', got {found}; "
                 "name it so, or give a task of your own (task = 'file.py:function')"
             )
 

@@ -27,7 +27,7 @@ _SPLIT_NAMES = {
 _SIDE = "|".join(_SPLIT_NAMES)
 _KEY = re.compile(rf"(?:(?P<front>{_SIDE})_(?P<rest>.+)|(?P<stem>.+)_(?P<back>{_SIDE}))")
 Part = tuple[Any, Any]
-"""(inputs, targets) of one split: an array each, or a mapping of named arrays."""
+"""(inputs, targets) of one split: an array each, or a mapping of arrays. Targets may be None."""
 
 
 def split_name(name: str) -> str | None:
@@ -42,7 +42,7 @@ def dataset_from_parts(
 
     One uint8 array [n, height, width] or [n, height, width, 1 or 3] is images, texts are text, the
     rest arrays (float64 becomes float32). Whole-number targets [n] or names become "label", other
-    numbers "value"; a mapping of targets keeps its names.
+    numbers "value"; a mapping of targets keeps its names. Targets that are None are left out.
 
     Raises:
         DataError: types or shapes that cannot be used; the message says `where`.
@@ -140,13 +140,15 @@ def _split_key(key: str) -> tuple[str | None, str]:
 
 
 def _named(value: Any, name: str) -> dict[str, NDArray[Any]]:
+    if value is None:
+        return {}
     if isinstance(value, Mapping):
         return {str(key): np.asarray(array) for key, array in value.items()}
     return {name: value if isinstance(value, np.ndarray) else np.asarray(value)}
 
 
 def _inputs(value: Any, where: str) -> dict[str, NDArray[Any]]:
-    if isinstance(value, Mapping) and not value:
+    if value is None or (isinstance(value, Mapping) and not value):
         raise DataError(f"{where} gives no inputs; give at least one array")
     return _named(value, "x")
 

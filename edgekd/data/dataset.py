@@ -23,10 +23,11 @@ _BLOCK_BYTES = 1 << 24
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Samples and targets, n of each, by name.
+    """n samples and, where they are known, n targets, by name.
 
-    image: `samples["image"]` is uint8 [n, height, width, 1 or 3]; text: `samples["text"]` holds
-    str; classification: `targets["label"]` is int64 [n], counted from 0.
+    image: `samples["image"]` is uint8 [n, height, width, 1 or 3]; text: `samples["text"]` contains
+    str; classification: `targets["label"]` is int64 [n], counted from 0. Without labels `targets`
+    is empty; a task that needs a target says so (`Task.check`).
 
     Raises:
         DataError: lengths differ, there is nothing, or a label lies outside the range.
@@ -119,8 +120,8 @@ def is_image(array: NDArray[Any]) -> bool:
 
 
 def _check_lengths(dataset: Dataset) -> None:
-    if not dataset.samples or not dataset.targets:
-        raise DataError("a data set needs at least one array of samples and one of targets")
+    if not dataset.samples:
+        raise DataError("a data set needs at least one array of samples")
     lengths = {
         name: len(a) for group in (dataset.samples, dataset.targets) for name, a in group.items()
     }

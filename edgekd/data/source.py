@@ -42,7 +42,8 @@ class Source(Options):
     call: str | None = Field(
         default=None,
         description="'package.module:function' or 'file.py:function', called without arguments, "
-        "returning a Dataset, (inputs, targets), or {'train': (inputs, targets), 'test': ...}",
+        "returning a Dataset, (inputs, targets), or {'train': (inputs, targets), 'test': ...}; "
+        "targets are None where there are no labels",
     )
     format: Format | None = Field(
         default=None, description="what path holds, if it is not seen from it"

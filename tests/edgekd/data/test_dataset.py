@@ -67,7 +67,6 @@ def test_hash_of_texts_does_not_depend_on_how_they_are_stored() -> None:
         ({"label": np.zeros(3, np.int32)}, r"int64 \[n\], got int32.*astype"),
         ({"label": np.zeros((3, 2), np.int64)}, r"argmax\(axis=1\)"),
         ({"label": np.array([0, -1, 1])}, r"labels run from -1 to 1.*renumber"),
-        ({}, "at least one array of samples and one of targets"),
     ],
 )
 def test_bad_targets_are_refused(targets: dict[str, Any], message: str) -> None:
@@ -91,6 +90,14 @@ def test_a_label_without_a_name_is_refused(images: Maker) -> None:
 def test_images_of_another_form_are_refused(pixels: NDArray[Any]) -> None:
     with pytest.raises(DataError, match=r"uint8 \[n, height, width, 1 or 3\].*channels last"):
         Dataset("image", {"image": pixels}, {"label": np.array([0, 1, 0])})
+
+
+def test_data_may_lack_labels_but_not_samples() -> None:
+    dataset = Dataset("array", {"x": np.zeros((3, 2))}, {})
+    assert (len(dataset), dataset.classes, dataset.take(np.array([1]))[1]) == (3, 0, {})
+    assert dataset.fingerprint != Dataset("array", {"x": np.ones((3, 2))}, {}).fingerprint
+    with pytest.raises(DataError, match="at least one array of samples"):
+        Dataset("array", {}, {"label": np.array([0, 1])})
 
 
 def test_no_samples_at_all_are_refused() -> None:

@@ -8,8 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from edgekd.data.dataset import Dataset
+from edgekd.data.feed import Data
+from edgekd.data.preprocess import InputSpec
 from edgekd.data.source import Source, open_source
 from edgekd.errors import DataError
+from edgekd.task import open_task
 
 HEAD = """
 import numpy as np
@@ -92,6 +95,26 @@ def test_counts_stay_counts_and_shares_shares(tmp_path: Path) -> None:
     splits = spec.split_options(0).make(open_source(spec, root=tmp_path))
     sizes = [len(s) for s in (splits.train, splits.calibration, splits.validation, splits.test)]
     assert sizes == [72, 72, 20, 8]
+
+
+@pytest.mark.parametrize("body", ["return y * 1.0, None", 'return {"train": (y * 1.0, None)}'])
+def test_data_without_labels_is_split_and_yielded(tmp_path: Path, body: str) -> None:
+    spec = Source(call="own.py:load", validation=3, test=2, calibration=4)
+    dataset = called(tmp_path, body, validation=3, test=2, calibration=4)
+    splits = spec.split_options(0).make(dataset)
+    data = Data(dataset, splits.for_steps(), augment=spec.augment, seed=0)
+    batches = list(data.batches("validation", data.preprocess_for(InputSpec()), size=2))
+    assert [len(batch.index) for batch in batches] == [2, 1]
+    assert all(batch.targets == {} for batch in batches)
+    assert data.targets("train") == {}
+    with pytest.raises(DataError, match=r"needs a target named 'label', got no targets; name it"):
+        open_task("classification", root=tmp_path).check(dataset.targets)
+
+
+def test_splits_with_and_without_labels_do_not_mix(tmp_path: Path) -> None:
+    body = 'return {"train": (y * 1.0, y), "test": (y * 1.0, None)}'
+    with pytest.raises(DataError, match="give all splits the same"):
+        called(tmp_path, body)
 
 
 def test_labels_of_a_ready_dataset_must_cover_it(tmp_path: Path) -> None:
