@@ -2,26 +2,26 @@
 
     python runner.py MODEL FEEDS.npz --threads 1                  serve commands on stdin
     python runner.py MODEL FEEDS.npz --outputs OUT.npz            run every feed once and stop
+    python runner.py MODEL FEEDS.npz --engine E.py --build FILE   build what E runs, and stop
     python runner.py MODEL FEEDS.npz --profile FOLDER             run 50 calls under the profiler
 
-FEEDS.npz holds one array per input, each with a leading axis of calls. Standard output carries one
-JSON document per line and nothing else. Commands, one JSON document per line on standard input:
+FEEDS.npz holds one array per input, each with a leading axis of calls. Standard input takes one
+command per line, standard output carries one answer per line and nothing else; both are JSON:
 
     {"ready": true}     -> {"ready"}                  all is imported; nothing is loaded yet
     {"load": true}      -> {"load_s", "first_s", "harness_s"}   the session, then the first call
     {"warm": seconds}   -> {"warm_s": [..]}           call after call, at least 2
     {"run": seconds}    -> {"block_s": [..], "elapsed_s", "cpu_s", "sample"}   one block, raw
-    {"run": seconds, "rate_hz": f}   the same at a fixed rate, counted from the intended starts;
-                           without cpu_s, since it sleeps between calls
+    {"run": seconds, "rate_hz": f}   the same at a fixed rate, from the intended starts; no cpu_s
     {"parts": seconds}  -> {"parts_s": {"copy_in", "engine", "copy_out"}}   of calls end to end;
                            with --pipeline FILE.py also its preprocess and postprocess
     {"sample": true}    -> {"sample": {..}}           the machine's counters now
     {"quit": true}      -> {"peak_memory_bytes"}      and exit; so does the end of standard input
 
-Whoever starts it decides when it works: between commands it sleeps on standard input. The first
-calls of every block are made but not counted, because a process that slept finds cold caches and
-sleeping worker threads. Python 3.8 is enough, and nothing of edgekd is imported: boards run this
-file as it is. Another runtime is a file that defines `Engine` as the one below does (`--engine`).
+Whoever starts it decides when it works: between commands it sleeps. The first calls of every block
+are made but not counted, because a process that slept finds cold caches and sleeping worker
+threads. Python 3.8 is enough, and nothing of edgekd is imported: boards run this file as it is.
+Another runtime is a file that defines `Engine` as the one below does (`--engine`).
 """
 
 from __future__ import annotations
@@ -465,8 +465,8 @@ def parse() -> Any:
     parser.add_argument("--option", action="append", default=[], help="KEY=VALUE of the runtime")
     parser.add_argument("--engine", default="", help="a file with another Engine")
     parser.add_argument("--pipeline", default="", help="a file with the app's own steps")
-    parser.add_argument("--outputs")
-    parser.add_argument("--profile")
+    for name in ("--outputs", "--build", "--profile"):  # where to, instead of serving
+        parser.add_argument(name)
     return parser.parse_args()
 
 
@@ -477,13 +477,15 @@ def main() -> int:
     os.dup2(2, 1)  # what a native library prints must not end up between the JSON lines
     try:
         feeds = read_feeds(arguments.feeds)
-        if arguments.profile:
-            write_profile(arguments, feeds, out)
-            return 0
         engine = load_file(arguments.engine).Engine if arguments.engine else Engine
         if not arguments.engine:
             import onnxruntime  # noqa: F401  imported here, so that "ready" means ready
-        if arguments.outputs:
+        if arguments.profile:
+            write_profile(arguments, feeds, out)
+        elif arguments.build:
+            load_file(arguments.engine).build_file(arguments, feeds)
+            say(out, {"built": arguments.build})
+        elif arguments.outputs:
             write_outputs(engine, arguments, feeds, out)
         else:
             serve(engine, arguments, feeds, out)

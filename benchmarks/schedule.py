@@ -10,7 +10,7 @@ import json
 import random
 import shutil
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -122,7 +122,7 @@ def plan_schedule(
     timing: Timing,
     *,
     seed: int | None = None,
-    built: Sequence[Path] | None = None,
+    built: Iterable[Path] | None = None,
 ) -> Schedule:
     """Draw the schedule of one interleaved session.
 

@@ -28,6 +28,17 @@ class Device(Protocol):
         It is the key of what is cached about a device: times of one machine are not another's.
         """
 
+    def prepare(self, candidate: Candidate) -> Path:
+        """Build there what its runtime runs in place of its file, once; return what is run.
+
+        It takes the whole candidate, since free axes get their lengths from the inputs. What is
+        built is kept by file, shapes and fingerprint; where it is kept is no condition of a timing.
+
+        Raises:
+            ModelError: the file cannot be read.
+            MeasureError: it could not be built.
+        """
+
     def measure(
         self,
         candidates: Sequence[Candidate],

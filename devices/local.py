@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from edgekd.benchmarks.measurement import Candidate, Conditions, Session, Setup,
 from edgekd.benchmarks.runtimes import version
 from edgekd.benchmarks.schedule import Schedule, plan_schedule
 from edgekd.benchmarks.session import conduct
-from edgekd.errors import ModelError
+from edgekd.devices.engines import build_engine
+from edgekd.errors import CandidateError, MeasureError, ModelError
 from edgekd.store import digest
 
 RUN_LIMIT_S = 3600.0
@@ -53,9 +54,12 @@ class LocalDevice:
     def fingerprint(self, setup: Setup) -> str:
         here = self.conditions(setup)
         return digest(
-            [here.device, here.cpu, os.cpu_count(), here.os],
+            [here.device, here.cpu, os.cpu_count(), _gpus(), here.os],
             [here.runtime, here.provider, here.threads, here.streams, here.options],
         )
+
+    def prepare(self, candidate: Candidate) -> Path:
+        return build_engine(candidate, fingerprint=self.fingerprint(candidate.setup))
 
     def measure(
         self,
@@ -64,7 +68,15 @@ class LocalDevice:
         *,
         progress: Callable[[float], None] | None = None,
     ) -> Session:
-        return self.run_schedule(plan_schedule(candidates, timing), progress=progress)
+        schedule = plan_schedule(candidates, timing, built=self._prepared(candidates))
+        return self.run_schedule(schedule, progress=progress)
+
+    def _prepared(self, candidates: Sequence[Candidate]) -> Iterator[Path]:
+        for index, candidate in enumerate(candidates):
+            try:
+                yield self.prepare(candidate)
+            except MeasureError as error:
+                raise CandidateError(str(error), index) from error
 
     def run_schedule(
         self, schedule: Schedule, *, progress: Callable[[float], None] | None = None
@@ -97,6 +109,14 @@ def processor_name() -> str:
     flags = (facts.get("flags") or facts.get("Features") or "").split()
     known = " ".join(isa for isa in _ISA if isa in flags)
     return f"{name} [{known}]" if known else name
+
+
+def _gpus() -> list[str]:
+    """Name NVIDIA's driver and cards; of a Jetson the board's name says it."""
+    folder = Path("/proc/driver/nvidia")
+    cards = [_read(str(path)) or "" for path in sorted(folder.glob("gpus/*/information"))]
+    models = [line for card in cards for line in card.splitlines() if line.startswith("Model")]
+    return [_read(str(folder / "version")) or "", *models]
 
 
 def _load_average() -> float | None:

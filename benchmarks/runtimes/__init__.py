@@ -1,8 +1,11 @@
 """What can run a model. ONNX Runtime is the runner's own engine; any other is a file in here.
 
 An engine file defines `Engine` with the members of the runner's own, imports nothing of edgekd, and
-is loaded by the runner inside the process under test. It is not named like the package it drives:
-beside the runner on a board, a file `openvino.py` would be what `import openvino` finds.
+is loaded by the runner inside the process under test. Where a runtime builds something of a file
+that is worth keeping, `build_file(arguments, feeds)` writes it to the file `arguments.build`.
+
+An engine file is not named like the package it drives: beside the runner on a board, a file
+`openvino.py` would be what `import openvino` finds.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ class Runtime:
     suffixes: tuple[str, ...]  # of the files that it runs
     install: str  # how a user gets it
     builds: tuple[str, ...] = ()  # other packages that bring the same module
+    built: str = ""  # suffix of what its `build_file` makes of a file, once per device; "": nothing
     lacks: Callable[[], str] = str  # what else it needs and this machine has not, in words; or ""
 
 
@@ -82,6 +86,7 @@ RUNTIMES = {
         suffixes=(".onnx",),
         install="pip install tensorrt; on a Jetson JetPack brings it",
         builds=("tensorrt-cu13", "tensorrt-cu12"),
+        built=".plan",
         lacks=_no_tensorrt,
     ),
     "torch": Runtime(
@@ -110,7 +115,7 @@ def engine_of(name: str) -> Path | None:
         RecipeError: there is no runtime of that name; the message lists those known.
     """
     engine = known(name).engine
-    return None if engine is None else Path(__file__).with_name(engine)
+    return None if engine is None else Path(__file__).parent / engine
 
 
 def known(name: str) -> Runtime:

@@ -2,14 +2,15 @@
 
 The network is strongly typed: what the file says is computed, INT8 where it has Q/DQ, and float32
 is float32 (TF32 is off unless asked for). Inputs lie in the GPU's memory before a call, outputs
-stay there; a call ends when the stream has finished. Building the engine is part of `load_s`.
+stay there; a call ends when the stream has finished. A model that ends in .plan is an engine that
+was built before (`build_file`); from an .onnx file one is built first, as a part of `load_s`.
 Options, as `--option KEY=VALUE`:
 
-    plan=FILE    use this engine; if there is no such file, build it and write it there
     level=0..5   how long the builder searches (TensorRT's default: 3)
     tf32=1       let float32 products round their factors to 10 bits
 
-A plan is right for one model, one GPU and one version of TensorRT only, so none is kept unasked.
+A plan is right for one model, one GPU and one version of TensorRT only: whoever keeps it needs all
+three in its key.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 
 TO_DEVICE, TO_HOST = 1, 2  # cudaMemcpyKind
-OPTIONS = ("plan", "level", "tf32")
+OPTIONS = ("level", "tf32")
 
 
 class Engine:
@@ -184,22 +185,24 @@ def load_cudart() -> Any:
 
 
 def read_plan(trt: Any, logger: Any, arguments: Any, feed: dict[str, Any]) -> Any:
-    """Return the serialised engine: from the file named by the option `plan`, or built now."""
+    """Return the serialised engine: the model itself, or built now."""
+    if arguments.model.endswith(".plan"):
+        with open(arguments.model, "rb") as file:  # noqa: PTH123
+            return file.read()
     options = dict(pair.partition("=")[::2] for pair in arguments.option)
     unknown = sorted(set(options) - set(OPTIONS))
     if unknown:
         raise ValueError(f"TensorRT has no option {unknown[0]!r} here; known: {', '.join(OPTIONS)}")
-    plan = options.get("plan", "")
-    if plan and os.path.exists(plan):  # noqa: PTH110
-        with open(plan, "rb") as file:  # noqa: PTH123
-            return file.read()
-    built = build(trt, logger, arguments.model, feed, options)
-    if plan:
-        partial = f"{plan}.{os.getpid()}"
-        with open(partial, "wb") as file:  # noqa: PTH123
-            file.write(built)
-        os.replace(partial, plan)  # noqa: PTH105  whole or not at all
-    return built
+    return build(trt, logger, arguments.model, feed, options)
+
+
+def build_file(arguments: Any, feeds: list[dict[str, Any]]) -> None:
+    """Write a .plan for the shapes of the first feed to the file `arguments.build`."""
+    import tensorrt
+
+    plan = read_plan(tensorrt, tensorrt.Logger(tensorrt.Logger.WARNING), arguments, feeds[0])
+    with open(arguments.build, "wb") as file:  # noqa: PTH123
+        file.write(plan)
 
 
 def build(trt: Any, logger: Any, model: str, feed: dict[str, Any], options: dict[str, str]) -> Any:

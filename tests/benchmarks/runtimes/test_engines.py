@@ -99,10 +99,10 @@ def test_compiling_is_passed_through(files: Any, probe: Ask) -> None:
 def test_tensorrt_computes_what_onnxruntime_does(
     files: Any, tmp_path: Path, run: Ask, open_child: Ask
 ) -> None:
-    plan = f"plan={tmp_path / 'net.plan'}"
-    for _ in range(2):  # built, then read
-        found = run("tensorrt", files.onnx, files.feeds, "--option", plan)
-        assert close(list(found), files.wanted)
+    with open_child("tensorrt", files.onnx, files.feeds, "--build", tmp_path / "net.plan") as child:
+        child.answer()
+    for model in (files.onnx, tmp_path / "net.plan"):
+        assert close(list(run("tensorrt", model, files.feeds)), files.wanted)
     with open_child("tensorrt", files.onnx, files.feeds, "--streams", 2) as child:
         child.ask(ready=True)
         assert child.ask(load=True)["runtime"].startswith("tensorrt ")
