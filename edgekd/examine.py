@@ -28,10 +28,12 @@ from edgekd.benchmarks.statistics import (
     speedup,
 )
 from edgekd.data.preprocess import read_preprocess
+from edgekd.evaluation.predictions import Predictions
+from edgekd.evaluation.reduced import Reduced
 from edgekd.evidence import Evidence, File, FileEvidence, files_of
 from edgekd.gate import Findings
 from edgekd.progress import Progress, Silent
-from edgekd.quality import Answers, answer, gain, metrics_of
+from edgekd.quality import gain, metrics_of
 from edgekd.store import digest, file_sha256, write_atomic, write_json
 
 if TYPE_CHECKING:
@@ -92,7 +94,6 @@ class Examiner:
     folder: Path
     """Of this run: `evidence/` and `feeds/` go here."""
     progress: Progress = field(default_factory=Silent)
-    _answers: dict[str, Answers] = field(default_factory=dict)
 
     def examine(self, step: Step, after: Artifact, before: Artifact) -> Evidence:
         """Return the evidence for `after`, from disk if it was finished before."""
@@ -118,21 +119,16 @@ class Examiner:
         machine = [self.device.name, self.device.fingerprint(self.setup)]
         return [self.task_identity, machine, asdict(self.timing), asdict(self.setup)]
 
-    def answers(self, artifact: Artifact, path: Path) -> Answers:
-        """Return what a file says on the validation split; each file is asked once."""
-        from edgekd.exporters.ort_session import batch_size, predictor
-
-        sha256 = artifact.sha256(path)
-        if sha256 not in self._answers:
-            self._answers[sha256] = answer(
-                predictor(path),
-                self.task,
-                self.data,
-                "validation",
-                read_preprocess(artifact.folder),
-                size=batch_size(path),
-            )
-        return self._answers[sha256]
+    def reduced(self, artifact: Artifact, path: Path) -> Reduced:
+        """Return what the task keeps of a file's predictions on the validation split."""
+        return Predictions(
+            task=self.task,
+            task_identity=self.task_identity,
+            data=self.data,
+            split="validation",
+            teacher=self.teacher,
+            folder=self.folder / "predictions",
+        ).reduced(artifact, path)
 
     def measure(self, pairs: Sequence[tuple[Artifact, File]]) -> Session:
         """Time files in one interleaved session, each on its own real inputs."""
@@ -168,11 +164,11 @@ class Examiner:
         if session is not None:
             write_atomic(self.folder / "evidence" / session_name, json.dumps(session.to_json()))
         files = tuple(self._file(f, after, race.timed, base.path, before=before) for f in mine)
-        teacher = self.answers(self.teacher, base.path)
-        first, own = self.task.metrics[0], self.answers(after, mine[judged].path)
+        teacher = self.reduced(self.teacher, base.path)
+        first, own = self.task.metrics[0], self.reduced(after, mine[judged].path)
         findings = Findings(
             unit="points" if first.is_percentage else first.unit,
-            gain=gain(first, own, teacher, teacher),
+            gain=gain(first, own, teacher),
             step_gain=files[judged].step_gain,
             speedup=race.speedup,
             steady=race.steady,
@@ -221,8 +217,7 @@ class Examiner:
         *,
         before: Artifact,
     ) -> FileEvidence:
-        said = self.answers(artifact, file.path)
-        teacher = self.answers(self.teacher, base)
+        own = self.reduced(artifact, file.path)
         first = self.task.metrics[0]
         evidence = FileEvidence(
             file.label,
@@ -230,9 +225,9 @@ class Examiner:
             file.preview,
             file_sha256(file.path),
             self._facts(artifact, file.path),
-            metrics_of(self.task, said, teacher),
-            gain(first, said, teacher, teacher),
-            gain(first, said, self.answers(before, before.onnx("fp32")), teacher),
+            metrics_of(self.task, own),
+            gain(first, own, self.reduced(self.teacher, base)),
+            gain(first, own, self.reduced(before, before.onnx("fp32"))),
         )
         if file.path not in timed:
             return evidence

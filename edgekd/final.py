@@ -13,9 +13,10 @@ from pydantic import TypeAdapter
 from edgekd.artifact import Artifact
 from edgekd.benchmarks.measurement import Session
 from edgekd.benchmarks.statistics import Estimate, latency, noise_floor, percentile, speedup
+from edgekd.evaluation.reduced import Reduced
 from edgekd.evidence import Evidence, File, files_of
 from edgekd.gate import Verdict
-from edgekd.quality import Answers, gain, metrics_of
+from edgekd.quality import gain, metrics_of
 from edgekd.run import Bench
 from edgekd.store import digest, write_atomic, write_json
 
@@ -164,27 +165,27 @@ def choose(files: Sequence[Finalist], max_latency_s: float | None) -> int:
 def judge_on_test(bench: Bench, rungs: Sequence[Rung]) -> tuple[Tested, ...]:
     """Judge the teacher and every kept file on the test split, for the report alone."""
     teacher = rungs[0]
-    examiner = bench.examiner(teacher.artifact)
-    reference = answers_on_test(bench, teacher)
+    permitted = bench.recipe.permitted
+    reference = reduced_test(bench, teacher, teacher)
     tested = []
     for rung in rungs:
         if not rung.verdict.kept:
             continue
-        for file in files_of(rung.artifact, examiner.permitted):
+        for file in files_of(rung.artifact, permitted):
             if file.variant == "fp32" and rung.evidence.own.variant != "fp32":
                 continue  # the float form of a quantized stage is the stage before
-            said = bench.held_out.answers(rung.artifact, file.path)
+            own = bench.held_out(teacher.artifact).reduced(rung.artifact, file.path)
             tested.append(
                 Tested(
                     rung.title,
                     file.label,
-                    metrics_of(bench.task, said, reference),
-                    gain(bench.task.metrics[0], said, reference, reference),
+                    metrics_of(bench.task, own),
+                    gain(bench.task.metrics[0], own, reference),
                 )
             )
     return tuple(tested)
 
 
-def answers_on_test(bench: Bench, rung: Rung) -> Answers:
-    """Return what the rung's own file predicts on the test split."""
-    return bench.held_out.answers(rung.artifact, own_file(rung).path)
+def reduced_test(bench: Bench, teacher: Rung, rung: Rung) -> Reduced:
+    """Return what the task keeps of the predictions of the rung's own file on the test split."""
+    return bench.held_out(teacher.artifact).reduced(rung.artifact, own_file(rung).path)

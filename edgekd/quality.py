@@ -4,89 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.benchmarks.statistics import Estimate
-from edgekd.data.feed import Data
-from edgekd.data.preprocess import Preprocess
-from edgekd.errors import ModelError
-from edgekd.task import Arrays, Metric, Predictor, Task
+from edgekd.evaluation.reduced import Reduced
+from edgekd.task import Arrays, Metric, Task
 
 Z95 = 1.959963984540054
 RESAMPLES = 400
-
-
-@dataclass(frozen=True)
-class Answers:
-    """The predictions of a model on a split, with the targets, in the split's own order."""
-
-    predictions: Arrays
-    """By signal. Token outputs have the longest batch's length, and `mask` beside them: 1 where
-    there is a token, 0 where there is padding."""
-    targets: Arrays
-    index: NDArray[np.int64]
-
-
-def answer(
-    predictor: Predictor, task: Task, data: Data, split: str, preprocess: Preprocess, *, size: int
-) -> Answers:
-    """Run `predictor` over the whole split. Outputs are named by their order in `task.signals`.
-
-    Outputs of a whole batch are padded to its longest sample, so the batches differ in length.
-
-    Raises:
-        ModelError: the model gives another number of outputs than the task has.
-    """
-
-    def model(inputs: Arrays) -> Arrays:
-        return by_signal(predictor(inputs), task)
-
-    said: list[Arrays] = []
-    truth: list[Arrays] = []
-    index: list[NDArray[np.int64]] = []
-    for batch in data.batches(split, preprocess, size=size):
-        said.append(_masked(task.predict(model, batch.inputs[0]), batch.inputs[0], task))
-        truth.append(batch.targets)
-        index.append(batch.index)
-    return Answers(_join(said), _join(truth), np.concatenate(index))
-
-
-def by_signal(outputs: Arrays, task: Task) -> Arrays:
-    """Name a model's outputs, in their order, as the task calls them.
-
-    Raises:
-        ModelError: there are more or fewer of them.
-    """
-    if len(outputs) != len(task.signals):
-        raise ModelError(
-            f"the model gives {len(outputs)} outputs ({', '.join(outputs)}) and the task has "
-            f"{len(task.signals)} ({', '.join(task.signals)}); they are matched by order"
-        )
-    return dict(zip(task.signals, outputs.values(), strict=True))
-
-
-def _masked(predictions: Arrays, inputs: Arrays, task: Task) -> Arrays:
-    """Add `mask` [batch, length] to token outputs: the model's own input, or all of it counts."""
-    tokens = [name for name, kind in task.signals.items() if kind == "tokens"]
-    if not tokens or "mask" in predictions:
-        return predictions
-    every = np.ones(predictions[tokens[0]].shape[:2], np.int64)
-    return {**predictions, "mask": inputs.get("mask", every)}
-
-
-def _join(parts: list[Arrays]) -> dict[str, NDArray[Any]]:
-    return {name: _stack([part[name] for part in parts]) for name in parts[0]}
-
-
-def _stack(arrays: list[NDArray[Any]]) -> NDArray[Any]:
-    """Join along the first axis; along the others, fill up with zeros to the longest."""
-    longest = np.max([a.shape for a in arrays], axis=0)
-    ends = [[(0, 0), *((0, end) for end in (longest - a.shape)[1:])] for a in arrays]
-    return np.concatenate([np.pad(a, end) for a, end in zip(arrays, ends, strict=True)])
 
 
 def _take(arrays: Arrays, rows: NDArray[np.int64]) -> Arrays:
@@ -112,19 +39,18 @@ def matched_difference(gained: int, lost: int, n: int) -> tuple[float, float]:
     return middle - half, middle + half
 
 
-def estimate(metric: Metric, said: Answers, teacher: Answers) -> Estimate:
+def estimate(metric: Metric, model: Reduced) -> Estimate:
     """Return the metric with its 95 % interval over samples."""
-    n = len(said.index)
-    args = (said.predictions, said.targets, teacher.predictions)
-    value = metric.of(*args)
+    n, arrays = len(model.index), model.arrays
+    value = metric.of(arrays)
     if metric.values is not None:
-        values = np.asarray(metric.values(*args), np.float64)
+        values = np.asarray(metric.values(arrays), np.float64)
         top = float(values.max()) or _hit(metric)
         if top > 0 and bool(np.isin(values, (0.0, top)).all()):
             low, high = wilson(int((values > 0).sum()), n)
             return Estimate(value, low * top, high * top, n)
         return _bootstrap(lambda rows: float(values[rows].mean()), value, n)
-    return _bootstrap(lambda rows: metric.of(*(_take(arrays, rows) for arrays in args)), value, n)
+    return _bootstrap(lambda rows: metric.of(_take(arrays, rows)), value, n)
 
 
 def _hit(metric: Metric) -> float:
@@ -132,14 +58,13 @@ def _hit(metric: Metric) -> float:
     return 100.0 if metric.is_percentage else 1.0
 
 
-def gain(metric: Metric, after: Answers, before: Answers, teacher: Answers) -> Estimate:
+def gain(metric: Metric, after: Reduced, before: Reduced) -> Estimate:
     """Return how much better `after` is than `before`, paired by sample; negative is a loss."""
     n = len(after.index)
     sign = 1.0 if metric.better == "higher" else -1.0
-    pairs = [(a.predictions, a.targets, teacher.predictions) for a in (after, before)]
-    value = sign * (metric.of(*pairs[0]) - metric.of(*pairs[1]))
+    value = sign * (metric.of(after.arrays) - metric.of(before.arrays))
     if metric.values is not None:
-        new, old = (np.asarray(metric.values(*args), np.float64) for args in pairs)
+        new, old = (np.asarray(metric.values(m.arrays), np.float64) for m in (after, before))
         change = sign * (new - old)
         top = float(np.abs(change).max()) or float(np.abs(new).max()) or _hit(metric)
         if bool(np.isin(change, (-top, 0.0, top)).all()):
@@ -148,7 +73,7 @@ def gain(metric: Metric, after: Answers, before: Answers, teacher: Answers) -> E
         return _bootstrap(lambda rows: float(change[rows].mean()), value, n)
 
     def resampled(rows: NDArray[np.int64]) -> float:
-        new, old = (metric.of(*(_take(arrays, rows) for arrays in args)) for args in pairs)
+        new, old = (metric.of(_take(m.arrays, rows)) for m in (after, before))
         return sign * (new - old)
 
     return _bootstrap(resampled, value, n)
@@ -162,9 +87,9 @@ def _bootstrap(of: Callable[[NDArray[np.int64]], float], value: float, n: int) -
     return Estimate(value, float(low), float(high), n)
 
 
-def metrics_of(task: Task, said: Answers, teacher: Answers) -> Mapping[str, Estimate]:
+def metrics_of(task: Task, model: Reduced) -> Mapping[str, Estimate]:
     """Return every metric of the task with its interval."""
-    return {metric.name: estimate(metric, said, teacher) for metric in task.metrics}
+    return {metric.name: estimate(metric, model) for metric in task.metrics}
 
 
 def samples_needed(max_drop: float, *, unit_scale: float = 100.0, changed: float = 0.02) -> int:

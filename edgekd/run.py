@@ -18,7 +18,7 @@ from edgekd.data.stored_splits import run_splits, write_splits
 from edgekd.devices import open_device
 from edgekd.devices.device import Device
 from edgekd.errors import DataError, RunFolderError
-from edgekd.evaluation.held_out import HeldOut
+from edgekd.evaluation.predictions import Predictions
 from edgekd.examine import Examiner
 from edgekd.progress import Progress
 from edgekd.quality import samples_needed
@@ -30,7 +30,7 @@ from edgekd.store import digest, file_sha256, write_atomic, write_json
 from edgekd.task import Task, open_task
 
 RECORD = "run.json"
-OWN = {"stages", "evidence", "feeds", "bundle", "splits.json", "recipe.json"}
+OWN = {"stages", "evidence", "predictions", "feeds", "bundle", "splits.json", "recipe.json"}
 """What may lie in a run folder that has lost its record."""
 
 
@@ -92,14 +92,15 @@ class Bench:
         metrics = [[m.name, m.unit, m.better] for m in self.task.metrics]
         return digest(self._task_code(), dict(self.task.signals), metrics)
 
-    @property
-    def held_out(self) -> HeldOut:
-        """The test split, for the end of the run alone."""
-        return HeldOut(
+    def held_out(self, teacher: Artifact) -> Predictions:
+        """Return what files predict on the test split, for the end of the run alone."""
+        return Predictions(
             task=self.task,
             task_identity=self.task_identity,
             data=self.test,
-            folder=self.folder / "evidence" / "test",
+            split="test",
+            teacher=teacher,
+            folder=self.folder / "predictions",
         )
 
     def _task_code(self) -> str:

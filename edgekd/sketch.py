@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from edgekd.artifact import Artifact
 from edgekd.data.preprocess import Preprocess, read_preprocess
 from edgekd.errors import DataError, EdgekdError, ModelError, one_line
-from edgekd.quality import by_signal
 from edgekd.recipe import Recipe, titled
 from edgekd.resolve import blame
 from edgekd.step import Context
+from edgekd.task import by_signal
 from edgekd.teach import OnnxTeacher
 
 if TYPE_CHECKING:

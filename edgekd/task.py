@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.errors import DataError, RecipeError
+from edgekd.errors import DataError, ModelError, RecipeError
 from edgekd.resolve import resolve
 
 if TYPE_CHECKING:
@@ -23,26 +23,26 @@ SignalKind = Literal["classes", "labels", "values", "embedding", "tokens"]
 
 @dataclass(frozen=True)
 class Metric:
-    """A number for (predictions, targets, the teacher's predictions).
+    """A number for what the task keeps of a model's predictions (`Task.reduce`).
 
-    `values` gives one number per sample, whose mean is the metric; a metric that is no mean over
-    samples gives `whole` instead.
+    `values` returns one number per sample, whose mean is the metric. A metric that is not a mean
+    over samples has `whole` instead.
     """
 
     name: str
     unit: str
-    values: Callable[[Arrays, Arrays, Arrays], NDArray[np.float64]] | None = None
-    whole: Callable[[Arrays, Arrays, Arrays], float] | None = None
+    values: Callable[[Arrays], NDArray[np.float64]] | None = None
+    whole: Callable[[Arrays], float] | None = None
     better: Literal["higher", "lower"] = "higher"
     is_percentage: bool = False
     """Whether it is a share of the samples or of a whole, in percent: differences are points."""
 
-    def of(self, predictions: Arrays, targets: Arrays, teacher: Arrays) -> float:
+    def of(self, reduced: Arrays) -> float:
         """Return the metric over all samples."""
         if self.values is not None:
-            return float(self.values(predictions, targets, teacher).mean())
+            return float(self.values(reduced).mean())
         assert self.whole is not None, "a Metric has `values` or `whole`"
-        return self.whole(predictions, targets, teacher)
+        return self.whole(reduced)
 
 
 @runtime_checkable
@@ -57,11 +57,40 @@ class Task(Protocol):
     def predict(self, model: Predictor, inputs: Arrays) -> Arrays:
         """Answer for a batch: one call, or decoding, or box suppression."""
 
+    def reference(self, predictions: Arrays) -> Arrays:
+        """Return what `reduce` compares other models with: of the teacher's predictions, a batch.
+
+        It is kept for a whole split, so it should be small. The first axis counts the samples.
+        """
+
+    def reduce(self, predictions: Arrays, targets: Arrays, teacher: Arrays) -> Arrays:
+        """Return what the metrics need of a batch: small arrays, the first axis counts the samples.
+
+        Args:
+            predictions: of the model that is judged. Outputs for words have `mask` beside them.
+            targets: of the same samples.
+            teacher: `reference` of the teacher on the same samples.
+        """
+
     def loss(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
         """Return the hard loss of each sample, shape [batch]."""
 
     def check(self, targets: Arrays) -> None:
         """Raise DataError if these targets cannot be this task's."""
+
+
+def by_signal(outputs: Arrays, task: Task) -> Arrays:
+    """Name a model's outputs, in their order, as the task calls them.
+
+    Raises:
+        ModelError: there are more or fewer of them.
+    """
+    if len(outputs) != len(task.signals):
+        raise ModelError(
+            f"the model gives {len(outputs)} outputs ({', '.join(outputs)}) and the task has "
+            f"{len(task.signals)} ({', '.join(task.signals)}); they are matched by order"
+        )
+    return dict(zip(task.signals, outputs.values(), strict=True))
 
 
 def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
@@ -71,33 +100,30 @@ def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
 
 
-def _right(predictions: Arrays, targets: Arrays, _: Arrays) -> NDArray[np.float64]:
-    right = predictions["logits"].argmax(axis=1) == targets["label"]
-    return np.asarray(100.0 * right)
+def _right(reduced: Arrays) -> NDArray[np.float64]:
+    return np.asarray(100.0 * (reduced["answer"] == reduced["label"]))
 
 
-def _agrees(predictions: Arrays, _: Arrays, teacher: Arrays) -> NDArray[np.float64]:
-    same = predictions["logits"].argmax(axis=1) == teacher["logits"].argmax(axis=1)
-    return np.asarray(100.0 * same)
+def _agrees(reduced: Arrays) -> NDArray[np.float64]:
+    return np.asarray(100.0 * (reduced["answer"] == reduced["teacher"]))
 
 
-def worst_class(predictions: Arrays, targets: Arrays, _: Arrays) -> float:
+def worst_class(reduced: Arrays) -> float:
     """Return the accuracy of the class that does worst, in percent, of the classes present."""
-    labels = np.asarray(targets["label"])
-    right = (predictions["logits"].argmax(axis=1) == labels).astype(np.float64)
+    labels = np.asarray(reduced["label"])
+    right = (reduced["answer"] == labels).astype(np.float64)
     count = np.bincount(labels)
     hits = np.bincount(labels, weights=right, minlength=len(count))
     return float(100.0 * (hits[count > 0] / count[count > 0]).min())
 
 
-def calibration_error(predictions: Arrays, targets: Arrays, _: Arrays, *, bins: int = 15) -> float:
+def calibration_error(reduced: Arrays, *, bins: int = 15) -> float:
     """Return the expected calibration error in percent (Guo et al. 2017, section 2)."""
-    chances = softmax(predictions["logits"])
-    sure = chances.max(axis=1)
-    right = (chances.argmax(axis=1) == targets["label"]).astype(np.float64)
-    slot = np.minimum((sure * bins).astype(int), bins - 1)
-    gap = np.bincount(slot, weights=right - sure, minlength=bins)
-    return float(100.0 * np.abs(gap).sum() / len(sure))
+    confidence = reduced["confidence"]
+    right = (reduced["answer"] == reduced["label"]).astype(np.float64)
+    slot = np.minimum((confidence * bins).astype(int), bins - 1)
+    gap = np.bincount(slot, weights=right - confidence, minlength=bins)
+    return float(100.0 * np.abs(gap).sum() / len(confidence))
 
 
 class Classification:
@@ -115,6 +141,18 @@ class Classification:
 
     def predict(self, model: Predictor, inputs: Arrays) -> Arrays:
         return model(inputs)
+
+    def reference(self, predictions: Arrays) -> Arrays:
+        return {"answer": predictions["logits"].argmax(axis=1)}
+
+    def reduce(self, predictions: Arrays, targets: Arrays, teacher: Arrays) -> Arrays:
+        logits = predictions["logits"]
+        return {
+            "label": targets["label"],
+            "answer": logits.argmax(axis=1),
+            "confidence": softmax(logits).max(axis=1),
+            "teacher": teacher["answer"],
+        }
 
     def loss(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
         from torch.nn.functional import cross_entropy
@@ -151,7 +189,7 @@ def open_task(spec: str, *, root: Path) -> Task:
     task = resolve(spec, root=root)()
     if not isinstance(task, Task):
         raise RecipeError(
-            f"{spec} returned a {type(task).__name__}; a task has signals, metrics, predict, loss "
-            "and check (see edgekd.task.Task)"
+            f"{spec} returned a {type(task).__name__}; a task has signals, metrics, predict, "
+            "reference, reduce, loss and check (see edgekd.task.Task)"
         )
     return task

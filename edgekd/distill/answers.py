@@ -21,9 +21,8 @@ from edgekd.data.feed import Batch
 from edgekd.exporters.ort_session import predictor
 from edgekd.options import Training
 from edgekd.precision import autocast_dtype, computing
-from edgekd.quality import by_signal
 from edgekd.step import Context
-from edgekd.task import Task
+from edgekd.task import Task, by_signal
 from edgekd.train import Outputs, device_of_training, forward, place
 from edgekd.training.environment import describe_environment as training_environment
 

@@ -46,7 +46,7 @@ def ratio(value: float) -> str:
 
 def points_word(metric: Mapping[str, Any], count: float = 0) -> str:
     """Return what so great a difference of this metric is counted in."""
-    if metric["unit"] == "%":
+    if metric["is_percentage"]:
         return "point" if count == 1 else "points"
     return str(metric["unit"] or metric["name"])
 

@@ -15,8 +15,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from edgekd.evidence import Evidence
-from edgekd.final import Final, Rung, Tested, answers_on_test
-from edgekd.quality import Answers
+from edgekd.final import Final, Rung, Tested, reduced_test
 from edgekd.recipe import Recipe
 from edgekd.run import Bench
 
@@ -56,7 +55,13 @@ def record(
             "versions": _versions(),
             "task": {
                 "metrics": [
-                    {"name": m.name, "unit": m.unit, "better": m.better} for m in bench.task.metrics
+                    {
+                        "name": m.name,
+                        "unit": m.unit,
+                        "better": m.better,
+                        "is_percentage": m.is_percentage,
+                    }
+                    for m in bench.task.metrics
                 ],
                 "labels": list(bench.dataset.labels),
             },
@@ -147,19 +152,17 @@ def over_budget(bench: Bench, final: Final) -> str | None:
 
 def _changes(bench: Bench, teacher: Rung, shipped: Rung) -> dict[str, Any] | None:
     """Return per-class change and the samples that changed their answer, on the test split."""
-    first = next(iter(bench.task.signals.items()))
-    if first[1] != "classes" or teacher is shipped:
+    if next(iter(bench.task.signals.values())) != "classes" or teacher is shipped:
         return None
-    old = answers_on_test(bench, teacher)
-    new = answers_on_test(bench, shipped)
-    name = first[0]
-    before, after = (a.predictions[name].argmax(axis=1) for a in (old, new))
-    truth = np.asarray(old.targets["label"])
+    old, new = reduced_test(bench, teacher, teacher), reduced_test(bench, teacher, shipped)
+    if not {"answer", "label"} <= set(old.arrays):  # a task of one's own may keep something else
+        return None
+    before, after, truth = old.arrays["answer"], new.arrays["answer"], old.arrays["label"]
     changed = np.flatnonzero(before != after)
     return {
         "classes": _per_class(bench, before, after, truth),
         "changed": len(changed),
-        "samples": _samples(bench, changed[:SHOWN_SAMPLES], old, (before, after, truth)),
+        "samples": _samples(bench, changed[:SHOWN_SAMPLES], old.index, (before, after, truth)),
     }
 
 
@@ -183,13 +186,13 @@ def _per_class(bench: Bench, before: Any, after: Any, truth: Any) -> list[dict[s
     return rows
 
 
-def _samples(bench: Bench, rows: Any, said: Answers, answers: Any) -> list[dict[str, Any]]:
+def _samples(bench: Bench, rows: Any, index: Any, answers: Any) -> list[dict[str, Any]]:
     before, after, truth = answers
-    raw, _ = bench.dataset.take(said.index[rows])
+    raw, _ = bench.dataset.take(index[rows])
     shown = []
     for i, row in enumerate(rows):
         entry: dict[str, Any] = {
-            "index": int(said.index[row]),
+            "index": int(index[row]),
             "label": _label(bench, int(truth[row])),
             "teacher": _label(bench, int(before[row])),
             "shipped": _label(bench, int(after[row])),

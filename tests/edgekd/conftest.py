@@ -5,12 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+from edgekd.benchmarks.measurement import (
+    Candidate,
+    Conditions,
+    Measurement,
+    ProcessRun,
+    Session,
+    Setup,
+    Timing,
+)
+from edgekd.devices.local import LocalDevice
+from edgekd.store import file_sha256
 
 NETS = """
 from torch import nn
@@ -94,12 +107,39 @@ def write_bars(path: Path, *, per_class: int = 200) -> None:
     np.savez(path, x=image, y=label)
 
 
+class Emulator(LocalDevice):
+    """A device that gives no speed; the runs that it returns are there for their form."""
+
+    def conditions(self, setup: Setup) -> Conditions:
+        return replace(super().conditions(setup), emulated=True)
+
+    def measure(
+        self,
+        candidates: Sequence[Candidate],
+        timing: Timing,
+        *,
+        progress: Callable[[float], None] | None = None,
+    ) -> Session:
+        one = ProcessRun(0, 1.0, 1.0, ((1.0,), (1.0,)), peak_memory_bytes=1)
+        found = tuple(
+            Measurement("emulated", file_sha256(c.file), self.conditions(c.setup), (one, one))
+            for c in candidates
+        )
+        return Session(found, twin=found[0], timing=timing)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_pause() -> Iterator[None]:
     """Measure a doubtful session again at once: tests claim no speed, and need not wait for it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("edgekd.examine.PAUSE_S", 0.0)
         yield
+
+
+@pytest.fixture(scope="session")
+def emulator() -> type[LocalDevice]:
+    """A device that gives no speed, for tests of what is done with a measurement."""
+    return Emulator
 
 
 @pytest.fixture(scope="session")

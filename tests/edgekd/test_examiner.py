@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.artifact import Artifact
-from edgekd.benchmarks.measurement import Conditions, Setup, Timing
+from edgekd.benchmarks.measurement import Conditions, Setup
 from edgekd.devices import DEVICES
+from edgekd.devices.device import Device
 from edgekd.devices.local import LocalDevice
 from edgekd.evidence import Evidence
 from edgekd.final import Final, Rung, final_session
@@ -30,12 +32,12 @@ import numpy as np
 from edgekd.task import Classification, Metric
 
 
-def first(predictions, targets, teacher):
-    return np.asarray(100.0 * (predictions["logits"].argmax(1) == targets["label"]))
+def first(reduced):
+    return np.asarray(100.0 * (reduced["answer"] == reduced["label"]))
 
 
-def top_three(predictions, targets, teacher):
-    return np.full(len(targets["label"]), 100.0)
+def top_three(reduced):
+    return np.full(len(reduced["label"]), 100.0)
 
 
 class Own(Classification):
@@ -52,19 +54,29 @@ RECIPE: dict[str, Any] = {
     "data": {"path": "bars.npz", "validation": 0.1, "test": 0.1, "calibration": 16},
     "model": {"onnx": "plain.onnx"},
     "budget": {"max_drop": 100.0},
+    "devices": ["machine"],
     "steps": [],
 }
 
 
-class OtherMachine(LocalDevice):
-    """This machine, under the name of another processor."""
+def machine(emulator: type[LocalDevice], cpu: str) -> Callable[[], Device]:
+    """A machine with this processor, whose times are made up."""
 
-    def conditions(self, setup: Setup) -> Conditions:
-        return dataclasses.replace(super().conditions(setup), cpu="another processor")
+    def conditions(setup: Setup) -> Conditions:
+        return dataclasses.replace(LocalDevice().conditions(setup), cpu=cpu)
+
+    def opened() -> Device:
+        device = emulator()
+        device.conditions = conditions  # type: ignore[method-assign]
+        return device
+
+    return opened
 
 
 @pytest.fixture(scope="module")
-def original(job: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def original(
+    job: Path, tmp_path_factory: pytest.TempPathFactory, emulator: type[LocalDevice]
+) -> Iterator[Path]:
     """A folder with a bare ONNX file, a linear layer on pixels, and an examined run of it."""
     folder = tmp_path_factory.mktemp("examined")
     weights = np.random.default_rng(0).normal(size=(576, 3)).astype(np.float32)
@@ -82,8 +94,10 @@ def original(job: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), folder / "plain.onnx")
     shutil.copyfile(job / "bars.npz", folder / "bars.npz")
     write_task(folder, "first", "first")
-    examine(folder)
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DEVICES, "machine", machine(emulator, "a processor"))
+        examine(folder)
+        yield folder
 
 
 @pytest.fixture
@@ -102,8 +116,6 @@ def examine(folder: Path, *changes: str) -> tuple[Evidence, Final]:
     """Gather the evidence for the model as it comes, and the last session of it alone."""
     recipe = recipe_from(changed(RECIPE, changes), origin="test")
     bench = set_up(recipe, root=folder, folder=folder / "run", progress=Silent())
-    quick = Timing(rounds=2, blocks=1, block_s=0.002, warmup_s=0.001)
-    bench = dataclasses.replace(bench, timing=quick)
     bench.stages.mkdir(parents=True, exist_ok=True)
     model = bench.recipe.model
     teacher = run_step(model, Artifact(bench.folder, {}), bench.context(None), bench.stages)
@@ -139,8 +151,8 @@ def test_evidence_is_gathered_again_for_another_metric_of_the_same_name(examined
 
 
 def test_evidence_in_a_folder_from_another_machine_is_timed_again(
-    examined: Path, monkeypatch: pytest.MonkeyPatch
+    examined: Path, emulator: type[LocalDevice], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(DEVICES, "local", OtherMachine)
+    monkeypatch.setitem(DEVICES, "machine", machine(emulator, "another processor"))
     for found in examine(examined):
         assert found.conditions["cpu"] == "another processor"

@@ -92,18 +92,20 @@ def iou(a, b):
     return both / np.maximum(area[0] + area[1] - both, 1e-9)
 
 
-def right(said, truth, _):
-    there = truth["present"][:, 0] > 0
-    good = np.where(there, iou(said["boxes"], truth["box"]) > 0.3, True)
-    return (good & ((said["scores"][:, 0] > 0) == there)).astype(np.float64)
-
-
 class Detect:
     signals = {"boxes": "values", "scores": "labels"}
-    metrics = (Metric("found", "", values=right),)
+    metrics = (Metric("found", "", values=lambda reduced: reduced["found"].astype(np.float64)),)
 
     def predict(self, model, inputs):
         return model(inputs)
+
+    def reference(self, predictions):
+        return {}
+
+    def reduce(self, predictions, targets, teacher):
+        there = targets["present"][:, 0] > 0
+        good = np.where(there, iou(predictions["boxes"], targets["box"]) > 0.3, True)
+        return {"found": good & ((predictions["scores"][:, 0] > 0) == there)}
 
     def loss(self, outputs, targets):
         there = targets["present"]

@@ -2,50 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from edgekd.data.dataset import Dataset
-from edgekd.data.feed import Data
-from edgekd.data.preprocess import TextPreprocess
-from edgekd.data.view import Augment
-from edgekd.quality import (
-    Answers,
-    answer,
-    estimate,
-    gain,
-    matched_difference,
-    samples_needed,
-    wilson,
-)
-from edgekd.task import (
-    Arrays,
-    Classification,
-    Metric,
-    Predictor,
-    SignalKind,
-    calibration_error,
-    worst_class,
-)
-
-
-def right_words(predictions: Arrays, targets: Arrays, _: Arrays) -> NDArray[np.float64]:
-    mask = predictions["mask"]
-    right = predictions["tags"].argmax(axis=2) == targets["tags"][:, : mask.shape[1]]
-    return np.asarray(100.0 * (right * mask).sum(axis=1) / mask.sum(axis=1))
-
+from edgekd.evaluation.reduced import Reduced
+from edgekd.quality import estimate, gain, matched_difference, samples_needed, wilson
+from edgekd.task import Classification, Metric, calibration_error, worst_class
 
 TOP1 = Classification.metrics[0]
 
 
-def answers(said: list[int], truth: list[int]) -> Answers:
-    """Sure answers among three classes."""
-    logits = 10.0 * np.eye(3, dtype=np.float32)[said]
-    return Answers({"logits": logits}, {"label": np.array(truth)}, np.arange(len(said)))
+def answers(said: list[int], truth: list[int]) -> Reduced:
+    """Sure answers among three classes, of a model that is its own teacher."""
+    logits = {"logits": 10.0 * np.eye(3, dtype=np.float32)[said]}
+    task = Classification()
+    reference = task.reference(logits)
+    arrays = task.reduce(logits, {"label": np.array(truth)}, reference)
+    return Reduced(arrays, np.arange(len(said)), reference)
 
 
 def test_wilson_by_hand() -> None:
@@ -68,62 +41,18 @@ def test_matched_difference_by_hand() -> None:
 
 def test_no_hit_at_all_is_no_certainty_of_none() -> None:
     wrong = answers([1, 2, 0, 1], [0, 0, 1, 0])
-    found = estimate(TOP1, wrong, wrong)
+    found = estimate(TOP1, wrong)
     assert (found.value, found.low) == (0.0, 0.0)
     assert found.high == pytest.approx(100 * wilson(0, 4)[1]) == pytest.approx(48.99, abs=0.01)
-    same = gain(TOP1, wrong, wrong, wrong)
+    same = gain(TOP1, wrong, wrong)
     assert (same.low, same.high) == pytest.approx([100 * x for x in matched_difference(0, 0, 4)])
-    share = Metric("found", "", values=lambda p, t, r: np.zeros(4))
-    assert estimate(share, wrong, wrong).high == pytest.approx(wilson(0, 4)[1])
-
-
-class Tagging:
-    """A label for each word; the model gives a score for each word and label."""
-
-    signals: Mapping[str, SignalKind] = {"tags": "tokens"}
-    metrics: Sequence[Metric] = (Metric("right", "%", values=right_words, is_percentage=True),)
-
-    def predict(self, model: Predictor, inputs: Arrays) -> Arrays:
-        return model(inputs)
-
-    def loss(self, outputs: Any, targets: Any) -> Any:
-        raise NotImplementedError
-
-    def check(self, targets: Arrays) -> None:
-        assert "tags" in targets
-
-
-def test_outputs_for_words_carry_their_mask_from_batches_of_unlike_length() -> None:
-    """The tagger says 1 for each word and in the padding: one of two words is right in each text.
-
-    Batches of two texts are 2, 4 and 1 words long.
-    """
-    texts = np.array(["a b", "b", "a b a b", "b a", "a"])
-    tags = np.zeros((5, 4), np.int64)
-    for i, text in enumerate(texts):
-        tags[i, : len(text.split())] = [word == "b" for word in text.split()]
-    data = Data(
-        Dataset("text", {"text": texts}, {"tags": tags}),
-        {"validation": np.arange(5)},
-        augment=Augment(),
-        seed=0,
-    )
-
-    def tagger(inputs: Arrays) -> Arrays:
-        return {"out": np.broadcast_to([0.0, 1.0], (*inputs["tokens"].shape, 2))}
-
-    words = TextPreprocess(vocabulary=("a", "b"))
-    task = Tagging()
-    said = answer(tagger, task, data, "validation", words, size=2)
-    assert said.predictions["tags"].shape == (5, 4, 2)
-    np.testing.assert_array_equal(said.predictions["mask"].sum(axis=1), [2, 1, 4, 2, 1])
-    found = estimate(task.metrics[0], said, said)
-    assert found.value == pytest.approx(100 * (0.5 + 1 + 0.5 + 0.5 + 0) / 5)
+    share = Metric("found", "", values=lambda reduced: np.zeros(4))
+    assert estimate(share, wrong).high == pytest.approx(wilson(0, 4)[1])
 
 
 def test_top1_and_its_interval() -> None:
     said = answers([0, 1, 2, 0], [0, 1, 1, 0])
-    found = estimate(TOP1, said, said)
+    found = estimate(TOP1, said)
     assert found.value == 75.0
     assert (found.low, found.high) == pytest.approx([100 * x for x in wilson(3, 4)])
 
@@ -131,34 +60,33 @@ def test_top1_and_its_interval() -> None:
 def test_gain_is_paired_and_signed() -> None:
     truth = [0, 1, 2, 0, 1, 2]
     before, after = answers([0, 1, 2, 0, 0, 0], truth), answers([0, 1, 2, 1, 1, 0], truth)
-    found = gain(TOP1, after, before, before)
+    found = gain(TOP1, after, before)
     assert found.value == pytest.approx(0.0)  # one gained, one lost
     assert found.low < 0 < found.high
-    worse = gain(TOP1, answers([1, 1, 2, 1, 0, 0], truth), before, before)
+    worse = gain(TOP1, answers([1, 1, 2, 1, 0, 0], truth), before)
     assert worse.value == pytest.approx(-100 * 2 / 6)
 
 
 def test_a_metric_that_is_better_lower_gains_by_falling() -> None:
-    error = Metric(
-        "error", "", values=lambda p, t, r: np.asarray(p["e"], np.float64), better="lower"
-    )
+    error = Metric("error", "", values=lambda reduced: reduced["error"], better="lower")
     two = [
-        Answers({"e": np.array(e)}, {"label": np.zeros(4)}, np.arange(4))
-        for e in ([1.0, 2.0, 3.0, 4.0], [2.0, 3.0, 4.0, 5.0])
+        Reduced({"error": np.array(values)}, np.arange(4))
+        for values in ([1.0, 2.0, 3.0, 4.0], [2.0, 3.0, 4.0, 5.0])
     ]
-    assert gain(error, two[0], two[1], two[1]).value == pytest.approx(1.0)
+    assert gain(error, two[0], two[1]).value == pytest.approx(1.0)
 
 
 def test_worst_class_ignores_classes_that_are_absent() -> None:
     said = answers([0, 0, 1, 1], [0, 0, 1, 0])
-    assert worst_class(said.predictions, said.targets, {}) == pytest.approx(200 / 3)
+    assert worst_class(said.arrays) == pytest.approx(200 / 3)
 
 
 def test_calibration_error_by_hand() -> None:
     # two answers, 75 % sure each, one right: |0.5 - 0.75| = 25 %
-    logits = np.log(np.array([[0.75, 0.25], [0.75, 0.25]]))
-    found = calibration_error({"logits": logits}, {"label": np.array([0, 1])}, {})
-    assert found == pytest.approx(25.0)
+    logits = {"logits": np.log(np.array([[0.75, 0.25], [0.75, 0.25]]))}
+    task = Classification()
+    reduced = task.reduce(logits, {"label": np.array([0, 1])}, task.reference(logits))
+    assert calibration_error(reduced) == pytest.approx(25.0)
 
 
 @pytest.mark.parametrize("n", [1000])

@@ -171,7 +171,7 @@ def record_of(folder: Path, variants: tuple[str, ...], kind: str) -> dict[str, A
         "recipe": {"model": {"build": "nets/net.py:make"}, "devices": ["local", "phone"]},
         "versions": {"python": "3.11"},
         "task": {
-            "metrics": [{"name": "top-1", "unit": "%", "better": "higher"}],
+            "metrics": [{"name": "top-1", "unit": "%", "better": "higher", "is_percentage": True}],
             "labels": LABELS if kind in ("pixels", "planes") else [],
         },
         "data": {"kind": "image", "licence": "CC0", "fingerprint": "f" * 64, "skipped": []}

@@ -56,6 +56,12 @@ FILES = {
     ("quantize", "int8"): (92.0, 190_310, 151_402, 0.1229, 0.05),
 }
 BEFORE = {"distill": "teacher", "prune": "distill", "prune 2": "prune", "quantize": "prune"}
+METRICS = (
+    ("top-1", "higher"),
+    ("worst class", "higher"),
+    ("calibration error", "lower"),
+    ("agreement", "higher"),
+)
 
 
 def around(value: float, half: float, n: int) -> Estimate:
@@ -282,10 +288,8 @@ def build(*, timed: bool = True, titles: tuple[str, ...] = ("teacher", *BEFORE))
         },
         "task": {
             "metrics": [
-                {"name": "top-1", "unit": "%", "better": "higher"},
-                {"name": "worst class", "unit": "%", "better": "higher"},
-                {"name": "calibration error", "unit": "%", "better": "lower"},
-                {"name": "agreement", "unit": "%", "better": "higher"},
+                {"name": name, "unit": "%", "better": better, "is_percentage": True}
+                for name, better in METRICS
             ],
             "labels": LABELS,
         },

@@ -128,7 +128,7 @@ def test_a_gain_that_is_not_there_is_not_claimed(
 
 
 def test_a_metric_without_a_unit_makes_a_sentence(content: Content, read: Any) -> None:
-    content["task"]["metrics"][0]["unit"] = ""
+    content["task"]["metrics"][0] |= {"unit": "", "is_percentage": False}
     assert "and loses 2.80 [2.39, 3.21] of top-1 on the test split." in read(page(content)).text
 
 

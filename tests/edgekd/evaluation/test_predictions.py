@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekd.benchmarks.measurement import (
-    Candidate,
-    Conditions,
-    Measurement,
-    ProcessRun,
-    Session,
-    Setup,
-    Timing,
-)
 from edgekd.devices import DEVICES
 from edgekd.devices.local import LocalDevice
 from edgekd.errors import RunFolderError
 from edgekd.pipeline import compress
 from edgekd.recipe import recipe_from
-from edgekd.store import file_sha256
 
 CODE = """
 from pathlib import Path
@@ -68,29 +57,8 @@ RECIPE: dict[str, Any] = {
 }
 
 
-class Emulator(LocalDevice):
-    """A device that gives no speed; the runs that it returns are there for their form."""
-
-    def conditions(self, setup: Setup) -> Conditions:
-        return replace(super().conditions(setup), emulated=True)
-
-    def measure(
-        self,
-        candidates: Sequence[Candidate],
-        timing: Timing,
-        *,
-        progress: Callable[[float], None] | None = None,
-    ) -> Session:
-        one = ProcessRun(0, 1.0, 1.0, ((1.0,), (1.0,)), peak_memory_bytes=1)
-        found = tuple(
-            Measurement("emulated", file_sha256(c.file), self.conditions(c.setup), (one, one))
-            for c in candidates
-        )
-        return Session(found, twin=found[0], timing=timing)
-
-
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def job(tmp_path_factory: pytest.TempPathFactory, emulator: type[LocalDevice]) -> Iterator[Path]:
     """A folder with a task that writes down the samples it is asked about, and a run of it."""
     folder = tmp_path_factory.mktemp("counted")
     (folder / "counting.py").write_text(CODE)
@@ -106,7 +74,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     opset = [helper.make_opsetid("", 20)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), folder / "linear.onnx")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(DEVICES, "emulator", Emulator)
+        patch.setitem(DEVICES, "emulator", emulator)
         run(folder)
         yield folder
 
@@ -134,7 +102,7 @@ def test_every_file_predicts_the_test_split_once(job: Path) -> None:
 
 
 def test_damaged_predictions_are_named(job: Path) -> None:
-    stored = next((job / "run" / "evidence" / "test").iterdir())
+    stored = max((job / "run" / "predictions").iterdir(), key=lambda p: p.stat().st_mtime_ns)
     whole = stored.read_bytes()
     stored.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(RunFolderError, match=rf"{stored.name} is not what this run wrote"):

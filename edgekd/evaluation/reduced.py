@@ -1,0 +1,95 @@
+"""Run a model over a split and keep, batch by batch, only what the task's metrics need of it.
+
+The teacher is run once per split. Of its predictions the task keeps what the other models are
+compared with (`Task.reference`), so that those of a whole split are never in memory together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.data.preprocess import Preprocess
+from edgekd.task import Arrays, Predictor, Task, by_signal
+
+if TYPE_CHECKING:
+    from edgekd.data.feed import Data
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """What a task keeps of a model's predictions on a split, one row per sample, in its order."""
+
+    arrays: Arrays
+    """What the metrics are computed from (`Task.reduce`)."""
+    index: NDArray[np.int64]
+    """The samples' numbers in the data set."""
+    reference: Arrays = field(default_factory=dict)
+    """What other models are compared with (`Task.reference`), if this model is the teacher."""
+
+
+def reduce_split(
+    predictor: Predictor,
+    task: Task,
+    data: Data,
+    split: str,
+    preprocess: Preprocess,
+    *,
+    size: int,
+    teacher: Reduced | None,
+) -> Reduced:
+    """Run `predictor` over the whole split. Outputs are named by their order in `task.signals`.
+
+    Outputs for words get `mask` [batch, length] beside them, 1 where there is a word: the model's
+    own input, or all ones. A batch is as long as its longest text; what the task keeps of unlike
+    lengths is filled up with zeros, so it keeps the mask too.
+
+    `teacher` is the teacher on the same split; None: this model is the teacher.
+
+    Raises:
+        ModelError: the model gives another number of outputs than the task has.
+    """
+
+    def model(inputs: Arrays) -> Arrays:
+        return by_signal(predictor(inputs), task)
+
+    kept: list[Arrays] = []
+    references: list[Arrays] = []
+    index: list[NDArray[np.int64]] = []
+    done = 0
+    for batch in data.batches(split, preprocess, size=size):
+        predictions = _masked(task.predict(model, batch.inputs[0]), batch.inputs[0], task)
+        if teacher is None:
+            reference = task.reference(predictions)
+            references.append(reference)
+        else:
+            rows = slice(done, done + len(batch.index))
+            reference = {name: array[rows] for name, array in teacher.reference.items()}
+        kept.append(task.reduce(predictions, batch.targets, reference))
+        index.append(batch.index)
+        done += len(batch.index)
+    return Reduced(_join(kept), np.concatenate(index), _join(references))
+
+
+def _masked(predictions: Arrays, inputs: Arrays, task: Task) -> Arrays:
+    tokens = [name for name, kind in task.signals.items() if kind == "tokens"]
+    if not tokens or "mask" in predictions:
+        return predictions
+    every = np.ones(predictions[tokens[0]].shape[:2], np.int64)
+    return {**predictions, "mask": inputs.get("mask", every)}
+
+
+def _join(parts: Sequence[Arrays]) -> dict[str, NDArray[Any]]:
+    names = parts[0] if parts else ()
+    return {name: _stack([part[name] for part in parts]) for name in names}
+
+
+def _stack(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Join along the first axis; along the others, fill up with zeros to the longest."""
+    longest = np.max([a.shape for a in arrays], axis=0)
+    ends = [[(0, 0), *((0, end) for end in (longest - a.shape)[1:])] for a in arrays]
+    return np.concatenate([np.pad(a, end) for a, end in zip(arrays, ends, strict=True)])
