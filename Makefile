@@ -13,21 +13,21 @@ $(VENV)/ready: requirements.txt pyproject.toml
 
 demo: $(VENV)/ready
 	$(EDGEKD) data mnist5k
-	$(EDGEKD) compress edgekd/recipes/mnist.toml
+	$(EDGEKD) compress edgekd/recipe/shipped/mnist.toml
 	$(EDGEKD) verify runs/mnist/bundle
 
 # The tables of the README: three seeds of the digits; one run of CIFAR-10, which takes hours.
 ladder-mnist: $(VENV)/ready
 	$(EDGEKD) data mnist5k
 	for seed in 0 1 2; do $(EDGEKD) compress mnist --set seed=$$seed --out runs/mnist-$$seed || exit; done
-	$(PY) -m edgekd.benchmarks.ladders runs/mnist-[012] --json benchmarks/results/mnist.json
+	$(PY) -m edgekd.benchmarks.trials.ladders runs/mnist-[012] --json benchmarks/results/mnist.json
 
 # The plain choices beside them in docs/methods.md: the same runs with one thing changed. A copy keeps the teacher and all that the change does not reach.
 define beside
 for seed in 0 1 2; do \
 	[ -d runs/mnist-$(1)-$$seed ] || cp -r runs/mnist-$$seed runs/mnist-$(1)-$$seed; \
 	$(EDGEKD) compress mnist --set seed=$$seed --set '$(2)' --out runs/mnist-$(1)-$$seed || exit; done
-$(PY) -m edgekd.benchmarks.ladders runs/mnist-$(1)-[012] --json benchmarks/results/mnist-$(1).json
+$(PY) -m edgekd.benchmarks.trials.ladders runs/mnist-$(1)-[012] --json benchmarks/results/mnist-$(1).json
 endef
 
 # No teacher's answers: labels alone.
@@ -45,7 +45,7 @@ ladder-mnist-int8: ladder-mnist
 
 ladder-cifar10: data
 	$(EDGEKD) compress cifar10
-	$(PY) -m edgekd.benchmarks.ladders runs/cifar10 --json benchmarks/results/cifar10.json
+	$(PY) -m edgekd.benchmarks.trials.ladders runs/cifar10 --json benchmarks/results/cifar10.json
 
 data: $(VENV)/ready
 	$(EDGEKD) data mnist5k cifar10 efficientnet-lite0

@@ -26,7 +26,7 @@ from edgekd.benchmarks.measurement import Candidate, Session, Setup, Timing
 from edgekd.benchmarks.result import BenchResult, Described, row
 from edgekd.benchmarks.runtimes import RUNTIMES, missing
 from edgekd.benchmarks.runtimes.providers import PROVIDERS, providers
-from edgekd.benchmarks.statistics import noise_floor
+from edgekd.benchmarks.stats import noise_floor
 from edgekd.errors import CandidateError, MeasureError, RecipeError, one_line
 
 

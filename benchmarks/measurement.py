@@ -1,6 +1,6 @@
 """What a timing is: raw seconds of every call, the session they come from, and the conditions.
 
-Statistics are derived (`edgekd.benchmarks.statistics`) and never stored, so a better one can be
+Statistics are derived (`edgekd.benchmarks.stats`) and never stored, so a better one can be
 applied to old numbers. Every class goes to plain JSON values and back without loss.
 """
 

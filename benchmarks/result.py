@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekd.benchmarks.measurement import Conditions, Measurement, Session
-from edgekd.benchmarks.statistics import (
+from edgekd.benchmarks.stats import (
     Doubt,
     Estimate,
     Steadiness,
@@ -26,7 +26,7 @@ from edgekd.benchmarks.statistics import (
     student,
     warnings,
 )
-from edgekd.benchmarks.statistics.estimate import exp
+from edgekd.benchmarks.stats.estimate import exp
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -16,7 +16,7 @@ from typing import Any
 from edgekd.benchmarks.conductor import LoadError, Worker, carry_out
 from edgekd.benchmarks.measurement import Conditions, Measurement, ProcessRun, Sample, Session
 from edgekd.benchmarks.schedule import Schedule
-from edgekd.benchmarks.statistics.precision import narrow_enough
+from edgekd.benchmarks.stats.precision import narrow_enough
 from edgekd.errors import CandidateError, MeasureError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from edgekd.benchmarks.statistics import LEAST_FLOOR, Estimate
+from edgekd.benchmarks.stats import LEAST_FLOOR, Estimate
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -19,8 +19,8 @@ from edgekd.errors import BadInput, EdgekdError, JobFailed
 if typing.TYPE_CHECKING:
     from edgekd.benchmarks.result import BenchResult
     from edgekd.bundle import VerifyReport
-    from edgekd.pipeline import Result
-    from edgekd.recipe import Recipe
+    from edgekd.pipeline.compress import Result
+    from edgekd.recipe.recipe import Recipe
 
 __all__ = [
     "BadInput",
@@ -39,8 +39,8 @@ __all__ = [
 
 _LATER = {
     "BenchResult": "edgekd.benchmarks.result",
-    "Recipe": "edgekd.recipe",
-    "Result": "edgekd.pipeline",
+    "Recipe": "edgekd.recipe.recipe",
+    "Result": "edgekd.pipeline.compress",
     "VerifyReport": "edgekd.bundle",
 }
 

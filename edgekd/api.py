@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgekd.benchmarks.result import BenchResult
     from edgekd.bundle import VerifyReport
-    from edgekd.pipeline import Result
+    from edgekd.pipeline.compress import Result
     from edgekd.progress import Progress, Tick
-    from edgekd.recipe import Recipe
+    from edgekd.recipe.recipe import Recipe
 
 
 def load_recipe(recipe: str | Path, *, changes: Sequence[str] = ()) -> Recipe:
@@ -25,7 +25,7 @@ def load_recipe(recipe: str | Path, *, changes: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: every fault found, in one paragraph.
     """
-    from edgekd.recipe import load_recipe as load
+    from edgekd.recipe.recipe import load_recipe as load
     from edgekd.store import locate
 
     return load(locate(recipe), changes=changes)
@@ -57,8 +57,8 @@ def compress(
         >>> result = edgekd.compress("mnist", changes=["effort=0.1"])  # doctest: +SKIP
     """
     from edgekd.errors import RecipeError
-    from edgekd.pipeline import compress as work
-    from edgekd.recipe import Recipe, changed, recipe_from, recipe_root
+    from edgekd.pipeline.compress import compress as work
+    from edgekd.recipe.recipe import Recipe, changed, recipe_from, recipe_root
     from edgekd.store import locate
 
     if isinstance(recipe, Recipe):
@@ -105,7 +105,7 @@ def quantize_onnx(
         BadInput: model or data is wrong.
         JobFailed: a process under test crashed.
     """
-    from edgekd.quick import quick_table
+    from edgekd.recipe.from_flags import quick_table
 
     table = quick_table(model=str(model), data=str(data), samples=samples, max_drop=max_drop)
     return compress(table, out=out, progress=progress)

@@ -15,14 +15,14 @@ from edgekd.artifact import SEAL, WORK, Artifact, open_artifact, seal_artifact
 from edgekd.errors import ModelError
 from edgekd.options import Budget, NetworkSpec, Options, Training
 from edgekd.progress import Progress, Silent
-from edgekd.resolve import source_file
 from edgekd.store import cache_folder, digest, file_sha256, locate
+from edgekd.user_code import source_file
 
 if TYPE_CHECKING:
-    from edgekd.assembly import Model
-    from edgekd.data.feed import Data, Part
+    from edgekd.data.batches import Data, Part
     from edgekd.devices.device import Device
-    from edgekd.task import Task
+    from edgekd.networks.trainable import Model
+    from edgekd.tasks.task import Task
 
 Need = Literal[
     "task",

@@ -8,7 +8,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorShapeProto
 
 from edgekd.errors import ModelError
-from edgekd.exporters.files import messages
+from edgekd.exporters.onnx_files import messages
 from edgekd.exporters.ort_session import Level, optimized
 
 

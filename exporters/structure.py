@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
-from edgekd.exporters.files import load_onnx, messages
+from edgekd.exporters.onnx_files import load_onnx, messages
 
 
 def same_structure(a: Path, b: Path) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from edgekd.exporters.files import traces
+from edgekd.exporters.onnx_files import traces
 
 ROOT = Path(__file__).parent.parent
 
@@ -35,7 +35,7 @@ def edgekd(*arguments: str, limit_s: float) -> str:
 def demo(out: Path, *changes: str, limit_s: float) -> dict[str, Any]:
     """Compress the digits, verify the bundle, look for traces; return the record."""
     printed = edgekd(
-        "compress", "edgekd/recipes/mnist.toml", "--out", str(out), *changes, limit_s=limit_s
+        "compress", "edgekd/recipe/shipped/mnist.toml", "--out", str(out), *changes, limit_s=limit_s
     )
     for word in ("teacher fp32", "distill fp32", "prune fp32", "quantize int8", "report.html"):
         assert word in printed

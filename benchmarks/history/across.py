@@ -20,8 +20,8 @@ from edgekd.benchmarks.history.comparison import Comparison, verdict_of
 from edgekd.benchmarks.history.entry import Entry, StoredRow
 from edgekd.benchmarks.measurement import Conditions
 from edgekd.benchmarks.result import BenchResult, Row
-from edgekd.benchmarks.statistics import Estimate, student
-from edgekd.benchmarks.statistics.estimate import exp, student975
+from edgekd.benchmarks.stats import Estimate, student
+from edgekd.benchmarks.stats.estimate import exp, student975
 
 LEAST_SESSIONS = 3
 

@@ -27,7 +27,7 @@ from edgekd.benchmarks.history.store import History
 from edgekd.benchmarks.measurement import Conditions, Setup, Timing
 from edgekd.benchmarks.model_content import model_content
 from edgekd.benchmarks.result import BenchResult
-from edgekd.benchmarks.statistics import pair_steadiness, speedup
+from edgekd.benchmarks.stats import pair_steadiness, speedup
 from edgekd.errors import HistoryError
 
 _SHARES = ((0.0, 0.8), (0.8, 0.1), (0.9, 0.1))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edgekd.benchmarks.history.entry import Entry
 from edgekd.benchmarks.result import BenchResult
-from edgekd.benchmarks.statistics import Estimate, Steadiness
+from edgekd.benchmarks.stats import Estimate, Steadiness
 from edgekd.benchmarks.table import milliseconds, times
 from edgekd.errors import SlowerThanBaseline
 

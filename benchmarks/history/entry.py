@@ -11,7 +11,7 @@ from typing import Any
 from edgekd.benchmarks.measurement import Conditions
 from edgekd.benchmarks.model_content import Content
 from edgekd.benchmarks.result import Row
-from edgekd.benchmarks.statistics import Estimate
+from edgekd.benchmarks.stats import Estimate
 from edgekd.errors import HistoryError
 
 ENTRY_COLUMNS = ("id", "name", "stored_at", "edgekd", "rate_hz", "feeds", "feeds_sha256")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgekd.benchmarks.history.across import LEAST_SESSIONS, differences
-from edgekd.benchmarks.statistics import Estimate
+from edgekd.benchmarks.stats import Estimate
 from edgekd.benchmarks.table import megabytes, milliseconds, times
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """PyTorch as an engine of the runner, a baseline; models are torch.export programs, .pt2.
 
-    network, blueprint = edgekd.network.load_network(Path("model.pt"), root=Path())
+    network, blueprint = edgekd.networks.blueprint.load_network(Path("model.pt"), root=Path())
     network.eval()                                  # the program keeps the mode that it is made in
     x = torch.zeros(1, 3, 32, 32)                   # of the shape that will be timed
     torch.export.save(torch.export.export(network, (x,)), "model.pt2")

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from edgekd.benchmarks.measurement import Candidate
-from edgekd.benchmarks.statistics.estimate import Estimate, Floats, exp, student
+from edgekd.benchmarks.stats.estimate import Estimate, Floats, exp, student
 from edgekd.benchmarks.trials import torch_loop
 from edgekd.benchmarks.trials.models import chain, convolutions
 from edgekd.benchmarks.trials.report import conclude

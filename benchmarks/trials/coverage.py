@@ -18,7 +18,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from edgekd.benchmarks.statistics.estimate import Floats, percentile_of
+from edgekd.benchmarks.stats.estimate import Floats, percentile_of
 from edgekd.benchmarks.trials.report import conclude
 
 PROCESSES = 6  # what `edgekd bench` takes at least

@@ -24,7 +24,7 @@ import numpy as np
 
 from edgekd.benchmarks.children import Child, arguments_of
 from edgekd.benchmarks.measurement import Candidate, Measurement, ProcessRun, Sample
-from edgekd.benchmarks.statistics import Steadiness, noise_floor, steadiness
+from edgekd.benchmarks.stats import Steadiness, noise_floor, steadiness
 from edgekd.benchmarks.trials.models import convolutions
 from edgekd.benchmarks.trials.report import conclude
 from edgekd.benchmarks.trials.synthetic import CONDITIONS, Fault, Noise, Shape, session

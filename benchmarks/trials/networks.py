@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from edgekd.exporters.onnx import export_onnx
+from edgekd.exporters.torch_to_onnx import export_onnx
 
 
 def exported(network: nn.Module, size: int, path: Path) -> Path:

@@ -23,7 +23,7 @@ import numpy as np
 
 from edgekd.benchmarks.children import Child, arguments_of
 from edgekd.benchmarks.measurement import Candidate
-from edgekd.benchmarks.statistics.estimate import Estimate, student
+from edgekd.benchmarks.stats.estimate import Estimate, student
 from edgekd.benchmarks.trials.models import ROWS, chain
 from edgekd.benchmarks.trials.report import conclude
 

@@ -6,7 +6,7 @@ Choices of one kind take turns, so that all see the same machine; each in the pl
 given as a ratio of times. A choice that does not pay on a processor shows here.
 
 * step: a teacher (EfficientNet-Lite0, 64 images of 96 pixels) and a student (ResNet-20, 128 of 32
-  pixels) in float32, in bfloat16 throughout, and as `edgekd.precision` has it;
+  pixels) in float32, in bfloat16 throughout, and as `edgekd.training.precision` has it;
 * answers: that teacher's to 128 images, by ONNX Runtime, OpenVINO in bfloat16 and PyTorch;
 * resized: a student's step after a batch was resized by numpy, whose threads then wait for work,
   with all of them and with one, as `edgekd compress` has it; a fresh process each.
@@ -29,15 +29,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgekd.benchmarks.statistics.estimate import exp, student
+from edgekd.benchmarks.stats.estimate import exp, student
 from edgekd.benchmarks.trials.networks import exported
 from edgekd.benchmarks.trials.report import conclude
 from edgekd.data.preprocess import ImagePreprocess
-from edgekd.distill.answers import openvino_in_bf16
 from edgekd.exporters.ort_session import predictor
 from edgekd.models import efficientnet_lite0, resnet20
-from edgekd.precision import computing
-from edgekd.train import place
+from edgekd.training.loop import place
+from edgekd.training.precision import computing
+from edgekd.training.teacher_outputs import openvino_in_bf16
 
 CPU = torch.device("cpu")
 Work = Callable[[], object]

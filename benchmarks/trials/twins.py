@@ -24,7 +24,7 @@ from pathlib import Path
 from edgekd.benchmarks.bench import Measurer, bench
 from edgekd.benchmarks.measurement import Session, Timing
 from edgekd.benchmarks.result import Described, row
-from edgekd.benchmarks.statistics import Estimate, noise_floor
+from edgekd.benchmarks.stats import Estimate, noise_floor
 from edgekd.benchmarks.trials.models import convolutions
 from edgekd.benchmarks.trials.report import conclude
 from edgekd.store import write_atomic

@@ -19,7 +19,7 @@ import torch
 
 from edgekd.benchmarks.bench import bench
 from edgekd.benchmarks.measurement import Timing
-from edgekd.benchmarks.suite_models import quantize_at_random
+from edgekd.benchmarks.suites.models import quantize_at_random
 from edgekd.benchmarks.table import milliseconds, times
 from edgekd.benchmarks.trials.networks import exported
 from edgekd.benchmarks.trials.report import conclude

@@ -7,8 +7,8 @@ from typing import Any
 
 from edgekd.bundle.snippet import snippet
 from edgekd.data.preprocess import Preprocess
-from edgekd.report.headline import change, quality, times
-from edgekd.report.table import latency_text, size
+from edgekd.report.run.headline import change, quality, times
+from edgekd.report.run.table import latency_text, size
 
 
 def card(manifest: Mapping[str, Any], preprocess: Preprocess) -> str:

@@ -41,7 +41,7 @@ def describe(
         record: of the run, nothing private in it.
         golden: the part about golden samples.
     """
-    from edgekd.exporters.facts import facts
+    from edgekd.exporters.model_stats import facts
 
     reference = facts(folder / shipped.dynamic["fp32"])
     data = {**record["data"], "skipped": len(record["data"]["skipped"])}  # their names are private
@@ -87,7 +87,7 @@ def _teacher_licence(record: Mapping[str, Any]) -> str:
 
 
 def _models(folder: Path, shipped: Shipped, record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    from edgekd.exporters.facts import facts
+    from edgekd.exporters.model_stats import facts
 
     lengths = {"sequence": getattr(shipped.preprocess, "max_length", 1)}
     found = []

@@ -33,7 +33,7 @@ def private_words(content: Mapping[str, Any], folders: Iterable[Path]) -> tuple[
 
 def named_sources(content: Mapping[str, Any]) -> frozenset[str]:
     """Return the .py files that the recipe itself names, relative: these may be told."""
-    from edgekd.exporters.files import traces
+    from edgekd.exporters.onnx_files import traces
 
     told = [content.get("recipe"), content.get("command")]
     told += [rung.get("history") for rung in content.get("rungs", [])]
@@ -52,7 +52,7 @@ def refuse_traces(folder: Path, words: Sequence[str], sources: frozenset[str]) -
     Raises:
         ModelError: something tells about the developer; file and text are named.
     """
-    from edgekd.exporters.files import traces
+    from edgekd.exporters.onnx_files import traces
 
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         if path.suffix in _BINARY:

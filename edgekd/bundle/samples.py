@@ -46,7 +46,7 @@ def may_ship(licence: str) -> bool:
 
 def singles(samples: Mapping[str, NDArray[Any]], kind: Kind) -> list[Sample]:
     """Split arrays [n, ...] into n samples; texts that would tell about a person's files go."""
-    from edgekd.exporters.files import traces
+    from edgekd.exporters.onnx_files import traces
 
     count = len(next(iter(samples.values())))
     found: list[Sample] = [

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgekd.benchmarks.feeds import Input, model_inputs, save_feeds
 from edgekd.benchmarks.measurement import Candidate, Conditions, Setup, Timing
-from edgekd.benchmarks.statistics import Estimate, latency, noise_floor, speedup
+from edgekd.benchmarks.stats import Estimate, latency, noise_floor, speedup
 from edgekd.bundle.golden import Arrays, compare, fit, read_arrays
 from edgekd.bundle.manifest import MANIFEST, Manifest, Model, Tolerance, read_manifest
 from edgekd.bundle.samples import read_sample
@@ -187,7 +187,7 @@ def _preprocessing(folder: Path, manifest: Manifest) -> str:
 
 def _answers(folder: Path, manifest: Manifest, model: Model, device: Device) -> str:
     """Run the golden inputs through one file."""
-    from edgekd.exporters.files import load_onnx
+    from edgekd.exporters.onnx_files import load_onnx
 
     golden, path = manifest.golden, folder / model.file
     load_onnx(path)  # refuses what is too large or reaches out of the bundle

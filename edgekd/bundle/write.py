@@ -20,13 +20,13 @@ from edgekd.bundle.sums import write_sums
 from edgekd.bundle.verify import verify
 from edgekd.data.preprocess import FILE, Preprocess, TextPreprocess, read_preprocess
 from edgekd.errors import ModelError, VerifyFailed
-from edgekd.report.view import cleaned
+from edgekd.report.run.view import cleaned
 from edgekd.store import replacing, write_atomic, write_json
 
 if TYPE_CHECKING:
-    from edgekd.final import Final, Rung
-    from edgekd.report.record import Record
-    from edgekd.run import Bench
+    from edgekd.pipeline.final import Final, Rung
+    from edgekd.pipeline.record import Record
+    from edgekd.pipeline.setup import Bench
 
 CANDIDATES = 32
 """Samples that the golden ones are chosen from."""
@@ -64,7 +64,7 @@ def write_bundle(bench: Bench, shipped: Rung, final: Final, found: Record) -> No
         ModelError: something in it would tell about the developer, or gives NaN.
         VerifyFailed: the finished folder does not hold its own promises.
     """
-    from edgekd.report.write import page
+    from edgekd.report.run.write import page
 
     recipe, licence = bench.recipe, bench.dataset.licence
     count = bench.data.count("validation")
@@ -163,7 +163,7 @@ def _fixed(
     preprocess: Preprocess,
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Write files with every axis fixed at batch 1; return those written, and those left out."""
-    from edgekd.exporters.files import load_onnx, save_onnx
+    from edgekd.exporters.onnx_files import load_onnx, save_onnx
     from edgekd.exporters.variants import fixed_shape
 
     written: dict[str, str] = {}
@@ -189,7 +189,7 @@ def _fixed(
 
 def _lengths(model: Any, preprocess: Preprocess) -> dict[str, int] | None:
     """Return what symbolic axes other than the batch become; None: there are none at all."""
-    from edgekd.exporters.facts import inputs_of
+    from edgekd.exporters.model_stats import inputs_of
 
     axes = [list(value.type.tensor_type.shape.dim) for value in inputs_of(model)]
     if all(dim.HasField("dim_value") for dims in axes for dim in dims):

@@ -70,7 +70,7 @@ def time_files(job: Job, out: Out) -> None:
     if job.store is not None:
         History(job.history).store(result, name=job.store)
     if out.html_file is not None:
-        from edgekd.report.bench import write_bench
+        from edgekd.report.bench.page import write_bench
 
         write_bench(result, out.html_file, profiles=found)
     tables = [result.table(), *(_titled(label, profile_table(n, r)) for label, n, r in found)]
@@ -105,7 +105,7 @@ def time_against(job: Job, name: str, out: Out) -> None:
             progress=share,
         )
     if out.html_file is not None:
-        from edgekd.report.bench_many import write_baseline
+        from edgekd.report.bench.many import write_baseline
 
         write_baseline(result, out.html_file)
     _show(result.to_json(), [result.table()], out)
@@ -148,8 +148,8 @@ def run_suite(name: str, device: str | None, out: Out) -> None:
     Raises:
         MeasureError: some of the models could not be timed; the others are shown all the same.
     """
-    from edgekd.benchmarks.suite_run import run_suite as timed
-    from edgekd.benchmarks.suites import load_suite
+    from edgekd.benchmarks.suites.run import run_suite as timed
+    from edgekd.benchmarks.suites.suite import load_suite
     from edgekd.devices import open_device
     from edgekd.store import write_atomic
 
@@ -159,7 +159,7 @@ def run_suite(name: str, device: str | None, out: Out) -> None:
     if out.markdown_file is not None:
         write_atomic(out.markdown_file, f"{result.markdown()}\n".encode())
     if out.html_file is not None:
-        from edgekd.report.bench_many import write_suite
+        from edgekd.report.bench.many import write_suite
 
         write_suite(result, out.html_file)
     _show(result.to_json(), result.tables(), out)

@@ -15,7 +15,7 @@ import typer
 from edgekd.cli import flags
 
 if TYPE_CHECKING:
-    from edgekd.recipe import Recipe
+    from edgekd.recipe.recipe import Recipe
 
 _PLACES = {
     "device": "devices",
@@ -61,7 +61,7 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
     # Before numpy is loaded: its threads wait at full speed after every batch that is resized, in
     # the way of torch's (`python -m edgekd.benchmarks.trials.training`).
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from edgekd.recipe import changed, read_toml, recipe_from, recipe_root
+    from edgekd.recipe.recipe import changed, read_toml, recipe_from, recipe_root
 
     asked = {
         "weights": weights,
@@ -83,7 +83,7 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
 
 def _from_flags(model: str | None, data: str | None, asked: Mapping[str, Any]) -> dict[str, Any]:
     from edgekd.errors import RecipeError
-    from edgekd.quick import quick_table
+    from edgekd.recipe.from_flags import quick_table
 
     if model is None or data is None:
         absent = [n for n, v in (("--model", model), ("--data", data)) if v is None]
@@ -116,7 +116,7 @@ def run(
 ) -> None:
     """Run a validated recipe with progress, print the ladder, and leave with the right code."""
     from edgekd.cli.terminal import Terminal
-    from edgekd.pipeline import compress as work
+    from edgekd.pipeline.compress import compress as work
 
     folder = out or Path("runs") / recipe.name
     if dry_run:
@@ -146,7 +146,7 @@ def _headline(recipe: Recipe, folder: Path) -> str:
 def show(content: Mapping[str, Any], folder: Path) -> None:
     """Print the ladder and where things lie."""
     from edgekd.cli.terminal import output
-    from edgekd.report.table import ladder, outcome
+    from edgekd.report.run.table import ladder, outcome
 
     console = output()
     console.print(ladder(content))
@@ -158,7 +158,7 @@ def show(content: Mapping[str, Any], folder: Path) -> None:
 def show_plan(recipe: Recipe, *, root: Path, folder: Path, as_json: bool) -> None:
     """Print what the run would be, without a trace of it."""
     from edgekd.cli.terminal import Terminal, output
-    from edgekd.plan import plan
+    from edgekd.pipeline.plan import plan
 
     found = plan(recipe, root=root, folder=folder, progress=Terminal())
     if as_json:

@@ -15,7 +15,7 @@ def data(
     Example: edgekd data mnist5k cifar10 efficientnet-lite0
     """
     from edgekd.cli.terminal import Terminal
-    from edgekd.data.known import KNOWN, fetch
+    from edgekd.data.downloads import KNOWN, fetch
 
     if not names:
         for name, known in KNOWN.items():

@@ -37,10 +37,10 @@ def init(  # noqa: PLR0913  # each parameter is a flag
 
     Example: edgekd init --model net.py:build --weights net.pt --data photos/
     """
-    from edgekd.commented import commented_recipe
     from edgekd.errors import RecipeError
-    from edgekd.quick import quick_table
-    from edgekd.recipe import recipe_from
+    from edgekd.recipe.from_flags import quick_table
+    from edgekd.recipe.recipe import recipe_from
+    from edgekd.recipe.toml_template import commented_recipe
     from edgekd.store import write_atomic
 
     if model is None or data is None:
@@ -78,7 +78,7 @@ def _check_place(out: Path, force: bool) -> None:
 
 def _seen_from(out: Path, key: str, value: Any) -> Any:
     """Return a path on the command line as one that counts from the recipe's folder."""
-    from edgekd.quick import KNOWN_DATA
+    from edgekd.recipe.from_flags import KNOWN_DATA
     from edgekd.store import locate
 
     if key not in _FILES or value is None:

@@ -16,7 +16,7 @@ def report(
 
     Example: edgekd report runs/mnist
     """
-    from edgekd.report.write import rebuild
+    from edgekd.report.run.write import rebuild
 
     path = rebuild(run)
     typer.echo(str(path))

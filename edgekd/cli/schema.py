@@ -21,7 +21,7 @@ def schema(
     Example: edgekd schema --out recipe.schema.json
     """
     from edgekd.errors import RecipeError
-    from edgekd.recipe import recipe_schema
+    from edgekd.recipe.recipe import recipe_schema
     from edgekd.store import write_atomic
 
     text = json.dumps(recipe_schema(), indent=1, ensure_ascii=False) + "\n"

@@ -64,7 +64,7 @@ def _tables(report: VerifyReport) -> list[Table]:
     """Return what was looked at, and the speeds if they were measured."""
     from rich.table import Table
 
-    from edgekd.report.table import latency_text
+    from edgekd.report.run.table import latency_text
 
     checks = Table(title=_plain(f"{report.bundle} on {report.device}"), title_justify="left")
     for column in ("looked at", "", "found"):

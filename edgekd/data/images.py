@@ -23,7 +23,7 @@ from PIL import Image, ImageOps
 
 from edgekd.data.arrays import name_classes, split_name
 from edgekd.data.dataset import Dataset
-from edgekd.data.decoded import PixelWriter, decoded
+from edgekd.data.pixel_cache import PixelWriter, decoded
 from edgekd.errors import DataError
 from edgekd.progress import Progress, Silent
 from edgekd.store import digest

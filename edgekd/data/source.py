@@ -10,19 +10,19 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from edgekd.data.arrays import dataset_from_parts, open_npz, split_name
+from edgekd.data.augment import Augment
 from edgekd.data.dataset import Dataset
+from edgekd.data.downloads import open_known
 from edgekd.data.formats import is_idx, open_cifar10, open_idx, refuse_pickle
 from edgekd.data.images import open_folder
-from edgekd.data.known import open_known
 from edgekd.data.stored_splits import SplitOptions
 from edgekd.data.tables import SUFFIXES as TABLES
 from edgekd.data.tables import open_table
-from edgekd.data.view import Augment
 from edgekd.errors import DataError
 from edgekd.options import Options
 from edgekd.progress import Progress
-from edgekd.resolve import blame, resolve
 from edgekd.store import locate
+from edgekd.user_code import blame, resolve
 
 Format = Literal["folder", "npz", "table", "idx", "cifar10"]
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")

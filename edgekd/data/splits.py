@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.data.counter import shuffled
 from edgekd.data.dataset import Dataset
+from edgekd.data.seeded_random import shuffled
 from edgekd.errors import DataError
 
 DEFAULT_CALIBRATION = 512

@@ -16,7 +16,7 @@ from edgekd.options import Options
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from edgekd.task import SignalKind
+    from edgekd.tasks.task import SignalKind
 
 
 def soft_targets(student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:

@@ -15,7 +15,7 @@ from edgekd.options import NetworkSpec, Options, Training
 from edgekd.step import Context, Need, Step, user_files
 
 if TYPE_CHECKING:
-    from edgekd.assembly import Model
+    from edgekd.networks.trainable import Model
 
 
 class Student(Options):
@@ -67,7 +67,7 @@ class Distill(Step):
         return user_files(self.student.spec, root) if self.student.spec else {}
 
     def environment(self) -> Mapping[str, str]:
-        from edgekd.distill.answers import describe_environment
+        from edgekd.training.teacher_outputs import describe_environment
 
         return describe_environment(self.train.precision)
 
@@ -77,8 +77,8 @@ class Distill(Step):
     def apply(self, source: Artifact, context: Context, folder: Path) -> None:
         import torch
 
-        from edgekd.assembly import open_model
-        from edgekd.distill.transfer import transfer
+        from edgekd.networks.trainable import open_model
+        from edgekd.training.transfer import transfer
 
         torch.manual_seed(context.seed)
         teacher = open_model(context.teachers[0], root=context.root)
@@ -95,8 +95,8 @@ class Distill(Step):
         student.save(folder)
 
     def network(self, source: Model, teacher: Model, context: Context) -> Model:
-        from edgekd.assembly import new_model
-        from edgekd.thin import thinned
+        from edgekd.networks.shrink import thinned
+        from edgekd.networks.trainable import new_model
 
         self.loss.fits(context.task.signals)
         if self.student.spec is None:

@@ -24,8 +24,8 @@ from edgekd.evaluation.reduced import Reduced, reduce_split
 from edgekd.store import digest, sync
 
 if TYPE_CHECKING:
-    from edgekd.data.feed import Data
-    from edgekd.task import Task
+    from edgekd.data.batches import Data
+    from edgekd.tasks.task import Task
 
 _PARTS = ("arrays", "reference")
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.data.preprocess import Preprocess
-from edgekd.task import Arrays, Predictor, Task, by_signal
+from edgekd.tasks.task import Arrays, Predictor, Task, by_signal
 
 if TYPE_CHECKING:
-    from edgekd.data.feed import Data
+    from edgekd.data.batches import Data
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Structured pruning: the step; which channels go is in edgekd.channels."""
+"""Structured pruning: the step; which channels go is in edgekd.networks.channels."""

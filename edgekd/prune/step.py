@@ -17,7 +17,7 @@ from edgekd.options import Training
 from edgekd.step import Context, Need, Step
 
 if TYPE_CHECKING:
-    from edgekd.assembly import Model
+    from edgekd.networks.trainable import Model
 
 
 class Prune(Step):
@@ -34,7 +34,7 @@ class Prune(Step):
     loss: Loss = SoftTargets()
 
     def environment(self) -> Mapping[str, str]:
-        from edgekd.distill.answers import describe_environment
+        from edgekd.training.teacher_outputs import describe_environment
 
         return describe_environment(self.recover.precision)
 
@@ -44,8 +44,8 @@ class Prune(Step):
     def apply(self, source: Artifact, context: Context, folder: Path) -> None:
         import torch
 
-        from edgekd.assembly import open_model
-        from edgekd.distill.transfer import transfer
+        from edgekd.networks.trainable import open_model
+        from edgekd.training.transfer import transfer
 
         torch.manual_seed(context.seed)
         whole = open_model(source, root=context.root)
@@ -62,7 +62,7 @@ class Prune(Step):
         thin.save(folder)
 
     def network(self, source: Model, teacher: Model, context: Context) -> Model:
-        from edgekd.thin import thinned
+        from edgekd.networks.shrink import thinned
 
         self.loss.fits(context.task.signals)
         return thinned(source, context, ratio=self.ratio, multiple=self.multiple, keep=self.keep)

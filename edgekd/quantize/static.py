@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from edgekd.errors import ModelError
-from edgekd.exporters.files import check, load_onnx, save_onnx, strip
-from edgekd.quantize.choose import Choice, choose
-from edgekd.quantize.mend import mend
-from edgekd.quantize.prepare import prepare
-from edgekd.quantize.ranges import Range, min_max
+from edgekd.exporters.onnx_files import check, load_onnx, save_onnx, strip
+from edgekd.quantize.calibration import Range, min_max
+from edgekd.quantize.graph_preparation import prepare
+from edgekd.quantize.node_selection import Choice, choose
+from edgekd.quantize.qdq_cleanup import mend
 
 Feeds = Callable[[], Iterator[Mapping[str, NDArray[Any]]]]
 

@@ -17,7 +17,7 @@ from edgekd.step import Context, Form, Need, Step
 from edgekd.store import write_json
 
 if TYPE_CHECKING:
-    from edgekd.data.feed import Data
+    from edgekd.data.batches import Data
     from edgekd.quantize.static import QuantizedFacts
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from edgekd.devices.local import processor_name
-from edgekd.precision import autocast_dtype
-from edgekd.train import device_of_training
+from edgekd.training.loop import device_of_training
+from edgekd.training.precision import autocast_dtype
 
 
 def describe_environment(precision: str) -> dict[str, str]:

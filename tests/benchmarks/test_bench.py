@@ -20,7 +20,7 @@ from edgekd.benchmarks.bench import Inputs, bench
 from edgekd.benchmarks.feeds import save_feeds
 from edgekd.benchmarks.measurement import Session, Setup, Timing
 from edgekd.benchmarks.result import BenchResult, Row
-from edgekd.benchmarks.statistics import Estimate, Steadiness
+from edgekd.benchmarks.stats import Estimate, Steadiness
 from edgekd.benchmarks.table import megabytes, milliseconds, times
 from edgekd.cli.bench import bench as command
 from edgekd.devices import open_device

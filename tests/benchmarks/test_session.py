@@ -13,7 +13,7 @@ from edgekd.benchmarks.conductor import hire_process
 from edgekd.benchmarks.measurement import Candidate, Conditions, Session, Setup, Timing
 from edgekd.benchmarks.schedule import plan_schedule
 from edgekd.benchmarks.session import conduct
-from edgekd.benchmarks.statistics import latency, noise_floor, speedup, steadiness
+from edgekd.benchmarks.stats import latency, noise_floor, speedup, steadiness
 from edgekd.errors import MeasureError, ModelError
 
 SMALL = Timing(rounds=3, blocks=4, block_s=0.005, warmup_s=0.01)

@@ -132,7 +132,7 @@ class Emulator(LocalDevice):
 def no_pause() -> Iterator[None]:
     """Measure a doubtful session again at once: tests claim no speed, and need not wait for it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("edgekd.examine.PAUSE_S", 0.0)
+        patch.setattr("edgekd.evaluation.examiner.PAUSE_S", 0.0)
         yield
 
 

@@ -16,7 +16,7 @@ import pytest
 
 import edgekd
 from edgekd.errors import EdgekdError, RecipeError
-from edgekd.pipeline import Result
+from edgekd.pipeline.compress import Result
 from edgekd.progress import Silent
 
 HEAVY = {"numpy", "torch", "onnx", "onnxruntime", "pydantic", "matplotlib", "PIL", "scipy"}

@@ -14,12 +14,12 @@ from edgekd.cli.main import main
 from edgekd.data.source import Source, open_source
 from edgekd.errors import DataError, RunFolderError
 from edgekd.options import NetworkSpec
-from edgekd.recipe import load_recipe
-from edgekd.resolve import resolve, source_file
+from edgekd.recipe.recipe import load_recipe
 from edgekd.step import user_files, weights_path
 from edgekd.store import locate
-from edgekd.task import open_task
-from edgekd.teach import OnnxTeacher, Teacher
+from edgekd.tasks.task import open_task
+from edgekd.teacher.step import OnnxTeacher, Teacher
+from edgekd.user_code import resolve, source_file
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_locate(home: Path) -> None:
 
 def test_files_of_a_recipe(home: Path) -> None:
     (home / "w.pt").touch()
-    (home / "net.py").write_text("from edgekd.task import Classification\ndef task():\n"
+    (home / "net.py").write_text("from edgekd.tasks.task import Classification\ndef task():\n"
                                  "    return Classification()\n")  # fmt: skip
     np.savez(home / "d.npz", x=np.zeros((30, 4), np.float32), y=np.arange(30) % 3)
     root = Path.cwd()

@@ -8,10 +8,10 @@ import pytest
 
 from edgekd.artifact import Artifact
 from edgekd.errors import DataError
-from edgekd.export import Export
+from edgekd.pipeline.export import Export
+from edgekd.pipeline.setup import set_up
 from edgekd.progress import Silent
-from edgekd.recipe import load_recipe
-from edgekd.run import set_up
+from edgekd.recipe.recipe import load_recipe
 from edgekd.step import Context
 
 

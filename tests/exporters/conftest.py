@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edgekd.exporters.onnx import export_onnx
+from edgekd.exporters.torch_to_onnx import export_onnx
 
 
 class Block(nn.Module):

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from edgekd.errors import ModelError
-from edgekd.exporters.files import save_onnx
+from edgekd.exporters.onnx_files import save_onnx
 from edgekd.exporters.ort_session import Level, batch_size, open_session, optimized, predictor
 from edgekd.exporters.shapes import fixed_shape
 

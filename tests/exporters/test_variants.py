@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from edgekd.errors import ModelError
-from edgekd.exporters.files import save_onnx
+from edgekd.exporters.onnx_files import save_onnx
 from edgekd.exporters.ort_session import predictor
 from edgekd.exporters.parity import parity
 from edgekd.exporters.variants import TABLE, Variant, fixed_shape

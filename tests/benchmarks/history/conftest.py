@@ -20,7 +20,7 @@ from edgekd.benchmarks.measurement import (
     Timing,
 )
 from edgekd.benchmarks.result import BenchResult, Described, row
-from edgekd.benchmarks.statistics import noise_floor
+from edgekd.benchmarks.stats import noise_floor
 from edgekd.store import file_sha256
 
 Timed = Callable[..., BenchResult]

@@ -13,7 +13,7 @@ from edgekd.benchmarks.history.comparison import Comparison
 from edgekd.benchmarks.history.store import History
 from edgekd.benchmarks.measurement import Conditions
 from edgekd.benchmarks.result import BenchResult
-from edgekd.benchmarks.statistics import Estimate
+from edgekd.benchmarks.stats import Estimate
 
 Save = Callable[..., Path]
 Timed = Callable[..., BenchResult]

@@ -26,8 +26,8 @@ from edgekd.benchmarks.history.store import History
 from edgekd.benchmarks.history.table import list_table, trend_table
 from edgekd.benchmarks.measurement import Session, Setup, Timing
 from edgekd.benchmarks.result import BenchResult
-from edgekd.benchmarks.statistics import Estimate, Event, Steadiness
-from edgekd.benchmarks.statistics.events import Kind
+from edgekd.benchmarks.stats import Estimate, Event, Steadiness
+from edgekd.benchmarks.stats.events import Kind
 from edgekd.devices import open_device
 from edgekd.errors import DataError, HistoryError, SlowerThanBaseline
 

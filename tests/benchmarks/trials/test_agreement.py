@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekd.benchmarks.statistics.estimate import Estimate
+from edgekd.benchmarks.stats.estimate import Estimate
 from edgekd.benchmarks.trials.agreement import (
     MODELS,
     Agreement,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekd.benchmarks.statistics.estimate import Estimate
+from edgekd.benchmarks.stats.estimate import Estimate
 from edgekd.benchmarks.trials.overhead import Overhead, overhead
 
 

@@ -16,7 +16,7 @@ from edgekd.bundle.private import private_words
 from edgekd.bundle.write import Contents, write
 from edgekd.data.preprocess import FILE
 from edgekd.errors import ModelError
-from edgekd.exporters.files import traces
+from edgekd.exporters.onnx_files import traces
 from edgekd.store import file_sha256
 
 KINDS = ("pixels", "planes", "text", "array")

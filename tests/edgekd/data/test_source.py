@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from edgekd.data.batches import Data
 from edgekd.data.dataset import Dataset
-from edgekd.data.feed import Data
 from edgekd.data.preprocess import InputSpec
 from edgekd.data.source import Source, open_source
 from edgekd.errors import DataError
-from edgekd.task import open_task
+from edgekd.tasks.task import open_task
 
 HEAD = """
 import numpy as np

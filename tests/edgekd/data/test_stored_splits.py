@@ -14,9 +14,9 @@ import pytest
 from edgekd.data.dataset import Dataset
 from edgekd.data.stored_splits import FILE, SplitOptions, run_splits, write_splits
 from edgekd.errors import DataError
+from edgekd.pipeline.setup import claim, set_up
 from edgekd.progress import Silent
-from edgekd.recipe import load_recipe
-from edgekd.run import claim, set_up
+from edgekd.recipe.recipe import load_recipe
 
 Maker = Callable[..., Dataset]
 OPTIONS = SplitOptions(validation=4, test=4, calibration=6, seed=0)

@@ -16,15 +16,15 @@ from onnx import TensorProto, helper, numpy_helper
 from edgekd.devices import DEVICES
 from edgekd.devices.local import LocalDevice
 from edgekd.errors import RunFolderError
-from edgekd.pipeline import compress
-from edgekd.recipe import recipe_from
+from edgekd.pipeline.compress import compress
+from edgekd.recipe.recipe import recipe_from
 
 CODE = """
 from pathlib import Path
 
 import numpy as np
 
-from edgekd.task import Classification
+from edgekd.tasks.task import Classification
 
 SEEN = Path(__file__).with_name("seen.txt")
 

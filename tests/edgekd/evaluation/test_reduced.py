@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgekd.data.augment import Augment
+from edgekd.data.batches import Data
 from edgekd.data.dataset import Dataset
-from edgekd.data.feed import Data
 from edgekd.data.preprocess import ArrayPreprocess, TextPreprocess
-from edgekd.data.view import Augment
+from edgekd.evaluation.quality import estimate
 from edgekd.evaluation.reduced import Reduced, reduce_split
-from edgekd.quality import estimate
-from edgekd.task import Arrays, Classification, Metric, Predictor, SignalKind
+from edgekd.tasks.task import Arrays, Classification, Metric, Predictor, SignalKind
 
 CLASSES = 2000
 PLAIN = ArrayPreprocess(names=("x",))

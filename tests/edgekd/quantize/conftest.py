@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 
 from edgekd.data.dataset import Arrays
-from edgekd.exporters.files import save_onnx
+from edgekd.exporters.onnx_files import save_onnx
 from edgekd.exporters.ort_session import Level, predictor
 
 Build = Callable[..., Path]

@@ -19,9 +19,9 @@ import pytest
 from onnx import numpy_helper
 
 from edgekd.errors import DataError, ModelError
-from edgekd.exporters.facts import facts
-from edgekd.exporters.files import load_onnx, save_onnx, traces
-from edgekd.exporters.kernels import int8_layers
+from edgekd.exporters.fused_kernels import int8_layers
+from edgekd.exporters.model_stats import facts
+from edgekd.exporters.onnx_files import load_onnx, save_onnx, traces
 from edgekd.exporters.ort_session import predictor
 from edgekd.exporters.parity import parity
 from edgekd.exporters.variants import fixed_shape

@@ -21,12 +21,12 @@ import pytest
 from pydantic import TypeAdapter
 
 from edgekd.benchmarks.measurement import Conditions, Timing
-from edgekd.benchmarks.statistics import Estimate
-from edgekd.evidence import Evidence, FileEvidence
-from edgekd.final import Final, Finalist, Tested
-from edgekd.gate import Findings, judge
+from edgekd.benchmarks.stats import Estimate
+from edgekd.evaluation.evidence import Evidence, FileEvidence
+from edgekd.evaluation.gate import Findings, judge
 from edgekd.options import Budget
-from edgekd.report.record import png_uri
+from edgekd.pipeline.final import Final, Finalist, Tested
+from edgekd.pipeline.record import png_uri
 
 Content = dict[str, Any]
 LABELS = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekd.teach import OnnxTeacher
+from edgekd.teacher.step import OnnxTeacher
 
 
 def _save(path: Path, *, value: float) -> None:

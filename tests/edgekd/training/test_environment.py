@@ -16,7 +16,7 @@ from edgekd.options import Budget, Training
 from edgekd.progress import Progress, Silent
 from edgekd.prune.step import Prune
 from edgekd.step import Context, Step, run_step
-from edgekd.teach import Teacher
+from edgekd.teacher.step import Teacher
 
 BF16 = Training(precision="bf16")
 STUDENT = {"from": "teacher"}
@@ -77,7 +77,7 @@ def test_the_engine_of_the_teacher_is_in_the_key_of_what_learns_from_it(
 def test_what_auto_means_on_this_processor_is_in_the_key(
     bf16: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgekd.precision._bf16_pays", lambda device_type: bf16)
+    monkeypatch.setattr("edgekd.training.precision._bf16_pays", lambda device_type: bf16)
     step = Teacher(build="nets.py:teacher", train=Training(precision="auto"))
     assert step.environment()["number type"] == ("torch.bfloat16" if bf16 else "torch.float32")
 

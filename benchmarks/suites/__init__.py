@@ -1,0 +1,1 @@
+"""The published suites: which networks, how they are timed."""

@@ -1,0 +1,180 @@
+"""Batches, in order or shuffled: what a step sees of the data. The test split is not in it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.data.augment import Augment, augment, check_augment
+from edgekd.data.dataset import Dataset, array_sha256
+from edgekd.data.inputs import preprocess_for
+from edgekd.data.preprocess import InputSpec, Preprocess
+from edgekd.data.seeded_random import shuffled
+from edgekd.errors import DataError
+from edgekd.store import digest
+
+VISIBLE = frozenset({"train", "calibration", "validation"})
+HELD_OUT = frozenset({"test"})
+Part = Literal["training", "calibration", "validation", "test"]
+"""What of the data a result depends on. Another augmentation changes the training part alone."""
+SPLIT_OF: Mapping[Part, str] = {
+    "training": "train",
+    "calibration": "calibration",
+    "validation": "validation",
+    "test": "test",
+}
+_PURPOSE = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some samples, encoded for each preprocess asked for; all show the same view."""
+
+    inputs: tuple[dict[str, NDArray[Any]], ...]
+    targets: dict[str, NDArray[Any]]
+    index: NDArray[np.int64]
+    """The samples' numbers in the data set. With `view`, the key of a cache of answers."""
+    view: int | None
+    """The number of the view; None where nothing is varied."""
+
+
+class Data:
+    """What a step may see: train, calibration, validation. Or, for the last report, test alone."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        splits: Mapping[str, NDArray[np.int64]],
+        *,
+        augment: Augment,
+        seed: int,
+    ) -> None:
+        """Keep to `splits` (see `Splits.for_steps`).
+
+        Raises:
+            DataError: test stands beside another split, or `augment` does not suit the data.
+        """
+        if not splits or not (set(splits) <= VISIBLE or set(splits) == HELD_OUT):
+            raise DataError(
+                f"splits {sorted(splits)} cannot be seen together: a step sees "
+                f"{', '.join(sorted(VISIBLE))}; the test split is opened alone, once, at the end"
+            )
+        check_augment(augment, dataset)
+        self._dataset = dataset
+        self._splits = dict(splits)
+        self._augment = augment
+        self._seed = seed
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the classes."""
+        return self._dataset.labels
+
+    @property
+    def kind(self) -> str:
+        """Image, array or text."""
+        return self._dataset.kind
+
+    def fingerprint(self, part: Part) -> str:
+        """Return the sha256 over the data set and the samples of one part of it.
+
+        The training part includes the augmentation and the seed, which decide order and views.
+
+        Raises:
+            DataError: this part is not here.
+        """
+        identity = [self._dataset.fingerprint, array_sha256(self._indices(SPLIT_OF[part]))]
+        if part == "training":
+            return digest(identity, self._augment.model_dump(mode="json"), self._seed)
+        return digest(identity)
+
+    def only(self, parts: Set[Part]) -> Self:
+        """Return the same data without the parts that are not named."""
+        some = copy.copy(self)
+        kept = {SPLIT_OF[part] for part in parts}
+        some._splits = {name: i for name, i in self._splits.items() if name in kept}
+        return some
+
+    def count(self, split: str) -> int:
+        """Return the number of samples of a split."""
+        return len(self._indices(split))
+
+    def targets(self, split: str) -> dict[str, NDArray[Any]]:
+        """Return all targets of a split, in its order."""
+        indices = self._indices(split)
+        return {name: array[indices] for name, array in self._dataset.targets.items()}
+
+    def raw(
+        self, split: str, positions: NDArray[np.int64]
+    ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+        """Return the samples and targets at `positions` of a split, neither encoded nor varied."""
+        return self._dataset.take(self._indices(split)[positions])
+
+    def preprocess_for(self, spec: InputSpec) -> Preprocess:
+        """Return what a model described by `spec` eats; what is learned is learned from train."""
+        return preprocess_for(spec, self._dataset, self._indices("train"))
+
+    def batches(
+        self,
+        split: str,
+        *preprocesses: Preprocess,
+        size: int,
+        order: int | None = None,
+        view: int | None = None,
+    ) -> Iterator[Batch]:
+        """Yield batches of `size`, the last one shorter, so that every sample comes once.
+
+        Order and view are chosen apart. A training takes the number of its epoch for both; a cache
+        of K views per sample takes `view=epoch % K`.
+
+        Args:
+            split: its samples are yielded.
+            preprocesses: how the samples are encoded; each gives one entry of `Batch.inputs`.
+            size: samples of a batch.
+            order: number of the order, a shuffle by (seed, order); None is the split's own order.
+            view: number of the view: augmented by (seed, view, index); None is not augmented.
+
+        Raises:
+            DataError: there is no such split here.
+        """
+        indices = self._indices(split)
+        if size < 1:
+            raise DataError(f"a batch of {size} samples was asked for; it needs at least 1")
+        if order is not None:
+            indices = shuffled(indices, _PURPOSE, self._seed, order)
+        return self._walk(indices, preprocesses, size, view)
+
+    def _walk(
+        self,
+        indices: NDArray[np.int64],
+        preprocesses: tuple[Preprocess, ...],
+        size: int,
+        view: int | None,
+    ) -> Iterator[Batch]:
+        varied = view if self._augment.active else None
+        for start in range(0, len(indices), size):
+            index = indices[start : start + size]
+            samples, targets = self._dataset.take(index)
+            if varied is not None:
+                samples["image"] = augment(
+                    samples["image"],
+                    seed=self._seed,
+                    view=varied,
+                    index=index,
+                    options=self._augment,
+                )
+            inputs = tuple(preprocess.encode(samples) for preprocess in preprocesses)
+            yield Batch(inputs, targets, index, varied)
+
+    def _indices(self, split: str) -> NDArray[np.int64]:
+        if split not in self._splits:
+            raise DataError(
+                f"there is no split {split!r} here, only {', '.join(sorted(self._splits))}; a step "
+                "sees what it declares in `needs`, and the test split stays closed until the report"
+            )
+        return self._splits[split]

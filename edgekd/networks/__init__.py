@@ -1,0 +1,1 @@
+"""Networks: how they are built, loaded, edited, cut and deployed."""

@@ -1,0 +1,241 @@
+"""A network and how to make it again: build, edit, save, load; and how it ships: `Deployed`.
+
+`model.pt` holds the builder's name and options, the ordered edits, and the weights: no pickled
+class, so that code may move and a thinned network can be rebuilt before its weights are loaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from edgekd.errors import EdgekdError, ModelError
+from edgekd.networks.edits import apply_edit
+from edgekd.networks.weights import fill, load_weights, read_torch
+from edgekd.store import write_atomic
+from edgekd.user_code import blame, resolve
+
+__all__ = [
+    "Blueprint",
+    "Deployed",
+    "Preprocessing",
+    "build_network",
+    "load_network",
+    "load_weights",
+    "named",
+    "parameters",
+    "save_network",
+]
+
+
+class Preprocessing(Protocol):
+    """What `Deployed` asks of a Preprocess."""
+
+    @property
+    def kind(self) -> str:
+        """`image`, `array` or `text`."""
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The network's inputs, in order."""
+
+
+class ImagePreprocessing(Preprocessing, Protocol):
+    """What it asks of one of kind `image`; mean and std are per channel, in pixel units 0..255."""
+
+    @property
+    def in_graph(self) -> bool:
+        """Whether the network normalises by itself."""
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Subtracted first."""
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Divided by then."""
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """How to build a network: a builder (see `edgekd.user_code`), its options, then the edits."""
+
+    build: str
+    options: Mapping[str, Any]
+    edits: tuple[Mapping[str, Any], ...] = ()
+
+
+def build_network(blueprint: Blueprint, *, root: Path) -> nn.Module:
+    """Build the network afresh, in training mode, and replay its edits.
+
+    Raises:
+        ModelError: the builder cannot be found, refuses its options, fails, or returns no network.
+    """
+    builder = resolve(blueprint.build, root=root)
+    _check_options(builder, blueprint)
+    try:
+        network = builder(**blueprint.options)
+    except EdgekdError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"{blueprint.build} failed at {blame(error)} with {type(error).__name__}: {error}; "
+            f"correct it there, or its options ({dict(blueprint.options)})"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise ModelError(
+            f"{blueprint.build} returned {type(network).__name__}, expected a torch.nn.Module; "
+            "let it return the network itself"
+        )
+    for edit in blueprint.edits:
+        network = apply_edit(network, edit)
+    return network
+
+
+def _check_options(builder: Callable[..., Any], blueprint: Blueprint) -> None:
+    try:
+        signature = inspect.signature(builder)
+    except ValueError:
+        return  # some callables written in C tell nothing
+    try:
+        signature.bind(**blueprint.options)
+    except TypeError as error:
+        raise ModelError(
+            f"the options {dict(blueprint.options)} do not fit {blueprint.build}: {error}; "
+            f"it takes {signature}"
+        ) from error
+
+
+def parameters(network: nn.Module) -> int:
+    """Return the number of parameters, shared ones counted once."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def save_network(network: nn.Module, blueprint: Blueprint, path: Path) -> None:
+    """Write `network` and its blueprint to `path`, atomically; equal values give equal bytes.
+
+    Raises:
+        ModelError: the options or edits are not plain data that JSON can hold.
+    """
+    try:
+        text = json.dumps(dataclasses.asdict(blueprint), sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"the options of {blueprint.build} cannot be saved ({error}); "
+            "give numbers, texts, lists and tables only"
+        ) from error
+    state = {
+        # a copy: a view would bring the whole of its storage along
+        name: tensor.detach().cpu().contiguous().clone()
+        for name, tensor in network.state_dict().items()
+    }
+    # Read back, no string is one object with a weight's name, which pickle would write otherwise;
+    # through a buffer, because torch.save writes a file's own name into its bytes.
+    buffer = io.BytesIO()
+    torch.save({**json.loads(text), "state": state}, buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def load_network(path: Path, *, root: Path) -> tuple[nn.Module, Blueprint]:
+    """Rebuild the network of a `model.pt`, in training mode on the CPU, with its weights.
+
+    Raises:
+        ModelError: the file is none, or the builder no longer gives the network it was saved from.
+    """
+    held = read_torch(path)
+    if not isinstance(held, dict) or set(held) != {"build", "options", "edits", "state"}:
+        raise ModelError(
+            f"{path} is no model.pt of edgekd: it holds no builder; bare weights are given as "
+            "`weights` beside `build` in the recipe"
+        )
+    blueprint = Blueprint(held["build"], held["options"], tuple(held["edits"]))
+    network = build_network(blueprint, root=root)
+    advice = f"{blueprint.build} builds another network than it did then: restore that version"
+    fill(network, held["state"], path, advice=advice)
+    return network, blueprint
+
+
+class Deployed(nn.Module):
+    """A network with the part of its preprocessing that ships inside the graph.
+
+    Images with `in_graph` come in as uint8 [batch, height, width, channels] and reach the body as
+    (x - mean) / std, float [batch, channels, height, width]. All else is passed through.
+
+    Attributes:
+        body: the network alone; its state_dict is what is saved.
+        outputs: the names of what comes out, in order.
+    """
+
+    mean: Tensor
+    inverse_std: Tensor
+
+    def __init__(self, body: nn.Module, preprocess: Preprocessing, outputs: Sequence[str]) -> None:
+        """Wrap `body`, which is shared, not copied."""
+        super().__init__()
+        self.body = body
+        self.inputs = tuple(preprocess.input_names)
+        self.outputs = tuple(outputs)
+        image = cast(ImagePreprocessing, preprocess)  # if its kind says so
+        self.normalises = preprocess.kind == "image" and image.in_graph
+        if self.normalises:
+            mean, std = torch.tensor(image.mean), torch.tensor(image.std)
+            self.register_buffer("mean", mean.reshape(-1, 1, 1), persistent=False)
+            self.register_buffer("inverse_std", (1 / std).reshape(-1, 1, 1), persistent=False)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Map the inputs, in the preprocessing's order, to the outputs in the order of `outputs`.
+
+        Raises:
+            ModelError: the body returns something else than that many tensors, or other names.
+        """
+        return _ordered(self.body(*self.body_inputs(*inputs)), self.outputs, self.body)
+
+    def body_inputs(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return what the body sees of `inputs`."""
+        if not self.normalises:
+            return inputs
+        (pixels,) = inputs
+        x = pixels.permute(0, 3, 1, 2).to(self.mean.dtype)
+        return ((x - self.mean) * self.inverse_std,)
+
+
+def named(deployed: Deployed, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Run `deployed` on inputs by name; return its outputs by name.
+
+    Raises:
+        ModelError: an input is missing, or the body does not return the outputs.
+    """
+    missing = [name for name in deployed.inputs if name not in inputs]
+    if missing:
+        raise ModelError(
+            f"the network takes {', '.join(deployed.inputs)}, but got {', '.join(inputs)}; "
+            f"add {', '.join(missing)}"
+        )
+    values = deployed(*(inputs[name] for name in deployed.inputs))
+    return dict(zip(deployed.outputs, values, strict=True))
+
+
+def _ordered(result: object, outputs: tuple[str, ...], body: nn.Module) -> tuple[Tensor, ...]:
+    if dataclasses.is_dataclass(result) and not isinstance(result, (Mapping, type)):
+        result = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+    if isinstance(result, Mapping):
+        came = ", ".join(map(str, result))
+        values = [result[name] for name in outputs if name in result]
+    else:
+        values = list(result) if isinstance(result, (list, tuple)) else [result]
+        came = ", ".join(type(value).__name__ for value in values) or "nothing"
+    if len(values) != len(outputs) or not all(isinstance(value, Tensor) for value in values):
+        raise ModelError(
+            f"{type(body).__name__} returned {came}, but the task expects the tensors "
+            f"{', '.join(outputs)}; let its forward return them in that order, or by these names"
+        )
+    return tuple(values)

@@ -1,0 +1,1 @@
+"""The main job from set-up to bundle."""

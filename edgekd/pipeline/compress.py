@@ -1,0 +1,146 @@
+"""The main job: run the steps, let evidence decide which stay, write down what ships."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Group
+
+from edgekd.artifact import Artifact
+from edgekd.bundle import write_bundle
+from edgekd.errors import require
+from edgekd.evaluation.evidence import Evidence
+from edgekd.evaluation.examiner import Examiner
+from edgekd.evaluation.gate import Verdict, judge
+from edgekd.pipeline.export import Export
+from edgekd.pipeline.final import Final, Rung, final_session, judge_on_test
+from edgekd.pipeline.record import Record, record
+from edgekd.pipeline.setup import Bench, check_owner, claim, set_up
+from edgekd.progress import Progress, Silent
+from edgekd.quantize.step import Quantize
+from edgekd.recipe.recipe import Recipe, titled
+from edgekd.report.run.notebook import as_html, as_text, shown
+from edgekd.report.run.write import write_report
+from edgekd.step import Context, Step, run_step
+from edgekd.store import run_lock
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to."""
+
+    folder: Path
+    record: Record
+
+    @property
+    def bundle(self) -> Path:
+        """The folder to ship."""
+        return self.folder / "bundle"
+
+    @property
+    def report(self) -> Path:
+        """The page to show."""
+        return self.folder / "report.html"
+
+    @property
+    def over_budget(self) -> str | None:
+        """Why what ships misses the latency asked for; None where it meets it."""
+        return self.record.over_budget
+
+    def __rich__(self) -> Group:
+        """Show the ladder with `rich.print`."""
+        return shown(self.record.content)
+
+    def __repr__(self) -> str:
+        """Show the ladder as text."""
+        return f"{as_text(self.record.content)}\nbundle {self.bundle}   report {self.report}"
+
+    def _repr_html_(self) -> str:
+        return as_html(self.record.content)
+
+
+def compress(
+    recipe: Recipe,
+    *,
+    root: Path,
+    out: Path,
+    progress: Progress | None = None,
+    command: str = "",
+) -> Result:
+    """Run `recipe` in the folder `out`; go on from what is there.
+
+    Raises:
+        BadInput: the recipe, the data or the model is wrong; nothing is half-written.
+        JobFailed: a process under test crashed.
+    """
+    if recipe.trains:
+        for package in ("torch", "onnxscript", "torch_pruning", "safetensors"):
+            require(package, extra="train")
+    listener = progress or Silent()
+    with run_lock(out):
+        check_owner(recipe, out)
+        bench = set_up(recipe, root=root, folder=out, progress=listener)
+        claim(bench, command=command)
+        rungs = climb(bench)
+        final = final_session(bench, rungs)
+        test = judge_on_test(bench, rungs)
+        found = record(bench, rungs, final, test, command=command)
+        _deliver(bench, rungs, final, found)
+        return Result(out, found)
+
+
+def climb(bench: Bench) -> tuple[Rung, ...]:
+    """Run every step from the last kept stage; the first rung is the teacher."""
+    teacher = _stage(bench, bench.recipe.working_teacher, _nothing(bench), bench.context(None))
+    examiner = bench.examiner(teacher)
+    verdict = Verdict(True, (), "reference")
+    evidence = examiner.examine(bench.recipe.working_teacher, teacher, teacher)
+    rungs = [Rung("teacher", teacher, evidence, verdict)]
+    best, context = teacher, bench.context(teacher)
+    for title, step in titled(bench.recipe.working_steps):
+        rung = _climb_one(bench, examiner, title, step, best, context)
+        rungs.append(rung)
+        best = rung.artifact if rung.verdict.kept else best
+    return tuple(rungs)
+
+
+def _climb_one(
+    bench: Bench,
+    examiner: Examiner,
+    title: str,
+    step: Step,
+    best: Artifact,
+    context: Context,
+) -> Rung:
+    after = _stage(bench, step, best, context)
+    evidence: Evidence = examiner.examine(step, after, best)
+    verdict = judge(step.promise, evidence.findings, bench.recipe.budget, gated=step.gate)
+    word = "kept" if verdict.kept else "rolled back"
+    bench.progress.say(f"{title}: {word}: {verdict.text}")
+    return Rung(title, after, evidence, verdict)
+
+
+def _stage(bench: Bench, step: Step, source: Artifact, context: Context) -> Artifact:
+    """Run a step, and after a torch step the export."""
+    after = run_step(step, source, context, bench.stages)
+    if step.gives != "torch":
+        return after
+    return run_step(_export(bench.recipe), after, context, bench.stages)
+
+
+def _export(recipe: Recipe) -> Export:
+    """Return the export with the preview of what ships at last: the recipe's own quantization."""
+    quantize = next((s for s in recipe.steps if isinstance(s, Quantize)), None)
+    return Export(opset=recipe.export.opset, preview=quantize)
+
+
+def _nothing(bench: Bench) -> Artifact:
+    return Artifact(bench.folder, {})
+
+
+def _deliver(bench: Bench, rungs: Sequence[Rung], final: Final, found: Record) -> None:
+    write_report(found, bench.folder)
+    shipped = next(r for r in rungs if r.title == final.ships.title)
+    write_bundle(bench, shipped, final, found)

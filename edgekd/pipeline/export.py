@@ -1,0 +1,79 @@
+"""The automatic export: it follows every torch step by itself and is no line of a recipe."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from edgekd.artifact import PREVIEW, Artifact
+from edgekd.errors import ModelError
+from edgekd.quantize.step import Quantize
+from edgekd.step import Context, Need, Step
+
+if TYPE_CHECKING:
+    from edgekd.networks.trainable import Model
+
+
+class Export(Step):
+    """Write `model.fp32.onnx`, prove that it computes the same, build the preview."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"task", "calibration data"})
+    name: Literal["export"] = "export"
+    opset: int = Field(
+        20, ge=18, le=20, description="ONNX operator set; 20 is what JetPack 6 reads"
+    )
+    preview: Quantize | None = None
+
+    def environment(self) -> Mapping[str, str]:
+        packages = {name: importlib.metadata.version(name) for name in ("torch", "onnxscript")}
+        return {**packages, **(self.preview.environment() if self.preview is not None else {})}
+
+    def apply(self, source: Artifact, context: Context, folder: Path) -> None:
+        from edgekd.networks.trainable import open_model
+
+        for name in ("model.pt", "preprocess.json"):
+            shutil.copyfile(source.folder / name, folder / name)
+        model = open_model(source, root=context.root)
+        fp32 = folder / "model.fp32.onnx"
+        batch = next(context.data.batches("calibration", model.preprocess, size=8))
+        self._export(model, context, batch.inputs[0], fp32)
+        if self.preview is not None:
+            self.preview.build(fp32, folder / PREVIEW, model.preprocess, context.data)
+
+    def _export(
+        self, model: Model, context: Context, inputs: Mapping[str, NDArray[Any]], path: Path
+    ) -> None:
+        import torch
+
+        from edgekd.exporters.ort_session import predictor
+        from edgekd.exporters.parity import parity
+        from edgekd.exporters.torch_to_onnx import export_onnx
+
+        deployed = model.deployed(context.task).eval()
+        names = tuple(context.task.signals)
+        export_onnx(
+            deployed,
+            [torch.as_tensor(array[:2]) for array in inputs.values()],
+            path,
+            input_names=tuple(inputs),
+            output_names=names,
+            dynamic_axes=model.preprocess.dynamic_axes,
+            opset=self.opset,
+        )
+        with torch.no_grad():
+            answers = deployed(*(torch.as_tensor(array) for array in inputs.values()))
+        reference = {n: np.asarray(t.numpy()) for n, t in zip(names, answers, strict=True)}
+        found = parity(reference, predictor(path)(inputs), rtol=1e-4)
+        if not found.ok:
+            raise ModelError(
+                f"the exported file does not compute what the network computes: {found}; "
+                "the exporter wrote this graph wrongly. Look for code in forward that depends on "
+                "values or on the batch size"
+            )

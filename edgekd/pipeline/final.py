@@ -1,0 +1,191 @@
+"""The end of a run: all kept files in one session, what ships, the test split once."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from edgekd.artifact import Artifact
+from edgekd.benchmarks.measurement import Session
+from edgekd.benchmarks.stats import Estimate, latency, noise_floor, percentile, speedup
+from edgekd.evaluation.evidence import Evidence, File, files_of
+from edgekd.evaluation.gate import Verdict
+from edgekd.evaluation.quality import gain, metrics_of
+from edgekd.evaluation.reduced import Reduced
+from edgekd.pipeline.setup import Bench
+from edgekd.store import digest, write_atomic, write_json
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One stage of the ladder."""
+
+    title: str
+    artifact: Artifact
+    evidence: Evidence
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """One kept file, as measured in the last session."""
+
+    title: str
+    label: str
+    variant: str
+    sha256: str
+    size_bytes: int
+    latency_s: Estimate | None
+    p90_s: Estimate | None
+    speedup: Estimate | None
+    """Against the teacher's FP32 file."""
+    level: bool
+    """Not proven slower than the fastest file of the session."""
+
+
+@dataclass(frozen=True)
+class LastSession:
+    """Every kept file in one session. It is stored, and no budget is in it."""
+
+    files: tuple[Finalist, ...]
+    floor: float | None
+    session: str | None
+    conditions: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Final(LastSession):
+    """The last session, and which of its files ships."""
+
+    chosen: int
+
+    @property
+    def ships(self) -> Finalist:
+        """The file that ships."""
+        return self.files[self.chosen]
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One file on the test split."""
+
+    title: str
+    label: str
+    metrics: Mapping[str, Estimate]
+    gain: Estimate
+
+
+def final_session(bench: Bench, rungs: Sequence[Rung]) -> Final:
+    """Measure every kept file of this run in one interleaved session, and choose what ships."""
+    found = _last_session(bench, rungs)
+    return Final(**vars(found), chosen=choose(found.files, bench.recipe.budget.max_latency_s))
+
+
+def _last_session(bench: Bench, rungs: Sequence[Rung]) -> LastSession:
+    """Measure the kept files, or read what was measured of these very files before."""
+    kept = [(r, own_file(r)) for r in rungs if r.verdict.kept]
+    examiner = bench.examiner(rungs[0].artifact)
+    key = digest([r.artifact.sha256(f.path) for r, f in kept], examiner.judged_by)
+    path = bench.folder / "evidence" / f"final-{key[:16]}.json"
+    stored = TypeAdapter(LastSession)
+    if path.exists():
+        return stored.validate_python(json.loads(path.read_text("utf8")))
+    session = examiner.measure([(r.artifact, f) for r, f in kept])
+    name = f"{path.stem}.session.json"
+    write_atomic(path.with_name(name), json.dumps(session.to_json()))
+    found = LastSession(
+        files=_finalists(kept, session),
+        floor=noise_floor(session),
+        session=name,
+        conditions=asdict(session.measurements[0].conditions),
+    )
+    write_json(path, stored.dump_python(found, mode="json"))
+    return found
+
+
+def own_file(rung: Rung) -> File:
+    """Return the file that the rung's step itself made."""
+    own = rung.evidence.own
+    return File(rung.artifact.onnx(own.variant), own.variant, False)
+
+
+def _finalists(kept: Sequence[tuple[Rung, File]], session: Session) -> tuple[Finalist, ...]:
+    if session.measurements[0].conditions.emulated:  # that proves function, never speed
+        return tuple(_finalist(rung, file) for rung, file in kept)
+    floor, timed = noise_floor(session), session.measurements
+    fastest = min(timed, key=lambda m: latency(m).value)
+    return tuple(
+        replace(
+            _finalist(rung, file),
+            latency_s=latency(m),
+            p90_s=percentile(m, 90),
+            speedup=None if m is timed[0] else speedup(timed[0], m, floor=floor),
+            level=m is fastest or speedup(m, fastest, floor=floor).low <= 1,
+        )
+        for (rung, file), m in zip(kept, timed, strict=True)
+    )
+
+
+def _finalist(rung: Rung, file: File) -> Finalist:
+    """Return what is known of a file before it is timed."""
+    return Finalist(
+        title=rung.title,
+        label=file.label,
+        variant=file.variant,
+        sha256=rung.artifact.sha256(file.path),
+        size_bytes=file.path.stat().st_size,
+        latency_s=None,
+        p90_s=None,
+        speedup=None,
+        level=True,
+    )
+
+
+def choose(files: Sequence[Finalist], max_latency_s: float | None) -> int:
+    """Return which file ships: of those that are not proven slower than the fastest, the smallest.
+
+    Where the fastest meets the latency asked for, only files that meet it are considered. Without
+    speeds the last one ships: the smallest that keeps quality.
+    """
+    known = [(i, f, f.latency_s.value) for i, f in enumerate(files) if f.latency_s is not None]
+    if not known:
+        return len(files) - 1
+    fastest_s = min(seconds for _, _, seconds in known)
+    asked_s = math.inf if max_latency_s is None else max_latency_s
+    limit_s = asked_s if fastest_s <= asked_s else math.inf
+    level = [(i, f) for i, f, seconds in known if f.level and seconds <= limit_s]
+    return min(level, key=lambda pair: pair[1].size_bytes)[0]
+
+
+def judge_on_test(bench: Bench, rungs: Sequence[Rung]) -> tuple[Tested, ...]:
+    """Judge the teacher and every kept file on the test split, for the report alone."""
+    teacher = rungs[0]
+    permitted = bench.recipe.permitted
+    reference = reduced_test(bench, teacher, teacher)
+    tested = []
+    for rung in rungs:
+        if not rung.verdict.kept:
+            continue
+        for file in files_of(rung.artifact, permitted):
+            if file.variant == "fp32" and rung.evidence.own.variant != "fp32":
+                continue  # the float form of a quantized stage is the stage before
+            own = bench.held_out(teacher.artifact).reduced(rung.artifact, file.path)
+            tested.append(
+                Tested(
+                    rung.title,
+                    file.label,
+                    metrics_of(bench.task, own),
+                    gain(bench.task.metrics[0], own, reference),
+                )
+            )
+    return tuple(tested)
+
+
+def reduced_test(bench: Bench, teacher: Rung, rung: Rung) -> Reduced:
+    """Return what the task keeps of the predictions of the rung's own file on the test split."""
+    return bench.held_out(teacher.artifact).reduced(rung.artifact, own_file(rung).path)

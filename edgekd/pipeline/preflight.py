@@ -1,0 +1,198 @@
+"""Every network of a recipe, made once before any work: what is wrong with one is said at once.
+
+Nothing is trained here. A network is built as its step will build it, and answers two samples.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from edgekd.artifact import Artifact
+from edgekd.data.preprocess import Preprocess, read_preprocess
+from edgekd.errors import DataError, EdgekdError, ModelError, one_line
+from edgekd.recipe.recipe import Recipe, titled
+from edgekd.step import Context
+from edgekd.tasks.task import by_signal
+from edgekd.teacher.step import OnnxTeacher
+from edgekd.user_code import blame
+
+if TYPE_CHECKING:
+    from edgekd.networks.trainable import Model
+
+Shape = tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or an output of a network."""
+
+    name: str
+    dtype: str
+    """As numpy calls it."""
+    shape: Shape
+    """Lengths, or the name of an axis that may change."""
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A network of a recipe as it is before training."""
+
+    title: str
+    parameters: int
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+def sketch(recipe: Recipe, context: Context, *, export: bool = False) -> tuple[Sketch, ...]:
+    """Build every network that `recipe` trains, or look into its file; the first is the teacher.
+
+    Args:
+        recipe: the whole job.
+        context: data and task.
+        export: also export each network, untrained, and throw the file away.
+
+    Raises:
+        ModelError: one cannot be built or exported, its weights do not fit, or it cannot take the
+            data.
+        DataError: the labels do not fit its outputs.
+        RecipeError: a loss has no term for one of the task's outputs.
+    """
+    if isinstance(recipe.model, OnnxTeacher):
+        return (_file(recipe.model, context),)
+    from edgekd.networks.trainable import new_model
+
+    preprocess = context.data.preprocess_for(recipe.model.input)
+    teacher = model = new_model(recipe.model.spec, preprocess, root=context.root)
+    models = [("teacher", teacher)]
+    for title, step in titled(recipe.steps):
+        if step.takes == "torch":
+            model = step.network(model, teacher, context)
+            models.append((title, model))
+    found = tuple(_network(title, model, context) for title, model in models)
+    if export:
+        with context.progress.track("try the export", len(models)) as tick:
+            for title, model in models:
+                _try_export(model, context, recipe.export.opset)
+                tick(1, title)
+    return found
+
+
+def _try_export(model: Model, context: Context, opset: int) -> None:
+    import torch
+
+    from edgekd.exporters.torch_to_onnx import export_onnx
+
+    inputs = _samples(model.preprocess, context, size=2)
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as scratch:
+        export_onnx(
+            model.deployed(context.task).eval(),
+            [torch.as_tensor(array) for array in inputs.values()],
+            Path(scratch) / "model.onnx",
+            input_names=tuple(inputs),
+            output_names=tuple(context.task.signals),
+            dynamic_axes=model.preprocess.dynamic_axes,
+            opset=opset,
+        )
+
+
+def _network(title: str, model: Model, context: Context) -> Sketch:
+    import torch
+
+    from edgekd.networks.blueprint import named, parameters
+
+    inputs = _samples(model.preprocess, context, size=2)
+    deployed = model.deployed(context.task).eval()
+    try:
+        with torch.no_grad():
+            answers = named(deployed, {n: torch.as_tensor(a) for n, a in inputs.items()})
+    except EdgekdError:
+        raise
+    except Exception as error:
+        raise _refused(title, model, inputs, error) from error
+    outputs = {name: tensor.numpy() for name, tensor in answers.items()}
+    _check_classes(title, outputs, context)
+    axes = model.preprocess.dynamic_axes
+    return Sketch(title, parameters(model.body), _ports(inputs, axes), _ports(outputs, {}))
+
+
+def _file(step: OnnxTeacher, context: Context) -> Sketch:
+    from edgekd.exporters.model_stats import facts
+    from edgekd.exporters.ort_session import batch_size, predictor
+
+    step.content(context.root)
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as scratch:
+        folder = Path(scratch)
+        step.apply(Artifact(folder, {}), context, folder)
+        path = step.file(context.root)
+        found = facts(path)
+        size = batch_size(path, default=2)
+        inputs = _samples(read_preprocess(folder), context, size=size)
+        outputs = by_signal(predictor(path)(inputs), context.task)
+    _check_classes("model", outputs, context)
+    ports = [
+        tuple(Port(entry.name, entry.dtype, entry.shape) for entry in entries)
+        for entries in (found.inputs, found.outputs)
+    ]
+    return Sketch("teacher", found.parameters, *ports)
+
+
+def _samples(preprocess: Preprocess, context: Context, *, size: int) -> dict[str, NDArray[Any]]:
+    return next(context.data.batches("validation", preprocess, size=size)).inputs[0]
+
+
+def _ports(
+    arrays: Mapping[str, NDArray[Any]], axes: Mapping[str, Mapping[int, str]]
+) -> tuple[Port, ...]:
+    ports = []
+    for name, array in arrays.items():
+        free = {0: "batch", **axes.get(name, {})}
+        shape = tuple(free.get(i, length) for i, length in enumerate(array.shape))
+        ports.append(Port(name, str(array.dtype), shape))
+    return tuple(ports)
+
+
+def _refused(
+    title: str, model: Model, inputs: Mapping[str, NDArray[Any]], error: Exception
+) -> ModelError:
+    """Say in the user's terms that a network cannot take the data."""
+    preprocess, own = model.preprocess, "model" if title == "teacher" else "student"
+    if preprocess.kind == "image":
+        size = f"{preprocess.channels}, {preprocess.height}, {preprocess.width}"
+        given = f"images, float32 [{len(next(iter(inputs.values())))}, {size}]"
+        cure = (
+            "mend it there, or say what it takes where that differs from the data: "
+            f"input = {{ size = 224, channels = 3 }} of the {own}"
+        )
+    else:
+        given = ", ".join(f"{n} {a.dtype} {list(a.shape)}" for n, a in inputs.items())
+        cure = "mend it there, or name and shape the data's arrays as it takes them"
+    reason = one_line(error)[:300]
+    return ModelError(
+        f"the {_called(title)} {model.blueprint.build} cannot take the data ({given}): "
+        f"{type(error).__name__} at {blame(error)}: {reason}; {cure}"
+    )
+
+
+def _called(title: str) -> str:
+    return {"teacher": "model", "distill": "student"}.get(title, f"network of {title}")
+
+
+def _check_classes(title: str, outputs: Mapping[str, NDArray[Any]], context: Context) -> None:
+    """Compare the labels with the outputs. Every split holds each class: one is enough."""
+    labels = context.data.targets("validation").get("label")
+    for name, kind in context.task.signals.items():
+        if kind != "classes" or labels is None or outputs[name].ndim != 2:
+            continue
+        classes, last = outputs[name].shape[1], int(labels.max())
+        if last >= classes:
+            raise DataError(
+                f"the data has labels from 0 to {last}, and the {_called(title)} gives {classes} "
+                f"{name} (labels 0 to {classes - 1}); build it with {last + 1} classes, for "
+                f"instance options = {{ classes = {last + 1} }}, or mend the labels"
+            )

@@ -1,0 +1,176 @@
+"""Every step of a recipe done for real, but short: what fails is found, and the rest is timed.
+
+A training runs three steps (the first warms up), an export is an export, a calibration takes two
+small counts of samples, whose difference is the price of one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.artifact import Artifact
+from edgekd.data.batches import Data
+from edgekd.data.preprocess import InputSpec, Preprocess, read_preprocess
+from edgekd.pipeline.export import Export
+from edgekd.pipeline.setup import Bench
+from edgekd.progress import Tick
+from edgekd.quantize.step import Quantize
+from edgekd.recipe.recipe import titled
+from edgekd.step import Step, run_step
+
+WARMUP_STEPS, TIMED_STEPS = 1, 2
+FEW, MORE = 8, 24  # calibration samples
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """One stage, in seconds of the whole; `sample_s` is one sample through its file."""
+
+    title: str
+    training_s: float
+    """All epochs, from two training steps at the recipe's batch size."""
+    export_s: float
+    """Export to ONNX, timed."""
+    quantize_s: float
+    """Calibration and insertion, also of the early preview of a network."""
+    sample_s: float
+    files: int
+    """That the stage would ship: FP32, and INT8 or its preview."""
+    size_bytes: int
+    """The stage on disk, its checkpoint included."""
+
+
+def rehearse(bench: Bench) -> Iterator[Rehearsed]:
+    """Do every step short, each from the one before, in the folder of `bench`, which is scratch.
+
+    Raises:
+        BadInput: a step cannot be done.
+    """
+    recipe = bench.recipe
+    quantize = next((step for step in recipe.steps if isinstance(step, Quantize)), None)
+    teacher: Artifact | None = None
+    last = Artifact(bench.folder, {})
+    for title, step in [("teacher", recipe.working_teacher), *titled(recipe.working_steps)]:
+        before, watch = last, _Stopwatch()
+        short = _few(bench, step, watch).context(teacher)
+        last = run_step(_short(step), before, short, bench.stages)
+        export_s = quantize_s = 0.0
+        if step.gives == "torch":
+            start = time.monotonic()
+            export = Export(opset=recipe.export.opset)
+            last = run_step(export, last, bench.context(teacher), bench.stages)
+            export_s = time.monotonic() - start
+        if isinstance(step, Quantize):
+            quantize_s = _quantize_s(bench, step, before)
+        elif step.gives == "torch" and quantize is not None:
+            quantize_s = _quantize_s(bench, quantize, last)
+        teacher = teacher or last
+        yield Rehearsed(
+            title,
+            _training_s(bench, step, watch),
+            export_s,
+            quantize_s,
+            _sample_s(bench, last),
+            2 if quantize_s else 1,
+            _size_bytes(last, step),
+        )
+
+
+def _short(step: Step) -> Step:
+    if isinstance(step, Quantize):
+        return step.model_copy(update={"samples": min(FEW, step.samples)})
+    return step.scaled(1e-9)  # one epoch, of the few samples below
+
+
+def _few(bench: Bench, step: Step, watch: _Stopwatch) -> Bench:
+    """Return `bench` with as many training samples as the rehearsed steps need."""
+    training = step.training
+    wanted = (WARMUP_STEPS + TIMED_STEPS) * (training.batch_size if training else 1)
+    train = np.resize(bench.splits.train, wanted)  # repeats a split that is shorter
+    return replace(bench, data=_Few(bench, train), progress=watch)
+
+
+class _Few(Data):
+    """The data with few training samples; what is learned of it still comes from all of it."""
+
+    def __init__(self, bench: Bench, train: NDArray[np.int64]) -> None:
+        splits = {**bench.splits.for_steps(), "train": train}
+        augment, seed = bench.recipe.data.augment, bench.recipe.seed
+        super().__init__(bench.dataset, splits, augment=augment, seed=seed)
+        self._all = bench.data
+
+    def preprocess_for(self, spec: InputSpec) -> Preprocess:
+        return self._all.preprocess_for(spec)
+
+
+@dataclass
+class _Stopwatch:
+    """Listens to a training: the moments at which it began and its steps ended."""
+
+    moments: list[float] = field(default_factory=list)
+
+    def say(self, text: str) -> None:
+        pass
+
+    @contextmanager
+    def track(self, title: str, total: float) -> Iterator[Tick]:
+        def tick(advance: float = 1, note: str = "") -> None:
+            self.moments.append(time.monotonic())
+
+        yield tick
+
+
+def _training_s(bench: Bench, step: Step, watch: _Stopwatch) -> float:
+    training = step.training
+    if training is None:
+        return 0.0
+    step_s = (watch.moments[-1] - watch.moments[WARMUP_STEPS]) / TIMED_STEPS
+    steps = math.ceil(bench.data.count("train") / training.batch_size)
+    return step_s * steps * training.epochs
+
+
+def _quantize_s(bench: Bench, step: Quantize, source: Artifact) -> float:
+    preprocess = read_preprocess(source.folder)
+    counts = sorted({min(count, step.samples) for count in (FEW, MORE)})
+    took = []
+    for count in counts:
+        start = time.monotonic()
+        short = step.model_copy(update={"samples": count})
+        target = bench.folder / f"rehearsed-{count}.onnx"
+        short.build(source.onnx("fp32"), target, preprocess, bench.data)
+        took.append(time.monotonic() - start)
+        target.unlink()
+    if len(counts) == 1:
+        return took[0]
+    slope = max(0.0, (took[1] - took[0]) / (counts[1] - counts[0]))
+    return took[1] + slope * (step.samples - counts[1])
+
+
+def _sample_s(bench: Bench, artifact: Artifact) -> float:
+    """Time one batch of the validation split through the FP32 file, after one that warms up."""
+    from edgekd.exporters.ort_session import batch_size, predictor
+
+    path = artifact.onnx("fp32")
+    size = batch_size(path)
+    batch = next(bench.data.batches("validation", read_preprocess(artifact.folder), size=size))
+    predict = predictor(path)
+    predict(batch.inputs[0])
+    start = time.monotonic()
+    predict(batch.inputs[0])
+    return (time.monotonic() - start) / len(batch.index)
+
+
+def _size_bytes(artifact: Artifact, step: Step) -> int:
+    """Return the files of a stage, and the checkpoint that lies there while it trains."""
+    files = {path.name: path.stat().st_size for path in artifact.folder.iterdir()}
+    training = step.training
+    states = 0 if training is None else 3 if training.optimizer == "adamw" else 2
+    trained = 1 if step.gives == "torch" else 0  # the step's own stage also holds model.pt
+    return sum(files.values()) + (states + trained) * files.get("model.pt", 0)

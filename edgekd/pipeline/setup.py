@@ -1,0 +1,269 @@
+"""A run is a folder: what is in it, whose it is, and what a run has at hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgekd.artifact import Artifact
+from edgekd.benchmarks.measurement import Setup, Timing
+from edgekd.data.batches import Data
+from edgekd.data.dataset import Dataset
+from edgekd.data.source import open_source
+from edgekd.data.splits import Splits
+from edgekd.data.stored_splits import run_splits, write_splits
+from edgekd.devices import open_device
+from edgekd.devices.device import Device
+from edgekd.errors import DataError, RunFolderError
+from edgekd.evaluation.examiner import Examiner
+from edgekd.evaluation.predictions import Predictions
+from edgekd.evaluation.quality import samples_needed
+from edgekd.pipeline.preflight import sketch
+from edgekd.progress import Progress
+from edgekd.recipe.recipe import Recipe
+from edgekd.step import DATA_NEEDS, Context, Need
+from edgekd.store import digest, file_sha256, write_atomic, write_json
+from edgekd.tasks.task import Task, open_task
+from edgekd.user_code import source_file
+
+RECORD = "run.json"
+OWN = {"stages", "evidence", "predictions", "feeds", "bundle", "splits.json", "recipe.json"}
+"""What may lie in a run folder that has lost its record."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a run has at hand. Only the pipeline holds `test`; no Context does."""
+
+    recipe: Recipe
+    root: Path
+    folder: Path
+    dataset: Dataset
+    splits: Splits
+    task: Task
+    data: Data
+    test: Data
+    device: Device
+    timing: Timing
+    setup: Setup
+    progress: Progress
+
+    @property
+    def stages(self) -> Path:
+        """Where sealed stages lie."""
+        return self.folder / "stages"
+
+    def context(self, teacher: Artifact | None) -> Context:
+        """Return what a step may use."""
+        teachers = () if teacher is None else (teacher,)
+        return Context(
+            self.task,
+            self.data,
+            teachers,
+            self.device,
+            self.recipe.budget,
+            self.recipe.seed,
+            self.root,
+            self._identity(teachers),
+            self.progress,
+        )
+
+    def examiner(self, teacher: Artifact) -> Examiner:
+        """Return the one that gathers evidence against `teacher`."""
+        return Examiner(
+            self.task,
+            self.data,
+            self.device,
+            self.timing,
+            self.setup,
+            self.recipe.permitted,
+            teacher,
+            self.task_identity,
+            self.folder,
+            self.progress,
+        )
+
+    @property
+    def task_identity(self) -> str:
+        """A hash of the task's name and file and of what it measures: the key of evidence."""
+        metrics = [[m.name, m.unit, m.better] for m in self.task.metrics]
+        return digest(self._task_code(), dict(self.task.signals), metrics)
+
+    def held_out(self, teacher: Artifact) -> Predictions:
+        """Return what files predict on the test split, for the end of the run alone."""
+        return Predictions(
+            task=self.task,
+            task_identity=self.task_identity,
+            data=self.test,
+            split="test",
+            teacher=teacher,
+            folder=self.folder / "predictions",
+        )
+
+    def _task_code(self) -> str:
+        source = source_file(self.recipe.task, root=self.root)
+        return digest(self.recipe.task, "" if source is None else file_sha256(source))
+
+    def _identity(self, teachers: tuple[Artifact, ...]) -> Mapping[Need, str]:
+        return {
+            "task": self._task_code(),
+            **{need: self.data.fingerprint(part) for need, part in DATA_NEEDS.items()},
+            "teachers": digest([t.knowledge for t in teachers]),
+            "device": self.device.name,
+            "budget": digest(self.recipe.budget.model_dump(mode="json")),
+            "seed": str(self.recipe.seed),
+        }
+
+
+def check_owner(recipe: Recipe, folder: Path) -> None:
+    """Refuse a run folder that is another recipe's, or no run folder at all.
+
+    Raises:
+        RunFolderError: it belongs to a recipe of another name, or holds something else.
+    """
+    path = folder / RECORD
+    if not path.exists():
+        found = [p.name for p in folder.glob("*") if not p.name.startswith(".")]
+        others = sorted(set(found) - OWN)
+        if others:
+            raise RunFolderError(
+                f"{folder} is no run folder, and it is not empty ({_few(others)}); nothing is put "
+                "among other files: give a new folder with --out"
+            )
+    else:
+        owner = _read_record(path)["name"]
+        if owner != recipe.name:
+            raise RunFolderError(
+                f"{folder} holds a run of the recipe {owner!r}, not of {recipe.name!r}; "
+                "give another folder with --out"
+            )
+
+
+def claim(bench: Bench, *, command: str) -> None:
+    """Make the run folder this recipe's, once all is checked: a refused call leaves nothing."""
+    recipe, folder = bench.recipe, bench.folder
+    tried = _networks(bench)
+    write_json(folder / RECORD, {"name": recipe.name, "command": command, "exports": tried})
+    options = recipe.data.split_options(recipe.seed)
+    write_splits(folder, bench.splits, options, bench.dataset)
+    write_atomic(folder / "recipe.json", recipe.model_dump_json(indent=1) + "\n")
+    bench.stages.mkdir(exist_ok=True)
+
+
+def set_up(
+    recipe: Recipe, *, root: Path, folder: Path, progress: Progress, export: bool = True
+) -> Bench:
+    """Open the data, the task and the device, and check all that can be checked before any work.
+
+    Nothing is written to `folder`. Networks that are yet to be trained are exported once for a
+    try, unless `export` is off: to learn after a night that one cannot be is too late.
+
+    Raises:
+        DataError: the data cannot serve this recipe, or are not those that the run began with.
+        ModelError: a network cannot be built or cannot take the data.
+        RecipeError: the task or the device is not known.
+    """
+    code = _code_of(recipe)
+    if code:
+        progress.say(f"this recipe runs code: {', '.join(code)}")
+    for step in (recipe.model, *recipe.steps):
+        step.content(root)  # its files are there; the data may take minutes to decode
+    task = open_task(recipe.task, root=root)
+    devices = [open_device(name) for name in recipe.devices]
+    dataset = open_source(recipe.data, root=root, progress=progress)
+    if dataset.skipped:
+        progress.say(
+            f"left out {len(dataset.skipped)} that cannot be read: {_few(dataset.skipped)}"
+        )
+    task.check(dataset.targets)
+    splits, remark = run_splits(folder, recipe.data.split_options(recipe.seed), dataset)
+    if remark:
+        progress.say(remark)
+    augment, seed = recipe.data.augment, recipe.seed
+    bench = Bench(
+        recipe,
+        root,
+        folder,
+        dataset,
+        splits,
+        task,
+        Data(dataset, splits.for_steps(), augment=augment, seed=seed),
+        Data(dataset, {"test": splits.test}, augment=augment, seed=seed),
+        devices[0],
+        recipe.measure.timing(),
+        recipe.measure.setup(),
+        progress,
+    )
+    check(bench, export=export)
+    return bench
+
+
+def check(bench: Bench, *, export: bool = True) -> None:
+    """Refuse what would fail or mean nothing later, before any work is done."""
+    recipe, have = bench.recipe, bench.data.count("validation")
+    metric = bench.task.metrics[0]
+    needed = samples_needed(recipe.budget.max_drop) if metric.is_percentage else 0
+    if have < needed:
+        raise DataError(
+            f"the validation split has {have} samples, too few to tell a loss of "
+            f"{recipe.budget.max_drop:g} points from chance: {needed} are needed (a file that "
+            "loses nothing and changes 2 % of the answers would go one time in twenty). "
+            "Raise validation in [data], or allow more: max_drop in [budget], --max-drop"
+        )
+    for step in recipe.steps:
+        step.ready(bench.data)
+    tried = _networks(bench)
+    untried = tried is not None and tried != _exported_before(bench.folder)
+    sketch(recipe, bench.context(None), export=export and untried)
+
+
+def _networks(bench: Bench) -> str | None:
+    """Return a hash of all networks and what they eat: what was exported once can be again.
+
+    None for a bare ONNX file: there is nothing to export.
+    """
+    recipe = bench.recipe
+    steps = [step for step in (recipe.model, *recipe.steps) if step.takes == "torch"]
+    if not recipe.trains:
+        return None
+    described = [[s.model_dump(mode="json"), dict(s.content(bench.root))] for s in steps]
+    return digest(described, recipe.data.model_dump(mode="json"), recipe.export.opset)
+
+
+def _exported_before(folder: Path) -> str | None:
+    path = folder / RECORD
+    found: str | None = _read_record(path).get("exports") if path.exists() else None
+    return found
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """Read run.json.
+
+    Raises:
+        RunFolderError: it is not what a run writes.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf8"))
+    except ValueError:
+        value = None
+    if not isinstance(value, dict) or "name" not in value:
+        raise RunFolderError(
+            f"{path} is damaged or not written by a run; give another folder with --out"
+        )
+    return value
+
+
+def _code_of(recipe: Recipe) -> tuple[str, ...]:
+    """Return the functions that a recipe calls and that are not edgekd's own."""
+    students = [getattr(step, "student", None) for step in recipe.steps]
+    named = [recipe.task, recipe.data.call, getattr(recipe.model, "build", None)]
+    named += [getattr(student, "build", None) for student in students]
+    return tuple(dict.fromkeys(n for n in named if n and ":" in n and n[:7] != "edgekd."))
+
+
+def _few(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{', '.join(names[:5])}{rest}"

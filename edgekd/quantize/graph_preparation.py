@@ -1,0 +1,66 @@
+"""A graph made ready for quantization: folded, named, typed, at an operator set that allows it."""
+
+from __future__ import annotations
+
+import onnx
+import onnx.version_converter
+from onnx import ModelProto, NodeProto
+
+from edgekd.errors import ModelError, one_line
+from edgekd.exporters.onnx_files import messages
+from edgekd.exporters.shapes import fold, infer_shapes, opset_of
+
+MIN_OPSET = 13
+"""From here on DequantizeLinear has an axis, which scales per channel need."""
+
+_INTEGER = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"}
+
+
+def prepare(model: ModelProto, name: str) -> ModelProto:
+    """Return an equal model whose constants and batch norms are folded and whose tensors are typed.
+
+    Args:
+        model: of anybody; it is not changed.
+        name: of the file, for messages.
+
+    Raises:
+        ModelError: it is quantized already, cannot be raised to operator set 13, or ONNX Runtime
+            cannot load it.
+    """
+    if any(node.op_type in _INTEGER for node in messages(model, NodeProto)):
+        raise ModelError(
+            f"{name} is quantized already (it holds Q/DQ or integer layers); "
+            "start from the float file"
+        )
+    ready = ModelProto()
+    ready.CopyFrom(model)
+    if opset_of(ready) < MIN_OPSET:
+        ready = _raise_opset(ready, name)
+    constants = {tensor.name for tensor in ready.graph.initializer}
+    # Before IR 4 weights had to be listed as inputs; as inputs they would not be constants.
+    inputs = [value for value in ready.graph.input if value.name not in constants]
+    del ready.graph.input[:]
+    ready.graph.input.extend(inputs)
+    half = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
+    if not any(tensor.data_type in half for tensor in messages(ready, onnx.TensorProto)):
+        ready = fold(ready, name)  # half-precision graphs come back with casts everywhere
+    ready = infer_shapes(ready)
+    names: set[str] = set()
+    for i, node in enumerate(ready.graph.node):
+        if not node.name or node.name in names:  # foreign nodes may have no name, or share one
+            node.name = f"{node.op_type}_{i}_"
+        names.add(node.name)
+    return ready
+
+
+def _raise_opset(model: ModelProto, name: str) -> ModelProto:
+    try:
+        raised = onnx.version_converter.convert_version(model, MIN_OPSET)
+    except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+        reason = one_line(error)[:300]
+        raise ModelError(
+            f"{name} is of operator set {opset_of(model)} and INT8 per channel needs {MIN_OPSET}; "
+            f"it cannot be raised ({reason}): export it again with opset 18 or more"
+        ) from error
+    raised.ir_version = max(raised.ir_version, 7)  # what operator set 13 came with
+    return raised

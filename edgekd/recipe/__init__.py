@@ -1,0 +1,1 @@
+"""Recipes: TOML to one frozen value, overrides, and recipes made from flags."""

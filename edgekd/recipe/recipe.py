@@ -1,0 +1,242 @@
+"""A recipe is TOML, read into one frozen value; the union of all steps stands here alone."""
+
+from __future__ import annotations
+
+import copy
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
+
+from edgekd.benchmarks.measurement import Setup, Timing
+from edgekd.data.source import Source
+from edgekd.distill.step import Distill
+from edgekd.errors import RecipeError
+from edgekd.options import Budget, Options
+from edgekd.prune.step import Prune
+from edgekd.quantize.step import Quantize
+from edgekd.recipe.faults import faults
+from edgekd.step import Step
+from edgekd.teacher.step import OnnxTeacher, Teacher
+
+AnyStep = Annotated[Distill | Prune | Quantize, Field(discriminator="name")]
+"""Every step that a recipe may name. A new one is added here."""
+
+
+def _which(model: object) -> str:
+    onnx = "onnx" in model if isinstance(model, Mapping) else isinstance(model, OnnxTeacher)
+    return OnnxTeacher.__name__ if onnx else Teacher.__name__
+
+
+AnyTeacher = Annotated[
+    Annotated[Teacher, Tag(Teacher.__name__)] | Annotated[OnnxTeacher, Tag(OnnxTeacher.__name__)],
+    Discriminator(_which),
+]
+"""What `[model]` may be: the key onnx tells them apart."""
+
+
+class Measure(Options):
+    """How speed is measured."""
+
+    threads: int = Field(1, ge=1, le=256, description="threads inside one inference")
+    rounds: int = Field(6, ge=3, le=100, description="fresh processes per file")
+    blocks: int = Field(40, ge=2, le=1000, description="interleaved blocks of calls per process")
+    block_s: float = Field(0.004, gt=0, le=10, description="seconds per block")
+    time_limit_s: float = Field(120.0, gt=0, description="stop after the round that passes it")
+    precision: float | None = Field(
+        None, gt=0, le=0.5, description="go on after `rounds` until intervals are +- this share"
+    )
+
+    def timing(self) -> Timing:
+        """Return it as the timing core takes it."""
+        return Timing(**self.model_dump(exclude={"threads"}))
+
+    def setup(self) -> Setup:
+        """Return how each file is run."""
+        return Setup(threads=self.threads)
+
+
+class ExportOptions(Options):
+    """How every network leaves PyTorch."""
+
+    opset: int = Field(20, ge=18, le=20, description="ONNX operator set")
+    fixed_shape: bool = Field(True, description="also ship files with batch 1 fixed, for phones")
+
+
+class Recipe(Options):
+    """The whole job."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="of the run folder")
+    seed: int = Field(0, ge=0, lt=2**31)
+    task: str = Field("classification", description="or 'path/to/file.py:function'")
+    effort: float = Field(
+        1.0, gt=0, le=10, description="every training runs this many times its epochs, at least one"
+    )
+    model: AnyTeacher
+    data: Source
+    devices: tuple[str, ...] = Field(
+        ("local",), min_length=1, max_length=1, description="where every stage is measured"
+    )
+    budget: Budget = Budget()
+    measure: Measure = Measure()
+    export: ExportOptions = ExportOptions()
+    steps: tuple[AnyStep, ...] = Field(
+        (), description="in this order; each must pay or is rolled back"
+    )
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        trainable, maker = not isinstance(self.model, OnnxTeacher), "[model] is a bare ONNX file"
+        for i, step in enumerate(self.steps):
+            if step.takes == "torch" and not trainable:
+                raise ValueError(
+                    f"steps[{i}] ({step.name}) trains a network, but {maker}; "
+                    "put it before, or leave it out"
+                )
+            if step.gives == "onnx":
+                if not trainable and not isinstance(self.model, OnnxTeacher):
+                    raise ValueError(
+                        f"steps[{i}] ({step.name}) quantizes what is quantized already"
+                    )
+                trainable, maker = False, f"steps[{i}] ({step.name}) gives an ONNX file"
+        return self
+
+    @property
+    def trains(self) -> bool:
+        """Whether it has a network, so that torch is needed."""
+        return not isinstance(self.model, OnnxTeacher)
+
+    @property
+    def permitted(self) -> tuple[str, ...]:
+        """The variants that may ship."""
+        made = {step.makes for step in self.steps}
+        return ("fp32", *sorted(made - {"fp32"}))
+
+    @property
+    def working_steps(self) -> tuple[Step, ...]:
+        """The steps with their trainings shortened or lengthened to `effort`."""
+        if self.effort == 1.0:
+            return self.steps
+        return tuple(step.scaled(self.effort) for step in self.steps)
+
+    @property
+    def working_teacher(self) -> Step:
+        """The teacher's step, likewise."""
+        return self.model if self.effort == 1.0 else self.model.scaled(self.effort)
+
+
+def titled(steps: Sequence[Step]) -> list[tuple[str, Step]]:
+    """Number the steps that come more than once: prune, prune 2."""
+    seen: dict[str, int] = {}
+    named = []
+    for step in steps:
+        seen[step.name] = seen.get(step.name, 0) + 1
+        named.append(
+            (step.name if seen[step.name] == 1 else f"{step.name} {seen[step.name]}", step)
+        )
+    return named
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Return the recipes that come with edgekd, by name."""
+    folder = Path(__file__).parent / "shipped"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the raw table of a recipe file, or of a shipped recipe's name.
+
+    Raises:
+        RecipeError: no such file, or not TOML.
+    """
+    shipped = shipped_recipes()
+    if not path.is_file() and str(path) in shipped:
+        path = shipped[str(path)]
+    if not path.is_file():
+        raise RecipeError(
+            f"the recipe {path} does not exist; write one with `edgekd init`, or name one that "
+            f"ships: {', '.join(shipped)}"
+        )
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not valid TOML: {error}") from error
+
+
+def load_recipe(path: Path, *, changes: Sequence[str] = ()) -> Recipe:
+    """Read a recipe; `changes` are 'dotted.key=value' texts that win over the file.
+
+    Raises:
+        RecipeError: every fault found, in one paragraph.
+    """
+    return recipe_from(changed(read_toml(path), changes), origin=str(path))
+
+
+def recipe_from(table: Mapping[str, Any], *, origin: str) -> Recipe:
+    """Validate a raw table; `origin` is named in the error.
+
+    Raises:
+        RecipeError: every fault found, in one paragraph.
+    """
+    try:
+        return Recipe.model_validate(table)
+    except ValidationError as error:
+        raise RecipeError(f"{origin}: {faults(error, Recipe)}") from error
+
+
+def changed(table: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """Return a raw table with every 'dotted.key=value' of `changes` put in.
+
+    Raises:
+        RecipeError: one of them is not of this form, or names no place in the table.
+    """
+    new = copy.deepcopy(dict(table))
+    for change in changes:
+        _change(new, change)
+    return new
+
+
+def _change(table: dict[str, Any], change: str) -> None:
+    """Apply one 'dotted.key=value'; `steps.0.epochs=3` reaches into lists."""
+    key, sign, text = change.partition("=")
+    if not sign or not key.strip():
+        raise RecipeError(f"--set {change!r}: write it as key=value, for instance effort=0.1")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is a text
+    target: Any = table
+    *path, last = key.strip().split(".")
+    for part in path:
+        if isinstance(target, list):
+            if not part.isdigit() or int(part) >= len(target):
+                raise RecipeError(
+                    f"--set {change!r}: there is no {part!r} in a list of {len(target)}"
+                )
+            target = target[int(part)]
+        elif isinstance(target, dict):
+            target = target.setdefault(part, {})
+        else:
+            raise RecipeError(f"--set {change!r}: {part!r} is no table")
+    if not isinstance(target, dict):
+        raise RecipeError(f"--set {change!r}: {last!r} must be a key of a table")
+    target[last] = value
+
+
+def recipe_schema() -> dict[str, Any]:
+    """Return the JSON schema of a recipe, for editors."""
+    return {
+        **TypeAdapter(Recipe).json_schema(),
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "edgekd recipe",
+    }
+
+
+def recipe_root(path: Path) -> Path:
+    """Return the folder that a recipe's relative paths start from: its own."""
+    if not path.is_file() and str(path) in shipped_recipes():
+        return Path.cwd()
+    return path.resolve().parent

@@ -1,0 +1,78 @@
+"""Pages of several sessions: of a suite, and of a comparison with a stored baseline.
+
+Like the page of one session they name no device and no path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from edgekd.benchmarks.history.comparison import BaselineResult
+from edgekd.benchmarks.history.table import baseline_cells, baseline_notes
+from edgekd.benchmarks.result import BenchResult
+from edgekd.benchmarks.suites.result import COLUMNS, SuiteResult
+from edgekd.report.bench.page import Overview, content, page, session
+from edgekd.report.run.view import without_paths
+from edgekd.store import write_atomic
+
+
+def write_suite(result: SuiteResult, path: Path) -> None:
+    """Write the page of a suite, whole or not at all: its table, then every model's session.
+
+    Args:
+        result: of `edgekd.benchmarks.suites.run.run_suite`.
+        path: of the page; what was there is replaced.
+    """
+    count = len(result.models)
+    overview = Overview(
+        result.title,
+        f"suite of {count} model{'' if count == 1 else 's'}",
+        (without_paths(result.head(named=False).removeprefix(f"{result.title}. ")),),
+        COLUMNS,
+        2,
+        _without_paths(result.cells()),
+        tuple(map(without_paths, result.notes())),
+    )
+    _write(path, overview, [(model.name, model.result) for model in result.models])
+
+
+def write_baseline(result: BaselineResult, path: Path) -> None:
+    """Write the page of a comparison with a baseline, whole or not at all.
+
+    Args:
+        result: of `edgekd.benchmarks.history.baseline.against`.
+        path: of the page; what was there is replaced.
+    """
+    baseline = result.baseline
+    slower = [row for row in result.rows if row.verdict == "slower"]
+    overview = Overview(
+        f"{len(slower)} of {len(result.rows)} proven slower than {baseline.name}"
+        if slower
+        else f"Nothing is proven slower than {baseline.name}",
+        "against a baseline",
+        (f"Stored {baseline.stored_at:%Y-%m-%d %H:%M} UTC.",),
+        ("file", "baseline, ms", "now, ms", "speed-up", "verdict"),
+        1,
+        _without_paths(map(baseline_cells, result.rows)),
+        tuple(map(without_paths, baseline_notes(result, named=False))),
+    )
+    count = len(result.sessions)
+    named = [(f"Session {n} of {count}", one) for n, one in enumerate(result.sessions, 1)]
+    _write(path, overview, named)
+
+
+def _without_paths(rows: Iterable[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(map(without_paths, row)) for row in rows)
+
+
+def _write(path: Path, overview: Overview, sessions: Sequence[tuple[str, BenchResult]]) -> None:
+    record = {
+        "overview": asdict(overview),
+        "sessions": [
+            {"name": name, **content(one, sessions=len(sessions))} for name, one in sessions
+        ],
+    }
+    shown = [(name, session(one)) for name, one in sessions]
+    write_atomic(path, page(overview.title, shown, record, overview=overview))

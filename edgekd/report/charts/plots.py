@@ -1,0 +1,211 @@
+"""The chart of quality against latency, from the record alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from edgekd.report.charts.svg import (
+    LOG_FROM,
+    Box,
+    Scale,
+    both_widths,
+    element,
+    line,
+    place,
+    svg,
+    text,
+    text_width,
+    time_unit,
+)
+
+RADIUS = 5.5
+
+
+@dataclass(frozen=True)
+class Point:
+    """One file: where it lies and how it is drawn."""
+
+    name: str
+    kind: str  # kept | rolled | preview: also its class in the style sheet
+    ships: bool
+    quality: Mapping[str, float]
+    latency: Mapping[str, float]
+
+
+def quality_against_latency(content: Mapping[str, Any]) -> str | None:
+    """Return the stages as points with 95 % bars, or None where no latency was measured."""
+    points = _points(content)
+    if not points:
+        return None
+    metric, budget = content["task"]["metrics"][0], content["recipe"]["budget"]
+    sign = -1 if metric["better"] == "higher" else 1
+    floor = points[0].quality["value"] + sign * budget["max_drop"]
+    asked = budget.get("max_latency", budget.get("max_latency_s"))
+    title = f"validation {metric['name']}" + (f", {metric['unit']}" if metric["unit"] else "")
+    return both_widths(lambda width: _Scatter(points, title, floor, asked, width).draw())
+
+
+def _points(content: Mapping[str, Any]) -> list[Point]:
+    name = content["task"]["metrics"][0]["name"]
+    shipped = content["shipped"]
+    found = []
+    for rung in content["rungs"]:
+        evidence = rung["evidence"]
+        if evidence["files"][evidence["judged"]]["latency_s"] is None:
+            continue
+        for i, file in enumerate(evidence["files"]):
+            own = i == evidence["judged"]
+            if file["latency_s"] is None or not (own or file["preview"]):
+                continue
+            kind = "preview" if not own else "kept" if rung["kept"] else "rolled"
+            ships = own and shipped == {"title": rung["title"], "variant": file["variant"]}
+            found.append(
+                Point(rung["title"], kind, ships, file["metrics"][name], file["latency_s"])
+            )
+    return sorted(found, key=lambda p: p.kind == "preview")  # the teacher stays first
+
+
+@dataclass(frozen=True)
+class _Scatter:
+    points: Sequence[Point]
+    title: str
+    floor: float
+    asked: float | None
+    width: float
+
+    @property
+    def frame(self) -> Box:
+        return Box(44, 28, self.width - 12, (400 if self.width > 500 else 340) - 44)
+
+    def draw(self) -> str:
+        x, y = self._x(), self._y()
+        own = [p for p in self.points if p.kind != "preview"]
+        stages = ", ".join(f"{p.name} {p.quality['value']:.1f}" for p in own)
+        limits, words = self._limits(x, y)
+        parts = [*self._axes(x, y), *limits, self._path(x, y)]
+        for point in reversed(self.points):
+            parts += self._mark(point, x, y)
+        parts += self._labels(own, words, x, y)
+        label = f"{self.title} against median latency, a point for each stage: {stages}"
+        return svg(self.width, self.frame.bottom + 44, label, parts)
+
+    def _x(self) -> Scale:
+        ends = [p.latency[k] for p in self.points for k in ("low", "high")]
+        if self.asked is not None and min(ends) / 3 < self.asked < max(ends) * 3:
+            ends.append(self.asked)
+        low, high = min(ends), max(ends)
+        log = high / low > LOG_FROM
+        pad = (high / low) ** 0.07 if log else max(0.1 * (high - low), 0.02 * high)
+        low, high = (low / pad, high * pad) if log else (max(0.0, low - pad), high + pad)
+        return Scale(low, high, self.frame.left, self.frame.right, log)
+
+    def _y(self) -> Scale:
+        ends = [p.quality[k] for p in self.points for k in ("low", "high")]
+        if min(ends) - (max(ends) - min(ends)) < self.floor < 2 * max(ends) - min(ends):
+            ends.append(self.floor)
+        pad = 0.08 * (max(ends) - min(ends)) or 1.0
+        return Scale(min(ends) - pad, max(ends) + pad, self.frame.bottom, self.frame.top)
+
+    def _axes(self, x: Scale, y: Scale) -> list[str]:
+        box = self.frame
+        factor, unit = time_unit([x.high])
+        parts = []
+        for value in y.ticks(5):
+            parts.append(line(box.left, y(value), box.right, y(value), "grid"))
+            parts.append(text(f"{value:g}", box.left - 8, y(value) + 4, "tick", anchor="end"))
+        shown = Scale(x.low * factor, x.high * factor, x.start, x.end, x.log)
+        for value in shown.ticks(7 if self.width > 500 else 4):
+            parts.append(line(shown(value), box.bottom, shown(value), box.bottom + 5, "axis"))
+            parts.append(text(f"{value:g}", shown(value), box.bottom + 20, "tick"))
+        parts.append(line(box.left, box.bottom, box.right, box.bottom, "axis"))
+        parts.append(text(self.title, 0, 14, "title", anchor="start"))
+        scale = ", log scale" if x.log else ""
+        caption = f"median latency, {unit}{scale}; left is faster"
+        middle = (box.left + box.right) / 2
+        return [*parts, text(caption, middle, box.bottom + 39, "title")]
+
+    def _limits(self, x: Scale, y: Scale) -> tuple[list[str], list[Box]]:
+        """Return the lines of the budget, and where their words stand."""
+        box, parts, boxes = self.frame, [], []
+        if y.low < self.floor < y.high:
+            at, width = y(self.floor), text_width("allowed loss")
+            taken = [bar for p in self.points for bar in _bars(p, x, y)]
+            lefts = np.linspace(box.right - width, box.left + 4, 9)
+            found = [Box(float(left), at - 18, float(left) + width, at - 2) for left in lefts]
+            words = min(found, key=lambda one: sum(map(one.shared, taken)))
+            parts.append(line(box.left, at, box.right, at, "limit"))
+            parts.append(text("allowed loss", words.left, at - 5, "limit-text", anchor="start"))
+            boxes.append(words)
+        if self.asked is not None and x.low < self.asked < x.high:
+            at, width = x(self.asked), text_width("asked for")
+            left = at + 5 if at + width + 8 < box.right else at - 5 - width
+            parts.append(line(at, box.top, at, box.bottom, "limit"))
+            parts.append(text("asked for", left, box.top + 10, "limit-text", anchor="start"))
+            boxes.append(Box(left, box.top - 2, left + width, box.top + 14))
+        return parts, boxes
+
+    def _path(self, x: Scale, y: Scale) -> str:
+        kept = [p for p in self.points if p.kind == "kept"]
+        corners = [(x(p.latency["value"]), y(p.quality["value"])) for p in kept]
+        return element(
+            "polyline", class_="path", points=" ".join(f"{a:.1f},{b:.1f}" for a, b in corners)
+        )
+
+    def _mark(self, p: Point, x: Scale, y: Scale) -> list[str]:
+        at, up = x(p.latency["value"]), y(p.quality["value"])
+        if p.kind == "preview":
+            own = next(q for q in self.points if q.name == p.name and q.kind != "preview")
+            a, b = x(own.latency["value"]), y(own.quality["value"])
+            corners = f"{at:.1f},{up - 4:.1f} {at + 4:.1f},{up:.1f} {at:.1f},{up + 4:.1f} "
+            return [
+                line(a, b, at, up, "thread"),
+                element("polygon", class_="preview", points=corners + f"{at - 4:.1f},{up:.1f}"),
+            ]
+        kind = f"{p.kind} ships" if p.ships else p.kind
+        parts = [
+            line(x(p.latency["low"]), up, x(p.latency["high"]), up, f"bar {kind}"),
+            line(at, y(p.quality["low"]), at, y(p.quality["high"]), f"bar {kind}"),
+        ]
+        if p.ships:
+            parts.append(element("circle", class_="halo", cx=at, cy=up, r=RADIUS + 4))
+        return [*parts, element("circle", class_=f"mark {kind}", cx=at, cy=up, r=RADIUS)]
+
+    def _labels(self, own: Sequence[Point], words: Sequence[Box], x: Scale, y: Scale) -> list[str]:
+        bars = [bar for p in own for bar in _bars(p, x, y)]
+        obstacles = [*bars, *words, *self._threads(x, y)]
+        spots = [(p.name, x(p.latency["value"]), y(p.quality["value"])) for p in own]
+        parts = []
+        for point, spot, label in zip(
+            own, spots, place(spots, obstacles, self.frame, radius=RADIUS + 4), strict=True
+        ):
+            box, (_, at, up) = label.box, spot
+            if label.far:
+                end = min(max(at, box.left), box.right)
+                parts.append(line(at, up, end, box.top if box.top > up else box.bottom, "leader"))
+            kind = "name ships" if point.ships else f"name {point.kind}"
+            parts.append(text(label.text, (box.left + box.right) / 2, box.bottom - 3.5, kind))
+        return parts
+
+    def _threads(self, x: Scale, y: Scale) -> list[Box]:
+        """Return small boxes along what joins the kept points and around previews."""
+        at = [(x(p.latency["value"]), y(p.quality["value"]), p.kind) for p in self.points]
+        boxes = [Box(a - 4, b - 4, a + 4, b + 4) for a, b, kind in at if kind == "preview"]
+        kept = [(a, b) for a, b, kind in at if kind == "kept"]
+        for (a, b), (c, d) in pairwise(kept):
+            for share in np.linspace(0, 1, 16):
+                mid, up = a + share * (c - a), b + share * (d - b)
+                boxes.append(Box(mid - 2, up - 2, mid + 2, up + 2))
+        return boxes
+
+
+def _bars(p: Point, x: Scale, y: Scale) -> tuple[Box, Box]:
+    at, up = x(p.latency["value"]), y(p.quality["value"])
+    return (
+        Box(x(p.latency["low"]), up - 2, x(p.latency["high"]), up + 2),
+        Box(at - 2, y(p.quality["high"]), at + 2, y(p.quality["low"])),
+    )

@@ -1,0 +1,1 @@
+"""The teacher as the first stage of a run."""

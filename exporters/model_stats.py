@@ -1,0 +1,223 @@
+"""What an ONNX file holds, read from the file alone: parameters, multiplications, INT8, names."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx.inliner
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+
+from edgekd.exporters.onnx_files import load_onnx, messages
+from edgekd.exporters.shapes import fixed_shape, fold, infer_shapes, opset_of
+from edgekd.exporters.structure import same_structure
+
+__all__ = ["Entry", "OnnxFacts", "facts", "inputs_of", "same_structure"]
+
+_WEIGHT_INPUT = {
+    "Conv": 1,
+    "ConvTranspose": 1,
+    "Gemm": 1,
+    "MatMul": 1,
+    "ConvInteger": 1,
+    "MatMulInteger": 1,
+    "QLinearConv": 3,
+    "QLinearMatMul": 3,
+    "QGemm": 3,
+}
+"""The operators whose multiplications are counted, and which of their inputs is the weight."""
+
+_INTEGER_FORMS = {"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "QGemm"}
+_QUANTIZED_INPUTS = {  # inputs that may hold weights or biases as integers
+    "DequantizeLinear": (0,),
+    "ConvInteger": (1,),
+    "MatMulInteger": (1,),
+    "QLinearConv": (3, 8),
+    "QLinearMatMul": (3,),
+    "QGemm": (3, 6),
+}
+_SCALE_INPUTS = {  # inputs that describe a layout and are no parameters
+    "QuantizeLinear": (1, 2),
+    "DequantizeLinear": (1, 2),
+    "QLinearConv": (1, 2, 4, 5, 6, 7),
+    "QLinearMatMul": (1, 2, 4, 5, 6, 7),
+    "QGemm": (1, 2, 4, 5, 7, 8),
+    "ConvInteger": (2, 3),
+    "MatMulInteger": (2, 3),
+    "Resize": (1, 2),
+}
+_FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
+_EIGHT_BITS = {TensorProto.INT8, TensorProto.UINT8}
+_VIEWS = {"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An input or output of a file."""
+
+    name: str
+    dtype: str
+    """As numpy calls it: uint8, int64, float32."""
+    shape: tuple[int | str, ...]
+    """Fixed lengths and symbolic names; "?" where the file says nothing."""
+
+
+@dataclass(frozen=True)
+class OnnxFacts:
+    """What a file holds; equal files give equal facts."""
+
+    parameters: int
+    """Elements of all weights and biases, shared ones once; scales and scalars are none."""
+    macs: int | None
+    """Multiply-accumulates of one pass at batch 1; None: they depend on a length not given."""
+    int8_share: float | None
+    """Share of `macs` whose weight and other factor both come as 8-bit integers; None: no macs."""
+    size_bytes: int
+    opset: int
+    inputs: tuple[Entry, ...]
+    outputs: tuple[Entry, ...]
+    operators: Mapping[str, int]
+    """How often each operator occurs, subgraphs included; sorted by name."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+def facts(path: Path, *, lengths: Mapping[str, int] | None = None) -> OnnxFacts:
+    """Read what an ONNX file holds.
+
+    Counted are Conv, ConvTranspose, Gemm and MatMul and their integer forms, products of two
+    activations (attention) included; additions of a bias and recurrent layers are not.
+
+    Args:
+        path: an ONNX file, of anybody.
+        lengths: of symbolic axes other than the batch, for `macs`: {"sequence": 128}.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    model = load_onnx(path)
+    flat = onnx.inliner.inline_local_functions(model) if model.functions else model
+    fixed = fixed_shape(flat, 1, lengths=lengths)
+    macs, in_int8 = _count_macs(fixed)
+    if macs is None:  # old exporters compute shapes in the graph: at fixed lengths these fold
+        macs, in_int8 = _count_macs(infer_shapes(fold(fixed, path.name)))
+    nodes = sorted(node.op_type for node in messages(flat.graph, NodeProto))
+    return OnnxFacts(
+        parameters=sum(math.prod(tensor.dims) for tensor in _weights(flat.graph)),
+        macs=macs,
+        int8_share=in_int8 / macs if macs else None,
+        size_bytes=max(path.stat().st_size, model.ByteSize()),  # the latter with external data
+        opset=opset_of(model),
+        inputs=tuple(_entry(value) for value in inputs_of(model)),
+        outputs=tuple(_entry(value) for value in model.graph.output),
+        operators=dict(Counter(nodes)),
+    )
+
+
+def inputs_of(model: ModelProto) -> list[ValueInfoProto]:
+    """Return the inputs a caller must give: old files list their weights among them."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in constants]
+
+
+def _entry(value: ValueInfoProto) -> Entry:
+    kind = value.type.tensor_type
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name if kind.elem_type else "?"
+    shape = tuple(
+        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
+        for dim in kind.shape.dim
+    )
+    return Entry(value.name, dtype, shape)
+
+
+def _weights(graph: GraphProto) -> Iterator[TensorProto]:
+    uses: dict[str, list[tuple[str, int]]] = {}
+    constants = {tensor.name: tensor for tensor in messages(graph, TensorProto) if tensor.name}
+    for node in messages(graph, NodeProto):
+        for i, name in enumerate(node.input):
+            uses.setdefault(name, []).append((node.op_type, i))
+        if node.op_type == "Constant" and node.attribute[0].HasField("t"):
+            constants[node.output[0]] = node.attribute[0].t
+    for name, tensor in constants.items():
+        if any(i in _QUANTIZED_INPUTS.get(op, ()) for op, i in uses.get(name, ())) or (
+            tensor.data_type in _FLOATS
+            and tensor.dims
+            and any(i not in _SCALE_INPUTS.get(op, ()) for op, i in uses.get(name, ()))
+        ):
+            yield tensor
+
+
+def _count_macs(model: ModelProto) -> tuple[int | None, int]:
+    """Return the multiplications of all layers, and of those whose factors are 8-bit integers."""
+    graph = model.graph
+    shapes = _shapes(graph)
+    makers = {name: node for node in graph.node for name in node.output}
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    total, in_int8 = 0, 0
+    for node in graph.node:
+        inner = (n for a in node.attribute for n in messages(a, NodeProto))
+        if any(n.op_type in _WEIGHT_INPUT for n in inner):
+            return None, 0  # how often a loop or branch runs is not in the file
+        if node.op_type not in _WEIGHT_INPUT:
+            continue
+        macs = _macs(node, shapes)
+        if macs is None:
+            return None, 0
+        total += macs
+        factors = [node.input[0], node.input[_WEIGHT_INPUT[node.op_type]]]
+        if node.op_type in _INTEGER_FORMS or all(
+            _eight_bits(name, makers, constants) for name in factors
+        ):
+            in_int8 += macs
+    return total, in_int8
+
+
+def _shapes(graph: GraphProto) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that are wholly known."""
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].HasField("t"):
+            shapes[node.output[0]] = tuple(node.attribute[0].t.dims)
+    for value in [*graph.input, *graph.value_info, *graph.output]:
+        kind = value.type.tensor_type
+        if kind.HasField("shape") and all(dim.HasField("dim_value") for dim in kind.shape.dim):
+            shapes.setdefault(value.name, tuple(dim.dim_value for dim in kind.shape.dim))
+    return shapes
+
+
+def _macs(node: NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+    """Return the multiplications of one layer, or None where a shape is not known."""
+    left = shapes.get(node.input[0])
+    weight = shapes.get(node.input[_WEIGHT_INPUT[node.op_type]])
+    out = shapes.get(node.output[0])
+    if node.op_type == "ConvTranspose":  # each input element meets a kernel: weight [in, out/g, k]
+        return None if not left or not weight else math.prod(left) * math.prod(weight[1:])
+    if "Conv" in node.op_type:  # each output element is a sum over a kernel: weight [out, in/g, k]
+        return None if not out or not weight else math.prod(out) * math.prod(weight[1:])
+    if not left or not out:
+        return None
+    flipped = any(a.name == "transA" and a.i for a in node.attribute)
+    return math.prod(out) * left[-2 if flipped else -1]
+
+
+def _eight_bits(
+    name: str, makers: Mapping[str, NodeProto], constants: Mapping[str, TensorProto]
+) -> bool:
+    """Tell whether a tensor is dequantized from 8-bit integers, seen through views."""
+    node = makers.get(name)
+    while node is not None and node.op_type in _VIEWS:
+        node = makers.get(node.input[0])
+    if node is None or node.op_type != "DequantizeLinear":
+        return False
+    stored = constants.get(node.input[0])
+    if stored is not None:
+        return stored.data_type in _EIGHT_BITS
+    zero = constants.get(node.input[2]) if len(node.input) > 2 else None
+    return zero is None or zero.data_type in _EIGHT_BITS  # without a zero point it is uint8

@@ -1,0 +1,50 @@
+"""What ships: the smallest of the files that are as fast as the fastest, and in time if one is."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgekd.benchmarks.stats import Estimate
+from edgekd.pipeline.final import Finalist, choose
+
+
+def finalist(size_bytes: int, latency_ms: float | None, *, level: bool = True) -> Finalist:
+    at = None if latency_ms is None else latency_ms / 1e3
+    return Finalist(
+        title=f"{size_bytes} bytes",
+        label="fp32",
+        variant="fp32",
+        sha256="",
+        size_bytes=size_bytes,
+        latency_s=None if at is None else Estimate(at, at, at, 6),
+        p90_s=None,
+        speedup=None,
+        level=level,
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked_ms", "ships"),
+    [
+        (None, "10 bytes"),  # as fast as the fastest, as far as one can tell
+        (1.3, "10 bytes"),  # in time
+        (1.1, "20 bytes"),  # the smallest is late
+        (1.0, "30 bytes"),  # only the fastest is in time
+        (0.9, "10 bytes"),  # none is in time
+    ],
+)
+def test_of_files_in_time_the_smallest_ships(asked_ms: float | None, ships: str) -> None:
+    files = [
+        finalist(40, 9.0, level=False),
+        finalist(30, 1.0),
+        finalist(20, 1.05),
+        finalist(10, 1.2),
+        finalist(5, 2.0, level=False),
+    ]
+    asked_s = None if asked_ms is None else asked_ms / 1e3
+    assert files[choose(files, asked_s)].title == ships
+
+
+def test_without_speeds_the_last_that_was_kept_ships() -> None:
+    files = [finalist(10, None), finalist(30, None), finalist(20, None)]
+    assert choose(files, 1e-3) == 2

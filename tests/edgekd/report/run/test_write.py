@@ -1,0 +1,235 @@
+"""The page shows what the record holds, tells nothing else, and is the same each time."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from edgekd.cli.report import report
+from edgekd.errors import RunFolderError
+from edgekd.pipeline.record import Record
+from edgekd.report.run import write
+from edgekd.report.run.view import cleaned
+from edgekd.report.run.write import page, rebuild, write_report
+
+Content = dict[str, Any]
+HOSTILE = '</script><script>alert("x")</script><img src=x onerror=alert(1)>'
+
+
+def test_every_figure_of_the_record_is_shown(content: Content, read: Any, expected: Any) -> None:
+    text = read(page(content)).text
+    missing = [figure for figure in expected(content) if figure not in text]
+    assert not missing
+
+
+def test_the_ladder_has_a_row_for_every_stage_and_preview(content: Content) -> None:
+    ladder = page(content).partition("<tbody")[2].partition("</table>")[0]
+    kinds = re.findall(r'<tr role="row" class="([a-z ]+)"', ladder)
+    assert kinds == [
+        *("own", "preview") * 3,
+        *("own rolled", "preview rolled"),
+        "own ships",
+    ]
+
+
+def test_the_record_can_be_read_from_the_page(content: Content, read: Any) -> None:
+    content["task"]["labels"][0] = f"{HOSTILE} <!-- & \u2028"
+    assert json.loads(read(page(content)).record) == cleaned(content)
+
+
+def test_equal_records_give_equal_bytes(content: Content, tmp_path: Path) -> None:
+    shuffled = dict(reversed(content.items()))
+    assert page(content) == page(shuffled) == page(json.loads(json.dumps(content)))
+    write_report(Record(content), tmp_path)
+    first = (tmp_path / "report.html").read_bytes()
+    assert rebuild(tmp_path) == tmp_path / "report.html"
+    assert (tmp_path / "report.html").read_bytes() == first
+
+
+def test_both_files_are_written_and_nothing_else(content: Content, tmp_path: Path) -> None:
+    write_report(Record(content), tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "report.json"]
+    text = (tmp_path / "report.json").read_text(encoding="utf8")
+    assert json.loads(text) == content  # whole, paths too: this file stays with the run
+    assert text == json.dumps(content, indent=1, sort_keys=True) + "\n"
+
+
+def test_hostile_text_stays_text(content: Content, read: Any) -> None:
+    content["name"] = content["rungs"][3]["title"] = content["data"]["licence"] = HOSTILE
+    content["rungs"][3]["reasons"] = [HOSTILE]
+    content["data"]["skipped"] = [HOSTILE]
+    content["changes"]["classes"][0]["label"] = HOSTILE
+    content["changes"]["samples"][0].update(label=HOSTILE, teacher=HOSTILE, shipped=HOSTILE)
+    found = read(page(content))
+    assert [tag for tag, _ in found.tags].count("script") == 1
+    assert not [at for _, at in found.tags if "onerror" in at or at.get("src") == "x"]
+    assert found.text.count('<script>alert("x")</script>') > 6
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "https://tracker.example/x.png",
+        "data:image/svg+xml;base64,PHN2Zz4=",
+        'data:image/png;base64,AAAA" onerror="alert(1)',
+        "data:image/png;base64,AAAA\n",
+    ],
+)
+def test_only_a_png_inside_the_page_is_an_image(content: Content, read: Any, image: str) -> None:
+    content["changes"]["samples"] = content["changes"]["samples"][:1]
+    content["changes"]["samples"][0]["image"] = image
+    assert "img" not in [tag for tag, _ in read(page(content)).tags]
+
+
+def test_the_page_asks_for_nothing_outside_itself(content: Content, read: Any) -> None:
+    html = page(content)
+    found = read(html)
+    asked = [at[k] or "" for _, at in found.tags for k in ("src", "href", "srcset") if k in at]
+    assert len(asked) == len(content["changes"]["samples"])
+    assert all(url.startswith("data:image/png;base64,") for url in asked)
+    assert not re.search(r"url\(|@import|https?://", html)
+    assert "default-src 'none'" in html
+
+
+def test_nothing_tells_where_or_by_whom_it_was_made(content: Content) -> None:
+    html = page(content)
+    assert not re.search(r"alice|/home/|/srv/|my data", html)
+    assert "edgekd compress cifar10.toml --out cifar10" in html
+
+
+def test_the_headline_says_what_was_achieved(content: Content, read: Any) -> None:
+    headline = read(page(content).partition("<h1>")[2].partition("</h1>")[0]).text
+    assert headline == (
+        "quantize (int8) is 71x smaller and 11.82x faster [11.59, 12.06] than the teacher, "
+        "and loses 2.80 points [2.39, 3.21] of top-1 on the test split."
+    )
+
+
+@pytest.mark.parametrize(
+    ("speed", "words"),
+    [
+        ((0.99, 0.97, 1.02), "than the teacher, not proven faster (0.99x [0.97, 1.02]), and loses"),
+        ((0.5, 0.4, 0.8), "and 2.00x slower [1.25, 2.50] than the teacher, and loses"),
+    ],
+)
+def test_a_gain_that_is_not_there_is_not_claimed(
+    content: Content, read: Any, speed: tuple[float, float, float], words: str
+) -> None:
+    ships = content["final"]["files"][content["final"]["chosen"]]
+    ships["speedup"] = dict(zip(("value", "low", "high"), speed, strict=True))
+    assert words in read(page(content)).text
+
+
+def test_a_metric_without_a_unit_makes_a_sentence(content: Content, read: Any) -> None:
+    content["task"]["metrics"][0] |= {"unit": "", "is_percentage": False}
+    assert "and loses 2.80 [2.39, 3.21] of top-1 on the test split." in read(page(content)).text
+
+
+def test_no_stage_that_paid_is_said_first(make: Callable[..., Content], read: Any) -> None:
+    text = read(page(make(titles=("teacher", "prune 2")))).text
+    assert "No stage paid on this device: the teacher ships as it is." in text
+    assert "The teacher itself ships, so no answer changed." in text
+
+
+def test_unmeasured_is_never_a_number(make: Callable[..., Content], read: Any) -> None:
+    html = page(make(timed=False))
+    text = read(html).text
+    assert "This device is emulated" in text
+    assert "its speed was not measured" in text
+    assert text.count("not measured") > 20
+    assert not re.search(r"\b0(\.0+)? ?(µs|ms|x)\b|None|nan", text)
+    assert "<svg" not in html
+
+
+def test_a_missed_budget_stands_above_all(content: Content, read: Any) -> None:
+    assert "banner" not in page(content).partition("<h1>")[0].partition("<body>")[2]
+    content["over_budget"] = "0.1 ms were asked for; what ships, quantize, takes 0.12 ms"
+    content["recipe"]["budget"]["max_drop"] = 2.0
+    top = read(page(content).partition("<h1>")[0]).text
+    assert "Latency budget missed: 0.1 ms were asked for" in top
+    assert "Quality budget missed on the test split: 2.80 points lost, 2 allowed." in top
+
+
+def test_many_classes_are_cut_to_those_that_changed_most(content: Content, read: Any) -> None:
+    content["changes"]["classes"] = [
+        {"label": f"class {i:03d}", "samples": 50, "teacher": 80.0, "shipped": 80.0 + i / 10 - 5}
+        for i in range(100)
+    ]
+    html = page(content)
+    shown, _, folded = html.partition("All 100 classes")
+    assert "class 000" in shown
+    assert "class 099" in shown
+    assert "class 050" not in shown
+    assert folded.count("class 050") == 2  # the folded table and the record
+
+
+def test_text_samples_are_shown_as_text(content: Content, read: Any) -> None:
+    for sample in content["changes"]["samples"]:
+        del sample["image"]
+        sample["text"] = "slow & <b>long</b>, see /etc/motd"
+    text = read(page(content)).text
+    assert text.count("slow & <b>long</b>, see /etc/motd") == len(content["changes"]["samples"])
+
+
+def test_samples_can_be_left_out_for_their_licence(content: Content, read: Any) -> None:
+    html = page(content, samples=False)
+    assert "data:image/png;base64" not in html
+    assert "They are left out of this copy" in read(html).text
+    assert content["changes"]["samples"]  # the record itself is not changed
+
+
+def test_no_change_has_words(content: Content, read: Any) -> None:
+    content["changes"].update(changed=0, samples=[])
+    assert "None of the 10,000 test samples changed its answer." in read(page(content)).text
+    content["changes"] = None
+    assert "this task is none" in read(page(content)).text
+
+
+def test_a_folder_without_a_record_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"no report\.json .*`edgekd compress`"):
+        rebuild(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"name": "x"}', "\udcff"])
+def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "report.json").write_bytes(text.encode("utf8", "surrogateescape"))
+    with pytest.raises(RunFolderError, match="cannot be read as the record"):
+        rebuild(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_the_command_builds_the_page_again(content: Content, tmp_path: Path) -> None:
+    write_report(Record(content), tmp_path)
+    first = (tmp_path / "report.html").read_bytes()
+    (tmp_path / "report.html").unlink()
+    app = typer.Typer()
+    app.command()(report)
+    result = CliRunner().invoke(app, [str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "report.html").read_bytes() == first
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance (WCAG 2.2) of #rrggbb."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_letters_stand_out_in_both_themes(theme: str) -> None:
+    css = (Path(write.__file__).parents[1] / "style.css").read_text(encoding="utf8")
+    light, dark = re.findall(r":root \{(.*?)\}", css, re.S)[:2]
+    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", light if theme == "light" else dark))
+    on_paper = [(name, "paper") for name in ("ink", "soft", "mute", "accent", "bad", "warn")]
+    pills = [(f"{name}", f"{name}-soft") for name in ("accent", "bad", "warn")]
+    for front, back in [*on_paper, *pills, ("soft", "panel"), ("paper", "accent")]:
+        dim, bright = sorted(luminance(colours[name]) for name in (front, back))
+        assert (bright + 0.05) / (dim + 0.05) >= 4.5, (front, back)
