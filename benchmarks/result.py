@@ -6,10 +6,11 @@ import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from edgekd.benchmarks.formatting import milliseconds, times
 from edgekd.benchmarks.measurement import Conditions, Measurement, Session
 from edgekd.benchmarks.stats import (
     Doubt,
@@ -27,9 +28,6 @@ from edgekd.benchmarks.stats import (
     warnings,
 )
 from edgekd.benchmarks.stats.estimate import exp
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 LEAST_CALLS = {90: 20, 99: 200}
 """Calls per process below which a percentile is not reported: see `trials/coverage.py`."""
@@ -113,16 +111,8 @@ class BenchResult:
             "session": self.session.to_json(),
         }
 
-    def table(self) -> Table:
-        """Return it for people; print it with `rich`."""
-        from edgekd.benchmarks.table import bench_table
-
-        return bench_table(self)
-
     def __repr__(self) -> str:
         """Say the essence in one line per row."""
-        from edgekd.benchmarks.table import milliseconds, times
-
         lines = [
             f"{r.label}: {milliseconds(r.latency_s)}"
             + (f", {times(r.speedup)} {r.verdict}" if r.speedup else "")

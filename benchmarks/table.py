@@ -1,41 +1,16 @@
-"""Measured numbers in words for people: no more digits than the interval supports."""
+"""The table of `edgekd bench` for people, with the conditions below it."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
+from edgekd.benchmarks.formatting import megabytes, milliseconds, short, significant, times
 from edgekd.benchmarks.stats import LEAST_FLOOR, Estimate
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from edgekd.benchmarks.result import BenchResult, Row
-
-
-def milliseconds(estimate: Estimate) -> str:
-    """Write seconds as "1.23 ms [1.20, 1.26]"."""
-    value, low, high = (1e3 * x for x in (estimate.value, estimate.low, estimate.high))
-    digits = _decimals(value, high - low)
-    return f"{value:.{digits}f} ms [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def times(estimate: Estimate) -> str:
-    """Write a ratio as "1.85x [1.80, 1.90]"."""
-    if estimate.low == estimate.value == estimate.high:
-        return f"{estimate.value:.2f}x"
-    digits = max(2, _decimals(estimate.value, estimate.high - estimate.low))
-    return f"{estimate.value:.{digits}f}x [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
-
-
-def megabytes(size_bytes: int) -> str:
-    """Write bytes as "13.5 MB", decimal."""
-    return f"{size_bytes / 1e6:.{2 if size_bytes < 1e7 else 1}f} MB"
-
-
-def short(seconds: float) -> str:
-    """Milliseconds in three significant digits."""
-    return _significant(1e3 * seconds)
 
 
 def bench_table(result: BenchResult) -> Table:
@@ -85,7 +60,7 @@ def _cells(row: Row, tail: list[str]) -> list[str]:
         short(row.first_s),
         milliseconds(row.latency_s),
         *(_value(percentiles[title]) for title in tail),
-        _significant(row.throughput_hz.value),
+        significant(row.throughput_hz.value),
         megabytes(row.peak_memory_bytes),
     ]
     # The units stand in the header; rich takes [ as markup.
@@ -175,13 +150,3 @@ def _events(result: BenchResult) -> list[str]:
     if restless and verdicts and "no steady state" not in verdicts:
         lines.append("files that ran side by side changed alike, so the comparison holds")
     return lines
-
-
-def _significant(value: float) -> str:
-    return f"{value:.{_decimals(value, value / 10)}f}"
-
-
-def _decimals(value: float, width: float) -> int:
-    """Decimals so that an interval of this width shows one or two digits of itself, 0 to 6."""
-    scale = max(width, abs(value) * 1e-3)
-    return 2 if scale <= 0 else min(6, max(0, 1 - math.floor(math.log10(scale))))

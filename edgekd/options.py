@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -13,21 +13,6 @@ class Options(BaseModel):
     """Base of everything a recipe may say: frozen, unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class NetworkSpec(Options):
-    """How to build a network and what to load into it."""
-
-    build: str = Field(
-        description="'package.module:function' or 'path/to/file.py:function' returning an nn.Module"
-    )
-    options: dict[str, Any] = Field({}, description="keyword arguments of that function")
-    weights: str | None = Field(
-        None, description="a state_dict (.pt, .pth, .safetensors), or 'cache:NAME' of `edgekd data`"
-    )
-    replace_head: bool = Field(
-        False, description="the last layer may differ in shape from the weights; it starts fresh"
-    )
 
 
 class Training(Options):

@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from edgekd.artifact import SEAL, WORK, Artifact, open_artifact, seal_artifact
-from edgekd.errors import ModelError
-from edgekd.options import Budget, NetworkSpec, Options, Training
+from edgekd.options import Budget, Options, Training
 from edgekd.progress import Progress, Silent
-from edgekd.store import cache_folder, digest, file_sha256, locate
-from edgekd.user_code import source_file
+from edgekd.store import digest
 
 if TYPE_CHECKING:
     from edgekd.data.batches import Data, Part
@@ -161,38 +159,3 @@ def _changed_environment(entry: Mapping[str, Any], stages: Path) -> str:
             names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
             return ", ".join(f"{n} {then.get(n, 'none')} -> {now.get(n, 'none')}" for n in names)
     return ""
-
-
-def weights_path(weights: str, root: Path) -> Path:
-    """Return the file that `weights` names: 'cache:NAME' or a path relative to `root`.
-
-    Raises:
-        ModelError: there is no such file.
-    """
-    if weights.startswith("cache:"):
-        name = weights.removeprefix("cache:")
-        found = sorted((cache_folder() / "data" / name).glob("*.p*t*"))
-        if not found:
-            raise ModelError(
-                f"the weights {name!r} are not in the cache ({cache_folder()}); "
-                f"get them once with: edgekd data {name}"
-            )
-        return found[0]
-    path = locate(weights, root=root)
-    if not path.is_file():
-        raise ModelError(f"the weights {path} do not exist; give a .pt, .pth or .safetensors file")
-    return path
-
-
-def user_files(spec: NetworkSpec, root: Path) -> dict[str, str]:
-    """Return the hashes of the files that `spec` names, so that a change in them changes the key.
-
-    Only the named file counts: a module that it imports in turn is not followed.
-    """
-    found = {}
-    source = source_file(spec.build, root=root)
-    if source is not None:
-        found["build"] = file_sha256(source)
-    if spec.weights is not None:
-        found["weights"] = file_sha256(weights_path(spec.weights, root))
-    return found

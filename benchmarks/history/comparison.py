@@ -6,16 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from edgekd.benchmarks.formatting import milliseconds, times
 from edgekd.benchmarks.history.entry import Entry
 from edgekd.benchmarks.result import BenchResult
 from edgekd.benchmarks.stats import Estimate, Steadiness
-from edgekd.benchmarks.table import milliseconds, times
 from edgekd.errors import SlowerThanBaseline
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 Method = Literal["side by side", "across sessions", "none"]
 Verdict = Literal[
@@ -81,12 +78,6 @@ class BaselineResult:
                 f"{self.baseline.stored_at:%Y-%m-%d}: {'; '.join(slower)}. Undo what made it "
                 f"slower, or accept it: edgekd bench MODEL --store {self.baseline.name}"
             )
-
-    def table(self) -> Table:
-        """Return it for people; print it with `rich`."""
-        from edgekd.benchmarks.history.table import baseline_table
-
-        return baseline_table(self)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything, raw seconds of all sessions included, as plain JSON values."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from edgekd.benchmarks.formatting import megabytes, milliseconds, times
 from edgekd.benchmarks.history.across import LEAST_SESSIONS, differences
 from edgekd.benchmarks.stats import Estimate
-from edgekd.benchmarks.table import megabytes, milliseconds, times
 
 if TYPE_CHECKING:
     from rich.table import Table

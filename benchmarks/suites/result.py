@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgekd.benchmarks.formatting import megabytes, milliseconds, times
 from edgekd.benchmarks.result import BenchResult, Row
-from edgekd.benchmarks.table import megabytes, milliseconds, times
+from edgekd.benchmarks.table import bench_table
 from edgekd.errors import MeasureError
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class SuiteResult:
 
 
 def _titled(model: ModelResult) -> Table:
-    table = model.result.table()
+    table = bench_table(model.result)
     table.title, table.title_justify = model.name.replace("[", "\\["), "left"
     if model.note:
         table.caption = f"{model.note}\n{table.caption}"

@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 
 from edgekd.benchmarks.bench import bench
+from edgekd.benchmarks.formatting import milliseconds, times
 from edgekd.benchmarks.measurement import Timing
 from edgekd.benchmarks.suites.models import quantize_at_random
-from edgekd.benchmarks.table import milliseconds, times
 from edgekd.benchmarks.trials.networks import exported
 from edgekd.benchmarks.trials.report import conclude
 from edgekd.models import efficientnet_lite0, resnet20

@@ -49,6 +49,7 @@ def time_files(job: Job, out: Out) -> None:
     from edgekd.benchmarks.bench import bench, profiles
     from edgekd.benchmarks.history.store import History
     from edgekd.benchmarks.layers.table import profile_table
+    from edgekd.benchmarks.table import bench_table
     from edgekd.devices import open_device
 
     how = {"vs": job.vs, "setups": job.setups, "inputs": job.inputs}
@@ -73,7 +74,7 @@ def time_files(job: Job, out: Out) -> None:
         from edgekd.report.bench.page import write_bench
 
         write_bench(result, out.html_file, profiles=found)
-    tables = [result.table(), *(_titled(label, profile_table(n, r)) for label, n, r in found)]
+    tables = [bench_table(result), *(_titled(label, profile_table(n, r)) for label, n, r in found)]
     _show(content, tables, out)
 
 
@@ -85,6 +86,7 @@ def time_against(job: Job, name: str, out: Out) -> None:
     """
     from edgekd.benchmarks.history.baseline import against
     from edgekd.benchmarks.history.store import History
+    from edgekd.benchmarks.history.table import baseline_table
     from edgekd.devices import open_device
     from edgekd.errors import RecipeError
 
@@ -108,7 +110,7 @@ def time_against(job: Job, name: str, out: Out) -> None:
         from edgekd.report.bench.many import write_baseline
 
         write_baseline(result, out.html_file)
-    _show(result.to_json(), [result.table()], out)
+    _show(result.to_json(), [baseline_table(result)], out)
     result.check()
 
 

@@ -11,8 +11,9 @@ from pydantic import Field, model_validator
 from edgekd.artifact import WORK, Artifact
 from edgekd.data.preprocess import InputSpec
 from edgekd.distill.losses import Loss, SoftTargets
-from edgekd.options import NetworkSpec, Options, Training
-from edgekd.step import Context, Need, Step, user_files
+from edgekd.networks.spec import NetworkSpec, user_files
+from edgekd.options import Options, Training
+from edgekd.step import Context, Need, Step
 
 if TYPE_CHECKING:
     from edgekd.networks.trainable import Model

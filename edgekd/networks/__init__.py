@@ -1,1 +1,1 @@
-"""Networks: how they are built, loaded, edited, cut and deployed."""
+"""Networks: what a recipe names, and what is built from it."""

@@ -17,8 +17,7 @@ from edgekd.networks.blueprint import (
     load_weights,
     save_network,
 )
-from edgekd.options import NetworkSpec
-from edgekd.step import weights_path
+from edgekd.networks.spec import NetworkSpec, weights_path
 from edgekd.tasks.task import Task
 
 

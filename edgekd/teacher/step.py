@@ -12,8 +12,9 @@ from edgekd.artifact import WORK, Artifact
 from edgekd.benchmarks.model_content import model_content
 from edgekd.data.preprocess import ImagePreprocess, InputSpec, write_preprocess
 from edgekd.errors import ModelError
-from edgekd.options import NetworkSpec, Training
-from edgekd.step import Context, Form, Need, Step, user_files
+from edgekd.networks.spec import NetworkSpec, user_files
+from edgekd.options import Training
+from edgekd.step import Context, Form, Need, Step
 from edgekd.store import locate
 
 if TYPE_CHECKING:

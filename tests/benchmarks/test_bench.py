@@ -18,10 +18,11 @@ from typer.testing import CliRunner
 
 from edgekd.benchmarks.bench import Inputs, bench
 from edgekd.benchmarks.feeds import save_feeds
+from edgekd.benchmarks.formatting import megabytes, milliseconds, times
 from edgekd.benchmarks.measurement import Session, Setup, Timing
 from edgekd.benchmarks.result import BenchResult, Row
 from edgekd.benchmarks.stats import Estimate, Steadiness
-from edgekd.benchmarks.table import megabytes, milliseconds, times
+from edgekd.benchmarks.table import bench_table
 from edgekd.cli.bench import bench as command
 from edgekd.devices import open_device
 from edgekd.errors import DataError, EdgekdError, MeasureError, ModelError, RecipeError
@@ -35,7 +36,7 @@ LOCAL = open_device("local")
 def shown(result: BenchResult) -> str:
     console = Console(width=200)
     with console.capture() as capture:
-        console.print(result.table())
+        console.print(bench_table(result))
     return capture.get()
 
 

@@ -13,9 +13,8 @@ import edgekd
 from edgekd.cli.main import main
 from edgekd.data.source import Source, open_source
 from edgekd.errors import DataError, RunFolderError
-from edgekd.options import NetworkSpec
+from edgekd.networks.spec import NetworkSpec, user_files, weights_path
 from edgekd.recipe.recipe import load_recipe
-from edgekd.step import user_files, weights_path
 from edgekd.store import locate
 from edgekd.tasks.task import open_task
 from edgekd.teacher.step import OnnxTeacher, Teacher

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from edgekd.benchmarks.formatting import times
 from edgekd.benchmarks.stats import Estimate
-from edgekd.benchmarks.table import times
 from edgekd.report.charts.ridges import short
 from edgekd.report.charts.svg import (
     FONT_SIZE,

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TypedDict
 
+from edgekd.benchmarks.formatting import times
 from edgekd.benchmarks.result import BenchResult, Row
 from edgekd.benchmarks.stats import LEAST_FLOOR, Estimate
-from edgekd.benchmarks.table import times
 from edgekd.report.bench.words import capital, cause, seconds, timed
 from edgekd.report.run.view import without_paths
 

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from edgekd.benchmarks.formatting import times
 from edgekd.benchmarks.result import BenchResult, Row
 from edgekd.benchmarks.stats import LEAST_FLOOR, Estimate
-from edgekd.benchmarks.table import times
 from edgekd.report.charts.svg import time_unit
 from edgekd.report.run.table import size
 from edgekd.report.run.view import without_paths

@@ -23,7 +23,7 @@ from edgekd.benchmarks.history.comparison import (
     verdict_of,
 )
 from edgekd.benchmarks.history.store import History
-from edgekd.benchmarks.history.table import list_table, trend_table
+from edgekd.benchmarks.history.table import baseline_table, list_table, trend_table
 from edgekd.benchmarks.measurement import Session, Setup, Timing
 from edgekd.benchmarks.result import BenchResult
 from edgekd.benchmarks.stats import Estimate, Event, Steadiness
@@ -75,7 +75,7 @@ def test_a_heavier_model_is_proven_slower(history: History, chain: Save, tmp_pat
         found.check()
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
-    text = shown(found.table())
+    text = shown(baseline_table(found))
     for word in ("against main, stored", "m.onnx", "interleaved with the new one", row.verdict):
         assert word in text
     document = json.loads(json.dumps(found.to_json()))
@@ -90,7 +90,7 @@ def test_a_heavier_model_is_proven_slower(history: History, chain: Save, tmp_pat
     assert same.sessions == ()
     assert not same.proven_slower
     same.check()
-    assert "all recorded conditions are those of the baseline" in shown(same.table())
+    assert "all recorded conditions are those of the baseline" in shown(baseline_table(same))
 
 
 @pytest.mark.timing
@@ -106,7 +106,7 @@ def test_equal_bytes_under_other_conditions(history: History, chain: Save, timed
     assert found.notes == (f"conditions have changed: onnxruntime 0.1 then, {here.runtime} now",)
     found = against(history, "elsewhere", [model], device=LOCAL, timing=QUICK)
     assert "another machine" in found.rows[0].reason
-    assert "stored on another machine (another one, " in shown(found.table())
+    assert "stored on another machine (another one, " in shown(baseline_table(found))
     found.check()
 
 
