@@ -58,7 +58,8 @@ def compress(
     """
     from edgekd.errors import RecipeError
     from edgekd.pipeline.compress import compress as work
-    from edgekd.recipe.recipe import Recipe, changed, recipe_from, recipe_root
+    from edgekd.recipe.overrides import changed
+    from edgekd.recipe.recipe import Recipe, recipe_from, recipe_root
     from edgekd.store import locate
 
     if isinstance(recipe, Recipe):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -13,6 +13,11 @@ class Options(BaseModel):
     """Base of everything a recipe may say: frozen, unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+USER_FUNCTION = "a function of the user"
+UserFunction = Annotated[str, USER_FUNCTION]
+"""An option that names code: 'package.module:function' or 'path/to/file.py:function'."""
 
 
 class Training(Options):
@@ -25,10 +30,14 @@ class Training(Options):
     weight_decay: float = Field(
         5e-4, ge=0, le=1, description="on weights with two dimensions or more"
     )
-    warmup_epochs: float = Field(1.0, ge=0, description="linear rise to the peak")
-    clip_norm: float | None = Field(None, gt=0, description="largest norm of the gradient")
+    warmup_epochs: float = Field(1.0, ge=0, examples=[1.0], description="linear rise to the peak")
+    clip_norm: float | None = Field(
+        None, gt=0, examples=[1.0], description="largest norm of the gradient"
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto is bf16 autocast where the processor has it, else fp32"
+        "auto",
+        examples=["auto"],
+        description="auto is bf16 autocast where the processor has it, else fp32",
     )
 
     def scaled(self, effort: float) -> Self:
@@ -43,13 +52,22 @@ class Budget(Options):
     """What may be lost since the teacher, and how fast it must be."""
 
     max_drop: float = Field(
-        1.0, ge=0, description="largest loss since the teacher, in the unit of the first metric"
+        1.0,
+        ge=0,
+        examples=[1.0],
+        description="largest loss since the teacher, in the unit of the first metric",
     )
     max_latency_s: float | None = Field(
-        None, gt=0, alias="max_latency", description="seconds, or text such as '8 ms'"
+        None,
+        gt=0,
+        alias="max_latency",
+        examples=["8 ms"],
+        description="seconds, or text such as '8 ms'",
     )
     strict: bool = Field(
-        False, description="hold the whole 95 % interval, not the estimate, to max_drop"
+        False,
+        examples=[False],
+        description="hold the whole 95 % interval, not the estimate, to max_drop",
     )
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

@@ -80,7 +80,10 @@ class Step(Options):
 
     name: str
     gate: bool = Field(
-        True, exclude=True, description="false keeps the stage whatever was measured"
+        True,
+        exclude=True,
+        examples=[True],
+        description="false keeps the stage whatever was measured",
     )
 
     def apply(self, source: Artifact, context: Context, folder: Path) -> None:

@@ -61,7 +61,8 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
     # Before numpy is loaded: its threads wait at full speed after every batch that is resized, in
     # the way of torch's (`python -m edgekd.benchmarks.trials.training`).
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from edgekd.recipe.recipe import changed, read_toml, recipe_from, recipe_root
+    from edgekd.recipe.overrides import changed
+    from edgekd.recipe.recipe import read_toml, recipe_from, recipe_root
 
     asked = {
         "weights": weights,

@@ -78,7 +78,7 @@ def _check_place(out: Path, force: bool) -> None:
 
 def _seen_from(out: Path, key: str, value: Any) -> Any:
     """Return a path on the command line as one that counts from the recipe's folder."""
-    from edgekd.recipe.from_flags import KNOWN_DATA
+    from edgekd.data.source import KNOWN_DATA
     from edgekd.store import locate
 
     if key not in _FILES or value is None:

@@ -31,7 +31,8 @@ def quantize(
     from edgekd.cli.compress import run
     from edgekd.errors import RecipeError
     from edgekd.recipe.from_flags import quick_table
-    from edgekd.recipe.recipe import changed, recipe_from
+    from edgekd.recipe.overrides import changed
+    from edgekd.recipe.recipe import recipe_from
 
     if not model.endswith(".onnx"):
         raise RecipeError(

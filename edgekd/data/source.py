@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -19,11 +19,14 @@ from edgekd.data.stored_splits import SplitOptions
 from edgekd.data.tables import SUFFIXES as TABLES
 from edgekd.data.tables import open_table
 from edgekd.errors import DataError
-from edgekd.options import Options
+from edgekd.options import Options, UserFunction
 from edgekd.progress import Progress
 from edgekd.store import locate
 from edgekd.user_code import blame, resolve
 
+KnownData = Literal["mnist5k", "cifar10"]
+KNOWN_DATA: tuple[str, ...] = get_args(KnownData)
+"""Public data sets, by the name that a recipe gives them."""
 Format = Literal["folder", "npz", "table", "idx", "cifar10"]
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 
@@ -33,13 +36,12 @@ class Source(Options):
 
     path: str | None = Field(
         default=None,
-        description="a folder of images (class/name.jpg, or train/ and test/ with such folders), "
-        "an .npz, a table of texts (.csv .tsv .jsonl), or a folder of MNIST or CIFAR-10 files",
+        description="a folder of images, an .npz, a table of texts, MNIST or CIFAR-10 files",
     )
-    name: Literal["mnist5k", "cifar10"] | None = Field(
+    name: KnownData | None = Field(
         default=None, description="a public data set, after `edgekd data NAME`"
     )
-    call: str | None = Field(
+    call: UserFunction | None = Field(
         default=None,
         description="'package.module:function' or 'file.py:function', called without arguments, "
         "returning a Dataset, (inputs, targets), or {'train': (inputs, targets), 'test': ...}; "
@@ -50,27 +52,37 @@ class Source(Options):
     )
     text_column: str = Field(default="text", description="of a table")
     label_column: str = Field(default="label", description="of a table")
-    validation: int | float = Field(default=0.1, description="share (below 1) or count of samples")
+    validation: int | float = Field(
+        default=0.1, examples=[0.1], description="share (below 1) or count of samples"
+    )
     test: int | float = Field(
-        default=0.1, description="share or count, where the data does not fix it"
+        default=0.1, examples=[0.1], description="share or count, where the data does not fix it"
     )
     calibration: int | None = Field(
         default=None,
         ge=1,
+        examples=[512],
         description="count, from train; default 512, or all of a smaller train split",
     )
     size: int | tuple[int, int] | None = Field(
         default=None,
+        examples=[224],
         description="pixels to which image folders are decoded: a side, or [height, width]",
     )
     licence: str | None = Field(
         default=None, description="of the data; default: the source's, or unknown"
     )
-    labels: tuple[str, ...] | None = Field(default=None, description="the classes in order")
-    skip_broken: bool = Field(
-        default=False, description="leave out what cannot be read, and list it"
+    labels: tuple[str, ...] | None = Field(
+        default=None, examples=[["cat", "dog"]], description="the classes in order"
     )
-    augment: Augment = Field(default=Augment(), description="how training images are varied")
+    augment: Augment = Field(
+        default=Augment(),
+        examples=[{"flip": True, "crop": 4}],
+        description="how training images are varied; also shift",
+    )
+    skip_broken: bool = Field(
+        default=False, examples=[False], description="leave out what cannot be read, and list it"
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:

@@ -12,7 +12,7 @@ from edgekd.artifact import WORK, Artifact
 from edgekd.data.preprocess import InputSpec
 from edgekd.distill.losses import Loss, SoftTargets
 from edgekd.networks.spec import NetworkSpec, user_files
-from edgekd.options import Options, Training
+from edgekd.options import Options, Training, UserFunction
 from edgekd.step import Context, Need, Step
 
 if TYPE_CHECKING:
@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 class Student(Options):
     """The network that learns: built anew, or cut from the teacher with its weights."""
 
-    build: str | None = Field(None, description="as in [model]; or leave it out and say from")
-    options: dict[str, object] = Field({}, description="keyword arguments of that function")
-    weights: str | None = Field(None, description="weights to start from")
+    build: UserFunction | None = Field(
+        None, description="as in [model]; or leave it out and say from"
+    )
+    options: dict[str, object] = Field(
+        {}, examples=[{"classes": 10}], description="keyword arguments of that function"
+    )
+    weights: str | None = Field(None, examples=["student.pt"], description="weights to start from")
     replace_head: bool = Field(False, description="as in [model]")
     source: Literal["teacher"] | None = Field(
         None,
@@ -33,13 +37,21 @@ class Student(Options):
     )
     ratio: float = Field(0.5, gt=0, lt=1, description="share of channels removed, with from only")
     input: InputSpec = Field(
-        InputSpec(), description="what it eats, where it differs from the data"
+        InputSpec(),
+        examples=[{"size": 96}],
+        description="what it eats, where it differs from the data",
     )
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
         if (self.build is None) == (self.source is None):
             raise ValueError("a student has either build = '...' or from = 'teacher'")
+        fields = type(self).model_fields
+        for name in ("options", "weights", "replace_head", "input"):
+            if self.source is not None and getattr(self, name) != fields[name].default:
+                raise ValueError(
+                    f"{name} goes with build; a student cut from the teacher has the teacher's"
+                )
         return self
 
     @property
@@ -62,7 +74,11 @@ class Distill(Step):
     name: Literal["distill"] = "distill"
     student: Student
     train: Training = Training()
-    loss: Loss = SoftTargets()
+    loss: Loss = Field(
+        SoftTargets(),
+        examples=[SoftTargets().model_dump()],
+        description="weight is the teacher's share, the labels have the rest",
+    )
 
     def content(self, root: Path) -> Mapping[str, str]:
         return user_files(self.student.spec, root) if self.student.spec else {}

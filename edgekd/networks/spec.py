@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from edgekd.errors import ModelError
-from edgekd.options import Options
+from edgekd.options import Options, UserFunction
 from edgekd.store import cache_folder, file_sha256, locate
 from edgekd.user_code import source_file
 
@@ -16,7 +16,7 @@ from edgekd.user_code import source_file
 class NetworkSpec(Options):
     """How to build a network and what to load into it."""
 
-    build: str = Field(
+    build: UserFunction = Field(
         description="'package.module:function' or 'path/to/file.py:function' returning an nn.Module"
     )
     options: dict[str, Any] = Field({}, description="keyword arguments of that function")

@@ -23,6 +23,7 @@ from edgekd.evaluation.predictions import Predictions
 from edgekd.evaluation.quality import samples_needed
 from edgekd.pipeline.preflight import sketch
 from edgekd.progress import Progress
+from edgekd.recipe.option_tree import list_functions
 from edgekd.recipe.recipe import Recipe
 from edgekd.step import DATA_NEEDS, Context, Need
 from edgekd.store import digest, file_sha256, write_atomic, write_json
@@ -166,9 +167,9 @@ def set_up(
         ModelError: a network cannot be built or cannot take the data.
         RecipeError: the task or the device is not known.
     """
-    code = _code_of(recipe)
+    code = [name for name in list_functions(recipe) if ":" in name and name[:7] != "edgekd."]
     if code:
-        progress.say(f"this recipe runs code: {', '.join(code)}")
+        progress.say(f"this recipe runs code: {', '.join(dict.fromkeys(code))}")
     for step in (recipe.model, *recipe.steps):
         step.content(root)  # its files are there; the data may take minutes to decode
     task = open_task(recipe.task, root=root)
@@ -254,14 +255,6 @@ def _read_record(path: Path) -> dict[str, Any]:
             f"{path} is damaged or not written by a run; give another folder with --out"
         )
     return value
-
-
-def _code_of(recipe: Recipe) -> tuple[str, ...]:
-    """Return the functions that a recipe calls and that are not edgekd's own."""
-    students = [getattr(step, "student", None) for step in recipe.steps]
-    named = [recipe.task, recipe.data.call, getattr(recipe.model, "build", None)]
-    named += [getattr(student, "build", None) for student in students]
-    return tuple(dict.fromkeys(n for n in named if n and ":" in n and n[:7] != "edgekd."))
 
 
 def _few(names: Sequence[str]) -> str:

@@ -27,9 +27,15 @@ class Prune(Step):
     name: Literal["prune"] = "prune"
     ratio: float = Field(0.3, gt=0, lt=1, description="share of channels removed from every group")
     multiple: int = Field(
-        16, ge=1, le=256, description="widths stay multiples of this; latency is a staircase"
+        16,
+        ge=1,
+        le=256,
+        examples=[16],
+        description="widths stay multiples of this; latency is a staircase",
     )
-    keep: tuple[str, ...] = Field((), description="names of layers that lose no channels")
+    keep: tuple[str, ...] = Field(
+        (), examples=[["features.0"]], description="names of layers that lose no channels"
+    )
     recover: Training = Training(epochs=5, learning_rate=0.02, warmup_epochs=0.5)
     loss: Loss = SoftTargets()
 

@@ -29,9 +29,11 @@ class Quantize(Step):
     needs: ClassVar[frozenset[Need]] = frozenset({"calibration data"})
     makes: ClassVar[str] = "int8"
     name: Literal["quantize"] = "quantize"
-    samples: int = Field(256, ge=1, le=100_000, description="calibration samples")
+    samples: int = Field(256, ge=1, le=100_000, examples=[256], description="calibration samples")
     activations: Literal["uint8", "int8"] = Field(
-        "uint8", description="uint8 is what ONNX Runtime fuses on CPUs; int8 for other runtimes"
+        "uint8",
+        examples=["uint8"],
+        description="uint8 is what ONNX Runtime fuses on CPUs; int8 for other runtimes",
     )
 
     def environment(self) -> Mapping[str, str]:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any, TypedDict, Unpack
 
+from edgekd.data.source import KNOWN_DATA
 from edgekd.errors import RecipeError
 
-KNOWN_DATA = ("mnist5k", "cifar10")
 EPOCHS = 20
 _FUNCTION = re.compile(r"(?:.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*")
 _BARE_WEIGHTS = (".pt", ".pth", ".safetensors", ".bin", ".ckpt")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,10 +13,11 @@ from edgekd.benchmarks.measurement import Setup, Timing
 from edgekd.data.source import Source
 from edgekd.distill.step import Distill
 from edgekd.errors import RecipeError
-from edgekd.options import Budget, Options
+from edgekd.options import Budget, Options, UserFunction
 from edgekd.prune.step import Prune
 from edgekd.quantize.step import Quantize
 from edgekd.recipe.faults import faults
+from edgekd.recipe.overrides import changed
 from edgekd.step import Step
 from edgekd.teacher.step import OnnxTeacher, Teacher
 
@@ -40,8 +40,8 @@ AnyTeacher = Annotated[
 class Measure(Options):
     """How speed is measured."""
 
-    threads: int = Field(1, ge=1, le=256, description="threads inside one inference")
-    rounds: int = Field(6, ge=3, le=100, description="fresh processes per file")
+    threads: int = Field(1, ge=1, le=256, examples=[1], description="threads inside one inference")
+    rounds: int = Field(6, ge=3, le=100, examples=[6], description="fresh processes per file")
     blocks: int = Field(40, ge=2, le=1000, description="interleaved blocks of calls per process")
     block_s: float = Field(0.004, gt=0, le=10, description="seconds per block")
     time_limit_s: float = Field(120.0, gt=0, description="stop after the round that passes it")
@@ -61,27 +61,45 @@ class Measure(Options):
 class ExportOptions(Options):
     """How every network leaves PyTorch."""
 
-    opset: int = Field(20, ge=18, le=20, description="ONNX operator set")
-    fixed_shape: bool = Field(True, description="also ship files with batch 1 fixed, for phones")
+    opset: int = Field(20, ge=18, le=20, examples=[20], description="ONNX operator set")
+    fixed_shape: bool = Field(
+        True, examples=[True], description="also ship files with batch 1 fixed, for phones"
+    )
 
 
 class Recipe(Options):
     """The whole job."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="of the run folder")
-    seed: int = Field(0, ge=0, lt=2**31)
-    task: str = Field("classification", description="or 'path/to/file.py:function'")
-    effort: float = Field(
-        1.0, gt=0, le=10, description="every training runs this many times its epochs, at least one"
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="of the run folder: runs/NAME"
     )
-    model: AnyTeacher
-    data: Source
+    seed: int = Field(
+        0,
+        ge=0,
+        lt=2**31,
+        examples=[0],
+        description="of everything random; equal seeds give equal runs",
+    )
+    effort: float = Field(
+        1.0,
+        gt=0,
+        le=10,
+        examples=[1.0],
+        description="0.1 is a quick try: every training runs a tenth of its epochs",
+    )
+    task: UserFunction = Field(
+        "classification",
+        examples=["classification"],
+        description="or 'path/to/file.py:function'",
+    )
+    data: Source = Field(description="the samples, and how they are split")
+    model: AnyTeacher = Field(description="the model that everything is compared with")
     devices: tuple[str, ...] = Field(
         ("local",), min_length=1, max_length=1, description="where every stage is measured"
     )
-    budget: Budget = Budget()
-    measure: Measure = Measure()
-    export: ExportOptions = ExportOptions()
+    budget: Budget = Field(Budget(), description="what may be lost, and how fast it must be")
+    measure: Measure = Field(Measure(), description="how speed is measured")
+    export: ExportOptions = Field(ExportOptions(), description="what is written at last")
     steps: tuple[AnyStep, ...] = Field(
         (), description="in this order; each must pay or is rolled back"
     )
@@ -185,45 +203,6 @@ def recipe_from(table: Mapping[str, Any], *, origin: str) -> Recipe:
         return Recipe.model_validate(table)
     except ValidationError as error:
         raise RecipeError(f"{origin}: {faults(error, Recipe)}") from error
-
-
-def changed(table: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
-    """Return a raw table with every 'dotted.key=value' of `changes` put in.
-
-    Raises:
-        RecipeError: one of them is not of this form, or names no place in the table.
-    """
-    new = copy.deepcopy(dict(table))
-    for change in changes:
-        _change(new, change)
-    return new
-
-
-def _change(table: dict[str, Any], change: str) -> None:
-    """Apply one 'dotted.key=value'; `steps.0.epochs=3` reaches into lists."""
-    key, sign, text = change.partition("=")
-    if not sign or not key.strip():
-        raise RecipeError(f"--set {change!r}: write it as key=value, for instance effort=0.1")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text  # a bare word is a text
-    target: Any = table
-    *path, last = key.strip().split(".")
-    for part in path:
-        if isinstance(target, list):
-            if not part.isdigit() or int(part) >= len(target):
-                raise RecipeError(
-                    f"--set {change!r}: there is no {part!r} in a list of {len(target)}"
-                )
-            target = target[int(part)]
-        elif isinstance(target, dict):
-            target = target.setdefault(part, {})
-        else:
-            raise RecipeError(f"--set {change!r}: {part!r} is no table")
-    if not isinstance(target, dict):
-        raise RecipeError(f"--set {change!r}: {last!r} must be a key of a table")
-    target[last] = value
 
 
 def recipe_schema() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from edgekd.benchmarks.model_content import model_content
 from edgekd.data.preprocess import ImagePreprocess, InputSpec, write_preprocess
 from edgekd.errors import ModelError
 from edgekd.networks.spec import NetworkSpec, user_files
-from edgekd.options import Training
+from edgekd.options import Training, UserFunction
 from edgekd.step import Context, Form, Need, Step
 from edgekd.store import locate
 
@@ -27,12 +27,22 @@ class Teacher(Step):
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data", "seed"})
     name: Literal["teacher"] = "teacher"
     gate: ClassVar[bool] = True  # type: ignore[misc]  # it is what all else is judged by
-    build: str = Field(description="'package.module:function' or 'path/to/file.py:function'")
-    options: dict[str, object] = Field({}, description="keyword arguments of that function")
-    weights: str | None = Field(None, description="a state_dict, or 'cache:NAME'")
-    replace_head: bool = Field(False, description="the last layer may differ from the weights")
+    build: UserFunction = Field(
+        description="'package.module:function' or 'path/to/file.py:function'"
+    )
+    options: dict[str, object] = Field(
+        {}, examples=[{"classes": 10}], description="keyword arguments of that function"
+    )
+    weights: str | None = Field(
+        None, examples=["weights.pt"], description="a state_dict, or 'cache:NAME'"
+    )
+    replace_head: bool = Field(
+        False, examples=[False], description="the last layer may differ from the weights"
+    )
     input: InputSpec = Field(
-        InputSpec(), description="what it eats, where it differs from the data"
+        InputSpec(),
+        examples=[{"size": 224}],
+        description="what it eats, where it differs from the data",
     )
     train: Training | None = Field(None, description="train it in the run; else weights are needed")
     licence: str | None = Field(
@@ -112,7 +122,9 @@ class OnnxTeacher(Step):
     gate: ClassVar[bool] = True  # type: ignore[misc]  # it is what all else is judged by
     onnx: str = Field(description="path of the file, relative to the recipe")
     input: InputSpec = Field(
-        InputSpec(), description="what it eats, where it differs from the data"
+        InputSpec(),
+        examples=[{"mean": 127.5, "std": 127.5}],
+        description="what it eats, where it differs from the data",
     )
     licence: str | None = Field(
         None, exclude=True, description="of the model; it goes into the bundle's manifest"

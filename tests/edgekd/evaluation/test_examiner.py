@@ -23,7 +23,8 @@ from edgekd.evaluation.gate import Verdict
 from edgekd.pipeline.final import Final, Rung, final_session
 from edgekd.pipeline.setup import set_up
 from edgekd.progress import Silent
-from edgekd.recipe.recipe import changed, recipe_from
+from edgekd.recipe.overrides import changed
+from edgekd.recipe.recipe import recipe_from
 from edgekd.step import run_step
 from edgekd.store import file_sha256
 

@@ -10,7 +10,8 @@ import pytest
 
 from edgekd.errors import RecipeError
 from edgekd.options import parse_seconds
-from edgekd.recipe.recipe import changed, load_recipe, recipe_from, recipe_schema, shipped_recipes
+from edgekd.recipe.overrides import changed
+from edgekd.recipe.recipe import load_recipe, recipe_from, recipe_schema, shipped_recipes
 
 
 def table(**changes: Any) -> dict[str, Any]:
