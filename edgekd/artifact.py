@@ -7,15 +7,17 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from edgekd.errors import RunFolderError
 from edgekd.store import file_sha256, seal, write_json
 
 SEAL = "artifact.json"
 WORK = "work"
-PREVIEW = "preview.int8.onnx"
-"""What quantizing a stage would give, built early: faster FP32 can mean slower INT8."""
+Variant = Literal["fp32", "fp16", "int8", "int8-tensorrt", "int8-xnnpack", "int8-dynamic", "int4"]
+"""How the weights and activations of one network are laid out for a family of runtimes."""
+FP32: Variant = "fp32"
+"""The reference: every other variant is made from it and compared with it."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,19 @@ class Artifact:
         return "model.pt" in self.files
 
     @property
-    def variants(self) -> tuple[str, ...]:
-        """The ONNX variants it ships, `fp32` first."""
-        names = [
-            n.split(".")[1] for n in self.files if n.startswith("model.") and n.endswith(".onnx")
-        ]
-        return tuple(sorted(names, key=lambda name: (name != "fp32", name)))
+    def variants(self) -> tuple[Variant, ...]:
+        """The ONNX variants it ships, FP32 first."""
+        return self._variants("model")
+
+    @property
+    def previews(self) -> tuple[Variant, ...]:
+        """The variants that were built early: a network faster in FP32 can be slower in INT8."""
+        return self._variants("preview")
+
+    def _variants(self, stem: str) -> tuple[Variant, ...]:
+        parts = [name.split(".") for name in self.files]
+        found = [part[1] for part in parts if part[0] == stem and part[2:] == ["onnx"]]
+        return tuple(cast(Variant, name) for name in sorted(found, key=lambda n: (n != FP32, n)))
 
     @property
     def knowledge(self) -> dict[str, str]:
@@ -45,9 +54,13 @@ class Artifact:
         learned = {n: sha256 for n, sha256 in self.files.items() if not n.endswith(".onnx")}
         return learned if self.trainable else dict(self.files)
 
-    def onnx(self, variant: str) -> Path:
+    def onnx(self, variant: Variant) -> Path:
         """Return the file of `variant`, which must be one of `variants`."""
         return self.folder / f"model.{variant}.onnx"
+
+    def preview(self, variant: Variant) -> Path:
+        """Return the early file of `variant`, which must be one of `previews`."""
+        return self.folder / f"preview.{variant}.onnx"
 
     def sha256(self, path: Path) -> str:
         """Return the recorded hash of one of its files."""

@@ -1,6 +1,8 @@
 """Every error edgekd raises on purpose.
 
 EdgekdError                 base; carries the exit code of the command line
+├── NothingToDo             a signal: a step can do nothing for this network, and is skipped
+├── NotKnownYet             a signal: what a step gives is known only when it runs
 ├── BadInput                exit 2: the call, the recipe, the data or the model is wrong
 │   ├── RecipeError         a recipe (or flag) that cannot be read or makes no sense
 │   ├── DataError           samples, labels or splits that cannot be used
@@ -29,6 +31,14 @@ class EdgekdError(Exception):
     """Base of all; `exit_code` is what the command line returns."""
 
     exit_code: ClassVar[int] = 1
+
+
+class NothingToDo(EdgekdError):
+    """A step can do nothing for this network: it is skipped with this reason, the job goes on."""
+
+
+class NotKnownYet(EdgekdError):
+    """What a step gives is known only when it runs: it cannot be shown before any work."""
 
 
 class BadInput(EdgekdError):

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from edgekd.artifact import SEAL, WORK, Artifact, open_artifact, seal_artifact
+from edgekd.artifact import FP32, SEAL, WORK, Artifact, Variant, open_artifact, seal_artifact
+from edgekd.errors import EdgekdError, NothingToDo, one_line
 from edgekd.options import Budget, Options, Training
 from edgekd.progress import Progress, Silent
-from edgekd.store import digest
+from edgekd.store import digest, replacing, write_json
 
 if TYPE_CHECKING:
     from edgekd.data.batches import Data, Part
+    from edgekd.data.preprocess import Preprocess
     from edgekd.devices.device import Device
     from edgekd.networks.trainable import Model
     from edgekd.tasks.task import Task
@@ -37,7 +39,12 @@ DATA_NEEDS: Mapping[Need, Part] = {
     "calibration data": "calibration",
     "validation data": "validation",
 }
-Form = Literal["torch", "onnx"]
+Preview: TypeAlias = "Model | OnnxModel | None"
+"""What a step would give; None: the same network as before it."""
+BUILT = "built"
+"""Below `work/`: a network as it was before its training."""
+SKIPPED = "skipped.json"
+"""Stands alone in the stage of a step that had nothing to do: the reason."""
 
 
 @dataclass(frozen=True)
@@ -66,17 +73,27 @@ class Context:
         return replace(self, **withheld)
 
 
+@dataclass(frozen=True)
+class OnnxModel:
+    """An ONNX file and what it takes: what a step that makes no network can show in advance."""
+
+    path: Path
+    preprocess: Preprocess
+
+
+Opened = Callable[[], "Model"]
+"""Opens a network when it is called; a step opens only what it needs."""
+
+
 class Step(Options):
     """A line of a recipe. Its fields are its options; what pays only together is one step."""
 
-    takes: ClassVar[Form] = "torch"
-    gives: ClassVar[Form] = "torch"
     needs: ClassVar[frozenset[Need]] = frozenset()
-    makes: ClassVar[str] = "fp32"
-    """The variant that its quality is judged on."""
     promise: ClassVar[Literal["faster", "smaller", "better"]] = "faster"
     revision: ClassVar[int] = 1
     """Raised when equal options give another result."""
+    makes_network: ClassVar[bool] = False
+    """Whether its result can be trained further, and is exported to ONNX before it is judged."""
 
     name: str
     gate: bool = Field(
@@ -86,9 +103,56 @@ class Step(Options):
         description="false keeps the stage whatever was measured",
     )
 
+    @property
+    def makes(self) -> tuple[Variant, ...]:
+        """The variants that its quality is judged on."""
+        return (FP32,)
+
+    @property
+    def previews(self) -> tuple[Variant, ...]:
+        """The variants that `write_previews` can make at once of any FP32 file."""
+        return ()
+
+    @property
+    def training(self) -> Training | None:
+        """The training among its options, if it trains."""
+        return next((value for _, value in self if isinstance(value, Training)), None)
+
+    @property
+    def calibration_samples(self) -> int:
+        """How many calibration samples it reads."""
+        return 0
+
     def apply(self, source: Artifact, context: Context, folder: Path) -> None:
-        """Write an Artifact's files to `folder`; go on from what a killed try left in `work/`."""
+        """Write an Artifact's files to `folder`; go on from what a killed try left in `work/`.
+
+        Raises:
+            NothingToDo: it can change nothing in `source`; the stage is skipped.
+        """
         raise NotImplementedError
+
+    def preview(self, source: Opened, teacher: Opened, context: Context) -> Preview:
+        """Check cheaply, before any work, what can be checked; return what the step would give.
+
+        Args:
+            source: opens the network that it would start from, untrained.
+            teacher: opens the teacher's, untrained.
+            context: with what is in `needs`.
+
+        Raises:
+            NothingToDo: it can change nothing in `source`.
+            NotKnownYet: what it gives is known only when it runs.
+            BadInput: it would fail.
+        """
+        return None
+
+    def write_previews(self, fp32: Path, folder: Path, preprocess: Preprocess, data: Data) -> None:
+        """Write `preview.<variant>.onnx` for each of `previews` to `folder`."""
+        raise NotImplementedError
+
+    def refusal(self, before: Sequence[Step]) -> str | None:
+        """Return why it cannot come after `before`, the model first; None where it can."""
+        return None
 
     def content(self, root: Path) -> Mapping[str, str]:
         """Return the hashes of the user's files that the options name."""
@@ -102,36 +166,95 @@ class Step(Options):
         """Return the step with its trainings shortened to `effort`."""
         return self
 
-    @property
-    def training(self) -> Training | None:
-        """The training among its options, if it trains."""
-        return next((value for _, value in self if isinstance(value, Training)), None)
+    def rehearsal(self, samples: int) -> Step:
+        """Return the shortest form of the step, with at most `samples` calibration samples."""
+        return self.scaled(1e-9)  # one epoch
 
-    def ready(self, data: Data) -> None:
-        """Raise DataError, before any work, if `data` cannot serve this step."""
-
-    def network(self, source: Model, teacher: Model, context: Context) -> Model:
-        """Return the network that this step will train, as it is before training.
-
-        All that can be wrong with it is found before any work: every step's is made at the start.
-        """
-        return source
+    def used(self, source: Artifact) -> Mapping[str, str]:
+        """Return the files of `source` that its result depends on."""
+        return source.files
 
     def key(self, source: Artifact, context: Context) -> str:
-        """Equal keys, equal results. ONNX files do not count for a step that takes torch."""
-        used = dict(source.files) if self.takes == "onnx" else source.knowledge
+        """Equal keys, equal results."""
         needs = {need: context.identity[need] for need in sorted(self.needs)}
         options = self.model_dump(mode="json")
-        files, environment = dict(self.content(context.root)), dict(self.environment())
-        return digest(options, self.revision, used, needs, files, environment)
+        used, content = dict(self.used(source)), dict(self.content(context.root))
+        environment = dict(self.environment())
+        return digest(options, self.revision, used, needs, content, environment)
+
+
+class TorchStep(Step):
+    """A step that makes a network and trains it.
+
+    The network is built once, stored in `work/`, and read back from there whether the training
+    begins or goes on: an interrupted run trains the very network that it began with.
+    """
+
+    makes_network: ClassVar[bool] = True
+
+    def build_model(self, source: Opened, teacher: Opened, context: Context) -> Model:
+        """Return the network as it is before training: built anew, or `source` with an edit.
+
+        Raises:
+            NothingToDo: there is nothing to edit.
+        """
+        raise NotImplementedError
+
+    def train_model(self, model: Model, source: Artifact, context: Context, work: Path) -> None:
+        """Train `model.body` in place, with checkpoints in `work`."""
+
+    def preview(self, source: Opened, teacher: Opened, context: Context) -> Preview:
+        return self.build_model(source, teacher, context)
+
+    def apply(self, source: Artifact, context: Context, folder: Path) -> None:
+        model = self._built(source, context, folder / WORK / BUILT)
+        self.train_model(model, source, context, folder / WORK)
+        model.save(folder)
+
+    def _built(self, source: Artifact, context: Context, built: Path) -> Model:
+        import torch
+
+        from edgekd.networks.trainable import open_model
+
+        def opened(folder: Path) -> Model:
+            return open_model(folder, root=context.root)
+
+        if not built.exists():
+            torch.manual_seed(context.seed)
+            model = self.build_model(
+                lambda: opened(source.folder), lambda: opened(context.teachers[0].folder), context
+            )
+            with replacing(built) as partial:
+                model.save(partial)
+        torch.manual_seed(context.seed)
+        return opened(built)
+
+    def used(self, source: Artifact) -> Mapping[str, str]:
+        return source.knowledge  # a new opset changes the ONNX files alone
+
+    def refusal(self, before: Sequence[Step]) -> str | None:
+        i = next((i for i, step in enumerate(before) if not step.makes_network), None)
+        if i is None:
+            return None
+        maker = f"steps[{i - 1}] ({before[i].name}) gives an ONNX file"
+        maker = maker if i else "[model] is a bare ONNX file"
+        return f"trains a network, but {maker}; put it before, or leave it out"
+
+
+class OnnxStep(Step):
+    """A step that writes ONNX files from files; it needs no network."""
 
 
 def run_step(step: Step, source: Artifact, context: Context, stages: Path) -> Artifact:
-    """Return the result of `step`, from disk if it is there. The rename commits."""
+    """Return the result of `step`, from disk if it is there. The rename commits.
+
+    Raises:
+        NothingToDo: the step can change nothing in `source`. That is stored like a result.
+    """
     key = step.key(source, context)
     done = stages / f"{step.name}-{key[:12]}"
     if done.exists():
-        return open_artifact(done)
+        return _unless_skipped(open_artifact(done))
     entry = {**step.model_dump(mode="json"), "key": key, "environment": dict(step.environment())}
     changed = _changed_environment(entry, stages)
     if changed:
@@ -142,11 +265,24 @@ def run_step(step: Step, source: Artifact, context: Context, stages: Path) -> Ar
         shutil.copyfile(source.folder / "preprocess.json", partial / "preprocess.json")
     try:
         step.apply(source, context.only(step.needs), partial)
-    except BaseException:
-        if not any((partial / WORK).iterdir()):  # no checkpoint: there is nothing to go on from
+    except NothingToDo as signal:
+        shutil.rmtree(partial)
+        partial.mkdir()
+        write_json(partial / SKIPPED, {"reason": one_line(signal)})
+    except BaseException as error:
+        left = {path.name for path in (partial / WORK).iterdir()}
+        # what was refused comes back with other options: then the network alone is no use
+        if not left or (isinstance(error, EdgekdError) and left == {BUILT}):
             shutil.rmtree(partial)
         raise
-    return seal_artifact(partial, done, (*source.history, entry))
+    return _unless_skipped(seal_artifact(partial, done, (*source.history, entry)))
+
+
+def _unless_skipped(stage: Artifact) -> Artifact:
+    if SKIPPED in stage.files:
+        text = (stage.folder / SKIPPED).read_text(encoding="utf8")
+        raise NothingToDo(json.loads(text)["reason"])
+    return stage
 
 
 def _changed_environment(entry: Mapping[str, Any], stages: Path) -> str:

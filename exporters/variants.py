@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from edgekd.artifact import Variant
 from edgekd.exporters.shapes import fixed_shape
 
 __all__ = ["TABLE", "Row", "Variant", "fixed_shape"]
 
-Variant = Literal["fp32", "fp16", "int8", "int8-tensorrt", "int8-xnnpack", "int8-dynamic", "int4"]
 Known = Literal["run here", "from documentation", "unverified"]
 
 

@@ -165,7 +165,7 @@ def _runtimes(manifest: Mapping[str, Any]) -> Iterator[str]:
 def _stages(manifest: Mapping[str, Any]) -> Iterator[str]:
     rows = []
     for i, rung in enumerate(manifest["measured"]["rungs"]):
-        state = "reference" if i == 0 else "kept" if rung["kept"] else "rolled back"
+        state = "reference" if i == 0 else rung["outcome"]
         rows.append((rung["title"], state, "" if i == 0 else rung["verdict"]))
     yield _table(["stage", "", "because"], rows)
     if manifest["command"]:

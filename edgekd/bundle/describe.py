@@ -111,7 +111,7 @@ def _measured(record: Mapping[str, Any], sha256: str) -> dict[str, Any] | None:
     kept: dict[str, Any] = {}
     names = set()
     for rung in record["rungs"]:
-        for file in rung["evidence"]["files"]:
+        for file in rung["evidence"]["files"] if rung["evidence"] else ():
             if file["sha256"] == sha256 and not file["preview"]:
                 names.add((rung["title"], file["label"]))
                 kept |= {"validation": file["metrics"], "validation_gain": file["gain"]}

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from edgekd.artifact import WORK, Artifact
+from edgekd.artifact import Artifact
 from edgekd.data.preprocess import InputSpec
 from edgekd.distill.losses import Loss, SoftTargets
 from edgekd.networks.spec import NetworkSpec, user_files
 from edgekd.options import Options, Training, UserFunction
-from edgekd.step import Context, Need, Step
+from edgekd.step import Context, Need, Opened, TorchStep
 
 if TYPE_CHECKING:
     from edgekd.networks.trainable import Model
@@ -67,7 +67,7 @@ class Student(Options):
         )
 
 
-class Distill(Step):
+class Distill(TorchStep):
     """Train a compact student on the teacher's outputs and the labels."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data", "teachers", "seed"})
@@ -91,33 +91,20 @@ class Distill(Step):
     def scaled(self, effort: float) -> Self:
         return self.model_copy(update={"train": self.train.scaled(effort)})
 
-    def apply(self, source: Artifact, context: Context, folder: Path) -> None:
-        import torch
-
-        from edgekd.networks.trainable import open_model
-        from edgekd.training.transfer import transfer
-
-        torch.manual_seed(context.seed)
-        teacher = open_model(context.teachers[0], root=context.root)
-        student = self.network(teacher, teacher, context)
-        transfer(
-            student,
-            context.teachers[0],
-            context,
-            self.loss,
-            self.train,
-            work=folder / WORK,
-            title="distill",
-        )
-        student.save(folder)
-
-    def network(self, source: Model, teacher: Model, context: Context) -> Model:
+    def build_model(self, source: Opened, teacher: Opened, context: Context) -> Model:
         from edgekd.networks.shrink import thinned
         from edgekd.networks.trainable import new_model
 
         self.loss.fits(context.task.signals)
+        whole = teacher()  # also for a fresh student, whose random weights are drawn after it
         if self.student.spec is None:
-            return thinned(teacher, context, ratio=self.student.ratio)
+            return thinned(whole, context.data, context.task, ratio=self.student.ratio)
         preprocess = context.data.preprocess_for(self.student.input)
         fresh: Model = new_model(self.student.spec, preprocess, root=context.root)
         return fresh
+
+    def train_model(self, model: Model, source: Artifact, context: Context, work: Path) -> None:
+        from edgekd.training.transfer import transfer
+
+        guide = context.teachers[0]
+        transfer(model, guide, context, self.loss, self.train, work=work, title=self.name)

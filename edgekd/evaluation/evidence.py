@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgekd.artifact import PREVIEW, Artifact
+from edgekd.artifact import Artifact, Variant
 from edgekd.benchmarks.stats import Estimate
 from edgekd.evaluation.gate import Findings
 
@@ -17,7 +17,7 @@ class File:
     """One ONNX file of a stage. A preview is what quantizing it would ship, built early."""
 
     path: Path
-    variant: str
+    variant: Variant
     preview: bool
 
     @property
@@ -31,7 +31,7 @@ class FileEvidence:
     """One file on the validation split and on the device."""
 
     label: str
-    variant: str
+    variant: Variant
     preview: bool
     sha256: str
     facts: Mapping[str, Any]
@@ -66,9 +66,8 @@ class Evidence:
         return self.files[self.judged]
 
 
-def files_of(artifact: Artifact, permitted: Sequence[str]) -> list[File]:
-    """Return the files of an artifact that may ship, and its preview if that variant may."""
+def files_of(artifact: Artifact, permitted: Sequence[Variant]) -> list[File]:
+    """Return the files of an artifact that may ship, and its previews of variants that may."""
     found = [File(artifact.onnx(v), v, False) for v in artifact.variants if v in permitted]
-    if PREVIEW in artifact.files and "int8" in permitted:
-        found.append(File(artifact.folder / PREVIEW, "int8", True))
-    return found
+    early = [File(artifact.preview(v), v, True) for v in artifact.previews if v in permitted]
+    return [*found, *early]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import TypeAdapter
 
-from edgekd.artifact import Artifact
+from edgekd.artifact import FP32, Artifact, Variant
 from edgekd.benchmarks.feeds import save_feeds
 from edgekd.benchmarks.measurement import Candidate, Measurement, Session, Setup, Timing
 from edgekd.benchmarks.stats import (
@@ -87,7 +87,7 @@ class Examiner:
     device: Device
     timing: Timing
     setup: Setup
-    permitted: tuple[str, ...]
+    permitted: tuple[Variant, ...]
     teacher: Artifact
     task_identity: str
     """Of its name, its file and its metrics: evidence of another task is not replayed."""
@@ -97,7 +97,7 @@ class Examiner:
 
     def examine(self, step: Step, after: Artifact, before: Artifact) -> Evidence:
         """Return the evidence for `after`, from disk if it was finished before."""
-        makes = step.makes if step.makes in after.variants else "fp32"
+        (makes,) = step.makes
         key = digest(
             makes,
             dict(after.files),
@@ -146,11 +146,11 @@ class Examiner:
             return self.device.measure(candidates, self.timing, progress=advance)
 
     def _examine(
-        self, makes: str, after: Artifact, before: Artifact, *, session_name: str
+        self, makes: Variant, after: Artifact, before: Artifact, *, session_name: str
     ) -> Evidence:
         mine, old = files_of(after, self.permitted), files_of(before, self.permitted)
         judged = next(i for i, f in enumerate(mine) if f.variant == makes and not f.preview)
-        base = File(self.teacher.onnx("fp32"), "fp32", False)
+        base = File(self.teacher.onnx(FP32), FP32, False)
         pairs = _distinct(
             [(after, f) for f in reversed(mine)]
             + [(before, f) for f in old]
@@ -186,7 +186,7 @@ class Examiner:
 
     def _race(
         self,
-        makes: str,
+        makes: Variant,
         mine: Sequence[File],
         old: Sequence[File],
         pairs: Sequence[tuple[Artifact, File]],
@@ -198,12 +198,12 @@ class Examiner:
         """
         session = self.measure(pairs)
         own = next(f for f in mine if f.variant == makes and not f.preview)
-        plain = next(f for f in old if f.variant == "fp32")
+        plain = next(f for f in old if f.variant == FP32)
         if session.measurements[0].conditions.emulated:  # that proves function, never speed
             return Race(None, {}, own, plain, None, None)
         timed = {f.path: m for (_, f), m in zip(pairs, session.measurements, strict=True)}
-        after = own if makes != "fp32" else _fastest(mine, timed)
-        before = plain if makes != "fp32" else _fastest(old, timed)
+        after = own if makes != FP32 else _fastest(mine, timed)
+        before = plain if makes != FP32 else _fastest(old, timed)
         floor = noise_floor(session)
         speed = _speedup(before.path, after.path, timed, floor)
         return Race(session, timed, after, before, speed, floor)
@@ -227,7 +227,7 @@ class Examiner:
             self._facts(artifact, file.path),
             metrics_of(self.task, own),
             gain(first, own, self.reduced(self.teacher, base)),
-            gain(first, own, self.reduced(before, before.onnx("fp32"))),
+            gain(first, own, self.reduced(before, before.onnx(FP32))),
         )
         if file.path not in timed:
             return evidence

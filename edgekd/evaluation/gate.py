@@ -9,6 +9,8 @@ from edgekd.benchmarks.stats import Estimate
 from edgekd.options import Budget
 
 Promise = Literal["faster", "smaller", "better"]
+Outcome = Literal["kept", "rolled back", "skipped"]
+"""Skipped: the step could do nothing for this network."""
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,23 @@ class Findings:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Kept or rolled back, with the numbers that decided."""
+    """Kept, rolled back or skipped, with the numbers that decided."""
 
-    kept: bool
-    reasons: tuple[str, ...]
-    numbers: str
+    outcome: Outcome
+    reasons: tuple[str, ...] = ()
+    numbers: str = ""
+
+    @property
+    def kept(self) -> bool:
+        """Whether the next step starts from this stage."""
+        return self.outcome == "kept"
 
     @property
     def text(self) -> str:
         """One line for people."""
-        return f"{'; '.join(self.reasons)} ({self.numbers})" if self.reasons else self.numbers
+        if not (self.reasons and self.numbers):
+            return self.numbers or "; ".join(self.reasons)
+        return f"{'; '.join(self.reasons)} ({self.numbers})"
 
 
 def judge(promise: Promise, found: Findings, budget: Budget, *, gated: bool = True) -> Verdict:
@@ -60,8 +69,8 @@ def judge(promise: Promise, found: Findings, budget: Budget, *, gated: bool = Tr
         f"{describe_speed(found.speedup)}, {found.gain.value:+.2f} {found.unit} since the teacher"
     )
     if reasons and not gated:
-        return Verdict(True, (*reasons, "kept because gate = false"), numbers)
-    return Verdict(not reasons, tuple(reasons), numbers)
+        return Verdict("kept", (*reasons, "kept because gate = false"), numbers)
+    return Verdict("rolled back" if reasons else "kept", tuple(reasons), numbers)
 
 
 def _speed_faults(promise: Promise, found: Findings) -> list[str]:

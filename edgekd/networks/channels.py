@@ -24,7 +24,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from edgekd.errors import ModelError
+from edgekd.errors import ModelError, NothingToDo
 from edgekd.networks.edits import apply_edit, can_cut, is_depthwise, zero_edit
 
 Cut = dict[tuple[str, int], set[int]]
@@ -54,8 +54,9 @@ def thin(
         keep: names of modules whose layers keep their output channels, with all coupled to them.
 
     Raises:
-        ModelError: an option makes no sense, nothing is left to remove, or the network cannot be
-            followed; the message names the layer.
+        NothingToDo: no width may shrink, or rounding takes back what would go.
+        ModelError: an option makes no sense, or the network cannot be followed; the message names
+            the layer.
     """
     if not (0 < ratio < 1 and multiple >= 1):
         raise ModelError(
@@ -72,10 +73,9 @@ def thin(
     found = [_shrunk(group, graph, names, ratio, multiple) for group in free]
     cuts = {name: cut for name, cut in found if cut}
     if not cuts:
-        raise ModelError(
+        raise NothingToDo(
             f"ratio {ratio} removes nothing: every width that may shrink is at or below multiple "
-            f"({multiple}), or rounds back to itself; raise the ratio, lower the multiple, or "
-            "leave this step out"
+            f"({multiple}), or rounds back to itself; a higher ratio or a lower multiple may help"
         )
     edit = _edit(network, cuts.values())
     fault = _fault(network, edit, example_inputs)

@@ -7,21 +7,29 @@ from dataclasses import replace
 
 import torch
 
+from edgekd.data.batches import Data
 from edgekd.networks.channels import thin
 from edgekd.networks.trainable import Model
-from edgekd.step import Context
+from edgekd.tasks.task import Task
 
 
 def thinned(
-    model: Model, context: Context, *, ratio: float, multiple: int = 16, keep: Sequence[str] = ()
+    model: Model,
+    data: Data,
+    task: Task,
+    *,
+    ratio: float,
+    multiple: int = 16,
+    keep: Sequence[str] = (),
 ) -> Model:
     """Return a new Model with `ratio` of its channels removed; the edit is in its blueprint.
 
     Raises:
-        ModelError: the network cannot be followed, or there is nothing to remove.
+        NothingToDo: there is nothing to remove.
+        ModelError: the network cannot be followed.
     """
-    batch = next(context.data.batches("train", model.preprocess, size=2))
-    deployed = model.deployed(context.task).eval()
+    batch = next(data.batches("train", model.preprocess, size=2))
+    deployed = model.deployed(task).eval()
     inputs = [torch.as_tensor(array) for array in batch.inputs[0].values()]
     example = deployed.body_inputs(*inputs)
     body, edit = thin(model.body, example, ratio=ratio, multiple=multiple, keep=keep)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from torch import nn
 
-from edgekd.artifact import Artifact
 from edgekd.data.preprocess import Preprocess, read_preprocess, write_preprocess
 from edgekd.networks.blueprint import (
     Blueprint,
@@ -49,7 +48,7 @@ def new_model(spec: NetworkSpec, preprocess: Preprocess, *, root: Path) -> Model
     return Model(body, blueprint, preprocess)
 
 
-def open_model(artifact: Artifact, *, root: Path) -> Model:
-    """Open the trainable network of an artifact."""
-    body, blueprint = load_network(artifact.folder / "model.pt", root=root)
-    return Model(body, blueprint, read_preprocess(artifact.folder))
+def open_model(folder: Path, *, root: Path) -> Model:
+    """Open what `save` wrote; a builder in a file of the user's is looked for below `root`."""
+    body, blueprint = load_network(folder / "model.pt", root=root)
+    return Model(body, blueprint, read_preprocess(folder))

@@ -10,8 +10,7 @@ from rich.console import Group
 
 from edgekd.artifact import Artifact
 from edgekd.bundle import write_bundle
-from edgekd.errors import require
-from edgekd.evaluation.evidence import Evidence
+from edgekd.errors import NothingToDo, one_line, require
 from edgekd.evaluation.examiner import Examiner
 from edgekd.evaluation.gate import Verdict, judge
 from edgekd.pipeline.export import Export
@@ -19,7 +18,6 @@ from edgekd.pipeline.final import Final, Rung, final_session, judge_on_test
 from edgekd.pipeline.record import Record, record
 from edgekd.pipeline.setup import Bench, check_owner, claim, set_up
 from edgekd.progress import Progress, Silent
-from edgekd.quantize.step import Quantize
 from edgekd.recipe.recipe import Recipe, titled
 from edgekd.report.run.notebook import as_html, as_text, shown
 from edgekd.report.run.write import write_report
@@ -95,7 +93,7 @@ def climb(bench: Bench) -> tuple[Rung, ...]:
     """Run every step from the last kept stage; the first rung is the teacher."""
     teacher = _stage(bench, bench.recipe.working_teacher, _nothing(bench), bench.context(None))
     examiner = bench.examiner(teacher)
-    verdict = Verdict(True, (), "reference")
+    verdict = Verdict("kept", numbers="reference")
     evidence = examiner.examine(bench.recipe.working_teacher, teacher, teacher)
     rungs = [Rung("teacher", teacher, evidence, verdict)]
     best, context = teacher, bench.context(teacher)
@@ -114,26 +112,25 @@ def _climb_one(
     best: Artifact,
     context: Context,
 ) -> Rung:
-    after = _stage(bench, step, best, context)
-    evidence: Evidence = examiner.examine(step, after, best)
-    verdict = judge(step.promise, evidence.findings, bench.recipe.budget, gated=step.gate)
-    word = "kept" if verdict.kept else "rolled back"
-    bench.progress.say(f"{title}: {word}: {verdict.text}")
-    return Rung(title, after, evidence, verdict)
+    try:
+        after = _stage(bench, step, best, context)
+    except NothingToDo as signal:
+        rung = Rung(title, best, None, Verdict("skipped", (one_line(signal),)))
+    else:
+        evidence = examiner.examine(step, after, best)
+        verdict = judge(step.promise, evidence.findings, bench.recipe.budget, gated=step.gate)
+        rung = Rung(title, after, evidence, verdict)
+    bench.progress.say(f"{title}: {rung.verdict.outcome}: {rung.verdict.text}")
+    return rung
 
 
 def _stage(bench: Bench, step: Step, source: Artifact, context: Context) -> Artifact:
-    """Run a step, and after a torch step the export."""
+    """Run a step, and export the network where it makes one, with previews of what may ship."""
     after = run_step(step, source, context, bench.stages)
-    if step.gives != "torch":
+    if not step.makes_network:
         return after
-    return run_step(_export(bench.recipe), after, context, bench.stages)
-
-
-def _export(recipe: Recipe) -> Export:
-    """Return the export with the preview of what ships at last: the recipe's own quantization."""
-    quantize = next((s for s in recipe.steps if isinstance(s, Quantize)), None)
-    return Export(opset=recipe.export.opset, preview=quantize)
+    export = Export(opset=bench.recipe.export.opset, early=bench.recipe.early)
+    return run_step(export, after, context, bench.stages)
 
 
 def _nothing(bench: Bench) -> Artifact:

@@ -5,47 +5,51 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 
-from edgekd.artifact import PREVIEW, Artifact
-from edgekd.errors import ModelError
-from edgekd.quantize.step import Quantize
-from edgekd.step import Context, Need, Step
+from edgekd.artifact import FP32, Artifact
+from edgekd.errors import ModelError, NothingToDo
+from edgekd.step import Context, Need, OnnxStep, Step
 
 if TYPE_CHECKING:
     from edgekd.networks.trainable import Model
 
 
-class Export(Step):
-    """Write `model.fp32.onnx`, prove that it computes the same, build the preview."""
+class Export(OnnxStep):
+    """Write the FP32 file, prove that it computes the same, build the previews."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "calibration data"})
     name: Literal["export"] = "export"
     opset: int = Field(
         20, ge=18, le=20, description="ONNX operator set; 20 is what JetPack 6 reads"
     )
-    preview: Quantize | None = None
+    early: tuple[SerializeAsAny[Step], ...] = Field(
+        (), description="the steps that write previews of their variants"
+    )
 
     def environment(self) -> Mapping[str, str]:
         packages = {name: importlib.metadata.version(name) for name in ("torch", "onnxscript")}
-        return {**packages, **(self.preview.environment() if self.preview is not None else {})}
+        early = {key: value for step in self.early for key, value in step.environment().items()}
+        return {**packages, **early}
 
     def apply(self, source: Artifact, context: Context, folder: Path) -> None:
         from edgekd.networks.trainable import open_model
 
         for name in ("model.pt", "preprocess.json"):
             shutil.copyfile(source.folder / name, folder / name)
-        model = open_model(source, root=context.root)
-        fp32 = folder / "model.fp32.onnx"
+        model = open_model(source.folder, root=context.root)
+        fp32 = folder / f"model.{FP32}.onnx"
         batch = next(context.data.batches("calibration", model.preprocess, size=8))
         self._export(model, context, batch.inputs[0], fp32)
-        if self.preview is not None:
-            self.preview.build(fp32, folder / PREVIEW, model.preprocess, context.data)
+        for step in self.early:
+            with suppress(NothingToDo):  # that step will be skipped
+                step.write_previews(fp32, folder, model.preprocess, context.data)
 
     def _export(
         self, model: Model, context: Context, inputs: Mapping[str, NDArray[Any]], path: Path

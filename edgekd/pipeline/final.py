@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from edgekd.artifact import Artifact
+from edgekd.artifact import FP32, Artifact, Variant
 from edgekd.benchmarks.measurement import Session
 from edgekd.benchmarks.stats import Estimate, latency, noise_floor, percentile, speedup
 from edgekd.evaluation.evidence import Evidence, File, files_of
@@ -27,7 +27,9 @@ class Rung:
 
     title: str
     artifact: Artifact
-    evidence: Evidence
+    """Of the stage before, where the step was skipped."""
+    evidence: Evidence | None
+    """None where the step was skipped."""
     verdict: Verdict
 
 
@@ -37,7 +39,7 @@ class Finalist:
 
     title: str
     label: str
-    variant: str
+    variant: Variant
     sha256: str
     size_bytes: int
     latency_s: Estimate | None
@@ -110,8 +112,8 @@ def _last_session(bench: Bench, rungs: Sequence[Rung]) -> LastSession:
 
 def own_file(rung: Rung) -> File:
     """Return the file that the rung's step itself made."""
-    own = rung.evidence.own
-    return File(rung.artifact.onnx(own.variant), own.variant, False)
+    variant = FP32 if rung.evidence is None else rung.evidence.own.variant
+    return File(rung.artifact.onnx(variant), variant, False)
 
 
 def _finalists(kept: Sequence[tuple[Rung, File]], session: Session) -> tuple[Finalist, ...]:
@@ -172,7 +174,7 @@ def judge_on_test(bench: Bench, rungs: Sequence[Rung]) -> tuple[Tested, ...]:
         if not rung.verdict.kept:
             continue
         for file in files_of(rung.artifact, permitted):
-            if file.variant == "fp32" and rung.evidence.own.variant != "fp32":
+            if file.variant == FP32 and own_file(rung).variant != FP32:
                 continue  # the float form of a quantized stage is the stage before
             own = bench.held_out(teacher.artifact).reduced(rung.artifact, file.path)
             tested.append(

@@ -13,13 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from edgekd.artifact import Artifact
-from edgekd.data.preprocess import Preprocess, read_preprocess
-from edgekd.errors import DataError, EdgekdError, ModelError, one_line
+from edgekd.data.preprocess import Preprocess
+from edgekd.errors import (
+    DataError,
+    EdgekdError,
+    ModelError,
+    NothingToDo,
+    NotKnownYet,
+    one_line,
+)
 from edgekd.recipe.recipe import Recipe, titled
-from edgekd.step import Context
+from edgekd.step import Context, OnnxModel, Opened
 from edgekd.tasks.task import by_signal
-from edgekd.teacher.step import OnnxTeacher
 from edgekd.user_code import blame
 
 if TYPE_CHECKING:
@@ -44,9 +49,11 @@ class Sketch:
     """A network of a recipe as it is before training."""
 
     title: str
-    parameters: int
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
+    parameters: int | None = None
+    """None: not known before the step runs, or the step is skipped; `note` says which and why."""
+    inputs: tuple[Port, ...] = ()
+    outputs: tuple[Port, ...] = ()
+    note: str = ""
 
 
 def sketch(recipe: Recipe, context: Context, *, export: bool = False) -> tuple[Sketch, ...]:
@@ -63,24 +70,45 @@ def sketch(recipe: Recipe, context: Context, *, export: bool = False) -> tuple[S
         DataError: the labels do not fit its outputs.
         RecipeError: a loss has no term for one of the task's outputs.
     """
-    if isinstance(recipe.model, OnnxTeacher):
-        return (_file(recipe.model, context),)
-    from edgekd.networks.trainable import new_model
+    from edgekd.networks.trainable import Model
 
-    preprocess = context.data.preprocess_for(recipe.model.input)
-    teacher = model = new_model(recipe.model.spec, preprocess, root=context.root)
-    models = [("teacher", teacher)]
-    for title, step in titled(recipe.steps):
-        if step.takes == "torch":
-            model = step.network(model, teacher, context)
-            models.append((title, model))
-    found = tuple(_network(title, model, context) for title, model in models)
+    found: list[Sketch] = []
+    models: list[tuple[str, Model]] = []
+    teacher = source = _unopened(NotKnownYet("there is no network"))
+    for title, step in [("teacher", recipe.model), *titled(recipe.steps)]:
+        try:
+            seen = step.preview(source, teacher, context.only(step.needs))
+        except NothingToDo as signal:
+            found.append(Sketch(title, note=f"skipped: {one_line(signal)}"))
+            continue
+        except NotKnownYet as signal:
+            found.append(Sketch(title, note=one_line(signal)))
+            source = _unopened(NotKnownYet(f"known when {title} has run"))
+            continue
+        if isinstance(seen, Model):
+            source = _opened(seen)
+            models.append((title, seen))
+            found.append(_network(title, seen, context))
+        elif seen is not None:
+            found.append(_file(title, seen, context))
+        teacher = source if title == "teacher" else teacher
     if export:
         with context.progress.track("try the export", len(models)) as tick:
             for title, model in models:
                 _try_export(model, context, recipe.export.opset)
                 tick(1, title)
-    return found
+    return tuple(found)
+
+
+def _opened(model: Model) -> Opened:
+    return lambda: model
+
+
+def _unopened(signal: NotKnownYet) -> Opened:
+    def opened() -> Model:
+        raise signal
+
+    return opened
 
 
 def _try_export(model: Model, context: Context, opset: int) -> None:
@@ -121,25 +149,19 @@ def _network(title: str, model: Model, context: Context) -> Sketch:
     return Sketch(title, parameters(model.body), _ports(inputs, axes), _ports(outputs, {}))
 
 
-def _file(step: OnnxTeacher, context: Context) -> Sketch:
+def _file(title: str, model: OnnxModel, context: Context) -> Sketch:
     from edgekd.exporters.model_stats import facts
     from edgekd.exporters.ort_session import batch_size, predictor
 
-    step.content(context.root)
-    with tempfile.TemporaryDirectory(prefix="edgekd-") as scratch:
-        folder = Path(scratch)
-        step.apply(Artifact(folder, {}), context, folder)
-        path = step.file(context.root)
-        found = facts(path)
-        size = batch_size(path, default=2)
-        inputs = _samples(read_preprocess(folder), context, size=size)
-        outputs = by_signal(predictor(path)(inputs), context.task)
+    found = facts(model.path)
+    inputs = _samples(model.preprocess, context, size=batch_size(model.path, default=2))
+    outputs = by_signal(predictor(model.path)(inputs), context.task)
     _check_classes("model", outputs, context)
-    ports = [
+    taken, given = (
         tuple(Port(entry.name, entry.dtype, entry.shape) for entry in entries)
         for entries in (found.inputs, found.outputs)
-    ]
-    return Sketch("teacher", found.parameters, *ports)
+    )
+    return Sketch(title, found.parameters, taken, given)
 
 
 def _samples(preprocess: Preprocess, context: Context, *, size: int) -> dict[str, NDArray[Any]]:

@@ -115,12 +115,13 @@ def _rung(rung: Rung) -> dict[str, Any]:
     return {
         "title": rung.title,
         "kept": rung.verdict.kept,
+        "outcome": rung.verdict.outcome,
         "reasons": list(rung.verdict.reasons),
         "verdict": rung.verdict.text,
         "stage": rung.artifact.folder.name,
         "left": _left(rung),
         "history": [dict(entry) for entry in rung.artifact.history],
-        "evidence": TypeAdapter(Evidence).dump_python(rung.evidence, mode="json"),
+        "evidence": rung.evidence and TypeAdapter(Evidence).dump_python(rung.evidence, mode="json"),
     }
 
 

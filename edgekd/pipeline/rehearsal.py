@@ -7,21 +7,23 @@ small counts of samples, whose difference is the price of one.
 from __future__ import annotations
 
 import math
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.artifact import Artifact
+from edgekd.artifact import FP32, Artifact
 from edgekd.data.batches import Data
 from edgekd.data.preprocess import InputSpec, Preprocess, read_preprocess
+from edgekd.errors import NothingToDo
 from edgekd.pipeline.export import Export
 from edgekd.pipeline.setup import Bench
 from edgekd.progress import Tick
-from edgekd.quantize.step import Quantize
 from edgekd.recipe.recipe import titled
 from edgekd.step import Step, run_step
 
@@ -53,40 +55,33 @@ def rehearse(bench: Bench) -> Iterator[Rehearsed]:
     Raises:
         BadInput: a step cannot be done.
     """
-    recipe = bench.recipe
-    quantize = next((step for step in recipe.steps if isinstance(step, Quantize)), None)
     teacher: Artifact | None = None
     last = Artifact(bench.folder, {})
-    for title, step in [("teacher", recipe.working_teacher), *titled(recipe.working_steps)]:
+    steps = [("teacher", bench.recipe.working_teacher), *titled(bench.recipe.working_steps)]
+    for title, step in steps:
         before, watch = last, _Stopwatch()
         short = _few(bench, step, watch).context(teacher)
-        last = run_step(_short(step), before, short, bench.stages)
-        export_s = quantize_s = 0.0
-        if step.gives == "torch":
+        try:
+            last = run_step(step.rehearsal(FEW), before, short, bench.stages)
+        except NothingToDo:
+            continue
+        export_s = 0.0
+        if step.makes_network:
             start = time.monotonic()
-            export = Export(opset=recipe.export.opset)
+            export = Export(opset=bench.recipe.export.opset)
             last = run_step(export, last, bench.context(teacher), bench.stages)
             export_s = time.monotonic() - start
-        if isinstance(step, Quantize):
-            quantize_s = _quantize_s(bench, step, before)
-        elif step.gives == "torch" and quantize is not None:
-            quantize_s = _quantize_s(bench, quantize, last)
+        early = [step] if step.previews else bench.recipe.early if step.makes_network else []
         teacher = teacher or last
         yield Rehearsed(
             title,
             _training_s(bench, step, watch),
             export_s,
-            quantize_s,
+            sum(_quantize_s(bench, each, last) for each in early),
             _sample_s(bench, last),
-            2 if quantize_s else 1,
+            1 + sum(len(each.previews) for each in early),
             _size_bytes(last, step),
         )
-
-
-def _short(step: Step) -> Step:
-    if isinstance(step, Quantize):
-        return step.model_copy(update={"samples": min(FEW, step.samples)})
-    return step.scaled(1e-9)  # one epoch, of the few samples below
 
 
 def _few(bench: Bench, step: Step, watch: _Stopwatch) -> Bench:
@@ -136,28 +131,29 @@ def _training_s(bench: Bench, step: Step, watch: _Stopwatch) -> float:
     return step_s * steps * training.epochs
 
 
-def _quantize_s(bench: Bench, step: Quantize, source: Artifact) -> float:
+def _quantize_s(bench: Bench, step: Step, source: Artifact) -> float:
+    """Time the variants of `step`, made of the FP32 file of `source` from few samples."""
     preprocess = read_preprocess(source.folder)
-    counts = sorted({min(count, step.samples) for count in (FEW, MORE)})
+    samples = step.calibration_samples
+    counts = sorted({min(count, samples) for count in (FEW, MORE)})
     took = []
     for count in counts:
-        start = time.monotonic()
-        short = step.model_copy(update={"samples": count})
-        target = bench.folder / f"rehearsed-{count}.onnx"
-        short.build(source.onnx("fp32"), target, preprocess, bench.data)
-        took.append(time.monotonic() - start)
-        target.unlink()
-    if len(counts) == 1:
-        return took[0]
+        with tempfile.TemporaryDirectory(dir=bench.folder) as scratch, suppress(NothingToDo):
+            start = time.monotonic()
+            short = step.rehearsal(count)
+            short.write_previews(source.onnx(FP32), Path(scratch), preprocess, bench.data)
+            took.append(time.monotonic() - start)
+    if len(took) < 2:
+        return sum(took)
     slope = max(0.0, (took[1] - took[0]) / (counts[1] - counts[0]))
-    return took[1] + slope * (step.samples - counts[1])
+    return took[1] + slope * (samples - counts[1])
 
 
 def _sample_s(bench: Bench, artifact: Artifact) -> float:
     """Time one batch of the validation split through the FP32 file, after one that warms up."""
     from edgekd.exporters.ort_session import batch_size, predictor
 
-    path = artifact.onnx("fp32")
+    path = artifact.onnx(FP32)
     size = batch_size(path)
     batch = next(bench.data.batches("validation", read_preprocess(artifact.folder), size=size))
     predict = predictor(path)
@@ -172,5 +168,5 @@ def _size_bytes(artifact: Artifact, step: Step) -> int:
     files = {path.name: path.stat().st_size for path in artifact.folder.iterdir()}
     training = step.training
     states = 0 if training is None else 3 if training.optimizer == "adamw" else 2
-    trained = 1 if step.gives == "torch" else 0  # the step's own stage also holds model.pt
+    trained = 1 if step.makes_network else 0  # the step's own stage also holds model.pt
     return sum(files.values()) + (states + trained) * files.get("model.pt", 0)

@@ -214,8 +214,6 @@ def check(bench: Bench, *, export: bool = True) -> None:
             "loses nothing and changes 2 % of the answers would go one time in twenty). "
             "Raise validation in [data], or allow more: max_drop in [budget], --max-drop"
         )
-    for step in recipe.steps:
-        step.ready(bench.data)
     tried = _networks(bench)
     untried = tried is not None and tried != _exported_before(bench.folder)
     sketch(recipe, bench.context(None), export=export and untried)
@@ -227,7 +225,7 @@ def _networks(bench: Bench) -> str | None:
     None for a bare ONNX file: there is nothing to export.
     """
     recipe = bench.recipe
-    steps = [step for step in (recipe.model, *recipe.steps) if step.takes == "torch"]
+    steps = [step for step in (recipe.model, *recipe.steps) if step.makes_network]
     if not recipe.trains:
         return None
     described = [[s.model_dump(mode="json"), dict(s.content(bench.root))] for s in steps]

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from edgekd.artifact import WORK, Artifact
+from edgekd.artifact import Artifact
 from edgekd.distill.losses import Loss, SoftTargets
 from edgekd.options import Training
-from edgekd.step import Context, Need, Step
+from edgekd.step import Context, Need, Opened, TorchStep
 
 if TYPE_CHECKING:
     from edgekd.networks.trainable import Model
 
 
-class Prune(Step):
+class Prune(TorchStep):
     """Remove whole channels through the dependency graph and recover what they knew."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data", "seed"})
@@ -47,28 +47,21 @@ class Prune(Step):
     def scaled(self, effort: float) -> Self:
         return self.model_copy(update={"recover": self.recover.scaled(effort)})
 
-    def apply(self, source: Artifact, context: Context, folder: Path) -> None:
-        import torch
-
-        from edgekd.networks.trainable import open_model
-        from edgekd.training.transfer import transfer
-
-        torch.manual_seed(context.seed)
-        whole = open_model(source, root=context.root)
-        thin = self.network(whole, whole, context)
-        transfer(
-            thin,
-            source,
-            context,
-            self.loss,
-            self.recover,
-            work=folder / WORK,
-            title="prune, recover",
-        )
-        thin.save(folder)
-
-    def network(self, source: Model, teacher: Model, context: Context) -> Model:
+    def build_model(self, source: Opened, teacher: Opened, context: Context) -> Model:
         from edgekd.networks.shrink import thinned
 
         self.loss.fits(context.task.signals)
-        return thinned(source, context, ratio=self.ratio, multiple=self.multiple, keep=self.keep)
+        return thinned(
+            source(),
+            context.data,
+            context.task,
+            ratio=self.ratio,
+            multiple=self.multiple,
+            keep=self.keep,
+        )
+
+    def train_model(self, model: Model, source: Artifact, context: Context, work: Path) -> None:
+        from edgekd.training.transfer import transfer
+
+        title = "prune, recover"
+        transfer(model, source, context, self.loss, self.recover, work=work, title=title)

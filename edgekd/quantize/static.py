@@ -16,7 +16,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from edgekd.errors import ModelError
+from edgekd.errors import NothingToDo
 from edgekd.exporters.onnx_files import check, load_onnx, save_onnx, strip
 from edgekd.quantize.calibration import Range, min_max
 from edgekd.quantize.graph_preparation import prepare
@@ -67,16 +67,17 @@ def quantize_int8(
 
     Raises:
         DataError: no sample.
-        ModelError: the file cannot be read or is quantized already; nothing in it can be
-            quantized; a sample does not fit; an activation is NaN or infinite.
+        NothingToDo: nothing in the file can be quantized.
+        ModelError: the file cannot be read or is quantized already; a sample does not fit; an
+            activation is NaN or infinite.
     """
     model = prepare(load_onnx(source), source.name)
     choice = choose(model)
     if not choice.layers:
         found = "; ".join(f"{name}: {why}" for name, why in list(choice.left.items())[:5])
-        raise ModelError(
+        raise NothingToDo(
             f"nothing in {source.name} can be quantized: INT8 pays for Conv, Gemm and MatMul with "
-            f"constant float32 weights ({found or 'it holds none of these'}); leave this step out"
+            f"constant float32 weights ({found or 'it contains none of these'})"
         )
     ranges, samples = _calibrate(model, choice, feeds)
     quantized = mend(_insert(model, choice, ranges, activations), model, choice)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from numpy.typing import NDArray
 from pydantic import Field
 
-from edgekd.artifact import Artifact
+from edgekd.artifact import FP32, Artifact, Variant
 from edgekd.data.preprocess import Preprocess, read_preprocess
 from edgekd.errors import DataError
-from edgekd.step import Context, Form, Need, Step
+from edgekd.step import Context, Need, OnnxStep, Opened, Preview, Step
 from edgekd.store import write_json
 
 if TYPE_CHECKING:
@@ -21,13 +21,10 @@ if TYPE_CHECKING:
     from edgekd.quantize.static import QuantizedFacts
 
 
-class Quantize(Step):
+class Quantize(OnnxStep):
     """Static INT8 in Q/DQ form: int8 weights per channel, 8-bit activations."""
 
-    takes: ClassVar[Form] = "onnx"
-    gives: ClassVar[Form] = "onnx"
     needs: ClassVar[frozenset[Need]] = frozenset({"calibration data"})
-    makes: ClassVar[str] = "int8"
     name: Literal["quantize"] = "quantize"
     samples: int = Field(256, ge=1, le=100_000, examples=[256], description="calibration samples")
     activations: Literal["uint8", "int8"] = Field(
@@ -42,23 +39,45 @@ class Quantize(Step):
 
         return {"calibrated by": version("onnxruntime"), "device": processor_name()}
 
+    @property
+    def makes(self) -> tuple[Variant, ...]:
+        return ("int8",)
+
+    @property
+    def previews(self) -> tuple[Variant, ...]:
+        return self.makes
+
+    @property
+    def calibration_samples(self) -> int:
+        return self.samples
+
+    def rehearsal(self, samples: int) -> Self:
+        return self.model_copy(update={"samples": min(samples, self.samples)})
+
+    def refusal(self, before: Sequence[Step]) -> str | None:
+        done = any(set(step.makes) & set(self.makes) for step in before)
+        return "quantizes, but its input is already quantized" if done else None
+
+    def preview(self, source: Opened, teacher: Opened, context: Context) -> Preview:
+        self._check(context.data)
+        return None
+
     def apply(self, source: Artifact, context: Context, folder: Path) -> None:
-        shutil.copyfile(source.onnx("fp32"), folder / "model.fp32.onnx")
+        fp32 = source.onnx(FP32)
+        shutil.copyfile(fp32, folder / fp32.name)
         preprocess = read_preprocess(folder)
-        found = self.build(
-            source.onnx("fp32"), folder / "model.int8.onnx", preprocess, context.data
-        )
+        found = self._write(fp32, folder / "model.int8.onnx", preprocess, context.data)
         write_json(folder / "quantized.json", found.to_json())
 
-    def build(self, fp32: Path, target: Path, preprocess: Preprocess, data: Data) -> QuantizedFacts:
-        """Write the INT8 form of `fp32` to `target`; return what was quantized and what not.
+    def write_previews(self, fp32: Path, folder: Path, preprocess: Preprocess, data: Data) -> None:
+        self._write(fp32, folder / "preview.int8.onnx", preprocess, data)
 
-        Raises:
-            DataError: the calibration split holds fewer samples than asked for.
-        """
+    def _write(
+        self, fp32: Path, target: Path, preprocess: Preprocess, data: Data
+    ) -> QuantizedFacts:
         from edgekd.quantize.static import quantize_int8
 
-        self.ready(data)
+        self._check(data)
         # Padding must not enter the statistics, so text goes one sample at a time.
         size = 1 if preprocess.kind == "text" else 16
 
@@ -72,7 +91,7 @@ class Quantize(Step):
 
         return quantize_int8(fp32, target, feeds, activations=self.activations)
 
-    def ready(self, data: Data) -> None:
+    def _check(self, data: Data) -> None:
         have = data.count("calibration")
         if have < self.samples:
             raise DataError(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 
+from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.measurement import Setup, Timing
 from edgekd.data.source import Source
 from edgekd.distill.step import Distill
@@ -106,31 +107,28 @@ class Recipe(Options):
 
     @model_validator(mode="after")
     def _order(self) -> Self:
-        trainable, maker = not isinstance(self.model, OnnxTeacher), "[model] is a bare ONNX file"
+        line: list[Step] = [self.model, *self.steps]
         for i, step in enumerate(self.steps):
-            if step.takes == "torch" and not trainable:
-                raise ValueError(
-                    f"steps[{i}] ({step.name}) trains a network, but {maker}; "
-                    "put it before, or leave it out"
-                )
-            if step.gives == "onnx":
-                if not trainable and not isinstance(self.model, OnnxTeacher):
-                    raise ValueError(
-                        f"steps[{i}] ({step.name}) quantizes what is quantized already"
-                    )
-                trainable, maker = False, f"steps[{i}] ({step.name}) gives an ONNX file"
+            reason = step.refusal(line[: i + 1])
+            if reason is not None:
+                raise ValueError(f"steps[{i}] ({step.name}) {reason}")
         return self
 
     @property
     def trains(self) -> bool:
         """Whether it has a network, so that torch is needed."""
-        return not isinstance(self.model, OnnxTeacher)
+        return any(step.makes_network for step in (self.model, *self.steps))
 
     @property
-    def permitted(self) -> tuple[str, ...]:
+    def permitted(self) -> tuple[Variant, ...]:
         """The variants that may ship."""
-        made = {step.makes for step in self.steps}
-        return ("fp32", *sorted(made - {"fp32"}))
+        made = {variant for step in self.steps for variant in step.makes}
+        return (FP32, *sorted(made - {FP32}))
+
+    @property
+    def early(self) -> tuple[Step, ...]:
+        """The steps that write previews of their variants for every network before them."""
+        return tuple(step for step in self.steps if step.previews)
 
     @property
     def working_steps(self) -> tuple[Step, ...]:

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from edgekd.artifact import WORK, Artifact
+from edgekd.artifact import FP32, Artifact
 from edgekd.benchmarks.model_content import model_content
-from edgekd.data.preprocess import ImagePreprocess, InputSpec, write_preprocess
+from edgekd.data.preprocess import ImagePreprocess, InputSpec, Preprocess, write_preprocess
 from edgekd.errors import ModelError
 from edgekd.networks.spec import NetworkSpec, user_files
 from edgekd.options import Training, UserFunction
-from edgekd.step import Context, Form, Need, Step
+from edgekd.step import (
+    Context,
+    Need,
+    OnnxModel,
+    OnnxStep,
+    Opened,
+    Preview,
+    TorchStep,
+)
 from edgekd.store import locate
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from edgekd.data.batches import Batch
     from edgekd.exporters.model_stats import Entry
+    from edgekd.networks.trainable import Model
 
 
-class Teacher(Step):
+class Teacher(TorchStep):
     """The trained model that everything is compared with: `[model]` in a recipe."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data", "seed"})
@@ -80,43 +92,41 @@ class Teacher(Step):
             return self
         return self.model_copy(update={"train": self.train.scaled(effort)})
 
-    def apply(self, source: Artifact, context: Context, folder: Path) -> None:
-        import torch
-
+    def build_model(self, source: Opened, teacher: Opened, context: Context) -> Model:
         from edgekd.networks.trainable import new_model
+
+        preprocess = context.data.preprocess_for(self.input)
+        model: Model = new_model(self.spec, preprocess, root=context.root)
+        return model
+
+    def train_model(self, model: Model, source: Artifact, context: Context, work: Path) -> None:
+        if self.train is None:
+            return
         from edgekd.training.loop import Course, Outputs, device_of_training, fit, to_tensors
 
-        torch.manual_seed(context.seed)
-        preprocess = context.data.preprocess_for(self.input)
-        model = new_model(self.spec, preprocess, root=context.root)
-        if self.train is not None:
-            size, data, device = self.train.batch_size, context.data, device_of_training()
+        size, data, device = self.train.batch_size, context.data, device_of_training()
 
-            def objective(outputs: Outputs, batch: object) -> torch.Tensor:
-                return context.task.loss(outputs, to_tensors(batch.targets, device)).mean()  # type: ignore[attr-defined]
+        def batches(epoch: int) -> Iterator[Batch]:
+            return data.batches("train", model.preprocess, size=size, order=epoch, view=epoch)
 
-            fit(
-                model.deployed(context.task),
-                Course(
-                    lambda epoch: data.batches(
-                        "train", preprocess, size=size, order=epoch, view=epoch
-                    ),
-                    data.count("train"),
-                ),
-                objective,
-                self.train,
-                seed=context.seed,
-                work=folder / WORK,
-                progress=context.progress,
-                title="teacher",
-            )
-        model.save(folder)
+        def objective(outputs: Outputs, batch: Batch) -> Tensor:
+            return context.task.loss(outputs, to_tensors(batch.targets, device)).mean()
+
+        fit(
+            model.deployed(context.task),
+            Course(batches, data.count("train")),
+            objective,
+            self.train,
+            seed=context.seed,
+            work=work,
+            progress=context.progress,
+            title=self.name,
+        )
 
 
-class OnnxTeacher(Step):
+class OnnxTeacher(OnnxStep):
     """A bare ONNX file: it can be quantized, measured and bundled, but no longer trained."""
 
-    gives: ClassVar[Form] = "onnx"
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data"})
     name: Literal["teacher"] = "teacher"
     gate: ClassVar[bool] = True  # type: ignore[misc]  # it is what all else is judged by
@@ -140,13 +150,24 @@ class OnnxTeacher(Step):
             raise ModelError(f"the model {path} does not exist; give the path of an .onnx file")
         return {"onnx": model_content(path).key}  # with its external data
 
+    def preview(self, source: Opened, teacher: Opened, context: Context) -> Preview:
+        from edgekd.exporters.onnx_files import load_onnx
+
+        path = self.file(context.root)
+        load_onnx(path)  # a file that cannot be read is refused here
+        return OnnxModel(path, self._preprocess(path, context))
+
     def apply(self, source: Artifact, context: Context, folder: Path) -> None:
-        from edgekd.exporters.model_stats import facts
         from edgekd.exporters.onnx_files import load_onnx, save_onnx, strip
 
-        model = load_onnx(self.file(context.root))
-        save_onnx(strip(model), folder / "model.fp32.onnx")
-        found = facts(folder / "model.fp32.onnx")
+        fp32 = folder / f"model.{FP32}.onnx"
+        save_onnx(strip(load_onnx(self.file(context.root))), fp32)
+        write_preprocess(folder, self._preprocess(fp32, context))
+
+    def _preprocess(self, path: Path, context: Context) -> Preprocess:
+        from edgekd.exporters.model_stats import facts
+
+        found = facts(path)
         preprocess = context.data.preprocess_for(self.input)
         if isinstance(preprocess, ImagePreprocess) and len(found.inputs) == 1:
             preprocess = _as_the_file_has_it(preprocess, self.input, found.inputs[0])
@@ -157,7 +178,7 @@ class OnnxTeacher(Step):
                 f"{sorted(preprocess.input_names)}; give arrays of these names (an .npz or a "
                 "callable) or another model"
             )
-        write_preprocess(folder, preprocess)
+        return preprocess
 
 
 def _as_the_file_has_it(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgekd.artifact import Artifact
+from edgekd.artifact import FP32, Artifact
 from edgekd.benchmarks.runtimes import missing, version
 from edgekd.benchmarks.runtimes.openvino_engine import import_openvino
 from edgekd.data.batches import Batch
@@ -36,10 +36,10 @@ def answers(
 
     On a CPU they come from the exported file, whose batch norms are folded.
     """
-    if device.type == "cpu" and "fp32" in teacher.variants:
+    if device.type == "cpu" and FP32 in teacher.variants:
         in_bf16 = autocast_dtype(training.precision, device) is not None
-        return _from_file(teacher.onnx("fp32"), context.task, in_bf16=in_bf16)
-    network = open_model(teacher, root=context.root).deployed(context.task).eval()
+        return _from_file(teacher.onnx(FP32), context.task, in_bf16=in_bf16)
+    network = open_model(teacher.folder, root=context.root).deployed(context.task).eval()
     place(network, device)
 
     def answer(batch: Batch) -> Outputs:

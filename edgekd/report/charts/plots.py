@@ -56,7 +56,7 @@ def _points(content: Mapping[str, Any]) -> list[Point]:
     found = []
     for rung in content["rungs"]:
         evidence = rung["evidence"]
-        if evidence["files"][evidence["judged"]]["latency_s"] is None:
+        if evidence is None or evidence["files"][evidence["judged"]]["latency_s"] is None:
             continue
         for i, file in enumerate(evidence["files"]):
             own = i == evidence["judged"]

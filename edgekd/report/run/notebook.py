@@ -38,13 +38,15 @@ def as_html(content: Mapping[str, Any]) -> str:
 
 
 def _row(rung: Mapping[str, Any], metric: str) -> str:
-    own = rung["evidence"]["files"][rung["evidence"]["judged"]]
-    cells = [
-        f"{rung['title']} {own['label']}",
-        interval(own["metrics"][metric]),
-        size(own["facts"]["size_bytes"]),
-        latency_text(own["latency_s"]),
-    ]
+    cells = [rung["title"], "", "", ""]
+    if rung["evidence"] is not None:
+        own = rung["evidence"]["files"][rung["evidence"]["judged"]]
+        cells = [
+            f"{rung['title']} {own['label']}",
+            interval(own["metrics"][metric]),
+            size(own["facts"]["size_bytes"]),
+            latency_text(own["latency_s"]),
+        ]
     mark = "{}" if rung["kept"] else "<s>{}</s>"
     row = "".join(f"<td>{mark.format(escape(cell))}</td>" for cell in cells)
     return f"<tr>{row}<td>{escape(rung['verdict'])}</td></tr>"

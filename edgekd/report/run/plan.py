@@ -45,7 +45,9 @@ def _networks(content: Mapping[str, Any]) -> Table:
         table.add_column(name, justify="right" if name == "parameters" else "left")
     for network in content["networks"]:
         ports = ("\n".join(map(_port, network[side])) for side in ("inputs", "outputs"))
-        table.add_row(network["title"], f"{network['parameters']:,}", *map(Text, ports))
+        count = "" if network["parameters"] is None else f"{network['parameters']:,}"
+        cells = [network["note"], ""] if network["note"] else ports
+        table.add_row(network["title"], count, *map(Text, cells))
     return table
 
 

@@ -22,11 +22,29 @@ def rows(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     metric = content["task"]["metrics"][0]
     found = []
     for rung in content["rungs"]:
+        if rung["evidence"] is None:
+            found.append(_skipped_row(rung))
+            continue
         for i, file in enumerate(rung["evidence"]["files"]):
             own = i == rung["evidence"]["judged"]
             if own or file["preview"]:
                 found.append(_row(content, rung, file, own, metric))
     return found
+
+
+def _skipped_row(rung: Mapping[str, Any]) -> dict[str, Any]:
+    empty = dict.fromkeys(("label", "quality", "gain", "size", "latency", "speedup", "step"), "")
+    return {
+        **empty,
+        "title": rung["title"],
+        "own": True,
+        "kept": False,
+        "ships": False,
+        "bytes": 0,
+        "compared": "",
+        "state": rung["outcome"],
+        "reasons": rung["reasons"],
+    }
 
 
 def _row(
@@ -65,12 +83,15 @@ def _pair(compared: Sequence[str]) -> str:
     return f"both {after}" if after == before else f"{after} against {before}"
 
 
+def _judged(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the rungs without those that were skipped."""
+    return [rung for rung in content["rungs"] if rung["evidence"] is not None]
+
+
 def _state(rung: Mapping[str, Any], first: bool) -> str:
     if first:
         return "reference"
-    if not rung["kept"]:
-        return "rolled back"
-    return "kept, gate off" if rung["reasons"] else "kept"
+    return "kept, gate off" if rung["kept"] and rung["reasons"] else str(rung["outcome"])
 
 
 def figures(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -82,7 +103,7 @@ def figures(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     head += ["opset", "median latency", "p90", "load", "first call", "peak memory"]
     head += ["against the teacher", "sha256", "verdict on the stage"]
     found = []
-    for rung in content["rungs"]:
+    for rung in _judged(content):
         for file in rung["evidence"]["files"]:
             cells = [f"{rung['title']} {file['label']}"]
             cells += [quality(file["metrics"][m["name"]]) for m in metrics]
@@ -153,9 +174,12 @@ def conditions(content: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def rolled(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return every stage that was rolled back, with its reasons and what was found."""
+    """Return every stage that was rolled back or skipped, with its reasons and what was found."""
     metric, before, found = content["task"]["metrics"][0], "", []
     for rung in content["rungs"]:
+        if rung["evidence"] is None:
+            found.append({"title": rung["title"], "reasons": rung["reasons"], "facts": []})
+            continue
         if rung["kept"]:
             before = rung["title"]
             continue

@@ -53,6 +53,9 @@ def ladder(content: Mapping[str, Any]) -> Table:
     table.add_column("latency", no_wrap=True)
     table.add_column("against before", no_wrap=True)
     for rung in content["rungs"]:
+        if rung["evidence"] is None:
+            table.add_row(Text(rung["title"], style="strike dim"), "", "", "", _verdict(rung))
+            continue
         own = rung["evidence"]["files"][rung["evidence"]["judged"]]
         style = "" if rung["kept"] else "strike dim"
         cells = [
@@ -69,7 +72,7 @@ def _verdict(rung: Mapping[str, Any]) -> Text:
     if rung["title"] == "teacher":
         return Text("reference")
     if not rung["kept"]:  # why stands below the table
-        return Text("rolled back", style="red")
+        return Text(rung["outcome"], style="red" if rung["evidence"] else "yellow")
     speed = rung["evidence"]["findings"]["speedup"]
     against = "" if speed is None else f"{speed['value']:.2f}x "
     return Text.assemble(against, ("kept", "green"))
@@ -81,7 +84,7 @@ def outcome(content: Mapping[str, Any]) -> list[str]:
     shipped, final = content["shipped"], content["final"]
     file = final["files"][final["chosen"]]
     lines = [
-        f"{rung['title']} {'kept' if rung['kept'] else 'rolled back'}: {rung['verdict']}"
+        f"{rung['title']} {rung['outcome']}: {rung['verdict']}"
         for rung in content["rungs"]
         if rung["reasons"]
     ]

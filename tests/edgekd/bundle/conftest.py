@@ -158,7 +158,13 @@ def record_of(folder: Path, variants: tuple[str, ...], kind: str) -> dict[str, A
         tested.append({"title": "quantize", "label": variant, "metrics": metrics, "gain": gain})
     history = [{"name": "quantize", "samples": 64, "activations": "uint8", "key": "0" * 64}]
     rungs = [
-        {"title": title, "kept": True, "reasons": [], "verdict": "2.00x [1.90, 2.10]"}
+        {
+            "title": title,
+            "kept": True,
+            "outcome": "kept",
+            "reasons": [],
+            "verdict": "2.00x [1.90, 2.10]",
+        }
         | {"seconds": 1.0, "stage": f"{title}-0", "history": history}
         | {"evidence": {"files": files, "judged": len(files) - 1}}
         for title in ("teacher", "quantize")

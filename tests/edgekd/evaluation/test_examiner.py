@@ -121,7 +121,7 @@ def examine(folder: Path, *changes: str) -> tuple[Evidence, Final]:
     model = bench.recipe.model
     teacher = run_step(model, Artifact(bench.folder, {}), bench.context(None), bench.stages)
     evidence = bench.examiner(teacher).examine(model, teacher, teacher)
-    rung = Rung("teacher", teacher, evidence, Verdict(True, (), "reference"))
+    rung = Rung("teacher", teacher, evidence, Verdict("kept", numbers="reference"))
     return evidence, final_session(bench, [rung])
 
 

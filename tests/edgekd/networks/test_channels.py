@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgekd.errors import ModelError
+from edgekd.errors import ModelError, NothingToDo
 from edgekd.models import resnet8, text_encoder
 from edgekd.models.efficientnet import MBConv
 from edgekd.networks.blueprint import (
@@ -311,9 +311,9 @@ def test_options_without_sense_are_refused(options: dict[str, float]) -> None:
 
 
 def test_nothing_to_remove_is_said() -> None:
-    message = refusal(residual(), multiple=32)
-    assert "ratio 0.5 removes nothing" in message
-    assert "at or below multiple (32)" in message
+    said = r"ratio 0\.5 removes nothing: .* at or below multiple \(32\)"
+    with pytest.raises(NothingToDo, match=said):
+        thin(residual(), (IMAGES,), ratio=0.5, multiple=32)
 
 
 def test_an_unknown_name_to_keep_is_refused_with_close_ones() -> None:

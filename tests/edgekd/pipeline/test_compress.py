@@ -12,10 +12,15 @@ import numpy as np
 import pytest
 
 from edgekd.artifact import Artifact, open_artifact
-from edgekd.errors import RunFolderError
+from edgekd.errors import DataError, NotKnownYet, RunFolderError
 from edgekd.pipeline.compress import Result, compress
+from edgekd.pipeline.export import Export
+from edgekd.pipeline.preflight import sketch
+from edgekd.pipeline.setup import set_up
+from edgekd.progress import Silent
+from edgekd.prune.step import Prune
 from edgekd.recipe.recipe import load_recipe
-from edgekd.step import Context, Step, run_step
+from edgekd.step import Context, Opened, Preview, Step, run_step
 from edgekd.store import file_sha256
 
 
@@ -118,10 +123,6 @@ def test_a_second_run_trains_nothing_and_gives_the_same(finished: Path, job: Pat
 
 def test_a_new_opset_trains_nothing_again(finished: Path, job: Path) -> None:
     """Other ONNX bytes change no key of a step that trains, and the opset is in the export's."""
-    from edgekd.pipeline.export import Export
-    from edgekd.pipeline.setup import set_up
-    from edgekd.progress import Silent
-
     recipe = load_recipe(job / "bars.toml")
     bench = set_up(recipe, root=job, folder=finished, progress=Silent())
     student = next(
@@ -195,6 +196,58 @@ def test_a_damaged_stage_is_named(finished: Path, job: Path, tmp_path: Path) -> 
         again(job, out)
 
 
+def test_a_step_that_can_remove_nothing_is_skipped_and_the_job_goes_on(
+    finished: Path, job: Path, tmp_path: Path
+) -> None:
+    out, change = copy_of(finished, tmp_path), "steps.1.multiple=64"  # more than any width
+    first = again(job, out, change).record.content
+    student, prune, quantize = first["rungs"][1:]
+    assert (prune["title"], prune["outcome"], prune["kept"]) == ("prune", "skipped", False)
+    assert "removes nothing" in prune["reasons"][0]
+    assert quantize["outcome"] != "skipped"
+    before = first["rungs"][1 if student["kept"] else 0]
+    assert [e["name"] for e in quantize["history"]] == [
+        *(e["name"] for e in before["history"]),
+        "quantize",
+    ]
+    assert (out / "bundle" / "manifest.json").exists()
+    page = (out / "report.html").read_text(encoding="utf8")
+    assert page.count('<span class="pill skipped">skipped</span>') == 1
+    assert "removes nothing" in page
+    assert again(job, out, change).record.content == first  # a resume replays it
+
+
+def test_what_is_skipped_is_known_before_any_work(finished: Path, job: Path) -> None:
+    """All widths are the least multiple: nothing to cut, for a student or by pruning."""
+    changes = ["model.options={width=16}", "steps.0.student={from='teacher'}"]
+    recipe = load_recipe(job / "bars.toml", changes=changes)
+    bench = set_up(recipe, root=job, folder=finished, progress=Silent(), export=False)
+    networks = sketch(recipe, bench.context(None))
+    assert [n.title for n in networks] == ["teacher", "distill", "prune"]
+    assert networks[0].parameters
+    for network in networks[1:]:
+        assert network.parameters is None
+        assert network.note.startswith("skipped: ratio")
+
+
+class Later(Prune):
+    """Finds what to remove only when it runs."""
+
+    def preview(self, source: Opened, teacher: Opened, context: Context) -> Preview:
+        raise NotKnownYet("found by a search")
+
+
+def test_what_follows_an_unknown_network_is_not_known_before_either(
+    finished: Path, job: Path
+) -> None:
+    recipe = load_recipe(job / "bars.toml")
+    student, prune, quantize = recipe.steps
+    steps = (student, Later(), prune, quantize)
+    bench = set_up(recipe, root=job, folder=finished, progress=Silent(), export=False)
+    networks = sketch(recipe.model_copy(update={"steps": steps}), bench.context(None))
+    assert [n.note for n in networks] == ["", "", "found by a search", "known when prune has run"]
+
+
 class Greedy(Step):
     """Reads the data without having declared that it needs it."""
 
@@ -214,16 +267,11 @@ def test_what_a_step_did_not_declare_is_withheld(finished: Path, tmp_path: Path)
 
 
 def test_no_context_and_no_examiner_holds_the_test_split(finished: Path, job: Path) -> None:
-    from edgekd.pipeline.setup import set_up
-    from edgekd.progress import Silent
-
     recipe = load_recipe(job / "bars.toml")
     bench = set_up(recipe, root=job, folder=finished, progress=Silent())
     held_out = set(bench.splits.test.tolist())
     for split in ("train", "calibration", "validation"):
         seen = [b.index for b in bench.context(None).data.batches(split, size=64)]
         assert not held_out & set(np.concatenate(seen).tolist())
-    from edgekd.errors import DataError
-
     with pytest.raises(DataError, match="test"):
         bench.context(None).data.count("test")

@@ -18,7 +18,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edgekd.errors import DataError, ModelError
+from edgekd.errors import DataError, ModelError, NothingToDo
 from edgekd.exporters.fused_kernels import int8_layers
 from edgekd.exporters.model_stats import facts
 from edgekd.exporters.onnx_files import load_onnx, save_onnx, traces
@@ -343,16 +343,16 @@ def test_what_cannot_be_quantized_is_refused(
 ) -> None:
     target = tmp_path / "m.onnx"
     plain = build("(float[N, 2] x) => (float[N, 2] y) { y = Relu(x) }", {})
-    with pytest.raises(ModelError, match=r"nothing in model\.onnx can be quantized"):
+    with pytest.raises(NothingToDo, match=r"nothing in model\.onnx can be quantized"):
         quantize_int8(plain, target, lambda: iter([]))
     computed = build("(float[N, 2] x, float[2, 2] w) => (float[N, 2] y) { y = MatMul(x, w) }", {})
-    with pytest.raises(ModelError, match="weight is computed, not constant"):
+    with pytest.raises(NothingToDo, match="weight is computed, not constant"):
         quantize_int8(computed, target, lambda: iter([]))
     half = build(
         "(float16[N, 2] x) => (float16[N, 2] y) { y = MatMul(x, w) }",
         {"w": np.ones((2, 2), np.float16)},
     )
-    with pytest.raises(ModelError, match="weight is not float32"):
+    with pytest.raises(NothingToDo, match="weight is not float32"):
         quantize_int8(half, target, lambda: iter([]))
     assert not target.exists()
     quantize_int8(cnn, target, batched(pictures, 8))

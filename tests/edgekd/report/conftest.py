@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
+from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.measurement import Conditions, Timing
 from edgekd.benchmarks.stats import Estimate
 from edgekd.evaluation.evidence import Evidence, FileEvidence
@@ -82,7 +83,7 @@ def seconds(title: str, label: str) -> float:
 
 def file_evidence(title: str, label: str, *, timed: bool, n: int) -> FileEvidence:
     quality, size, parameters, _, spread = FILES[title, label]
-    variant = label.split()[0]
+    variant: Variant = "int8" if label.startswith("int8") else FP32
     before = top1(BEFORE.get(title, "teacher"), "fp32")
     evidence = FileEvidence(
         label=label,
@@ -151,6 +152,7 @@ def rung(title: str, *, timed: bool = True, n: int = 5000) -> Content:
     return {
         "title": title,
         "kept": first or verdict.kept,
+        "outcome": "kept" if first else verdict.outcome,
         "reasons": [] if first else list(verdict.reasons),
         "verdict": "reference" if first else verdict.text,
         "seconds": 1834.2,
