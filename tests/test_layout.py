@@ -36,8 +36,6 @@ ROWS = (
     ("cli", "api", "trials"),
 )
 NOT_YET = {
-    ("shrink", "step"),
-    ("trainable", "artifact"),
     ("examiner", "step"),
     ("write", "pipeline"),
     ("transfer", "distill"),
