@@ -32,7 +32,7 @@ endef
 
 # No teacher's answers: labels alone.
 ladder-mnist-labels: ladder-mnist
-	$(call beside,labels,steps.0.loss.weight=0.0)
+	$(call beside,labels,steps.0.hard_weight=1.0' --set 'steps.0.terms=[])
 
 # No pruning: a student of the pruned widths from the start, with the epochs of distillation and recovery together.
 NARROW := steps=[{name="distill", student={build="edgekd.models:convnet", options={widths=[16, 32, 48, 64], classes=10, channels=1}}, train={epochs=18, learning_rate=0.05, batch_size=64}}, {name="quantize", samples=512}]

@@ -1,21 +1,27 @@
-"""Distillation losses: pure functions of tensors, one class of options each.
+"""Distillation losses: pure functions of tensors, and the terms of a loss that a recipe may name.
 
-A loss is added by one function here and one class in `Loss`.
+A term is added by one function here and one class, which `AnyTerm` lists.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from edgekd.errors import RecipeError
-from edgekd.options import Options
+from edgekd.errors import ModelError
+from edgekd.options import Options, Training
+from edgekd.training.signals import Signals, Wanted
+from edgekd.training.terms import Term
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
+    from edgekd.artifact import Artifact
+    from edgekd.networks.trainable import Model
+    from edgekd.step import Context
     from edgekd.tasks.task import SignalKind
 
 
@@ -32,7 +38,7 @@ def soft_targets(student: Tensor, teacher: Tensor, *, temperature: float) -> Ten
 
 
 def soft_labels(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean binary cross entropy to the teacher's chances: for outputs that are not exclusive.
+    """Mean binary cross entropy to the teacher's probabilities: for labels that may coincide.
 
     Logits of any equal shape; a scalar comes out.
     """
@@ -41,51 +47,186 @@ def soft_labels(student: Tensor, teacher: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(student.float(), teacher.float().sigmoid())
 
 
-def soft_values(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference, for outputs that are numbers. Any equal shape; scalar out."""
+def mean_squared(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared difference. Any equal shape; a scalar comes out."""
     return (student.float() - teacher.float()).square().mean()
 
 
-class SoftTargets(Options):
-    """The teacher's outputs as targets, with the labels: (1 - weight) hard + weight soft."""
+class SoftTargets(Term):
+    """Learn the teacher's outputs: classes by soft targets, labels and numbers by their own."""
 
+    kinds: ClassVar[frozenset[SignalKind]] = frozenset({"classes", "labels", "values", "embedding"})
     kind: Literal["soft-targets"] = "soft-targets"
+    weight: float = Field(0.9, ge=0, le=1e6, description="factor in the sum of all terms")
     temperature: float = Field(4.0, gt=0, le=100, description="softens both; classes only")
-    weight: float = Field(0.9, ge=0, le=1, description="share of the soft loss; 0 is labels alone")
 
-    def fits(self, signals: Mapping[str, SignalKind]) -> None:
-        """Refuse a task that this loss has no term for.
+    def parts(
+        self,
+        student: Signals,
+        teacher: Signals,
+        kinds: Mapping[str, SignalKind],
+        extra: nn.Module | None,
+    ) -> dict[str, Tensor]:
+        return {
+            name: self._compare(student.outputs[name], teacher.outputs[name], kind)
+            for name, kind in kinds.items()
+        }
+
+    def _compare(self, student: Tensor, teacher: Tensor, kind: SignalKind) -> Tensor:
+        if kind == "classes":
+            return soft_targets(student, teacher, temperature=self.temperature)
+        return (soft_labels if kind == "labels" else mean_squared)(student, teacher)
+
+
+class Hidden(Term):
+    """Learn what inner layers of the teacher return (FitNets, Romero et al. 2015, section 2.2).
+
+    Where the widths differ, a linear projection of the student's layer is trained along. It does
+    not ship. Maps of another size are averaged to that of the student's.
+    """
+
+    kind: Literal["hidden"] = "hidden"
+    layers: dict[str, str] = Field(
+        min_length=1,
+        description="path of a layer of the student -> path of the layer of the teacher that it "
+        "learns from; of a bare ONNX file, the name of a value in its graph",
+    )
+
+    @property
+    def student_wanted(self) -> Wanted:
+        return Wanted(outputs=False, layers=tuple(self.layers))
+
+    @property
+    def teacher_wanted(self) -> Wanted:
+        return Wanted(outputs=False, layers=tuple(self.layers.values()))
+
+    def extra(self, student: Signals, teacher: Signals) -> nn.Module | None:
+        from torch import nn
+
+        pairs = [(student.layers[own], teacher.layers[its]) for own, its in self.layers.items()]
+        return nn.ModuleList([_projection(*pair) for pair in pairs])
+
+    def parts(
+        self,
+        student: Signals,
+        teacher: Signals,
+        kinds: Mapping[str, SignalKind],
+        extra: nn.Module | None,
+    ) -> dict[str, Tensor]:
+        from torch import nn
+
+        assert isinstance(extra, nn.ModuleList)  # what `extra` made
+        found = {}
+        for (own, its), projection in zip(self.layers.items(), extra, strict=True):
+            projected = projection(student.layers[own].float())
+            found[own] = mean_squared(projected, _as_large(teacher.layers[its], projected))
+        return found
+
+
+def _projection(student: Tensor, teacher: Tensor) -> nn.Module:
+    """Return what brings the student's layer to the width of the teacher's.
+
+    Maps are [batch, channels, height, width]; of all else the last axis is the width.
+
+    Raises:
+        ModelError: the layers differ in more than the width.
+    """
+    from torch import nn
+
+    maps = student.ndim == 4
+    if student.ndim != teacher.ndim or (not maps and student.shape[1:-1] != teacher.shape[1:-1]):
+        raise ModelError(
+            f"the loss term 'hidden' cannot compare a layer of shape {list(student.shape)} of the "
+            f"student with one of shape {list(teacher.shape)} of the teacher; name layers that "
+            "differ in their channels only"
+        )
+    axis = 1 if maps else -1
+    width, wanted = student.shape[axis], teacher.shape[axis]
+    if width == wanted:
+        return nn.Identity()
+    return nn.Conv2d(width, wanted, 1) if maps else nn.Linear(width, wanted)
+
+
+def _as_large(teacher: Tensor, student: Tensor) -> Tensor:
+    import torch.nn.functional as F
+
+    if teacher.ndim != 4 or teacher.shape == student.shape:
+        return teacher
+    return F.adaptive_avg_pool2d(teacher.float(), (student.shape[2], student.shape[3]))
+
+
+AnyTerm = Annotated[SoftTargets | Hidden, Field(discriminator="kind")]
+"""Every term that a recipe may name. A new one is added here."""
+
+
+class Taught(Options):
+    """The loss of a step whose network learns from a teacher: labels, and terms in any number.
+
+    The teacher does not run where no term has a weight.
+    """
+
+    hard_weight: float = Field(
+        0.1,
+        ge=0,
+        le=1e6,
+        examples=[0.1],
+        description="factor of the task's own loss; 0 leaves the labels out",
+    )
+    terms: tuple[AnyTerm, ...] = Field(
+        (SoftTargets(),),
+        examples=[[SoftTargets().model_dump(exclude_none=True)]],
+        description="what is learned from the teacher",
+    )
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> Self:
+        if not self.hard_weight and not self.active:
+            raise ValueError("hard_weight and the weights of all terms are 0: nothing is learned")
+        return self
+
+    @property
+    def active(self) -> tuple[AnyTerm, ...]:
+        """The terms that have a weight."""
+        return tuple(term for term in self.terms if term.weight)
+
+    def check_terms(self, signals: Mapping[str, SignalKind]) -> None:
+        """Refuse a task with an output that a term cannot compare.
 
         Raises:
-            RecipeError: one of the outputs is of a kind without a term.
+            RecipeError: see `Term.check`.
         """
-        known = ("classes", "labels", "values", "embedding")
-        for name, kind in signals.items():
-            if kind not in known:
-                raise RecipeError(
-                    f"loss 'soft-targets' has no term for the output {name!r} of kind {kind!r}; "
-                    f"it knows {', '.join(known)}"
-                )
+        for term in self.terms:
+            term.check(signals)
 
-    def __call__(
+    def describe_environment(self, precision: str) -> Mapping[str, str]:
+        """Return what of this machine changes a training with this loss."""
+        if self.active:
+            from edgekd.training.teacher_outputs import describe_environment
+        else:
+            from edgekd.training.environment import describe_environment
+
+        return describe_environment(precision)
+
+    def teach(
         self,
-        student: Mapping[str, Tensor],
-        teacher: Mapping[str, Tensor],
-        hard: Tensor,
-        signals: Mapping[str, SignalKind],
-    ) -> Tensor:
-        """Return the scalar loss; `hard` is the task's loss per sample, shape [batch]."""
-        total = (1 - self.weight) * hard.mean()
-        for name, kind in signals.items():
-            if kind == "classes":
-                term = soft_targets(student[name], teacher[name], temperature=self.temperature)
-            elif kind == "labels":
-                term = soft_labels(student[name], teacher[name])
-            else:
-                term = soft_values(student[name], teacher[name])
-            total = total + self.weight * term
-        return total
+        student: Model,
+        teacher: Artifact,
+        context: Context,
+        training: Training,
+        *,
+        work: Path,
+        title: str,
+    ) -> None:
+        """Train `student.body` in place with this loss; see `transfer`."""
+        from edgekd.training.transfer import transfer
 
-
-Loss = SoftTargets
-"""The union of all losses a recipe may name; more kinds make it a discriminated union."""
+        transfer(
+            student,
+            teacher,
+            context,
+            training,
+            hard_weight=self.hard_weight,
+            terms=self.active,
+            work=work,
+            title=title,
+        )

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from edgekd.artifact import Artifact
 from edgekd.data.preprocess import InputSpec
-from edgekd.distill.losses import Loss, SoftTargets
+from edgekd.distill.losses import Taught
 from edgekd.networks.spec import NetworkSpec, user_files
 from edgekd.options import Options, Training, UserFunction
 from edgekd.step import Context, Need, Opened, TorchStep
@@ -67,26 +67,19 @@ class Student(Options):
         )
 
 
-class Distill(TorchStep):
+class Distill(Taught, TorchStep):
     """Train a compact student on the teacher's outputs and the labels."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data", "teachers", "seed"})
     name: Literal["distill"] = "distill"
     student: Student
     train: Training = Training()
-    loss: Loss = Field(
-        SoftTargets(),
-        examples=[SoftTargets().model_dump()],
-        description="weight is the teacher's share, the labels have the rest",
-    )
 
     def content(self, root: Path) -> Mapping[str, str]:
         return user_files(self.student.spec, root) if self.student.spec else {}
 
     def environment(self) -> Mapping[str, str]:
-        from edgekd.training.teacher_outputs import describe_environment
-
-        return describe_environment(self.train.precision)
+        return self.describe_environment(self.train.precision)
 
     def scaled(self, effort: float) -> Self:
         return self.model_copy(update={"train": self.train.scaled(effort)})
@@ -95,7 +88,7 @@ class Distill(TorchStep):
         from edgekd.networks.shrink import thinned
         from edgekd.networks.trainable import new_model
 
-        self.loss.fits(context.task.signals)
+        self.check_terms(context.task.signals)
         whole = teacher()  # also for a fresh student, whose random weights are drawn after it
         if self.student.spec is None:
             return thinned(whole, context.data, context.task, ratio=self.student.ratio)
@@ -104,7 +97,4 @@ class Distill(TorchStep):
         return fresh
 
     def train_model(self, model: Model, source: Artifact, context: Context, work: Path) -> None:
-        from edgekd.training.transfer import transfer
-
-        guide = context.teachers[0]
-        transfer(model, guide, context, self.loss, self.train, work=work, title=self.name)
+        self.teach(model, context.teachers[0], context, self.train, work=work, title=self.name)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field
 
 from edgekd.artifact import Artifact
-from edgekd.distill.losses import Loss, SoftTargets
+from edgekd.distill.losses import Taught
 from edgekd.options import Training
 from edgekd.step import Context, Need, Opened, TorchStep
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgekd.networks.trainable import Model
 
 
-class Prune(TorchStep):
+class Prune(Taught, TorchStep):
     """Remove whole channels through the dependency graph and recover what they knew."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data", "seed"})
@@ -37,12 +37,9 @@ class Prune(TorchStep):
         (), examples=[["features.0"]], description="names of layers that lose no channels"
     )
     recover: Training = Training(epochs=5, learning_rate=0.02, warmup_epochs=0.5)
-    loss: Loss = SoftTargets()
 
     def environment(self) -> Mapping[str, str]:
-        from edgekd.training.teacher_outputs import describe_environment
-
-        return describe_environment(self.recover.precision)
+        return self.describe_environment(self.recover.precision)
 
     def scaled(self, effort: float) -> Self:
         return self.model_copy(update={"recover": self.recover.scaled(effort)})
@@ -50,7 +47,7 @@ class Prune(TorchStep):
     def build_model(self, source: Opened, teacher: Opened, context: Context) -> Model:
         from edgekd.networks.shrink import thinned
 
-        self.loss.fits(context.task.signals)
+        self.check_terms(context.task.signals)
         return thinned(
             source(),
             context.data,
@@ -61,7 +58,4 @@ class Prune(TorchStep):
         )
 
     def train_model(self, model: Model, source: Artifact, context: Context, work: Path) -> None:
-        from edgekd.training.transfer import transfer
-
-        title = "prune, recover"
-        transfer(model, source, context, self.loss, self.recover, work=work, title=title)
+        self.teach(model, source, context, self.recover, work=work, title="prune, recover")

@@ -109,7 +109,9 @@ def _line(mark: str, key: str, value: object, kind: type[Options]) -> str:
 
 
 def _plain(value: object) -> object:
-    return value.model_dump(mode="json") if isinstance(value, Options) else value
+    if isinstance(value, Options):
+        return value.model_dump(mode="json", exclude_none=True)
+    return [_plain(part) for part in value] if isinstance(value, tuple) else value
 
 
 def _key(key: str) -> str:

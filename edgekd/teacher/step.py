@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -26,9 +26,6 @@ from edgekd.step import (
 from edgekd.store import locate
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from edgekd.data.batches import Batch
     from edgekd.exporters.model_stats import Entry
     from edgekd.networks.trainable import Model
 
@@ -102,24 +99,16 @@ class Teacher(TorchStep):
     def train_model(self, model: Model, source: Artifact, context: Context, work: Path) -> None:
         if self.train is None:
             return
-        from edgekd.training.loop import Course, Outputs, device_of_training, fit, to_tensors
+        from edgekd.training.transfer import transfer
 
-        size, data, device = self.train.batch_size, context.data, device_of_training()
-
-        def batches(epoch: int) -> Iterator[Batch]:
-            return data.batches("train", model.preprocess, size=size, order=epoch, view=epoch)
-
-        def objective(outputs: Outputs, batch: Batch) -> Tensor:
-            return context.task.loss(outputs, to_tensors(batch.targets, device)).mean()
-
-        fit(
-            model.deployed(context.task),
-            Course(batches, data.count("train")),
-            objective,
+        transfer(
+            model,
+            None,
+            context,
             self.train,
-            seed=context.seed,
+            hard_weight=1.0,
+            terms=(),
             work=work,
-            progress=context.progress,
             title=self.name,
         )
 

@@ -8,32 +8,77 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgekd.data.batches import Batch
+from edgekd.data.batches import Data
+from edgekd.data.dataset import Arrays
+from edgekd.data.preprocess import Preprocess
 from edgekd.errors import TrainingDiverged
-from edgekd.networks.blueprint import Deployed
 from edgekd.options import Training
 from edgekd.progress import Progress
 from edgekd.store import write_atomic
 from edgekd.training.precision import computing
+from edgekd.training.signals import Signals
+from edgekd.training.terms import Part
+from edgekd.training.trainee import Trainee
 
-Outputs = dict[str, Tensor]
-Objective = Callable[[Outputs, Batch], Tensor]
-"""Of the network's named outputs and the batch (arrays): the scalar loss to go down."""
+TRAINED = "trained"
+"""The name under which a batch holds the inputs of the network in training."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingBatch:
+    """Some samples of the training split; all networks see the same view of each."""
+
+    inputs: Mapping[str, Arrays]
+    """The name of a network -> its inputs by name."""
+    targets: Arrays
+    index: NDArray[np.int64]
+    """The samples' numbers in the data set. With `view`, the key of a cache of signals."""
+    view: int | None
+    """The number of the view; None where nothing is varied."""
 
 
 @dataclass(frozen=True)
 class Course:
-    """What a training runs through: the batches of an epoch and how many there are."""
+    """What a training runs through: the training split, encoded for each network."""
 
-    batches: Callable[[int], Iterator[Batch]]
-    samples: int
+    data: Data
+    preprocesses: Mapping[str, Preprocess]
+    """By the network's name; `TRAINED` is one of them."""
+    size: int
+    """Samples of a batch."""
+
+    @property
+    def samples(self) -> int:
+        """How many samples an epoch has."""
+        return self.data.count("train")
+
+    def batches(self, epoch: int) -> Iterator[TrainingBatch]:
+        """Yield the batches of an epoch, shuffled and augmented."""
+        return self._named(order=epoch, view=epoch, size=self.size)
+
+    def example(self) -> TrainingBatch:
+        """Return two samples, not augmented: for shapes."""
+        return next(self._named(order=None, view=None, size=2))
+
+    def _named(self, *, order: int | None, view: int | None, size: int) -> Iterator[TrainingBatch]:
+        encoders = self.preprocesses.values()
+        for batch in self.data.batches("train", *encoders, size=size, order=order, view=view):
+            inputs = dict(zip(self.preprocesses, batch.inputs, strict=True))
+            yield TrainingBatch(inputs, batch.targets, batch.index, batch.view)
+
+
+Objective = Callable[[Signals, TrainingBatch, float], Sequence[Part]]
+"""Of the trained network's signals, the batch and the share of the training that is over: the
+parts whose weighted sum, in this order, goes down."""
 
 
 def device_of_training() -> torch.device:
@@ -59,9 +104,9 @@ def learning_rate(training: Training, step: int, steps_per_epoch: int) -> float:
     return training.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-def _optimizer(network: nn.Module, training: Training) -> torch.optim.Optimizer:
-    decayed = [p for p in network.parameters() if p.requires_grad and p.ndim >= 2]
-    plain = [p for p in network.parameters() if p.requires_grad and p.ndim < 2]
+def _optimizer(trainee: Trainee, training: Training) -> torch.optim.Optimizer:
+    decayed = [p for p in trainee.parameters() if p.requires_grad and p.ndim >= 2]
+    plain = [p for p in trainee.parameters() if p.requires_grad and p.ndim < 2]
     groups = [
         {"params": decayed, "weight_decay": training.weight_decay},
         {"params": plain, "weight_decay": 0.0},
@@ -71,19 +116,13 @@ def _optimizer(network: nn.Module, training: Training) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=training.learning_rate)
 
 
-def to_tensors(arrays: Mapping[str, object], device: torch.device) -> Outputs:
+def to_tensors(arrays: Mapping[str, object], device: torch.device) -> dict[str, Tensor]:
     """Return the arrays as tensors on `device`, without a copy where there need be none."""
     return {name: torch.as_tensor(array).to(device) for name, array in arrays.items()}
 
 
-def forward(network: Deployed, batch: Batch, which: int, device: torch.device) -> Outputs:
-    """Return the named outputs of `network` for its own view (`which`) of the batch."""
-    inputs = to_tensors(batch.inputs[which], device)
-    return dict(zip(network.outputs, network(*inputs.values()), strict=True))
-
-
 def fit(
-    network: Deployed,
+    trainee: Trainee,
     course: Course,
     objective: Objective,
     training: Training,
@@ -93,71 +132,77 @@ def fit(
     progress: Progress,
     title: str,
 ) -> None:
-    """Train `network` in place; checkpoints in `work` after every epoch, resumed from there.
+    """Train in place; checkpoints in `work` after every epoch, resumed from there.
 
-    The network sees `batch.inputs[0]`. The last epoch's weights are the result.
+    The last epoch's weights are the result.
 
     Raises:
-        TrainingDiverged: the loss is no finite number; `work/last.pt` keeps the last good epoch.
+        TrainingDiverged: the loss is not a finite number; `work/last.pt` keeps the last good epoch.
     """
     device = device_of_training()
-    place(network, device)
-    optimizer = _optimizer(network, training)
-    first = _resume(network, optimizer, work / "last.pt")
+    place(trainee, device)
+    optimizer = _optimizer(trainee, training)
+    first = _resume(trainee, optimizer, work / "last.pt")
     steps_per_epoch = math.ceil(course.samples / training.batch_size)
+    last = max(1, training.epochs * steps_per_epoch - 1)
     with progress.track(title, training.epochs * steps_per_epoch) as tick:
         tick(first * steps_per_epoch)
         for epoch in range(first, training.epochs):
             torch.manual_seed((seed << 20) + epoch)  # dropout; the same after a resume
-            network.train()
+            trainee.train()
             for i, batch in enumerate(course.batches(epoch)):
-                rate = learning_rate(training, epoch * steps_per_epoch + i, steps_per_epoch)
-                loss = _step(network, optimizer, objective, batch, training, rate)
+                step = epoch * steps_per_epoch + i
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate(training, step, steps_per_epoch)
+                with computing(training.precision, device):
+                    signals = trainee(to_tensors(batch.inputs[TRAINED], device))
+                parts = objective(signals, batch, step / last)
+                loss = _descend(trainee, optimizer, parts, training)
                 if not math.isfinite(loss):
                     raise TrainingDiverged(_diverged(title, epoch, i, loss, first, training, work))
-                tick(1, f"epoch {epoch + 1}/{training.epochs}  loss {loss:.4f}")
-            _checkpoint(network, optimizer, epoch + 1, work / "last.pt")
-    network.eval()
+                tick(1, f"epoch {epoch + 1}/{training.epochs}  {describe_loss(loss, parts)}")
+            _checkpoint(trainee, optimizer, epoch + 1, work / "last.pt")
+    trainee.eval()
 
 
-def _step(
-    network: Deployed,
+def describe_loss(loss: float, parts: Sequence[Part]) -> str:
+    """Write a loss as progress shows it, with its parts before their weights if it has several."""
+    named = [f"{part.name} {float(part.value.detach()):.3g}" for part in parts]
+    return "  ".join([f"loss {loss:.4f}", *(named if len(named) > 1 else [])])
+
+
+def _descend(
+    trainee: Trainee,
     optimizer: torch.optim.Optimizer,
-    objective: Objective,
-    batch: Batch,
+    parts: Sequence[Part],
     training: Training,
-    rate: float,
 ) -> float:
-    device = next(network.parameters()).device
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    with computing(training.precision, device):
-        outputs = forward(network, batch, 0, device)
-    loss = objective(outputs, batch)
+    """Take one step down the weighted sum of `parts`; return the sum."""
+    first, *others = parts
+    loss = first.weight * first.value
+    for part in others:
+        loss = loss + part.weight * part.value
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     if training.clip_norm is not None:
-        nn.utils.clip_grad_norm_(network.parameters(), training.clip_norm)
+        nn.utils.clip_grad_norm_(trainee.parameters(), training.clip_norm)
     optimizer.step()
     return float(loss.detach())
 
 
-def _checkpoint(
-    network: nn.Module, optimizer: torch.optim.Optimizer, epoch: int, path: Path
-) -> None:
-    state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
+def _checkpoint(trainee: Trainee, optimizer: torch.optim.Optimizer, epoch: int, path: Path) -> None:
+    state = {"trainee": trainee.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
     buffer = io.BytesIO()  # so that a full disk is an OSError, whatever torch makes of it
     torch.save(state, buffer)
     write_atomic(path, buffer.getbuffer())
 
 
-def _resume(network: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> int:
+def _resume(trainee: Trainee, optimizer: torch.optim.Optimizer, path: Path) -> int:
     """Load the checkpoint if there is one; return the epoch to go on with."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)
-    network.load_state_dict(state["network"])
+    trainee.load_state_dict(state["trainee"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["epoch"])
 

@@ -1,55 +1,125 @@
-"""Knowledge goes from a teacher's outputs into a student: used by distillation and by recovery."""
+"""A network learns from a teacher and from labels: used by distillation and by recovery."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor
+import torch
+from torch import nn
 
 from edgekd.artifact import Artifact
-from edgekd.data.batches import Batch
-from edgekd.data.preprocess import read_preprocess
-from edgekd.distill.losses import Loss
 from edgekd.networks.trainable import Model
 from edgekd.options import Training
 from edgekd.step import Context
-from edgekd.training.loop import Course, Outputs, device_of_training, fit, to_tensors
-from edgekd.training.teacher_outputs import answers
+from edgekd.training.loop import (
+    TRAINED,
+    Course,
+    Objective,
+    TrainingBatch,
+    device_of_training,
+    fit,
+    to_tensors,
+)
+from edgekd.training.signals import Signals, joined
+from edgekd.training.teacher_outputs import TeacherOutputs, open_teacher
+from edgekd.training.terms import Part, Term
+from edgekd.training.trainee import Trainee
 
 
 def transfer(
     student: Model,
-    teacher: Artifact,
+    teacher: Artifact | None,
     context: Context,
-    loss: Loss,
     training: Training,
     *,
+    hard_weight: float,
+    terms: Sequence[Term],
     work: Path,
     title: str,
 ) -> None:
-    """Train `student.body` in place; teacher and student see the same view of every sample."""
-    loss.fits(context.task.signals)
-    data, device = context.data, device_of_training()
-    preprocess = read_preprocess(teacher.folder)
-    guide = answers(teacher, context, training, device)
+    """Train `student.body` in place; teacher and student see the same view of every sample.
 
-    def batches(epoch: int) -> Iterator[Batch]:
-        size = training.batch_size
-        both = (student.preprocess, preprocess)
-        return data.batches("train", *both, size=size, order=epoch, view=epoch)
-
-    def objective(outputs: Outputs, batch: Batch) -> Tensor:
-        hard = context.task.loss(outputs, to_tensors(batch.targets, device))
-        return loss(outputs, guide(batch), hard, context.task.signals)
-
+    Args:
+        student: its body is trained.
+        teacher: None without terms, or is not opened then.
+        context: task, data and seed.
+        training: how long and how fast.
+        hard_weight: factor of the task's own loss; at 0 no labels are read.
+        terms: what is learned from the teacher.
+        work: a folder for checkpoints; it is made if need be.
+        title: of the progress.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    guide = None
+    if terms and teacher is not None:
+        wanted = joined(term.teacher_wanted for term in terms)
+        guide = open_teacher(teacher, context, training.precision, wanted, work=work)
+    preprocesses = {TRAINED: student.preprocess, **(guide.preprocesses if guide else {})}
+    layers = joined(term.student_wanted for term in terms).layers
+    trainee = Trainee(student.deployed(context.task), layers=layers)
+    course = Course(context.data, preprocesses, training.batch_size)
+    if guide is not None and layers:
+        torch.manual_seed(context.seed)  # the same after a resume, whatever was drawn before
+        trainee.extra.update(_extras(trainee, guide, course.example(), terms))
     fit(
-        student.deployed(context.task),
-        Course(batches, data.count("train")),
-        objective,
+        trainee,
+        course,
+        make_objective(trainee, guide, context, hard_weight=hard_weight, terms=terms),
         training,
         seed=context.seed,
         work=work,
         progress=context.progress,
         title=title,
     )
+
+
+def make_objective(
+    trainee: Trainee,
+    guide: TeacherOutputs | None,
+    context: Context,
+    *,
+    hard_weight: float,
+    terms: Sequence[Term],
+) -> Objective:
+    """Return the loss: the task's own, where it has a weight, then every term."""
+    task, device = context.task, device_of_training()
+    wanted = joined(term.teacher_wanted for term in terms)
+    extras = dict(trainee.extra.items())
+
+    def objective(student: Signals, batch: TrainingBatch, done: float) -> list[Part]:
+        parts = []
+        if hard_weight:
+            hard = task.loss(student.outputs, to_tensors(batch.targets, device))
+            parts.append(Part("hard", hard_weight, hard.mean()))
+        if guide is None:
+            return parts
+        teacher = guide.signals(batch, wanted)
+        for name, term in name_terms(terms).items():
+            found = term.parts(student, teacher, task.signals, extras.get(name))
+            for key, value in found.items():
+                shown = name if len(found) == 1 else f"{name} {key}"
+                parts.append(Part(shown, term.weight_at(done), value))
+        return parts
+
+    return objective
+
+
+def name_terms(terms: Sequence[Term]) -> dict[str, Term]:
+    """Return the terms by kind; those of a kind that comes again are numbered."""
+    named: dict[str, Term] = {}
+    for term in terms:
+        before = sum(other.kind == term.kind for other in named.values())
+        named[f"{term.kind} {before + 1}" if before else term.kind] = term
+    return named
+
+
+def _extras(
+    trainee: Trainee, guide: TeacherOutputs, batch: TrainingBatch, terms: Sequence[Term]
+) -> dict[str, nn.Module]:
+    """Return the modules that terms need trained along, for the shapes of this batch."""
+    with torch.no_grad():
+        student = trainee.eval()(to_tensors(batch.inputs[TRAINED], torch.device("cpu")))
+    teacher = guide.signals(batch, joined(term.teacher_wanted for term in terms))
+    extras = {name: term.extra(student, teacher) for name, term in name_terms(terms).items()}
+    return {name: extra for name, extra in extras.items() if extra is not None}

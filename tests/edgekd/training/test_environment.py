@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from edgekd.distill.step import Distill
 from edgekd.options import Budget, Training
 from edgekd.progress import Progress, Silent
 from edgekd.prune.step import Prune
-from edgekd.step import Context, Step, run_step
+from edgekd.step import Context, Need, Step, run_step
 from edgekd.teacher.step import Teacher
 
 BF16 = Training(precision="bf16")
@@ -38,7 +38,7 @@ def _own_threads() -> Iterator[None]:
 def bare_context(progress: Progress | None = None) -> Context:
     """What a step may use, with nothing in it."""
     parts: dict[str, Any] = dict.fromkeys(("task", "data", "device"))
-    identity: dict[Any, str] = dict.fromkeys(("task", "data", "teachers", "seed"), "")
+    identity: dict[Any, str] = dict.fromkeys(get_args(Need), "")
     return Context(
         **parts,
         teachers=(),

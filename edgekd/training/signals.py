@@ -1,0 +1,41 @@
+"""Signals: what a network gives for a batch, and what a loss asks for. No torch at import."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Signals:
+    """Outputs by the task's names, and inner layers by their path in the network."""
+
+    outputs: Mapping[str, Tensor]
+    layers: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which signals of one network are asked for."""
+
+    outputs: bool = True
+    layers: tuple[str, ...] = ()
+
+    @property
+    def anything(self) -> bool:
+        """Whether the network has to run at all."""
+        return self.outputs or bool(self.layers)
+
+
+NOTHING = Wanted(outputs=False)
+
+
+def joined(wanted: Iterable[Wanted]) -> Wanted:
+    """Return what covers all of `wanted`; each layer once, in the order of the first mention."""
+    several = tuple(wanted)
+    layers = dict.fromkeys(layer for one in several for layer in one.layers)
+    return Wanted(any(one.outputs for one in several), tuple(layers))

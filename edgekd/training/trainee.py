@@ -1,0 +1,104 @@
+"""What is trained: the network that ships, modules that are trained along, taps on inner layers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from edgekd.errors import ModelError
+from edgekd.networks.blueprint import Deployed, named
+from edgekd.training.signals import Signals
+
+
+class Trainee(nn.Module):
+    """A network in training. All of it is optimised and checkpointed; `network` alone ships.
+
+    Attributes:
+        network: what ships.
+        extra: modules that are trained along, by name: projectors, for instance.
+        layers: paths of the inner layers of the network's body that `forward` also returns.
+    """
+
+    def __init__(
+        self,
+        network: Deployed,
+        extra: Mapping[str, nn.Module] | None = None,
+        layers: Sequence[str] = (),
+    ) -> None:
+        """Put them together; nothing is copied.
+
+        Raises:
+            ModelError: there is no such layer.
+        """
+        super().__init__()
+        self.network = network
+        self.extra = nn.ModuleDict(dict(extra or {}))
+        self.layers = tuple(layers)
+        for path in self.layers:
+            find_layer(network.body, path)
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Signals:
+        """Run the network on inputs by name."""
+        with tapped(self.network.body, self.layers) as seen:
+            outputs = named(self.network, inputs)
+        return Signals(outputs, seen)
+
+
+@contextmanager
+def tapped(body: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """Collect what the layers at `paths` return while the block runs; the hooks are removed then.
+
+    A layer that runs several times gives what it returned last.
+
+    Raises:
+        ModelError: there is no such layer, it did not run, or it does not return a tensor.
+    """
+    seen: dict[str, Tensor] = {}
+
+    def hook(path: str) -> object:
+        def keep(module: nn.Module, _: object, output: object) -> None:
+            if not isinstance(output, Tensor):
+                raise ModelError(
+                    f"the layer {path!r} ({type(module).__name__}) returns "
+                    f"{type(output).__name__}, not a tensor; name a layer inside of it"
+                )
+            seen[path] = output
+
+        return keep
+
+    handles = [find_layer(body, path).register_forward_hook(hook(path)) for path in paths]  # type: ignore[arg-type]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+    idle = [path for path in paths if path not in seen]
+    if idle:
+        raise ModelError(
+            f"the layers {', '.join(map(repr, idle))} did not run in the forward pass; "
+            "name layers that the network calls"
+        )
+
+
+def find_layer(body: nn.Module, path: str) -> nn.Module:
+    """Return the layer of a network by its path, such as `features.3.conv`.
+
+    Raises:
+        ModelError: there is none; the message lists paths that are near.
+    """
+    layers: dict[str, nn.Module] = {name: layer for name, layer in body.named_modules() if name}
+    if path not in layers:
+        raise ModelError(
+            f"{type(body).__name__} has no layer {path!r}; {describe_near(path, list(layers))}"
+        )
+    return layers[path]
+
+
+def describe_near(name: str, known: Sequence[str]) -> str:
+    """Return which of the known names resemble one that is not known, for an error."""
+    near = difflib.get_close_matches(name, known, n=5, cutoff=0.4)
+    listed = near or known[:5]
+    return f"{'similar are' if near else 'it begins with'}: {', '.join(listed)}"
