@@ -27,7 +27,8 @@ from edgekd.recipe.option_tree import list_functions
 from edgekd.recipe.recipe import Recipe
 from edgekd.step import DATA_NEEDS, Context, Need
 from edgekd.store import digest, file_sha256, write_atomic, write_json
-from edgekd.tasks.task import Task, open_task
+from edgekd.tasks import open_task
+from edgekd.tasks.task import Task
 from edgekd.user_code import source_file
 
 RECORD = "run.json"

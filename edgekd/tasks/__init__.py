@@ -1,1 +1,36 @@
 """What a model is for: outputs, hard loss, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from edgekd.errors import RecipeError
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.task import Task
+from edgekd.user_code import resolve
+
+TASKS: Mapping[str, Callable[[], Task]] = {"classification": Classification}
+"""Every task by name."""
+
+
+def open_task(spec: str, *, root: Path) -> Task:
+    """Return the task that a recipe names: one of TASKS, or a callable that returns one.
+
+    Raises:
+        RecipeError: what the callable returned is no Task.
+    """
+    if spec in TASKS:
+        return TASKS[spec]()
+    if ":" not in spec:
+        raise RecipeError(
+            f"task {spec!r} is not known; it is {', '.join(map(repr, TASKS))} or "
+            "'path/to/file.py:function'"
+        )
+    task = resolve(spec, root=root)()
+    if not isinstance(task, Task):
+        raise RecipeError(
+            f"{spec} returned a {type(task).__name__}; a task has signals, metrics, predict, "
+            "reference, reduce, loss and check (see edgekd.tasks.task.Task)"
+        )
+    return task

@@ -1,17 +1,15 @@
-"""What a model is for: outputs, hard loss, metrics. Nothing else knows of labels."""
+"""The protocol of a task, and what a metric is. Nothing else knows of labels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.errors import DataError, ModelError, RecipeError
-from edgekd.user_code import resolve
+from edgekd.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,105 +89,3 @@ def by_signal(outputs: Arrays, task: Task) -> Arrays:
             f"{len(task.signals)} ({', '.join(task.signals)}); they are matched by order"
         )
     return dict(zip(task.signals, outputs.values(), strict=True))
-
-
-def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Return probabilities along the last axis."""
-    shifted = np.asarray(logits, np.float64)
-    shifted = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
-
-
-def _right(reduced: Arrays) -> NDArray[np.float64]:
-    return np.asarray(100.0 * (reduced["answer"] == reduced["label"]))
-
-
-def _agrees(reduced: Arrays) -> NDArray[np.float64]:
-    return np.asarray(100.0 * (reduced["answer"] == reduced["teacher"]))
-
-
-def worst_class(reduced: Arrays) -> float:
-    """Return the accuracy of the class that does worst, in percent, of the classes present."""
-    labels = np.asarray(reduced["label"])
-    right = (reduced["answer"] == labels).astype(np.float64)
-    count = np.bincount(labels)
-    hits = np.bincount(labels, weights=right, minlength=len(count))
-    return float(100.0 * (hits[count > 0] / count[count > 0]).min())
-
-
-def calibration_error(reduced: Arrays, *, bins: int = 15) -> float:
-    """Return the expected calibration error in percent (Guo et al. 2017, section 2)."""
-    confidence = reduced["confidence"]
-    right = (reduced["answer"] == reduced["label"]).astype(np.float64)
-    slot = np.minimum((confidence * bins).astype(int), bins - 1)
-    gap = np.bincount(slot, weights=right - confidence, minlength=bins)
-    return float(100.0 * np.abs(gap).sum() / len(confidence))
-
-
-class Classification:
-    """One label out of several; the model gives `logits`, shape [batch, classes]."""
-
-    signals: Mapping[str, SignalKind] = {"logits": "classes"}
-    metrics: Sequence[Metric] = (
-        Metric("top-1", "%", values=_right, is_percentage=True),
-        Metric("worst class", "%", whole=worst_class, is_percentage=True),
-        Metric(
-            "calibration error", "%", whole=calibration_error, better="lower", is_percentage=True
-        ),
-        Metric("agreement", "%", values=_agrees, is_percentage=True),
-    )
-
-    def predict(self, model: Predictor, inputs: Arrays) -> Arrays:
-        return model(inputs)
-
-    def reference(self, predictions: Arrays) -> Arrays:
-        return {"answer": predictions["logits"].argmax(axis=1)}
-
-    def reduce(self, predictions: Arrays, targets: Arrays, teacher: Arrays) -> Arrays:
-        logits = predictions["logits"]
-        return {
-            "label": targets["label"],
-            "answer": logits.argmax(axis=1),
-            "confidence": softmax(logits).max(axis=1),
-            "teacher": teacher["answer"],
-        }
-
-    def loss(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
-        from torch.nn.functional import cross_entropy
-
-        logits, label = outputs["logits"], targets["label"]
-        if int(label.max()) >= logits.shape[1]:
-            raise DataError(
-                f"label {int(label.max())} was met, but the network has {logits.shape[1]} outputs "
-                f"(labels 0 to {logits.shape[1] - 1}); build it with more classes or mend labels"
-            )
-        return cross_entropy(logits.float(), label, reduction="none")
-
-    def check(self, targets: Arrays) -> None:
-        if "label" not in targets:
-            found = ", ".join(sorted(targets)) or "no targets"
-            raise DataError(
-                f"task 'classification' needs a target named 'label', got {found}; "
-                "name it so, or give a task of your own (task = 'file.py:function')"
-            )
-
-
-def open_task(spec: str, *, root: Path) -> Task:
-    """Return the task a recipe names: 'classification', or a callable that returns one.
-
-    Raises:
-        RecipeError: what the callable returned is no Task.
-    """
-    if spec == "classification":
-        return Classification()
-    if ":" not in spec:
-        raise RecipeError(
-            f"task {spec!r} is not known; it is 'classification' or 'path/to/file.py:function'"
-        )
-    task = resolve(spec, root=root)()
-    if not isinstance(task, Task):
-        raise RecipeError(
-            f"{spec} returned a {type(task).__name__}; a task has signals, metrics, predict, "
-            "reference, reduce, loss and check (see edgekd.tasks.task.Task)"
-        )
-    return task

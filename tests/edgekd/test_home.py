@@ -16,7 +16,7 @@ from edgekd.errors import DataError, RunFolderError
 from edgekd.networks.spec import NetworkSpec, user_files, weights_path
 from edgekd.recipe.recipe import load_recipe
 from edgekd.store import locate
-from edgekd.tasks.task import open_task
+from edgekd.tasks import open_task
 from edgekd.teacher.step import OnnxTeacher, Teacher
 from edgekd.user_code import resolve, source_file
 
@@ -43,8 +43,11 @@ def test_locate(home: Path) -> None:
 
 def test_files_of_a_recipe(home: Path) -> None:
     (home / "w.pt").touch()
-    (home / "net.py").write_text("from edgekd.tasks.task import Classification\ndef task():\n"
-                                 "    return Classification()\n")  # fmt: skip
+    (home / "net.py").write_text(
+        "from edgekd.tasks.classification import Classification\n"
+        "def task():\n"
+        "    return Classification()\n"
+    )
     np.savez(home / "d.npz", x=np.zeros((30, 4), np.float32), y=np.arange(30) % 3)
     root = Path.cwd()
     assert weights_path("~/w.pt", root) == home / "w.pt"

@@ -12,7 +12,7 @@ from edgekd.data.dataset import Dataset
 from edgekd.data.preprocess import InputSpec
 from edgekd.data.source import Source, open_source
 from edgekd.errors import DataError
-from edgekd.tasks.task import open_task
+from edgekd.tasks import open_task
 
 HEAD = """
 import numpy as np

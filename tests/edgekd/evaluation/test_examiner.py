@@ -30,7 +30,8 @@ from edgekd.store import file_sha256
 
 TASK = """
 import numpy as np
-from edgekd.tasks.task import Classification, Metric
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.task import Metric
 
 
 def first(reduced):

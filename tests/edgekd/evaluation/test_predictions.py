@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekd.tasks.task import Classification
+from edgekd.tasks.classification import Classification
 
 SEEN = Path(__file__).with_name("seen.txt")
 

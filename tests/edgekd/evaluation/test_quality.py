@@ -7,7 +7,8 @@ import pytest
 
 from edgekd.evaluation.quality import estimate, gain, matched_difference, samples_needed, wilson
 from edgekd.evaluation.reduced import Reduced
-from edgekd.tasks.task import Classification, Metric, calibration_error, worst_class
+from edgekd.tasks.classification import Classification, calibration_error, worst_class
+from edgekd.tasks.task import Metric
 
 TOP1 = Classification.metrics[0]
 

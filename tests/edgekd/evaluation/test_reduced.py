@@ -16,7 +16,8 @@ from edgekd.data.dataset import Dataset
 from edgekd.data.preprocess import ArrayPreprocess, TextPreprocess
 from edgekd.evaluation.quality import estimate
 from edgekd.evaluation.reduced import Reduced, reduce_split
-from edgekd.tasks.task import Arrays, Classification, Metric, Predictor, SignalKind
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.task import Arrays, Metric, Predictor, SignalKind
 
 CLASSES = 2000
 PLAIN = ArrayPreprocess(names=("x",))

@@ -20,7 +20,7 @@ from edgekd.networks.trainable import Model
 from edgekd.options import Budget
 from edgekd.progress import Silent
 from edgekd.step import Context
-from edgekd.tasks.task import Classification
+from edgekd.tasks.classification import Classification
 
 NETS = """
 from torch import nn

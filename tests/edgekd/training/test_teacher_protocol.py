@@ -12,7 +12,7 @@ from edgekd.artifact import Artifact
 from edgekd.errors import ModelError
 from edgekd.networks.trainable import Model
 from edgekd.step import Context
-from edgekd.tasks.task import Classification
+from edgekd.tasks.classification import Classification
 from edgekd.training.loop import TrainingBatch
 from edgekd.training.signals import Wanted
 from edgekd.training.teacher_outputs import (

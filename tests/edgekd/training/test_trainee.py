@@ -116,7 +116,7 @@ def test_modules_trained_along_learn_resume_bitwise_and_do_not_ship(
 
 
 def test_a_layer_of_the_student_that_is_not_there_is_named(student: Model) -> None:
-    from edgekd.tasks.task import Classification
+    from edgekd.tasks.classification import Classification
 
     with pytest.raises(ModelError, match=r"Sequential has no layer '9'; it begins with: 0, 1"):
         Trainee(student.deployed(Classification()), layers=("9",))
