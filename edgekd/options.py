@@ -6,7 +6,7 @@ import math
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class Options(BaseModel):
@@ -48,6 +48,10 @@ class Training(Options):
         )
 
 
+def _seconds(value: object) -> object:
+    return parse_seconds(value) if isinstance(value, str) else value
+
+
 class Budget(Options):
     """What may be lost since the teacher, and how fast it must be."""
 
@@ -57,7 +61,7 @@ class Budget(Options):
         examples=[1.0],
         description="largest loss since the teacher, in the unit of the first metric",
     )
-    max_latency_s: float | None = Field(
+    max_latency_s: Annotated[float | None, BeforeValidator(_seconds)] = Field(
         None,
         gt=0,
         alias="max_latency",
@@ -71,11 +75,6 @@ class Budget(Options):
     )
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-    @field_validator("max_latency_s", mode="before")
-    @classmethod
-    def _seconds(cls, value: object) -> object:
-        return parse_seconds(value) if isinstance(value, str) else value
 
 
 def parse_seconds(text: str) -> float:

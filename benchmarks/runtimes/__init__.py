@@ -11,7 +11,6 @@ An engine file is not named like the package it drives: beside the runner on a b
 from __future__ import annotations
 
 import ctypes
-import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -136,6 +135,8 @@ def missing(name: str) -> str:
 
 def version(name: str) -> str:
     """Return "onnxruntime 1.31.1"; "onnxruntime" where the package is not installed."""
+    import importlib.metadata  # slow to import, and `edgekd --help` reads the table above
+
     runtime = known(name)
     for package in (runtime.package, *runtime.builds):
         try:

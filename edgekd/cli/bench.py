@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from edgekd.benchmarks.runtimes import RUNTIMES
+from edgekd.benchmarks.runtimes.providers import PROVIDERS
+
 
 def bench(  # noqa: PLR0913  every option of the command is a parameter of this function
     models: Annotated[
@@ -25,15 +28,13 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
     ] = "1",
     runtime: Annotated[
         str,
-        typer.Option(
-            metavar="NAME,NAME", help="onnxruntime, openvino, tensorrt, torch, torch-compiled"
-        ),
+        typer.Option(metavar="NAME,NAME", help=", ".join(RUNTIMES)),
     ] = "",
     provider: Annotated[
         str,
         typer.Option(
             metavar="NAME,NAME",
-            help="execution providers of ONNX Runtime: cpu, cuda, coreml, xnnpack, ...",
+            help=f"execution providers of ONNX Runtime: {', '.join(PROVIDERS)}",
         ),
     ] = "",
     option: Annotated[

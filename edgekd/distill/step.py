@@ -72,8 +72,8 @@ class Distill(Taught, TorchStep):
 
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data", "teachers", "seed"})
     name: Literal["distill"] = "distill"
-    student: Student
-    train: Training = Training()
+    student: Student = Field(description="the network that learns")
+    train: Training = Field(Training(), description="how it is trained")
 
     def content(self, root: Path) -> Mapping[str, str]:
         return user_files(self.student.spec, root) if self.student.spec else {}

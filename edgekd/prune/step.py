@@ -36,7 +36,10 @@ class Prune(Taught, TorchStep):
     keep: tuple[str, ...] = Field(
         (), examples=[["features.0"]], description="names of layers that lose no channels"
     )
-    recover: Training = Training(epochs=5, learning_rate=0.02, warmup_epochs=0.5)
+    recover: Training = Field(
+        Training(epochs=5, learning_rate=0.02, warmup_epochs=0.5),
+        description="the training after the removal",
+    )
 
     def environment(self) -> Mapping[str, str]:
         return self.describe_environment(self.recover.precision)

@@ -1,0 +1,83 @@
+"""`edgekd init` and `edgekd schema`: the files that they write."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edgekd.cli.main import main
+from edgekd.recipe.from_flags import quick_table
+from edgekd.recipe.recipe import Recipe, load_recipe, recipe_from, recipe_schema, shipped_recipes
+from edgekd.teacher.step import OnnxTeacher, Teacher
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Make a call in an empty folder; return what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["edgekd", *args])
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert not left.value.code
+        return capsys.readouterr().out
+
+    return call
+
+
+def test_init_writes_what_compress_would_do(run: Run) -> None:
+    run("init", "--model", "net.py:f", "--data", "photos", "--max-latency", "8ms", "--epochs", "2")
+    table = quick_table(model="net.py:f", data="photos", max_latency="8ms", epochs=2)
+    assert load_recipe(Path("recipe.toml")) == recipe_from(table, origin="quick")
+
+
+def test_paths_in_a_recipe_count_from_its_own_folder(run: Run) -> None:
+    Path("recipes").mkdir()
+
+    def written(*args: str) -> Recipe:
+        run("init", *args, "--out", "recipes/r.toml", "--force")
+        return load_recipe(Path("recipes/r.toml"))
+
+    recipe = written("--model", "net.py:f", "--weights", "w.pt", "--data", "photos")
+    assert isinstance(recipe.model, Teacher)
+    assert (recipe.model.build, recipe.model.weights) == ("../net.py:f", "../w.pt")
+    assert recipe.data.path == "../photos"
+    recipe = written("--model", "m.onnx", "--data", "sub/data.py:load")
+    assert isinstance(recipe.model, OnnxTeacher)
+    assert (recipe.model.onnx, recipe.data.call) == ("../m.onnx", "../sub/data.py:load")
+    recipe = written("--model", "pack.age:f", "--weights", "cache:w", "--data", "mnist5k")
+    assert isinstance(recipe.model, Teacher)
+    assert (recipe.model.build, recipe.model.weights) == ("pack.age:f", "cache:w")
+    assert recipe.data.name == "mnist5k"
+    assert written("--model", "a:f", "--data", "/photos").data.path == "/photos"
+
+
+def test_init_overwrites_only_when_asked(run: Run) -> None:
+    Path("recipe.toml").write_text("mine")
+    run("init", "--model", "net.py:f", "--data", "photos", "--force")
+    assert load_recipe(Path("recipe.toml")).name == "net-f-photos"
+
+
+def test_the_shipped_schema_is_current(run: Run) -> None:
+    """If not: edgekd schema --out edgekd/recipe/shipped/recipe.schema.json."""
+    shipped = next(iter(shipped_recipes().values())).parent / "recipe.schema.json"
+    assert run("schema") == shipped.read_text(encoding="utf8")
+    run("schema", "--out", "s.json")
+    assert Path("s.json").read_bytes() == shipped.read_bytes()
+
+
+@pytest.mark.parametrize("path", sorted(shipped_recipes().values()), ids=lambda p: p.name)
+def test_shipped_recipes_name_the_schema_and_keep_to_its_keys(path: Path) -> None:
+    text = path.read_text(encoding="utf8")
+    assert text.startswith("#:schema recipe.schema.json\n")
+    schema = recipe_schema()
+    assert set(tomllib.loads(text)) <= set(schema["properties"])
+    assert json.loads(json.dumps(schema)) == schema
