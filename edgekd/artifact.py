@@ -22,10 +22,10 @@ FP32: Variant = "fp32"
 
 @dataclass(frozen=True)
 class Artifact:
-    """`model.<variant>.onnx`, `preprocess.json` and, while it can still be trained, `model.pt`."""
+    """`model.<variant>.onnx`, `preprocess.json` with `preprocess/`, and `model.pt` to train on."""
 
     folder: Path
-    files: Mapping[str, str]  # name -> sha256
+    files: Mapping[str, str]  # path below folder -> sha256
     history: tuple[Mapping[str, Any], ...] = ()  # one entry per step: options, key
 
     @property
@@ -95,8 +95,8 @@ def open_artifact(folder: Path) -> Artifact:
 def seal_artifact(partial: Path, done: Path, history: Sequence[Mapping[str, Any]]) -> Artifact:
     """Drop the work folder, record every file's hash, and commit `partial` as `done`."""
     shutil.rmtree(partial / WORK, ignore_errors=True)
-    names = sorted(p for p in partial.iterdir() if p.name != SEAL)
-    files = {path.name: file_sha256(path) for path in names}
+    paths = sorted(p for p in partial.rglob("*") if p.is_file() and p.name != SEAL)
+    files = {path.relative_to(partial).as_posix(): file_sha256(path) for path in paths}
     write_json(partial / SEAL, {"files": files, "history": list(history)})
     seal(partial, done)
     return Artifact(done, files, tuple(history))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 from pydantic import Field
 
 from edgekd.artifact import FP32, SEAL, WORK, Artifact, Variant, open_artifact, seal_artifact
+from edgekd.data.preprocess import FILE, copy_preprocess
 from edgekd.errors import EdgekdError, NothingToDo, one_line
 from edgekd.options import Budget, Options, Training
 from edgekd.progress import Progress, Silent
@@ -261,8 +262,8 @@ def run_step(step: Step, source: Artifact, context: Context, stages: Path) -> Ar
         context.progress.say(f"{step.name} is made again, because this differs: {changed}")
     partial = done.with_name(done.name + ".partial")
     (partial / WORK).mkdir(parents=True, exist_ok=True)
-    if (source.folder / "preprocess.json").exists():  # a new network brings its own
-        shutil.copyfile(source.folder / "preprocess.json", partial / "preprocess.json")
+    if (source.folder / FILE).exists():  # a new network brings its own
+        copy_preprocess(source.folder, partial)
     try:
         step.apply(source, context.only(step.needs), partial)
     except NothingToDo as signal:

@@ -68,8 +68,10 @@ def _interface(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield _table(["", "name", "type", "shape", "kind"], rows)
     golden = manifest["golden"]
     origin = "made up" if golden["synthetic"] else "from the validation split"
+    preprocess = manifest["preprocess"]
+    files = "".join(f", with `{name}`," for name in preprocess["files"])
     yield (
-        f"`preprocess.json` says how a raw sample becomes the inputs"
+        f"`{preprocess['file']}`{files} says how a raw sample becomes the inputs"
         f"{', `labels.json` names the classes' if manifest['labels'] else ''}. "
         f"`golden/` holds {len(golden['samples'])} raw samples ({origin}: {golden['reason']}), the "
         "tensors they become and what each variant must answer: let your app's own preprocessing "

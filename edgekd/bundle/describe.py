@@ -54,7 +54,11 @@ def describe(
             "variant": shipped.variant,
         },
         "opset": reference.opset,
-        "preprocess": {"file": "preprocess.json", "kind": shipped.preprocess.kind},
+        "preprocess": {
+            "file": "preprocess.json",
+            "kind": shipped.preprocess.kind,
+            "files": list(shipped.preprocess.files().values()),
+        },
         "labels": "labels.json" if record["task"]["labels"] else None,
         "inputs": [asdict(entry) for entry in reference.inputs],
         "outputs": [

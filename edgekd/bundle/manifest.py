@@ -79,6 +79,14 @@ class Golden(_Part):
     output_tolerance: dict[str, dict[str, Tolerance]]
 
 
+class PreprocessFiles(_Part):
+    """What says how a raw sample becomes the inputs."""
+
+    file: Name = "preprocess.json"
+    files: tuple[Name, ...] = ()
+    """Those that belong to it."""
+
+
 class Timing(_Part):
     """How it was timed."""
 
@@ -92,6 +100,7 @@ class Manifest(_Part):
     name: str
     models: tuple[Model, ...] = Field(min_length=1)
     golden: Golden
+    preprocess: PreprocessFiles = PreprocessFiles()
     timing: Timing = Timing()
     conditions: Mapping[str, Any] = {}
 
@@ -100,7 +109,9 @@ class Manifest(_Part):
         """Every file that it names."""
         golden = self.golden
         raw = {name for sample in golden.samples for name in sample.values()}
-        return {golden.inputs, *golden.outputs.values(), *raw, *(m.file for m in self.models)}
+        how = {self.preprocess.file, *self.preprocess.files}
+        models = {model.file for model in self.models}
+        return {golden.inputs, *golden.outputs.values(), *raw, *models, *how}
 
 
 def read_manifest(folder: Path) -> Manifest:

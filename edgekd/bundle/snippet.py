@@ -49,6 +49,7 @@ def _host(preprocess: Preprocess) -> list[str]:
         case, most = "lower-cased text" if preprocess.lower else "text", preprocess.max_length
         return [
             rf"In an app: the words (\w+) of the {case}, at most {most}, by number:",
-            "0 padding, 1 unknown, i + 2 for vocabulary[i] of preprocess.json; mask: 1 = a word.",
+            f"0 padding, 1 unknown, i + 1 for line i of {preprocess.files()['vocabulary']}; mask: "
+            "1 = a word.",
         ]
     return ["In an app: your own arrays, [batch, ...], as they were in the training data."]

@@ -18,7 +18,7 @@ from edgekd.bundle.private import named_sources, private_words, refuse_traces
 from edgekd.bundle.samples import Sample, made_up, may_ship, singles, write_sample
 from edgekd.bundle.sums import write_sums
 from edgekd.bundle.verify import verify
-from edgekd.data.preprocess import FILE, Preprocess, TextPreprocess, read_preprocess
+from edgekd.data.preprocess import Preprocess, TextPreprocess, copy_preprocess, read_preprocess
 from edgekd.errors import ModelError, VerifyFailed
 from edgekd.report.run.view import cleaned
 from edgekd.store import replacing, write_atomic, write_json
@@ -100,7 +100,7 @@ def write(folder: Path, contents: Contents) -> None:
     record = _shippable(contents.record)
     with replacing(folder) as partial:
         (partial / "golden").mkdir()
-        shutil.copyfile(contents.artifact / FILE, partial / FILE)
+        copy_preprocess(contents.artifact, partial)
         if record["task"]["labels"]:
             write_json(partial / "labels.json", record["task"]["labels"])
         shipped, chosen = _models(partial, contents, preprocess)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -115,9 +116,12 @@ class Data:
         """Return the samples and targets at `positions` of a split, neither encoded nor varied."""
         return self._dataset.take(self._indices(split)[positions])
 
-    def preprocess_for(self, spec: InputSpec) -> Preprocess:
-        """Return what a model described by `spec` eats; what is learned is learned from train."""
-        return preprocess_for(spec, self._dataset, self._indices("train"))
+    def preprocess_for(self, spec: InputSpec, *, root: Path) -> Preprocess:
+        """Return the preprocessing of a model described by `spec`.
+
+        What is learned is learned from train; files that `spec` names are relative to `root`.
+        """
+        return preprocess_for(spec, self._dataset, self._indices("train"), root=root)
 
     def batches(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,24 +16,28 @@ from edgekd.data.preprocess import (
     InputSpec,
     Preprocess,
     TextPreprocess,
-    build_vocabulary,
 )
 from edgekd.data.resize import to_planes
+from edgekd.data.vocabulary import build_vocabulary, read_vocabulary
 from edgekd.errors import DataError
+from edgekd.store import locate
 
 _FIELDS = {
     "image": {"size", "channels", "mean", "std", "in_graph", "name"},
-    "text": {"max_length", "vocabulary_size"},
+    "text": {"max_length", "vocabulary_size", "vocabulary"},
     "array": set[str](),
 }
 _SAMPLE_VALUES = 20_000_000  # float32 at once when mean and std are computed
 _VOCABULARY, _MAX_LENGTH = 10_000, 128
 
 
-def preprocess_for(spec: InputSpec, dataset: Dataset, train: NDArray[np.int64]) -> Preprocess:
+def preprocess_for(
+    spec: InputSpec, dataset: Dataset, train: NDArray[np.int64], *, root: Path
+) -> Preprocess:
     """Return what `spec` says, and the data's own size, statistics or words for the rest.
 
-    What is learned (mean, std, vocabulary) is learned from the indices `train` alone.
+    What is learned (mean, std, vocabulary) is learned from the indices `train` alone. Files that
+    `spec` names are relative to `root`.
 
     Raises:
         DataError: `spec` says what this kind of data does not have, or its values do not fit.
@@ -48,13 +53,19 @@ def preprocess_for(spec: InputSpec, dataset: Dataset, train: NDArray[np.int64]) 
     if dataset.kind == "array":
         return ArrayPreprocess(names=tuple(dataset.samples))
     if dataset.kind == "text":
-        texts = dataset.samples["text"][train]
-        return TextPreprocess(
-            vocabulary=build_vocabulary(texts, size=spec.vocabulary_size or _VOCABULARY),
-            max_length=spec.max_length or _MAX_LENGTH,
-            lower=True,
-        )
+        return _text(spec, dataset.samples["text"][train], root)
     return _image(spec, dataset.samples["image"], train)
+
+
+def _text(spec: InputSpec, texts: NDArray[Any], root: Path) -> TextPreprocess:
+    if spec.vocabulary is None:
+        vocabulary = build_vocabulary(texts, size=spec.vocabulary_size or _VOCABULARY)
+    else:
+        vocabulary = read_vocabulary(locate(spec.vocabulary, root=root))
+    lower = all(word == word.lower() for word in vocabulary)
+    return TextPreprocess(
+        vocabulary=vocabulary, max_length=spec.max_length or _MAX_LENGTH, lower=lower
+    )
 
 
 def _image(spec: InputSpec, image: NDArray[np.uint8], train: NDArray[np.int64]) -> ImagePreprocess:

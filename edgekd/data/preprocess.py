@@ -1,33 +1,60 @@
 """From raw samples to what a model eats. It belongs to the model: teacher and student may differ.
 
-`preprocess.json` of an artifact holds one of these; an app follows it, so every word of it counts.
+`preprocess.json` of an artifact contains one of these; an app follows it, so every word of it
+counts. What is large or has a format of its own (a vocabulary) is a file in the folder
+`preprocess/` beside it.
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Iterable
+import json
+import shutil
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import Field, TypeAdapter, field_validator, model_validator
 
 from edgekd.data.dataset import Arrays, is_image
 from edgekd.data.resize import resize, to_pixels, to_planes
+from edgekd.data.vocabulary import parse_vocabulary, vocabulary_bytes, words
 from edgekd.errors import DataError, ModelError
 from edgekd.options import Options
-from edgekd.store import write_json
+from edgekd.store import file_sha256, locate, write_atomic, write_json
 
-FILE = "preprocess.json"
+FILE, FOLDER = "preprocess.json", "preprocess"
 PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2
-_WORD = re.compile(r"\w+")
 
 
-class ImagePreprocess(Options):
+class StoredPreprocess(Options):
+    """Base of all kinds: which options are stored in files of their own, and how."""
+
+    stored_in: ClassVar[Mapping[str, str]] = {}
+    """Option -> its file in the folder `preprocess/`; the other options are in preprocess.json."""
+
+    def file_content(self, option: str) -> bytes:
+        """Return the content of the file that stores `option`, one of `stored_in`."""
+        raise NotImplementedError
+
+    @classmethod
+    def option_of(cls, option: str, data: bytes) -> object:
+        """Return the value of `option` from the content of its file.
+
+        Raises:
+            ValueError: the content is damaged.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def files(cls) -> dict[str, str]:
+        """Return option -> path of its file, relative to the folder of preprocess.json."""
+        return {option: f"{FOLDER}/{name}" for option, name in cls.stored_in.items()}
+
+
+class ImagePreprocess(StoredPreprocess):
     """An image of one size: bilinear resize, channel change, then (x - mean) / std per channel."""
 
     kind: Literal["image"] = "image"
@@ -91,7 +118,7 @@ class ImagePreprocess(Options):
         return {self.name: (planes - mean) / std}
 
 
-class ArrayPreprocess(Options):
+class ArrayPreprocess(StoredPreprocess):
     """Named arrays, passed through unchanged."""
 
     kind: Literal["array"] = "array"
@@ -122,9 +149,10 @@ class ArrayPreprocess(Options):
         return {name: samples[name] for name in self.names}
 
 
-class TextPreprocess(Options):
+class TextPreprocess(StoredPreprocess):
     r"""Words (`\w+`) by number: 0 is padding, 1 an unknown word, `vocabulary[i]` is i + 2."""
 
+    stored_in: ClassVar[Mapping[str, str]] = {"vocabulary": "vocabulary.txt"}
     kind: Literal["text"] = "text"
     vocabulary: tuple[str, ...] = Field(min_length=1)
     max_length: int = Field(
@@ -136,8 +164,15 @@ class TextPreprocess(Options):
     @classmethod
     def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(value)) < len(value):
-            raise ValueError("a word stands twice in the vocabulary")
+            raise ValueError("the vocabulary contains a word twice")
         return value
+
+    def file_content(self, option: str) -> bytes:
+        return vocabulary_bytes(self.vocabulary)
+
+    @classmethod
+    def option_of(cls, option: str, data: bytes) -> object:
+        return parse_vocabulary(data)
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -182,6 +217,11 @@ Preprocess = Annotated[
     ImagePreprocess | ArrayPreprocess | TextPreprocess, Field(discriminator="kind")
 ]
 _ADAPTER: TypeAdapter[Preprocess] = TypeAdapter(Preprocess)
+_KINDS: Mapping[str, type[StoredPreprocess]] = {
+    "image": ImagePreprocess,
+    "array": ArrayPreprocess,
+    "text": TextPreprocess,
+}
 
 
 class InputSpec(Options):
@@ -202,13 +242,37 @@ class InputSpec(Options):
         default=None, min_length=1, description="of the graph's input, for images"
     )
     max_length: int | None = Field(default=None, ge=1, le=65536, description="words of a text")
-    vocabulary_size: int | None = Field(default=None, ge=1, description="words that are told apart")
+    vocabulary_size: int | None = Field(
+        default=None, ge=1, description="how many of the commonest words of train get a number"
+    )
+    vocabulary: str | None = Field(
+        default=None,
+        description="text file with one word per line, used instead of the words of train; texts "
+        "are put in lower case unless a word of it has a capital letter",
+    )
 
     @model_validator(mode="after")
-    def _both(self) -> Self:
+    def _together(self) -> Self:
         if (self.mean is None) != (self.std is None):
             raise ValueError("give mean and std, or neither (then they are computed from train)")
+        if self.vocabulary is not None and self.vocabulary_size is not None:
+            raise ValueError("give vocabulary (a file of words) or vocabulary_size, not both")
         return self
+
+    def content(self, root: Path) -> dict[str, str]:
+        """Return the hashes of the files that it names, relative to `root`.
+
+        Raises:
+            ModelError: a file is not there.
+        """
+        if self.vocabulary is None:
+            return {}
+        path = locate(self.vocabulary, root=root)
+        if not path.is_file():
+            raise ModelError(
+                f"the vocabulary {path} does not exist; paths in a recipe start from its folder"
+            )
+        return {"vocabulary": file_sha256(path)}
 
     @field_validator("size")
     @classmethod
@@ -219,36 +283,24 @@ class InputSpec(Options):
         return value
 
 
-def words(text: str, *, lower: bool) -> list[str]:
-    """Return the words of a text in order."""
-    return _WORD.findall(text.lower() if lower else text)
-
-
-def build_vocabulary(texts: Iterable[str], *, size: int, lower: bool = True) -> tuple[str, ...]:
-    """Return the `size` commonest words, commonest first, equals in alphabetical order.
-
-    Raises:
-        DataError: there is no word in the texts.
-    """
-    counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(words(str(text), lower=lower))
-    if not counts:
-        raise DataError("the training texts hold no word; look at the text column of the data")
-    ranked = sorted(counts, key=lambda word: (-counts[word], word))
-    return tuple(ranked[:size])
-
-
 def read_preprocess(folder: Path) -> Preprocess:
-    """Read `preprocess.json` of an artifact.
+    """Read `preprocess.json` of an artifact, and the files that belong to it.
 
     Raises:
-        ModelError: it is missing or damaged.
+        ModelError: one of them is missing or damaged.
     """
     path = folder / FILE
     try:
-        return _ADAPTER.validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
+        content = json.loads(path.read_bytes())
+        files = content.pop("files", {})
+        kind = _KINDS.get(content.get("kind"), StoredPreprocess)
+        if files != kind.files():
+            raise ValueError(f"files is {files}, expected is {kind.files()}")
+        for option, name in files.items():
+            path = folder / name
+            content[option] = kind.option_of(option, path.read_bytes())
+        return _ADAPTER.validate_python(content)
+    except (OSError, ValueError, AttributeError, TypeError) as error:  # and pydantic's own
         raise ModelError(
             f"{path} cannot be read ({error}); it says how samples become the model's inputs and "
             "is written with every model: take it from the same run"
@@ -256,8 +308,21 @@ def read_preprocess(folder: Path) -> Preprocess:
 
 
 def write_preprocess(folder: Path, preprocess: Preprocess) -> None:
-    """Write `preprocess.json`."""
-    write_json(folder / FILE, preprocess.model_dump(mode="json"))
+    """Write `preprocess.json` and the files that belong to it."""
+    files = preprocess.files()
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)  # those of another model
+    content = preprocess.model_dump(mode="json", exclude=set(files))
+    for option, name in files.items():
+        (folder / FOLDER).mkdir(exist_ok=True)
+        write_atomic(folder / name, preprocess.file_content(option))
+    write_json(folder / FILE, {**content, "files": files} if files else content)
+
+
+def copy_preprocess(source: Path, target: Path) -> None:
+    """Copy `preprocess.json` and the files that belong to it from one folder to another."""
+    shutil.copyfile(source / FILE, target / FILE)
+    if (source / FOLDER).is_dir():
+        shutil.copytree(source / FOLDER, target / FOLDER, dirs_exist_ok=True)
 
 
 def _shapes(samples: Arrays) -> str:

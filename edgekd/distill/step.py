@@ -76,7 +76,9 @@ class Distill(Taught, TorchStep):
     train: Training = Field(Training(), description="how it is trained")
 
     def content(self, root: Path) -> Mapping[str, str]:
-        return user_files(self.student.spec, root) if self.student.spec else {}
+        if self.student.spec is None:
+            return {}
+        return {**user_files(self.student.spec, root), **self.student.input.content(root)}
 
     def environment(self) -> Mapping[str, str]:
         return self.describe_environment(self.train.precision)
@@ -92,7 +94,7 @@ class Distill(Taught, TorchStep):
         whole = teacher()  # also for a fresh student, whose random weights are drawn after it
         if self.student.spec is None:
             return thinned(whole, context.data, context.task, ratio=self.student.ratio)
-        preprocess = context.data.preprocess_for(self.student.input)
+        preprocess = context.data.preprocess_for(self.student.input, root=context.root)
         fresh: Model = new_model(self.student.spec, preprocess, root=context.root)
         return fresh
 

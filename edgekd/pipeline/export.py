@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, SerializeAsAny
 
 from edgekd.artifact import FP32, Artifact
+from edgekd.data.preprocess import copy_preprocess
 from edgekd.errors import ModelError, NothingToDo
 from edgekd.step import Context, Need, OnnxStep, Step
 
@@ -41,8 +42,8 @@ class Export(OnnxStep):
     def apply(self, source: Artifact, context: Context, folder: Path) -> None:
         from edgekd.networks.trainable import open_model
 
-        for name in ("model.pt", "preprocess.json"):
-            shutil.copyfile(source.folder / name, folder / name)
+        shutil.copyfile(source.folder / "model.pt", folder / "model.pt")
+        copy_preprocess(source.folder, folder)
         model = open_model(source.folder, root=context.root)
         fp32 = folder / f"model.{FP32}.onnx"
         batch = next(context.data.batches("calibration", model.preprocess, size=8))

@@ -101,8 +101,8 @@ class _Few(Data):
         super().__init__(bench.dataset, splits, augment=augment, seed=seed)
         self._all = bench.data
 
-    def preprocess_for(self, spec: InputSpec) -> Preprocess:
-        return self._all.preprocess_for(spec)
+    def preprocess_for(self, spec: InputSpec, *, root: Path) -> Preprocess:
+        return self._all.preprocess_for(spec, root=root)
 
 
 @dataclass

@@ -77,7 +77,7 @@ class Teacher(TorchStep):
         )
 
     def content(self, root: Path) -> Mapping[str, str]:
-        return user_files(self.spec, root)
+        return {**user_files(self.spec, root), **self.input.content(root)}
 
     def environment(self) -> Mapping[str, str]:
         from edgekd.training.environment import describe_environment
@@ -92,7 +92,7 @@ class Teacher(TorchStep):
     def build_model(self, source: Opened, teacher: Opened, context: Context) -> Model:
         from edgekd.networks.trainable import new_model
 
-        preprocess = context.data.preprocess_for(self.input)
+        preprocess = context.data.preprocess_for(self.input, root=context.root)
         model: Model = new_model(self.spec, preprocess, root=context.root)
         return model
 
@@ -137,7 +137,8 @@ class OnnxTeacher(OnnxStep):
         path = self.file(root)
         if not path.is_file():
             raise ModelError(f"the model {path} does not exist; give the path of an .onnx file")
-        return {"onnx": model_content(path).key}  # with its external data
+        model = model_content(path).key  # with its external data
+        return {"onnx": model, **self.input.content(root)}
 
     def preview(self, source: Opened, teacher: Opened, context: Context) -> Preview:
         from edgekd.exporters.onnx_files import load_onnx
@@ -157,7 +158,7 @@ class OnnxTeacher(OnnxStep):
         from edgekd.exporters.model_stats import facts
 
         found = facts(path)
-        preprocess = context.data.preprocess_for(self.input)
+        preprocess = context.data.preprocess_for(self.input, root=context.root)
         if isinstance(preprocess, ImagePreprocess) and len(found.inputs) == 1:
             preprocess = _as_the_file_has_it(preprocess, self.input, found.inputs[0])
         wanted = {entry.name for entry in found.inputs}

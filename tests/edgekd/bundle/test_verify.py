@@ -74,8 +74,19 @@ def test_another_size_or_vocabulary_is_found(copy: Get, bundles: Get) -> None:
 
 def test_another_vocabulary_is_found(copy: Get) -> None:
     folder = copy("text")
-    change(folder, "preprocess.json", lambda p: p["vocabulary"].reverse())
+    path = folder / "preprocess" / "vocabulary.txt"
+    path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
+    reseal(folder)
     assert "'tokens' differs" in verify(folder).faults
+
+
+def test_a_bundle_without_a_file_of_its_preprocessing_is_found(copy: Get) -> None:
+    folder = copy("text")
+    (folder / "preprocess" / "vocabulary.txt").unlink()
+    reseal(folder)
+    assert "'preprocess/vocabulary.txt' is named by manifest.json and missing" in (
+        verify(folder).faults
+    )
 
 
 def test_another_model_behind_the_same_name_is_found(copy: Get) -> None:

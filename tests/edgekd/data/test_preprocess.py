@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from edgekd.data.preprocess import (
     InputSpec,
     Preprocess,
     TextPreprocess,
-    build_vocabulary,
+    copy_preprocess,
     read_preprocess,
     write_preprocess,
 )
@@ -27,6 +28,7 @@ from edgekd.errors import DataError, ModelError
 
 Maker = Callable[..., Dataset]
 RANDOM = np.random.default_rng(0)
+HERE = Path()
 
 
 def image(height: int, width: int, channels: int = 3, **more: Any) -> ImagePreprocess:
@@ -157,15 +159,6 @@ def test_texts_become_numbers_padded_to_the_longest() -> None:
     assert text.dynamic_axes["mask"] == {0: "batch", 1: "sequence"}
 
 
-def test_vocabulary_is_by_count_then_alphabet() -> None:
-    texts = ["b a c c", "d C"]
-    assert build_vocabulary(texts, size=9) == ("c", "a", "b", "d")
-    assert build_vocabulary(texts, size=2) == ("c", "a")
-    assert build_vocabulary(texts, size=2, lower=False) == ("c", "C")
-    with pytest.raises(DataError, match="no word"):
-        build_vocabulary(["", "!?"], size=2)
-
-
 @pytest.mark.parametrize(
     "preprocess",
     [
@@ -179,7 +172,40 @@ def test_written_preprocess_comes_back(preprocess: Preprocess, tmp_path: Path) -
     assert read_preprocess(tmp_path) == preprocess
 
 
-@pytest.mark.parametrize("text", [None, "", "{}", '{"kind": "sound"}'])
+def test_files_that_belong_to_a_preprocess_travel_with_it(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    target.mkdir()
+    write_preprocess(source, TextPreprocess(vocabulary=("ä", "b")))
+    assert (source / "preprocess" / "vocabulary.txt").read_bytes() == "ä\nb\n".encode()
+    stored = json.loads((source / "preprocess.json").read_text())
+    assert stored["files"] == {"vocabulary": "preprocess/vocabulary.txt"}
+    assert "vocabulary" not in stored
+    copy_preprocess(source, target)
+    assert read_preprocess(target) == read_preprocess(source)
+    write_preprocess(target, ArrayPreprocess(names=("x",)))
+    assert [path.name for path in target.iterdir()] == ["preprocess.json"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"a\na\n", b"two words\n", b"\xff\n"])
+def test_a_damaged_file_of_a_preprocess_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    write_preprocess(tmp_path, TextPreprocess(vocabulary=("a", "b")))
+    path = tmp_path / "preprocess" / "vocabulary.txt"
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"vocabulary\.txt cannot be read"):
+        read_preprocess(tmp_path)
+
+
+def test_a_preprocess_names_no_files_but_its_own(tmp_path: Path) -> None:
+    write_preprocess(tmp_path, TextPreprocess(vocabulary=("a", "b")))
+    path = tmp_path / "preprocess.json"
+    for files in ({"vocabulary": "../words.txt"}, {}, {"max_length": "x"}, 3):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "files": files}))
+        with pytest.raises(ModelError, match=r"files is .*, expected is"):
+            read_preprocess(tmp_path)
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"kind": "sound"}', '{"kind": []}'])
 def test_a_damaged_preprocess_is_refused(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "preprocess.json").write_text(text)
@@ -190,7 +216,7 @@ def test_a_damaged_preprocess_is_refused(tmp_path: Path, text: str | None) -> No
 def test_default_is_the_data_as_it_is_with_statistics_of_train(images: Maker) -> None:
     dataset = images(50, 50, height=5, width=4)
     train = np.arange(30)
-    found = preprocess_for(InputSpec(), dataset, train)
+    found = preprocess_for(InputSpec(), dataset, train, root=HERE)
     assert isinstance(found, ImagePreprocess)
     assert (found.height, found.width, found.channels, found.in_graph) == (5, 4, 3, True)
     seen = dataset.samples["image"][train].reshape(-1, 3)
@@ -200,16 +226,16 @@ def test_default_is_the_data_as_it_is_with_statistics_of_train(images: Maker) ->
 
 def test_what_the_recipe_says_wins(images: Maker) -> None:
     spec = InputSpec(size=(8, 9), channels=1, mean=127, std=128, in_graph=False, name="x")
-    found = preprocess_for(spec, images(5, 5), np.arange(5))
+    found = preprocess_for(spec, images(5, 5), np.arange(5), root=HERE)
     assert found == image(8, 9, 1, mean=(127,), std=(128,), in_graph=False, name="x")
-    square = preprocess_for(InputSpec(size=12), images(5, 5), np.arange(5))
+    square = preprocess_for(InputSpec(size=12), images(5, 5), np.arange(5), root=HERE)
     assert isinstance(square, ImagePreprocess)
     assert (square.height, square.width) == (12, 12)
 
 
 def test_grey_statistics_are_of_the_luma(images: Maker) -> None:
     dataset = images(20, 20)
-    found = preprocess_for(InputSpec(channels=1), dataset, np.arange(40))
+    found = preprocess_for(InputSpec(channels=1), dataset, np.arange(40), root=HERE)
     assert isinstance(found, ImagePreprocess)
     luma = dataset.samples["image"] @ np.array([0.299, 0.587, 0.114])
     assert found.mean == pytest.approx((luma.mean(),), abs=1e-3)
@@ -218,17 +244,19 @@ def test_grey_statistics_are_of_the_luma(images: Maker) -> None:
 def test_words_are_learned_from_train_alone() -> None:
     texts = np.array(["red red blue", "green", "blue"], dtype=object)
     dataset = Dataset("text", {"text": texts}, {"label": np.array([0, 1, 1])})
-    found = preprocess_for(InputSpec(max_length=5), dataset, np.array([0, 2]))
+    found = preprocess_for(InputSpec(max_length=5), dataset, np.array([0, 2]), root=HERE)
     assert found == TextPreprocess(vocabulary=("blue", "red"), max_length=5)
 
 
 def test_an_input_option_of_another_kind_is_refused(images: Maker) -> None:
     with pytest.raises(DataError, match=r"input says vocabulary_size.* kind 'image'"):
-        preprocess_for(InputSpec(vocabulary_size=9), images(3, 3), np.arange(3))
+        preprocess_for(InputSpec(vocabulary_size=9), images(3, 3), np.arange(3), root=HERE)
     data = Dataset("array", {"x": np.zeros((2, 1))}, {"label": np.array([0, 1])})
-    assert preprocess_for(InputSpec(), data, np.arange(1)) == ArrayPreprocess(names=("x",))
+    assert preprocess_for(InputSpec(), data, np.arange(1), root=HERE) == ArrayPreprocess(
+        names=("x",)
+    )
     with pytest.raises(DataError, match=r"input says size.* may say nothing"):
-        preprocess_for(InputSpec(size=4), data, np.arange(1))
+        preprocess_for(InputSpec(size=4), data, np.arange(1), root=HERE)
 
 
 @pytest.mark.parametrize(
@@ -241,4 +269,4 @@ def test_senseless_inputs_are_refused(spec: dict[str, Any]) -> None:
 
 def test_statistics_in_other_units_are_refused_with_the_recipe_line(images: Maker) -> None:
     with pytest.raises(DataError, match=r"input = .*0\.5.*multiply"):
-        preprocess_for(InputSpec(mean=0.5, std=0.5), images(3, 3), np.arange(3))
+        preprocess_for(InputSpec(mean=0.5, std=0.5), images(3, 3), np.arange(3), root=HERE)

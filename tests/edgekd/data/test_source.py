@@ -103,7 +103,9 @@ def test_data_without_labels_is_split_and_yielded(tmp_path: Path, body: str) -> 
     dataset = called(tmp_path, body, validation=3, test=2, calibration=4)
     splits = spec.split_options(0).make(dataset)
     data = Data(dataset, splits.for_steps(), augment=spec.augment, seed=0)
-    batches = list(data.batches("validation", data.preprocess_for(InputSpec()), size=2))
+    batches = list(
+        data.batches("validation", data.preprocess_for(InputSpec(), root=tmp_path), size=2)
+    )
     assert [len(batch.index) for batch in batches] == [2, 1]
     assert all(batch.targets == {} for batch in batches)
     assert data.targets("train") == {}

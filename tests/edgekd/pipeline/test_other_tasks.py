@@ -13,6 +13,7 @@ import pytest
 
 from edgekd.pipeline.compress import compress
 from edgekd.recipe.recipe import load_recipe
+from edgekd.store import file_sha256
 
 QUICK = "[measure]\nrounds = 3\nblocks = 2\nblock_s = 0.005\n"
 
@@ -27,7 +28,7 @@ calibration = 32
 [model]
 build = "edgekd.models:text_encoder"
 options = { vocabulary_size = 64, classes = 2, width = 64, heads = 2, layers = 1, max_length = 16 }
-input = { vocabulary_size = 60, max_length = 16 }
+input = { vocabulary = "words.txt", max_length = 16 }
 [model.train]
 epochs = 4
 batch_size = 32
@@ -41,7 +42,7 @@ train = { epochs = 4, batch_size = 32, optimizer = "adamw", learning_rate = 3e-3
 [steps.student]
 build = "edgekd.models:text_encoder"
 options = { vocabulary_size = 64, classes = 2, width = 32, heads = 2, layers = 1, max_length = 16 }
-input = { vocabulary_size = 60, max_length = 16 }
+input = { vocabulary = "words.txt", max_length = 16 }
 [[steps]]
 name = "quantize"
 samples = 32
@@ -167,14 +168,18 @@ def run(folder: Path, recipe: str) -> dict[str, Any]:
     return content
 
 
+MOODS = {
+    "good": ["fine", "lovely", "bright", "warm", "kind"],
+    "bad": ["dull", "grim", "cold", "harsh", "sour"],
+}
+FILL = [f"word{i}" for i in range(20)]
+WORDS = [*MOODS["bad"], *FILL, *MOODS["good"]]
+
+
 def write_moods(path: Path) -> None:
     """Write 300 short texts of unlike length: one class says good words, the other bad ones."""
     rng = np.random.default_rng(1)
-    words = {
-        "good": ["fine", "lovely", "bright", "warm", "kind"],
-        "bad": ["dull", "grim", "cold", "harsh", "sour"],
-    }
-    fill = [f"word{i}" for i in range(20)]
+    fill, words = FILL, MOODS
     lines = ["text\tlabel"]
     for i in range(300):
         mood = ("good", "bad")[i % 2]
@@ -189,6 +194,7 @@ def test_a_text_classifier_goes_from_a_table_to_a_bundle(
     tmp_path: Path, lawful: Callable[[Mapping[str, Any]], None]
 ) -> None:
     write_moods(tmp_path / "moods.tsv")
+    (tmp_path / "words.txt").write_text("\r\n".join(WORDS))
     content = run(tmp_path, TEXT)
     lawful(content)
     teacher = content["rungs"][0]["evidence"]["files"][0]
@@ -201,6 +207,14 @@ def test_a_text_classifier_goes_from_a_table_to_a_bundle(
     for length in (3, 11):
         feed = {n: np.ones((2, length), np.int64) for n in ("tokens", "mask")}
         assert session.run(None, feed)[0].shape == (2, 2)
+    sealed = [
+        json.loads(path.read_text())["files"]["preprocess/vocabulary.txt"]
+        for path in (tmp_path / "run" / "stages").glob("*/artifact.json")
+    ]
+    written = tmp_path / "run" / "bundle" / "preprocess" / "vocabulary.txt"
+    assert written.read_text().splitlines() == WORDS
+    assert set(sealed) == {file_sha256(written)}
+    assert len(sealed) == 5  # teacher, distill, an export of each, quantize
     quantized = content["rungs"][2]["evidence"]["files"]
     assert any(f["variant"] == "int8" and f["facts"]["int8_share"] > 0 for f in quantized)
 
