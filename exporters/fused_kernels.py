@@ -10,7 +10,7 @@ from typing import Any
 
 from onnx import NodeProto
 
-from edgekd.benchmarks.layers.operators import FLOAT_PRODUCTS, INT8_PRODUCTS
+from edgekd.benchmarks.operators import PRODUCTS
 from edgekd.exporters.onnx_files import messages
 from edgekd.exporters.ort_session import optimized
 
@@ -42,8 +42,8 @@ def int8_layers(path: Path) -> Kernels:
     """
     found = Counter(sorted(node.op_type for node in messages(optimized(path), NodeProto)))
     return Kernels(
-        int8_layers=sum(n for op, n in found.items() if op in INT8_PRODUCTS),
-        fp32_layers=sum(n for op, n in found.items() if op in FLOAT_PRODUCTS),
+        int8_layers=sum(found[name] for name, product in PRODUCTS.items() if product.int8),
+        fp32_layers=sum(found[name] for name, product in PRODUCTS.items() if not product.int8),
         quantize_left=found["QuantizeLinear"],
         dequantize_left=found["DequantizeLinear"],
         operators=dict(found),

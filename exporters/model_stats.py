@@ -13,47 +13,20 @@ import onnx
 import onnx.inliner
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
+from edgekd.benchmarks import operators
 from edgekd.exporters.onnx_files import load_onnx, messages
 from edgekd.exporters.shapes import fixed_shape, fold, infer_shapes, opset_of
 from edgekd.exporters.structure import same_structure
 
 __all__ = ["Entry", "OnnxFacts", "facts", "inputs_of", "same_structure"]
 
-_WEIGHT_INPUT = {
-    "Conv": 1,
-    "ConvTranspose": 1,
-    "Gemm": 1,
-    "MatMul": 1,
-    "ConvInteger": 1,
-    "MatMulInteger": 1,
-    "QLinearConv": 3,
-    "QLinearMatMul": 3,
-    "QGemm": 3,
-}
-"""The operators whose multiplications are counted, and which of their inputs is the weight."""
-
-_INTEGER_FORMS = {"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "QGemm"}
 _QUANTIZED_INPUTS = {  # inputs that may hold weights or biases as integers
+    **{name: product.integers for name, product in operators.PRODUCTS.items()},
     "DequantizeLinear": (0,),
-    "ConvInteger": (1,),
-    "MatMulInteger": (1,),
-    "QLinearConv": (3, 8),
-    "QLinearMatMul": (3,),
-    "QGemm": (3, 6),
-}
-_SCALE_INPUTS = {  # inputs that describe a layout and are no parameters
-    "QuantizeLinear": (1, 2),
-    "DequantizeLinear": (1, 2),
-    "QLinearConv": (1, 2, 4, 5, 6, 7),
-    "QLinearMatMul": (1, 2, 4, 5, 6, 7),
-    "QGemm": (1, 2, 4, 5, 7, 8),
-    "ConvInteger": (2, 3),
-    "MatMulInteger": (2, 3),
-    "Resize": (1, 2),
 }
 _FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
 _EIGHT_BITS = {TensorProto.INT8, TensorProto.UINT8}
-_VIEWS = {"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"}
+_COUNTED = {name for name, product in operators.PRODUCTS.items() if product.count is not None}
 
 
 @dataclass(frozen=True)
@@ -149,7 +122,7 @@ def _weights(graph: GraphProto) -> Iterator[TensorProto]:
         if any(i in _QUANTIZED_INPUTS.get(op, ()) for op, i in uses.get(name, ())) or (
             tensor.data_type in _FLOATS
             and tensor.dims
-            and any(i not in _SCALE_INPUTS.get(op, ()) for op, i in uses.get(name, ()))
+            and any(i not in operators.SCALES.get(op, ()) for op, i in uses.get(name, ()))
         ):
             yield tensor
 
@@ -163,18 +136,18 @@ def _count_macs(model: ModelProto) -> tuple[int | None, int]:
     total, in_int8 = 0, 0
     for node in graph.node:
         inner = (n for a in node.attribute for n in messages(a, NodeProto))
-        if any(n.op_type in _WEIGHT_INPUT for n in inner):
+        if any(n.op_type in _COUNTED for n in inner):
             return None, 0  # how often a loop or branch runs is not in the file
-        if node.op_type not in _WEIGHT_INPUT:
+        if node.op_type not in _COUNTED:
             continue
-        macs = _macs(node, shapes)
+        sizes = [shapes.get(name) for name in node.input]
+        macs = operators.macs(node.op_type, sizes, shapes.get(node.output[0]))
         if macs is None:
             return None, 0
         total += macs
-        factors = [node.input[0], node.input[_WEIGHT_INPUT[node.op_type]]]
-        if node.op_type in _INTEGER_FORMS or all(
-            _eight_bits(name, makers, constants) for name in factors
-        ):
+        product = operators.PRODUCTS[node.op_type]
+        factors = [node.input[0], node.input[product.weight]]
+        if product.int8 or all(_eight_bits(name, makers, constants) for name in factors):
             in_int8 += macs
     return total, in_int8
 
@@ -192,27 +165,12 @@ def _shapes(graph: GraphProto) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _macs(node: NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
-    """Return the multiplications of one layer, or None where a shape is not known."""
-    left = shapes.get(node.input[0])
-    weight = shapes.get(node.input[_WEIGHT_INPUT[node.op_type]])
-    out = shapes.get(node.output[0])
-    if node.op_type == "ConvTranspose":  # each input element meets a kernel: weight [in, out/g, k]
-        return None if not left or not weight else math.prod(left) * math.prod(weight[1:])
-    if "Conv" in node.op_type:  # each output element is a sum over a kernel: weight [out, in/g, k]
-        return None if not out or not weight else math.prod(out) * math.prod(weight[1:])
-    if not left or not out:
-        return None
-    flipped = any(a.name == "transA" and a.i for a in node.attribute)
-    return math.prod(out) * left[-2 if flipped else -1]
-
-
 def _eight_bits(
     name: str, makers: Mapping[str, NodeProto], constants: Mapping[str, TensorProto]
 ) -> bool:
     """Tell whether a tensor is dequantized from 8-bit integers, seen through views."""
     node = makers.get(name)
-    while node is not None and node.op_type in _VIEWS:
+    while node is not None and node.op_type in operators.SAME_VALUES:
         node = makers.get(node.input[0])
     if node is None or node.op_type != "DequantizeLinear":
         return False

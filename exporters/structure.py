@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
+from edgekd.benchmarks.operators import QDQ
 from edgekd.exporters.onnx_files import load_onnx, messages
 
 
@@ -30,7 +31,7 @@ def _structure(model: ModelProto) -> Any:
     zero_points = {
         node.input[2]
         for node in messages(model, NodeProto)
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and len(node.input) > 2
+        if node.op_type in QDQ and len(node.input) > 2
     }
     imports = sorted((entry.domain, entry.version) for entry in model.opset_import)
     functions = [_nodes(function.node, {}, zero_points) for function in model.functions]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.benchmarks.layers.nodes import Node, Tensor
-from edgekd.benchmarks.layers.operators import kind
+from edgekd.benchmarks.operators import kind
 from edgekd.errors import MeasureError
 
 _ENDING = "_kernel_time"

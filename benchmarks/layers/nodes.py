@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any, Self
 
-from edgekd.benchmarks.layers.operators import KINDS, Kind
+from edgekd.benchmarks.operators import KINDS, Kind
 
 _BITS = {
     **{"bool": 8, "int8": 8, "uint8": 8, "int16": 16, "uint16": 16, "float16": 16, "bfloat16": 16},

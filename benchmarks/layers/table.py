@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgekd.benchmarks.layers.nodes import Node, Profile
-from edgekd.benchmarks.layers.operators import Kind
 from edgekd.benchmarks.layers.roofline import Point, Roofline
+from edgekd.benchmarks.operators import Kind
 
 if TYPE_CHECKING:
     from rich.table import Table

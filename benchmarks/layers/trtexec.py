@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from edgekd.benchmarks.layers.nodes import Node, Profile, Tensor
-from edgekd.benchmarks.layers.operators import Kind
+from edgekd.benchmarks.operators import QDQ, Kind
 from edgekd.errors import BadInput
 
 MOST_BYTES = 200_000_000
@@ -123,7 +123,7 @@ def _kind(name: str, operator: str, origin: Any, inputs: tuple[Tensor, ...]) -> 
     A kernel that TensorRT generated around one conversion counts by what it reads as well.
     """
     if operator == "Reformat":
-        if origin == "QDQ" or name.startswith(("QuantizeLinear", "DequantizeLinear")):
+        if origin == "QDQ" or name.startswith(QDQ):
             return "qdq"
         return "layout"
     if operator in ("NoOp", "Constant"):

@@ -6,14 +6,13 @@ import onnx
 import onnx.version_converter
 from onnx import ModelProto, NodeProto
 
+from edgekd.benchmarks.operators import is_quantized
 from edgekd.errors import ModelError, one_line
 from edgekd.exporters.onnx_files import messages
 from edgekd.exporters.shapes import fold, infer_shapes, opset_of
 
 MIN_OPSET = 13
 """From here on DequantizeLinear has an axis, which scales per channel need."""
-
-_INTEGER = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"}
 
 
 def prepare(model: ModelProto, name: str) -> ModelProto:
@@ -27,7 +26,7 @@ def prepare(model: ModelProto, name: str) -> ModelProto:
         ModelError: it is quantized already, cannot be raised to operator set 13, or ONNX Runtime
             cannot load it.
     """
-    if any(node.op_type in _INTEGER for node in messages(model, NodeProto)):
+    if any(is_quantized(node.op_type) for node in messages(model, NodeProto)):
         raise ModelError(
             f"{name} is quantized already (it holds Q/DQ or integer layers); "
             "start from the float file"

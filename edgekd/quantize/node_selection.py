@@ -15,6 +15,8 @@ from typing import Literal
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto
 
+from edgekd.benchmarks.operators import SAME_VALUES
+
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 _CHAIN = {  # operators with 8-bit kernels; one input carries data
     *("Relu", "Clip", "LeakyRelu", "Sigmoid", "MaxPool", "AveragePool", "GlobalAveragePool"),
@@ -26,7 +28,7 @@ _NORMALIZING = {
     *("LayerNormalization", "SkipLayerNormalization", "SimplifiedLayerNormalization"),
     *("RMSNormalization", "Attention", "MultiHeadAttention", "EmbedLayerNormalization"),
 }
-_VIEWS = {"Reshape", "Transpose", "Cast", "Identity", "Squeeze", "Unsqueeze", "Dropout"}
+_BETWEEN_PRODUCTS = SAME_VALUES | {"Cast", "Dropout"}  # of scores and values
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def is_transformer(model: ModelProto) -> bool:
 
 def _from_softmax(name: str, makers: Mapping[str, NodeProto]) -> bool:
     node = makers.get(name)
-    while node is not None and node.op_type in _VIEWS:
+    while node is not None and node.op_type in _BETWEEN_PRODUCTS:
         node = makers.get(node.input[0])
     return node is not None and node.op_type == "Softmax"
 

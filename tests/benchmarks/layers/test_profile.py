@@ -14,11 +14,11 @@ from rich.console import Console
 from edgekd.benchmarks.children import Child, arguments_of
 from edgekd.benchmarks.layers.events import read_events
 from edgekd.benchmarks.layers.nodes import Profile
-from edgekd.benchmarks.layers.operators import KINDS, READS_PART, VIEWS
 from edgekd.benchmarks.layers.profile import profile
 from edgekd.benchmarks.layers.table import profile_table
 from edgekd.benchmarks.layers.work import macs, size_bytes
 from edgekd.benchmarks.measurement import Candidate, Setup
+from edgekd.benchmarks.operators import KINDS, READS_PART, VIEWS
 from edgekd.errors import BadInput, MeasureError
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from edgekd.benchmarks.layers.nodes import Profile
-from edgekd.benchmarks.layers.operators import KINDS
 from edgekd.benchmarks.layers.trtexec import read_profile, read_times
+from edgekd.benchmarks.operators import KINDS
 from edgekd.errors import BadInput
 
 SAMPLES = Path(__file__).parents[3] / "../shared/samples/trtexec"

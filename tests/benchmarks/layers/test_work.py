@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from edgekd.benchmarks.layers.nodes import Node, Tensor
-from edgekd.benchmarks.layers.operators import kind
 from edgekd.benchmarks.layers.work import macs, size_bytes
 
 Shape = tuple[int, ...]
@@ -97,24 +96,3 @@ def test_a_look_up_reads_the_rows_that_it_finds() -> None:
     outputs = (Tensor("float", (3, 8)),)
     given = Node("n", "Gather", "other", 1e-3, "", (table, indices), outputs, 960_000)
     assert size_bytes(given) == 24 + 2 * 96
-
-
-@pytest.mark.parametrize(
-    ("operator", "inputs", "outputs", "expected"),
-    [
-        ("QLinearConv", ["uint8"], ["uint8"], "int8"),
-        ("QLinearAdd", ["uint8"], ["uint8"], "int8"),
-        ("MatMulInteger", ["uint8", "int8"], ["int32"], "int8"),
-        ("DynamicQuantizeMatMul", ["float", "int8"], ["float"], "int8"),
-        ("NhwcMaxPool", ["uint8"], ["uint8"], "int8"),
-        ("DynamicQuantizeLinear", ["float"], ["uint8"], "qdq"),
-        ("DequantizeLinear", ["uint8"], ["float"], "qdq"),
-        ("Transpose", ["uint8"], ["uint8"], "layout"),
-        ("ReorderOutput", ["float"], ["float"], "layout"),
-        ("Cast", ["uint8"], ["float"], "other"),  # pixels on their way in
-        ("Conv", ["float"], ["float"], "other"),
-        ("Constant", [], [], "other"),
-    ],
-)
-def test_kinds(operator: str, inputs: list[str], outputs: list[str], expected: str) -> None:
-    assert kind(operator, inputs, outputs) == expected
