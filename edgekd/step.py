@@ -48,7 +48,7 @@ SKIPPED = "skipped.json"
 """Stands alone in the stage of a step that had nothing to do: the reason."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Context:
     """All that a step may use besides its source. It holds no test split."""
 
@@ -227,7 +227,7 @@ class TorchStep(Step):
             )
             with replacing(built) as partial:
                 model.save(partial)
-        torch.manual_seed(context.seed)
+        torch.manual_seed(context.seed)  # for what a builder draws and does not save
         return opened(built)
 
     def used(self, source: Artifact) -> Mapping[str, str]:

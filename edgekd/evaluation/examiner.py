@@ -78,7 +78,7 @@ class Race:
         return undecided or not self.steady
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Examiner:
     """Looks at stages. It holds validation data and a device, and no test split."""
 

@@ -29,7 +29,7 @@ REPORT_BYTES = 3_000_000
 """Assumed: the report with its pictures, and what was measured."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StagePlan:
     """One stage and the seconds of its parts."""
 
@@ -48,7 +48,7 @@ class StagePlan:
         return self.training_s + self.export_s + self.quantize_s + self.quality_s + self.measure_s
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a run would be from nothing: what its folder holds already is not taken off."""
 
@@ -103,16 +103,16 @@ def plan(recipe: Recipe, *, root: Path, folder: Path, progress: Progress | None 
                 tick(1, stage.title)
     largest = max(stage.size_bytes for stage in done)
     return Plan(
-        recipe.name,
-        str(folder),
-        bench.device.name,
-        {name: len(indices) for name, indices in vars(bench.splits).items()},
-        len(bench.dataset.skipped),
-        networks,
-        tuple(_stage(bench, done, i) for i in range(len(done))),
-        _closing_s(bench, done),
+        name=recipe.name,
+        folder=str(folder),
+        device=bench.device.name,
+        splits={name: len(indices) for name, indices in vars(bench.splits).items()},
+        skipped=len(bench.dataset.skipped),
+        networks=networks,
+        stages=tuple(_stage(bench, done, i) for i in range(len(done))),
+        closing_s=_closing_s(bench, done),
         # the bundle has the files of one stage, and each of them again with batch 1 fixed
-        sum(stage.size_bytes for stage in done) + 2 * largest + REPORT_BYTES,
+        disk_bytes=sum(stage.size_bytes for stage in done) + 2 * largest + REPORT_BYTES,
     )
 
 
@@ -120,12 +120,12 @@ def _stage(bench: Bench, done: list[Rehearsed], i: int) -> StagePlan:
     stage = done[i]
     rivals = [*([done[i - 1]] * done[i - 1].files if i else []), done[0]]
     return StagePlan(
-        stage.title,
-        stage.training_s,
-        stage.export_s,
-        stage.quantize_s,
-        stage.files * stage.sample_s * bench.data.count("validation"),
-        _session_s(bench, [*([stage] * stage.files), *(rivals if i else [])]),
+        title=stage.title,
+        training_s=stage.training_s,
+        export_s=stage.export_s,
+        quantize_s=stage.quantize_s,
+        quality_s=stage.files * stage.sample_s * bench.data.count("validation"),
+        measure_s=_session_s(bench, [*([stage] * stage.files), *(rivals if i else [])]),
     )
 
 

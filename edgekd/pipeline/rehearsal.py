@@ -31,7 +31,7 @@ WARMUP_STEPS, TIMED_STEPS = 1, 2
 FEW, MORE = 8, 24  # calibration samples
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rehearsed:
     """One stage, in seconds of the whole; `sample_s` is one sample through its file."""
 
@@ -74,13 +74,13 @@ def rehearse(bench: Bench) -> Iterator[Rehearsed]:
         early = [step] if step.previews else bench.recipe.early if step.makes_network else []
         teacher = teacher or last
         yield Rehearsed(
-            title,
-            _training_s(bench, step, watch),
-            export_s,
-            sum(_quantize_s(bench, each, last) for each in early),
-            _sample_s(bench, last),
-            1 + sum(len(each.previews) for each in early),
-            _size_bytes(last, step),
+            title=title,
+            training_s=_training_s(bench, step, watch),
+            export_s=export_s,
+            quantize_s=sum(_quantize_s(bench, each, last) for each in early),
+            sample_s=_sample_s(bench, last),
+            files=1 + sum(len(each.previews) for each in early),
+            size_bytes=_size_bytes(last, step),
         )
 
 

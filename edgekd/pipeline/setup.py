@@ -36,7 +36,7 @@ OWN = {"stages", "evidence", "predictions", "feeds", "bundle", "splits.json", "r
 """What may lie in a run folder that has lost its record."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bench:
     """What a run has at hand. Only the pipeline holds `test`; no Context does."""
 
@@ -62,30 +62,30 @@ class Bench:
         """Return what a step may use."""
         teachers = () if teacher is None else (teacher,)
         return Context(
-            self.task,
-            self.data,
-            teachers,
-            self.device,
-            self.recipe.budget,
-            self.recipe.seed,
-            self.root,
-            self._identity(teachers),
-            self.progress,
+            task=self.task,
+            data=self.data,
+            teachers=teachers,
+            device=self.device,
+            budget=self.recipe.budget,
+            seed=self.recipe.seed,
+            root=self.root,
+            identity=self._identity(teachers),
+            progress=self.progress,
         )
 
     def examiner(self, teacher: Artifact) -> Examiner:
         """Return the one that gathers evidence against `teacher`."""
         return Examiner(
-            self.task,
-            self.data,
-            self.device,
-            self.timing,
-            self.setup,
-            self.recipe.permitted,
-            teacher,
-            self.task_identity,
-            self.folder,
-            self.progress,
+            task=self.task,
+            task_identity=self.task_identity,
+            data=self.data,
+            device=self.device,
+            timing=self.timing,
+            setup=self.setup,
+            permitted=self.recipe.permitted,
+            teacher=teacher,
+            folder=self.folder,
+            progress=self.progress,
         )
 
     @property
@@ -186,18 +186,18 @@ def set_up(
         progress.say(remark)
     augment, seed = recipe.data.augment, recipe.seed
     bench = Bench(
-        recipe,
-        root,
-        folder,
-        dataset,
-        splits,
-        task,
-        Data(dataset, splits.for_steps(), augment=augment, seed=seed),
-        Data(dataset, {"test": splits.test}, augment=augment, seed=seed),
-        devices[0],
-        recipe.measure.timing(),
-        recipe.measure.setup(),
-        progress,
+        recipe=recipe,
+        root=root,
+        folder=folder,
+        dataset=dataset,
+        splits=splits,
+        task=task,
+        data=Data(dataset, splits.for_steps(), augment=augment, seed=seed),
+        test=Data(dataset, {"test": splits.test}, augment=augment, seed=seed),
+        device=devices[0],
+        timing=recipe.measure.timing(),
+        setup=recipe.measure.setup(),
+        progress=progress,
     )
     check(bench, export=export)
     return bench

@@ -55,7 +55,16 @@ class Idle(OnnxStep):
 
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
-    return Context(NOTHING, NOTHING, (), NOTHING, NOTHING, 3, tmp_path, {"seed": "3"})
+    return Context(
+        task=NOTHING,
+        data=NOTHING,
+        teachers=(),
+        device=NOTHING,
+        budget=NOTHING,
+        seed=3,
+        root=tmp_path,
+        identity={"seed": "3"},
+    )
 
 
 def test_a_network_is_built_once_and_a_resumed_training_ends_with_the_same_bytes(

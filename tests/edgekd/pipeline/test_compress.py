@@ -259,8 +259,8 @@ class Greedy(Step):
 
 def test_what_a_step_did_not_declare_is_withheld(finished: Path, tmp_path: Path) -> None:
     teacher = open_artifact(next((finished / "stages").glob("teacher-*")))
-    nothing: Any = None
-    whole = Context(nothing, nothing, (), nothing, nothing, 0, tmp_path, {})
+    bare: dict[str, Any] = dict.fromkeys(("task", "data", "device", "budget"))
+    whole = Context(**bare, teachers=(), seed=0, root=tmp_path, identity={})
     with pytest.raises(AttributeError):
         run_step(Greedy(), teacher, whole, tmp_path)
     assert not [p for p in tmp_path.iterdir() if not p.name.endswith(".partial")]
