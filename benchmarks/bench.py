@@ -24,8 +24,8 @@ from edgekd.benchmarks.layers.profile import profile
 from edgekd.benchmarks.layers.roofline import Roofline, roofline
 from edgekd.benchmarks.measurement import Candidate, Session, Setup, Timing
 from edgekd.benchmarks.result import BenchResult, Described, row
-from edgekd.benchmarks.runtimes import RUNTIMES, missing
-from edgekd.benchmarks.runtimes.providers import PROVIDERS, providers
+from edgekd.benchmarks.runtimes import RUNTIMES
+from edgekd.benchmarks.runtimes.providers import PROVIDERS, explain_lack
 from edgekd.benchmarks.stats import noise_floor
 from edgekd.errors import CandidateError, MeasureError, RecipeError, one_line
 
@@ -172,7 +172,7 @@ def _cases(
     unavailable = {}
     usable = []
     for setup in setups:
-        reason = missing(setup.runtime) or _no_provider(setup)
+        reason = explain_lack(setup)
         if reason:
             unavailable[_name(setup)] = reason
         else:
@@ -195,12 +195,6 @@ def _cases(
         for batch in batches
     ]
     return cases, unavailable
-
-
-def _no_provider(setup: Setup) -> str:
-    """Return why ONNX Runtime's provider cannot be used here; "" if it can, or is not known."""
-    shorts = [short for short, provider in PROVIDERS.items() if provider.name == setup.provider]
-    return providers()[shorts[0]] if setup.runtime == "onnxruntime" and shorts else ""
 
 
 def _takes(setup: Setup, path: Path) -> bool:

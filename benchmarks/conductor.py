@@ -32,10 +32,7 @@ from pathlib import Path
 from typing import IO, Any, Callable, Iterator, Protocol, Sequence  # noqa: UP035  Python 3.8
 
 RUNNER = Path(__file__).with_name("runner.py")
-ENVIRONMENT = {
-    "PYTHONSAFEPATH": "1",  # a statistics.py lies beside the runner: it must not shadow Python's
-    "OPENBLAS_NUM_THREADS": "1",  # numpy computes nothing here and need not start a pool
-}
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}  # numpy computes nothing here: it needs no threads
 LEAST_ROUNDS = 3
 LEAST_BLOCKS = 3
 IDLE_S = 0.5  # of rest before the start, where energy is counted: what idle costs is subtracted

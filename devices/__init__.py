@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from edgekd.devices.device import Device
+from edgekd.devices.device import Device, Place
 from edgekd.devices.local import LocalDevice
+from edgekd.devices.options import DeviceOptions
 from edgekd.errors import RecipeError
 
 DEVICES = {"local": LocalDevice}
@@ -21,3 +22,18 @@ def open_device(name: str) -> Device:
             f"the device {name!r} is unknown; known are: {', '.join(sorted(DEVICES))}"
         )
     return DEVICES[name]()
+
+
+def open_place(options: DeviceOptions) -> Place:
+    """Return the device of a recipe, and the setup in which files are run there.
+
+    Raises:
+        RecipeError: there is none, or it cannot run files so; the message says what to do.
+    """
+    device, setup = open_device(options.name), options.setup()
+    reason = device.lacks(setup)
+    if reason:
+        raise RecipeError(
+            f"the device {options.name!r} cannot run files with {setup.runtime}: {reason}"
+        )
+    return Place(device, setup)

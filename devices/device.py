@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +28,9 @@ class Device(Protocol):
 
         It is the key of what is cached about a device: times of one machine are not another's.
         """
+
+    def lacks(self, setup: Setup) -> str:
+        """Return why no file can be run there in that setup, and what to do; "" if one can."""
 
     def prepare(self, candidate: Candidate) -> Path:
         """Build there what its runtime runs in place of its file, once; return what is run.
@@ -69,3 +73,21 @@ class Device(Protocol):
             ModelError: a file cannot be read.
             MeasureError: the file could not be run there.
         """
+
+
+@dataclass(frozen=True)
+class Place:
+    """A device, and how files are run there."""
+
+    device: Device
+    setup: Setup
+
+    @property
+    def title(self) -> str:
+        """Its name, and what of the setup is not the default: "local, openvino, 2 threads"."""
+        setup = self.setup
+        words = [self.device.name]
+        words += [setup.runtime] * (setup.runtime != Setup().runtime)
+        words += [setup.provider] * bool(setup.provider)
+        words += [f"{setup.threads} threads"] * (setup.threads > 1)
+        return ", ".join(words)

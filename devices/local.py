@@ -18,6 +18,7 @@ from edgekd.benchmarks.children import Child
 from edgekd.benchmarks.conductor import hire_process
 from edgekd.benchmarks.measurement import Candidate, Conditions, Session, Setup, Timing
 from edgekd.benchmarks.runtimes import version
+from edgekd.benchmarks.runtimes.providers import explain_lack
 from edgekd.benchmarks.schedule import Schedule, plan_schedule
 from edgekd.benchmarks.session import conduct
 from edgekd.devices.engines import build_engine
@@ -57,6 +58,9 @@ class LocalDevice:
             [here.device, here.cpu, os.cpu_count(), _gpus(), here.os],
             [here.runtime, here.provider, here.threads, here.streams, here.options],
         )
+
+    def lacks(self, setup: Setup) -> str:
+        return explain_lack(setup)
 
     def prepare(self, candidate: Candidate) -> Path:
         return build_engine(candidate, fingerprint=self.fingerprint(candidate.setup))

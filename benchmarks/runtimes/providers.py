@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgekd.benchmarks.measurement import Setup
 from edgekd.benchmarks.runtimes import known, missing, no_nvidia_driver
 from edgekd.errors import RecipeError
 
@@ -60,6 +61,13 @@ def _lack(provider: Provider, built: list[str]) -> str:
         )
     driver = no_nvidia_driver() if provider.nvidia else ""
     return f"not available: {driver}" if driver else ""
+
+
+def explain_lack(setup: Setup) -> str:
+    """Return why nothing can be run here in a setup; "" if it can, or the provider is unknown."""
+    shorts = [short for short, provider in PROVIDERS.items() if provider.name == setup.provider]
+    reason = missing(setup.runtime)
+    return reason or (providers()[shorts[0]] if setup.runtime == "onnxruntime" and shorts else "")
 
 
 def provider_name(runtime: str, provider: str) -> str:

@@ -207,7 +207,7 @@ def _limits(manifest: Mapping[str, Any]) -> Iterator[str]:
             f"Speed was measured on `{manifest['device']}` alone, at batch 1; on any other device, "
             "runtime or number of threads it is not measured."
         )
-    missing = manifest["recipe"].get("devices", [])[1:]
+    missing = [device["name"] for device in manifest["recipe"].get("devices", [])[1:]]
     if missing:
         yield f"Asked for and not measured: {_cell(', '.join(missing))}."
     yield "Energy, heat and long runs: not measured."

@@ -141,7 +141,7 @@ def _headline(recipe: Recipe, folder: Path) -> str:
     if budget.max_latency_s is not None:
         wanted.append(f"{budget.max_latency_s * 1e3:g} ms")
     steps = ", ".join(step.name for step in recipe.steps) or "no steps"
-    return f"run {folder}: {steps}; device {recipe.devices[0]}; budget {' and '.join(wanted)}"
+    return f"run {folder}: {steps}; device {recipe.devices[0].name}; budget {' and '.join(wanted)}"
 
 
 def show(content: Mapping[str, Any], folder: Path) -> None:

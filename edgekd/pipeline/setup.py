@@ -15,8 +15,8 @@ from edgekd.data.dataset import Dataset
 from edgekd.data.source import open_source
 from edgekd.data.splits import Splits
 from edgekd.data.stored_splits import run_splits, write_splits
-from edgekd.devices import open_device
-from edgekd.devices.device import Device
+from edgekd.devices import open_place
+from edgekd.devices.device import Device, Place
 from edgekd.errors import DataError, RunFolderError
 from edgekd.evaluation.examiner import Examiner
 from edgekd.evaluation.predictions import Predictions
@@ -48,10 +48,19 @@ class Bench:
     task: Task
     data: Data
     test: Data
-    device: Device
+    places: tuple[Place, ...]
     timing: Timing
-    setup: Setup
     progress: Progress
+
+    @property
+    def device(self) -> Device:
+        """The device that decides."""
+        return self.places[0].device
+
+    @property
+    def setup(self) -> Setup:
+        """How files are run there."""
+        return self.places[0].setup
 
     @property
     def stages(self) -> Path:
@@ -114,7 +123,7 @@ class Bench:
             "task": self._task_code(),
             **{need: self.data.fingerprint(part) for need, part in DATA_NEEDS.items()},
             "teachers": digest([t.knowledge for t in teachers]),
-            "device": self.device.name,
+            "device": self.device.fingerprint(self.setup),
             "budget": digest(self.recipe.budget.model_dump(mode="json")),
             "seed": str(self.recipe.seed),
         }
@@ -174,7 +183,7 @@ def set_up(
     for step in (recipe.model, *recipe.steps):
         step.content(root)  # its files are there; the data may take minutes to decode
     task = open_task(recipe.task, root=root)
-    devices = [open_device(name) for name in recipe.devices]
+    places = tuple(open_place(device) for device in recipe.devices)
     dataset = open_source(recipe.data, root=root, progress=progress)
     if dataset.skipped:
         progress.say(
@@ -194,9 +203,8 @@ def set_up(
         task=task,
         data=Data(dataset, splits.for_steps(), augment=augment, seed=seed),
         test=Data(dataset, {"test": splits.test}, augment=augment, seed=seed),
-        device=devices[0],
+        places=places,
         timing=recipe.measure.timing(),
-        setup=recipe.measure.setup(),
         progress=progress,
     )
     check(bench, export=export)

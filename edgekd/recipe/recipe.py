@@ -10,8 +10,9 @@ from typing import Annotated, Any, Self
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 
 from edgekd.artifact import FP32, Variant
-from edgekd.benchmarks.measurement import Setup, Timing
+from edgekd.benchmarks.measurement import Timing
 from edgekd.data.source import Source
+from edgekd.devices.options import DeviceOptions
 from edgekd.distill.step import Distill
 from edgekd.errors import RecipeError
 from edgekd.options import Budget, Options, UserFunction
@@ -41,7 +42,6 @@ AnyTeacher = Annotated[
 class Measure(Options):
     """How speed is measured."""
 
-    threads: int = Field(1, ge=1, le=256, examples=[1], description="threads inside one inference")
     rounds: int = Field(6, ge=3, le=100, examples=[6], description="fresh processes per file")
     blocks: int = Field(40, ge=2, le=1000, description="interleaved blocks of calls per process")
     block_s: float = Field(0.004, gt=0, le=10, description="seconds per block")
@@ -52,11 +52,7 @@ class Measure(Options):
 
     def timing(self) -> Timing:
         """Return it as the timing core takes it."""
-        return Timing(**self.model_dump(exclude={"threads"}))
-
-    def setup(self) -> Setup:
-        """Return how each file is run."""
-        return Setup(threads=self.threads)
+        return Timing(**self.model_dump())
 
 
 class ExportOptions(Options):
@@ -95,8 +91,11 @@ class Recipe(Options):
     )
     data: Source = Field(description="the samples, and how they are split")
     model: AnyTeacher = Field(description="the model that everything is compared with")
-    devices: tuple[str, ...] = Field(
-        ("local",), min_length=1, max_length=1, description="where every stage is measured"
+    devices: tuple[DeviceOptions, ...] = Field(
+        (DeviceOptions(name="local"),),
+        min_length=1,
+        max_length=1,
+        description="where every stage is measured; names, or tables with runtime and threads",
     )
     budget: Budget = Field(Budget(), description="what may be lost, and how fast it must be")
     measure: Measure = Field(Measure(), description="how speed is measured")

@@ -174,7 +174,10 @@ def record_of(folder: Path, variants: tuple[str, ...], kind: str) -> dict[str, A
     return {
         "name": f"tiny-{kind}",
         "command": "edgekd compress recipes/tiny.toml",
-        "recipe": {"model": {"build": "nets/net.py:make"}, "devices": ["local", "phone"]},
+        "recipe": {
+            "model": {"build": "nets/net.py:make"},
+            "devices": [{"name": "local"}, {"name": "phone"}],
+        },
         "versions": {"python": "3.11"},
         "task": {
             "metrics": [{"name": "top-1", "unit": "%", "better": "higher", "is_percentage": True}],

@@ -1,0 +1,56 @@
+"""How a recipe names a device: by its name alone, or with the runtime that runs the files there."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from edgekd.benchmarks.measurement import Setup
+from edgekd.benchmarks.runtimes import RUNTIMES
+from edgekd.benchmarks.runtimes.providers import provider_name
+from edgekd.errors import RecipeError
+from edgekd.options import Options
+
+
+class DeviceOptions(Options):
+    """A device, and the runtime that runs the files there."""
+
+    name: str = Field(description="of the device; local is this machine")
+    runtime: str = Field("onnxruntime", description="that runs the files; also openvino, tensorrt")
+    provider: str = Field("", description="of the runtime, such as cuda or GPU.0; empty: the CPU")
+    threads: int = Field(1, ge=1, le=256, description="threads inside one inference")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: object) -> object:
+        """Take a name alone for a table of it."""
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check_runtime(self) -> Self:
+        usable = [name for name, runtime in RUNTIMES.items() if ".onnx" in runtime.suffixes]
+        if self.runtime not in usable:
+            raise ValueError(
+                f"the runtime {self.runtime!r} is not one that runs ONNX files; "
+                f"these are: {', '.join(usable)}"
+            )
+        try:
+            provider_name(self.runtime, self.provider)
+        except RecipeError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def setup(self) -> Setup:
+        """Return how each file is run there."""
+        provider = provider_name(self.runtime, self.provider)
+        return Setup(runtime=self.runtime, provider=provider, threads=self.threads)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Let editors take a name alone as well."""
+        return {"anyOf": [{"type": "string"}, handler(core)]}
