@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from onnx import NodeProto
 
 from edgekd.benchmarks.operators import PRODUCTS
+from edgekd.exporters.file_facts import Kernels
 from edgekd.exporters.onnx_files import messages
 from edgekd.exporters.ort_session import optimized
-
-
-@dataclass(frozen=True)
-class Kernels:
-    """The optimized graph of one file on this machine's CPU.
-
-    `fp32_layers` counts products of two activations (attention) too: those never become INT8.
-    """
-
-    int8_layers: int
-    fp32_layers: int
-    quantize_left: int
-    """QuantizeLinear nodes that run by themselves; one at the entry is normal."""
-    dequantize_left: int
-    operators: Mapping[str, int]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
 
 
 def int8_layers(path: Path) -> Kernels:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import onnx
 import onnx.inliner
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from edgekd.benchmarks import operators
+from edgekd.exporters.file_facts import Entry, OnnxFacts
 from edgekd.exporters.onnx_files import load_onnx, messages
 from edgekd.exporters.shapes import fixed_shape, fold, infer_shapes, opset_of
 from edgekd.exporters.structure import same_structure
@@ -27,39 +26,6 @@ _QUANTIZED_INPUTS = {  # inputs that may hold weights or biases as integers
 _FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
 _EIGHT_BITS = {TensorProto.INT8, TensorProto.UINT8}
 _COUNTED = {name for name, product in operators.PRODUCTS.items() if product.count is not None}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An input or output of a file."""
-
-    name: str
-    dtype: str
-    """As numpy calls it: uint8, int64, float32."""
-    shape: tuple[int | str, ...]
-    """Fixed lengths and symbolic names; "?" where the file says nothing."""
-
-
-@dataclass(frozen=True)
-class OnnxFacts:
-    """What a file holds; equal files give equal facts."""
-
-    parameters: int
-    """Elements of all weights and biases, shared ones once; scales and scalars are none."""
-    macs: int | None
-    """Multiply-accumulates of one pass at batch 1; None: they depend on a length not given."""
-    int8_share: float | None
-    """Share of `macs` whose weight and other factor both come as 8-bit integers; None: no macs."""
-    size_bytes: int
-    opset: int
-    inputs: tuple[Entry, ...]
-    outputs: tuple[Entry, ...]
-    operators: Mapping[str, int]
-    """How often each operator occurs, subgraphs included; sorted by name."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
 
 
 def facts(path: Path, *, lengths: Mapping[str, int] | None = None) -> OnnxFacts:

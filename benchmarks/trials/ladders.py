@@ -10,15 +10,15 @@ session, those of a preview from its stage's.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from edgekd.errors import BadInput
+from edgekd.evaluation.evidence import FileEvidence
+from edgekd.evaluation.results import Finalist, Record, Tested, read_record
 from edgekd.store import write_json
 
 
@@ -36,55 +36,52 @@ class Row:
     """(value, low, high) against the teacher's FP32 file of the same run."""
 
 
-def read(runs: Sequence[Path]) -> list[Mapping[str, Any]]:
+def read(runs: Sequence[Path]) -> list[Record]:
     """Return the records of finished runs of one recipe.
 
     Raises:
         BadInput: one is not finished, or they are of several recipes.
     """
-    records = []
-    for run in runs:
-        path = run / "report.json"
-        if not path.is_file():
-            raise BadInput(f"{run} holds no report.json; finish it with `edgekd compress` first")
-        records.append(json.loads(path.read_text(encoding="utf8")))
-    names = {record["name"] for record in records}
+    records = [read_record(run) for run in runs]
+    names = {record.name for record in records}
     if len(names) != 1:
         raise BadInput(f"the runs are of several recipes ({', '.join(sorted(names))}); take one")
     return records
 
 
-def rows(records: Sequence[Mapping[str, Any]]) -> list[Row]:
+def rows(records: Sequence[Record]) -> list[Row]:
     """Return the files that every run tested, in the order of the ladder."""
-    tested = [{(t["title"], t["label"]): t for t in r["test"]["files"]} for r in records]
+    tested = [{(t.title, t.label): t for t in record.test.files} for record in records]
     shared = [key for key in tested[0] if all(key in other for other in tested)]
     return [_row(key, records, [t[key] for t in tested]) for key in shared]
 
 
-def _row(
-    key: tuple[str, str], records: Sequence[Mapping[str, Any]], tested: Sequence[Mapping[str, Any]]
-) -> Row:
-    metric = records[0]["task"]["metrics"][0]["name"]
+def _row(key: tuple[str, str], records: Sequence[Record], tested: Sequence[Tested]) -> Row:
+    metric = records[0].metric.name
     files = [_file(record, key) for record in records]
-    speeds = [f["speedup"] for f in files if f["speedup"]]
+    speeds = [file.speedup for file in files if file.speedup]
     return Row(
         *key,
-        size_bytes=[f["size_bytes"] for f in files],
-        quality=[t["metrics"][metric]["value"] for t in tested],
-        gain=[t["gain"]["value"] for t in tested],
-        latency_s=[f["latency_s"]["value"] for f in files if f["latency_s"]],
-        speedup=[(s["value"], s["low"], s["high"]) for s in speeds],
+        size_bytes=[size_bytes(file) for file in files],
+        quality=[t.metrics[metric].value for t in tested],
+        gain=[t.gain.value for t in tested],
+        latency_s=[file.latency_s.value for file in files if file.latency_s],
+        speedup=[(s.value, s.low, s.high) for s in speeds],
     )
 
 
-def _file(record: Mapping[str, Any], key: tuple[str, str]) -> dict[str, Any]:
+def size_bytes(file: Finalist | FileEvidence) -> int:
+    """Return the size of a file, however it was measured."""
+    return file.size_bytes if isinstance(file, Finalist) else file.facts.size_bytes
+
+
+def _file(record: Record, key: tuple[str, str]) -> Finalist | FileEvidence:
     """Return a file's size and speed: from the last session, a preview's from its stage's."""
-    for file in record["final"]["files"]:
-        if (file["title"], file["label"]) == key:
-            return dict(file)
-    rung = next(r for r in record["rungs"] if r["title"] == key[0])
-    found = next(f for f in rung["evidence"]["files"] if f["label"] == key[1])
-    return {**found, "size_bytes": found["facts"]["size_bytes"]}
+    for file in record.final.files:
+        if (file.title, file.label) == key:
+            return file
+    rung = next(rung for rung in record.rungs if rung.title == key[0])
+    return next(file for file in rung.files if file.label == key[1])
 
 
 def table(found: Sequence[Row], *, unit: str) -> str:
@@ -125,13 +122,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     records = read(given.runs)
     found = rows(records)
-    sys.stdout.write(table(found, unit=records[0]["task"]["metrics"][0]["name"]) + "\n")
+    sys.stdout.write(table(found, unit=records[0].metric.name) + "\n")
     if given.json is not None:
         content = {
-            "name": records[0]["name"],
-            "commands": [record["command"] for record in records],
-            "conditions": records[0]["final"]["conditions"],
-            "versions": records[0]["versions"],
+            "name": records[0].name,
+            "commands": [record.command for record in records],
+            "conditions": asdict(records[0].final.conditions),
+            "versions": dict(records[0].versions),
             "rows": [asdict(row) for row in found],
         }
         given.json.parent.mkdir(parents=True, exist_ok=True)

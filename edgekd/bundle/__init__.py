@@ -10,6 +10,6 @@
 """
 
 from edgekd.bundle.verify import VerifyReport, verify
-from edgekd.bundle.write import write_bundle
+from edgekd.bundle.write import Contents, write
 
-__all__ = ["VerifyReport", "verify", "write_bundle"]
+__all__ = ["Contents", "VerifyReport", "verify", "write"]

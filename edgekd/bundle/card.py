@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
+from edgekd.bundle.describe import LABELS, Description, Measured
 from edgekd.bundle.snippet import snippet
-from edgekd.data.preprocess import Preprocess
-from edgekd.report.run.headline import change, quality, times
-from edgekd.report.run.table import latency_text, size
+from edgekd.data.preprocess import FILE
+from edgekd.evaluation.formatting import NOT_MEASURED, change, latency_text, quality, size, times
 
 
-def card(manifest: Mapping[str, Any], preprocess: Preprocess) -> str:
+def card(found: Description) -> str:
     """Return the model card as Markdown."""
-    shipped = manifest["shipped"]
+    shipped, record = found.shipped, found.record
     parts = [
-        f"# {_cell(manifest['name'])}",
-        f"Ships `{shipped['file']}` ({shipped['variant']}, stage {_cell(shipped['title'])}). "
+        f"# {_cell(record.name)}",
+        f"Ships `{shipped.file}` ({shipped.variant}, stage {_cell(record.ships.title)}). "
         "`manifest.json` holds every number below and more; `edgekd verify .` checks the files "
         "and that they still compute what is promised here.",
-        *_budget(manifest),
+        *_budget(found),
         "## Run it",
-        f"```python\n{snippet(manifest, preprocess)}```",
+        f"```python\n{snippet(found)}```",
         "## Inputs and outputs",
-        *_interface(manifest),
+        *_interface(found),
         "## Quality",
-        *_quality(manifest),
+        *_quality(found),
         "## Size and speed",
-        *_speed(manifest),
+        *_speed(found),
         "## Which file for which runtime",
-        *_runtimes(manifest),
+        *_runtimes(found),
         "## How it was made",
-        *_stages(manifest),
+        *_stages(found),
         "## Data and licences",
-        *_data(manifest),
+        *_data(found),
         "## Limits",
-        _bullets(list(_limits(manifest))),
+        _bullets(list(_limits(found))),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -54,92 +53,85 @@ def _bullets(lines: Sequence[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _budget(manifest: Mapping[str, Any]) -> list[str]:
-    text = manifest["over_budget"]
+def _budget(found: Description) -> list[str]:
+    text = found.record.over_budget
     return [f"**Over budget:** {_cell(text)}."] if text else []
 
 
-def _interface(manifest: Mapping[str, Any]) -> Iterator[str]:
+def _interface(found: Description) -> Iterator[str]:
+    inputs = [("input", e.name, e.dtype, e.shape, "") for e in found.inputs]
+    outputs = [("output", e.name, e.dtype, e.shape, e.kind) for e in found.outputs]
     rows = [
-        (side, e["name"], e["dtype"], f"[{', '.join(map(str, e['shape']))}]", e.get("kind", ""))
-        for side in ("input", "output")
-        for e in manifest[f"{side}s"]
+        (side, name, dtype, f"[{', '.join(map(str, shape))}]", kind)
+        for side, name, dtype, shape, kind in (*inputs, *outputs)
     ]
     yield _table(["", "name", "type", "shape", "kind"], rows)
-    golden = manifest["golden"]
-    origin = "made up" if golden["synthetic"] else "from the validation split"
-    preprocess = manifest["preprocess"]
-    files = "".join(f", with `{name}`," for name in preprocess["files"])
+    golden = found.golden
+    origin = "made up" if golden.synthetic else "from the validation split"
+    files = "".join(f", with `{name}`," for name in found.shipped.preprocess.files().values())
     yield (
-        f"`{preprocess['file']}`{files} says how a raw sample becomes the inputs"
-        f"{', `labels.json` names the classes' if manifest['labels'] else ''}. "
-        f"`golden/` holds {len(golden['samples'])} raw samples ({origin}: {golden['reason']}), the "
+        f"`{FILE}`{files} says how a raw sample becomes the inputs"
+        f"{f', `{LABELS}` names the classes' if found.record.task.labels else ''}. "
+        f"`golden/` holds {len(golden.samples)} raw samples ({origin}: {golden.reason}), the "
         "tensors they become and what each variant must answer: let your app's own preprocessing "
         "run over them and compare."
     )
     limits = [
-        (variant, output, f"{limit['absolute']:.3g}", "yes" if limit["same_winner"] else "")
-        for variant, outputs in golden["output_tolerance"].items()
+        (variant, output, f"{limit.absolute:.3g}", "yes" if limit.same_winner else "")
+        for variant, outputs in golden.output_tolerance.items()
         for output, limit in outputs.items()
     ]
     yield _table(["variant", "output", "may differ by", "same winner"], limits)
 
 
-def _quality(manifest: Mapping[str, Any]) -> Iterator[str]:
-    splits = manifest["data"]["splits"]
+def _quality(found: Description) -> Iterator[str]:
+    splits = found.record.data.splits
     yield (
         f"Validation ({splits['validation']:,} samples) decided; the test split "
         f"({splits['test']:,} samples) was judged once, at the end. In brackets: 95 % intervals."
     )
+    measured = [(model.file, model.measured) for model in found.models if model.measured]
     rows = []
-    for model in _measured_models(manifest):
-        found = model["measured"]
-        for metric in manifest["metrics"]:
+    for file, figures in measured:
+        for metric in found.record.task.metrics:
             values = [
-                quality(found[split][metric["name"]]) if split in found else "not measured"
-                for split in ("validation", "test")
+                quality(split[metric.name]) if split is not None else NOT_MEASURED
+                for split in (figures.validation, figures.test)
             ]
-            rows.append((model["file"], f"{metric['name']} {metric['unit']}".strip(), *values))
+            rows.append((file, f"{metric.name} {metric.unit}".strip(), *values))
     yield _table(["file", "metric", "validation", "test"], rows)
-    first = manifest["metrics"][0]["name"]
-    for model in _measured_models(manifest):
-        if "test_gain" in model["measured"]:
+    for file, figures in measured:
+        if figures.test_gain is not None:
             yield (
-                f"`{model['file']}` since the teacher, {first} on the test split: "
-                f"{change(model['measured']['test_gain'])}."
+                f"`{file}` since the teacher, {found.record.metric.name} on the test split: "
+                f"{change(figures.test_gain)}."
             )
 
 
-def _measured_models(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [model for model in manifest["models"] if model["measured"]]
-
-
-def _speed(manifest: Mapping[str, Any]) -> Iterator[str]:
-    where = manifest["conditions"]
-    if where:
-        governor = f", governor {where['governor']}" if where.get("governor") else ""
-        yield (
-            f"On the device `{manifest['device']}`: {_cell(where['cpu'])}, {where['runtime']} with "
-            f"{where['provider']}, {where['threads']} thread(s), {_cell(where['os'])}{governor}; "
-            "batch 1, all files in one interleaved session."
-        )
+def _speed(found: Description) -> Iterator[str]:
+    where = found.record.final.conditions
+    governor = f", governor {where.governor}" if where.governor else ""
+    yield (
+        f"On the device `{found.record.devices[0]}`: {_cell(where.cpu)}, {where.runtime} with "
+        f"{where.provider}, {where.threads} thread(s), {_cell(where.os)}{governor}; "
+        "batch 1, all files in one interleaved session."
+    )
     rows = []
-    for model in manifest["models"]:
-        found, facts = model["measured"] or {}, model["facts"]
-        share = facts["int8_share"]
+    for model in found.models:
+        figures, share = model.measured or Measured(), model.facts.int8_share
         rows.append(
             (
-                f"`{model['file']}`",
-                size(facts["size_bytes"]),
+                f"`{model.file}`",
+                size(model.facts.size_bytes),
                 "" if share is None else f"{100 * share:.0f} %",
-                latency_text(found.get("latency_s")),
-                latency_text(found.get("p90_s")),
-                times(found["speedup"]) if found.get("speedup") else "",
+                latency_text(figures.latency_s),
+                latency_text(figures.p90_s),
+                times(figures.speedup) if figures.speedup else "",
             )
         )
     head = ["file", "size", "in INT8", "latency, median", "90th percentile", "against the teacher"]
     yield _table(head, rows)
-    if any(model["batch"] for model in manifest["models"]):
+    if any(model.batch for model in found.models):
         yield (
             "Files with `batch1` in their name are the same networks with every axis fixed, for "
             "runtimes that refuse symbolic ones; they were checked against the golden samples and "
@@ -147,15 +139,15 @@ def _speed(manifest: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _runtimes(manifest: Mapping[str, Any]) -> Iterator[str]:
+def _runtimes(found: Description) -> Iterator[str]:
     rows = [
         (
-            f"{row['runtime']} {row['provider']}".strip(),
-            row["file"] if row["in_bundle"] else f"{row['file']} ({row['best_variant']} not here)",
-            row["known"],
-            row["reason"],
+            f"{row.runtime} {row.provider}".strip(),
+            row.file if row.in_bundle else f"{row.file} ({row.best_variant} not here)",
+            row.known,
+            row.reason,
         )
-        for row in manifest["runtimes"]
+        for row in found.runtimes
     ]
     yield _table(["runtime", "load", "known", "why"], rows)
     yield (
@@ -164,55 +156,50 @@ def _runtimes(manifest: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
-def _stages(manifest: Mapping[str, Any]) -> Iterator[str]:
-    rows = []
-    for i, rung in enumerate(manifest["measured"]["rungs"]):
-        state = "reference" if i == 0 else rung["outcome"]
-        rows.append((rung["title"], state, "" if i == 0 else rung["verdict"]))
+def _stages(found: Description) -> Iterator[str]:
+    teacher, *stages = found.record.rungs
+    rows = [(teacher.title, "reference", ""), *((r.title, r.outcome, r.verdict) for r in stages)]
     yield _table(["stage", "", "because"], rows)
-    if manifest["command"]:
-        yield f"Made by:\n\n```\n{manifest['command']}\n```"
-    versions = ", ".join(f"{name} {v}" for name, v in manifest["versions"].items())
+    if found.record.command:
+        yield f"Made by:\n\n```\n{found.record.command}\n```"
+    versions = ", ".join(f"{name} {v}" for name, v in sorted(found.record.versions.items()))
     yield f"Versions: {versions}."
 
 
-def _data(manifest: Mapping[str, Any]) -> Iterator[str]:
-    data = manifest["data"]
-    names = ("train", "calibration", "validation", "test")
-    splits = ", ".join(f"{name} {data['splits'][name]:,}" for name in names)
+def _data(found: Description) -> Iterator[str]:
+    data, calibration = found.record.data, found.calibration
+    splits = ", ".join(f"{name} {count:,}" for name, count in data.splits.items())
     lines = [
-        f"Data: {data['kind']}, samples: {splits} (calibration is drawn from train).",
-        f"Fingerprint of the data: `{data['fingerprint']}`.",
-        f"Licence of the data: {_cell(data['licence'])}.",
-        f"Licence of the teacher: {_cell(manifest['licences']['teacher'])}.",
+        f"Data: {data.kind}, samples: {splits} (calibration is drawn from train).",
+        f"Fingerprint of the data: `{data.fingerprint}`.",
+        f"Licence of the data: {_cell(data.licence)}.",
+        f"Licence of the teacher: {_cell(found.licences['teacher'])}.",
     ]
-    if data["skipped"]:
-        lines.append(f"{data['skipped']} broken files or rows were left out.")
-    calibration = manifest["calibration"]
+    if data.skipped:
+        lines.append(f"{len(data.skipped)} broken files or rows were left out.")
     if calibration:
         lines.append(
-            f"INT8 ranges: {calibration['samples']} samples of the calibration split, "
-            f"{calibration['activations']} activations."
+            f"INT8 ranges: {calibration.samples} samples of the calibration split, "
+            f"{calibration.activations} activations."
         )
     yield _bullets(lines)
 
 
-def _limits(manifest: Mapping[str, Any]) -> Iterator[str]:
+def _limits(found: Description) -> Iterator[str]:
     yield "Quality holds for data like the splits above; nothing else was tried."
-    where = manifest["conditions"]
-    if not where or where.get("emulated"):
+    device, *others = found.record.devices
+    if found.record.final.conditions.emulated:
         yield "Speed: not measured."
     else:
         yield (
-            f"Speed was measured on `{manifest['device']}` alone, at batch 1; on any other device, "
+            f"Speed was measured on `{device}` alone, at batch 1; on any other device, "
             "runtime or number of threads it is not measured."
         )
-    missing = [device["name"] for device in manifest["recipe"].get("devices", [])[1:]]
-    if missing:
-        yield f"Asked for and not measured: {_cell(', '.join(missing))}."
+    if others:
+        yield f"Asked for and not measured: {_cell(', '.join(others))}."
     yield "Energy, heat and long runs: not measured."
-    for name, reason in manifest["left_out"].items():
+    for name, reason in found.shipped.left_out.items():
         yield f"`{name}` was left out: {_cell(reason)}."
-    if manifest["golden"]["synthetic"]:
+    if found.golden.synthetic:
         yield "The golden samples are made up: they test the plumbing, not the quality."
     yield "SHA256SUMS finds damage; it is no signature."

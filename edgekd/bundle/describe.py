@@ -1,19 +1,27 @@
-"""manifest.json: what the bundle is and every number that was measured of it."""
+"""What a bundle is, and every number that was measured of it: for the manifest and the card."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from edgekd.artifact import Artifact
-from edgekd.bundle.manifest import FORMAT
-from edgekd.data.preprocess import Preprocess
+from edgekd.benchmarks.stats import Estimate
+from edgekd.bundle.manifest import FORMAT, Golden
+from edgekd.data.preprocess import FILE, Preprocess
+from edgekd.evaluation.results import Calibration, Record
+from edgekd.exporters.file_facts import Entry, OnnxFacts
 from edgekd.store import file_sha256
 
+LABELS = "labels.json"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Shipped:
     """The ONNX files of a bundle and how they are called."""
 
@@ -29,11 +37,93 @@ class Shipped:
     left_out: Mapping[str, str]
     """File that was not written -> why."""
 
+    @property
+    def file(self) -> str:
+        """The file that was chosen to ship."""
+        return self.dynamic[self.variant]
 
-def describe(
-    folder: Path, shipped: Shipped, record: Mapping[str, Any], golden: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the manifest.
+
+@dataclass(frozen=True)
+class Output(Entry):
+    """An output of the files, and what the task calls it."""
+
+    signal: str
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What was measured of the very bytes of a file; None where it was not."""
+
+    validation: Mapping[str, Estimate] | None = None
+    validation_gain: Estimate | None = None
+    test: Mapping[str, Estimate] | None = None
+    test_gain: Estimate | None = None
+    latency_s: Estimate | None = None
+    p90_s: Estimate | None = None
+    speedup: Estimate | None = None
+    load_s: float | None = None
+    first_s: float | None = None
+    peak_memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFile:
+    """One ONNX file of the bundle."""
+
+    file: str
+    variant: str
+    batch: int | None
+    """The batch that is fixed in it, or None."""
+    sha256: str
+    facts: OnnxFacts
+    measured: Measured | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeFile:
+    """Which file a runtime should load, and how well that is known."""
+
+    runtime: str
+    provider: str
+    best_variant: str
+    file: str
+    in_bundle: bool
+    """Whether the best variant is; else it is FP32, which every runtime computes."""
+    known: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """Everything that a bundle says of itself."""
+
+    record: Record
+    """Of the run, nothing private in it."""
+    shipped: Shipped
+    opset: int
+    inputs: tuple[Entry, ...]
+    outputs: tuple[Output, ...]
+    models: tuple[ModelFile, ...]
+    runtimes: tuple[RuntimeFile, ...]
+    golden: Golden
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What the ranges of INT8 were taken from, or None where a float file ships."""
+        record = self.record
+        is_float = self.shipped.variant == "fp32"
+        return None if is_float else record.rung_of(record.ships).calibration
+
+    @property
+    def licences(self) -> dict[str, str]:
+        """The licences of the data and of the teacher."""
+        teacher = self.record.teacher_licence or "not stated"
+        return {"data": self.record.data.licence, "teacher": teacher}
+
+
+def describe(folder: Path, shipped: Shipped, record: Record, golden: Golden) -> Description:
+    """Describe a bundle.
 
     Args:
         folder: the bundle, its ONNX files in place.
@@ -44,133 +134,132 @@ def describe(
     from edgekd.exporters.model_stats import facts
 
     reference = facts(folder / shipped.dynamic["fp32"])
-    data = {**record["data"], "skipped": len(record["data"]["skipped"])}  # their names are private
-    return {
-        "format": FORMAT,
-        "name": record["name"],
-        "shipped": {
-            **record["shipped"],
-            "file": shipped.dynamic[shipped.variant],
-            "variant": shipped.variant,
-        },
-        "opset": reference.opset,
-        "preprocess": {
-            "file": "preprocess.json",
-            "kind": shipped.preprocess.kind,
-            "files": list(shipped.preprocess.files().values()),
-        },
-        "labels": "labels.json" if record["task"]["labels"] else None,
-        "inputs": [asdict(entry) for entry in reference.inputs],
-        "outputs": [
-            {**asdict(entry), "signal": signal, "kind": kind}
-            for entry, (signal, kind) in zip(
-                reference.outputs, shipped.signals.items(), strict=True
-            )
-        ],
-        "models": _models(folder, shipped, record),
-        "left_out": dict(shipped.left_out),
-        "runtimes": runtimes(shipped),
-        "golden": golden,
-        "calibration": _calibration(record, shipped.variant),
-        "data": data,
-        "licences": {"data": data["licence"], "teacher": _teacher_licence(record)},
-        "device": record["device"],
-        "conditions": record["final"]["conditions"],
-        "timing": record["timing"],
-        "metrics": record["task"]["metrics"],
-        "measured": {key: record.get(key) for key in ("rungs", "final", "test", "changes")},
-        "over_budget": record["over_budget"],
-        "recipe": record["recipe"],
-        "command": record["command"],
-        "versions": record["versions"],
-    }
+    pairs = zip(reference.outputs, shipped.signals.items(), strict=True)
+    return Description(
+        record=record,
+        shipped=shipped,
+        opset=reference.opset,
+        inputs=reference.inputs,
+        outputs=tuple(Output(**vars(o), signal=signal, kind=kind) for o, (signal, kind) in pairs),
+        models=tuple(_models(folder, shipped, record)),
+        runtimes=tuple(runtimes(shipped)),
+        golden=golden,
+    )
 
 
-def _teacher_licence(record: Mapping[str, Any]) -> str:
-    return str(record["recipe"].get("model", {}).get("licence") or "not stated")
-
-
-def _models(folder: Path, shipped: Shipped, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _models(folder: Path, shipped: Shipped, record: Record) -> Iterator[ModelFile]:
     from edgekd.exporters.model_stats import facts
 
     lengths = {"sequence": getattr(shipped.preprocess, "max_length", 1)}
-    found = []
     for batch, files in ((None, shipped.dynamic), (1, shipped.fixed)):
         for variant, name in files.items():
             sha256 = file_sha256(folder / name)
-            entry = {
-                "file": name,
-                "variant": variant,
-                "batch": batch,
-                "sha256": sha256,
-                "facts": facts(folder / name, lengths=lengths).to_json(),
-                "measured": _measured(record, sha256),
-            }
-            found.append(entry)
-    return found
+            yield ModelFile(
+                file=name,
+                variant=variant,
+                batch=batch,
+                sha256=sha256,
+                facts=facts(folder / name, lengths=lengths),
+                measured=_measured(record, sha256),
+            )
 
 
-def _measured(record: Mapping[str, Any], sha256: str) -> dict[str, Any] | None:
+def _measured(record: Record, sha256: str) -> Measured | None:
     """Return what was measured of these very bytes, or None."""
-    kept: dict[str, Any] = {}
-    names = set()
-    for rung in record["rungs"]:
-        for file in rung["evidence"]["files"] if rung["evidence"] else ():
-            if file["sha256"] == sha256 and not file["preview"]:
-                names.add((rung["title"], file["label"]))
-                kept |= {"validation": file["metrics"], "validation_gain": file["gain"]}
-                kept |= {k: file[k] for k in ("load_s", "first_s", "peak_memory_bytes")}
-    for file in record["final"]["files"]:
-        if file["sha256"] == sha256:
-            names.add((file["title"], file["label"]))
-            kept |= {key: file[key] for key in ("latency_s", "p90_s", "speedup")}
-    for file in record["test"]["files"]:
-        if (file["title"], file["label"]) in names:
-            kept |= {"test": file["metrics"], "test_gain": file["gain"]}
-    return kept or None
+    found, names = Measured(), set()
+    for rung in record.rungs:
+        for file in rung.files:
+            if file.sha256 == sha256 and not file.preview:
+                names.add((rung.title, file.label))
+                found = replace(
+                    found,
+                    validation=file.metrics,
+                    validation_gain=file.gain,
+                    load_s=file.load_s,
+                    first_s=file.first_s,
+                    peak_memory_bytes=file.peak_memory_bytes,
+                )
+    for final in record.final.files:
+        if final.sha256 == sha256:
+            names.add((final.title, final.label))
+            found = replace(
+                found, latency_s=final.latency_s, p90_s=final.p90_s, speedup=final.speedup
+            )
+    for tested in record.test.files:
+        if (tested.title, tested.label) in names:
+            found = replace(found, test=tested.metrics, test_gain=tested.gain)
+    return found if names else None
 
 
-def _calibration(record: Mapping[str, Any], variant: str) -> dict[str, Any] | None:
-    """Return what the ranges of INT8 were taken from, or None where nothing is quantized."""
-    title = record["shipped"]["title"]
-    rung = next(r for r in record["rungs"] if r["title"] == title)
-    steps = [entry for entry in rung["history"] if entry.get("name") == "quantize"]
-    if variant == "fp32" or not steps:
-        return None
-    return {
-        "data_fingerprint": record["data"]["fingerprint"],
-        "samples": steps[-1].get("samples"),
-        "activations": steps[-1].get("activations"),
-        "key": steps[-1].get("key"),
-    }
-
-
-def runtimes(shipped: Shipped) -> list[dict[str, Any]]:
-    """Return which file each runtime should load, and how well that is known.
+def runtimes(shipped: Shipped) -> Iterator[RuntimeFile]:
+    """Yield which file each runtime should load.
 
     A runtime whose best variant is not in the bundle gets FP32, which every one of them computes.
     """
     from edgekd.exporters.variants import TABLE
 
-    rows = []
     for row in TABLE:
         has = row.variant in shipped.dynamic
         variant = row.variant if has else "fp32"
         fixed = row.fixed_shape and variant in shipped.fixed
-        rows.append(
-            {
-                "runtime": row.runtime,
-                "provider": row.provider,
-                "best_variant": row.variant,
-                "file": (shipped.fixed if fixed else shipped.dynamic)[variant],
-                "in_bundle": has,
-                "known": row.known,
-                "reason": row.reason,
-            }
+        yield RuntimeFile(
+            runtime=row.runtime,
+            provider=row.provider,
+            best_variant=row.variant,
+            file=(shipped.fixed if fixed else shipped.dynamic)[variant],
+            in_bundle=has,
+            known=row.known,
+            reason=row.reason,
         )
-    return rows
 
 
 def variants_of(artifact: Artifact, permitted: Sequence[str], chosen: str) -> tuple[str, ...]:
     """Return what ships of an artifact: FP32, the chosen variant, and others that are permitted."""
     return tuple(v for v in artifact.variants if v in {"fp32", chosen, *permitted})
+
+
+@cache
+def _models_adapter() -> TypeAdapter[tuple[ModelFile, ...]]:
+    return TypeAdapter(tuple[ModelFile, ...])
+
+
+def manifest_of(found: Description) -> dict[str, Any]:
+    """Return the content of manifest.json."""
+    shipped, record = found.shipped, found.record
+    plain = record.to_json()
+    skipped = len(record.data.skipped)  # their names are private
+    return {
+        "format": FORMAT,
+        "name": record.name,
+        "shipped": {
+            "title": record.ships.title,
+            "variant": shipped.variant,
+            "file": shipped.file,
+        },
+        "opset": found.opset,
+        "preprocess": {
+            "file": FILE,
+            "kind": shipped.preprocess.kind,
+            "files": list(shipped.preprocess.files().values()),
+        },
+        "labels": LABELS if record.task.labels else None,
+        "inputs": [asdict(entry) for entry in found.inputs],
+        "outputs": [asdict(entry) for entry in found.outputs],
+        "models": _models_adapter().dump_python(found.models, mode="json"),
+        "left_out": dict(shipped.left_out),
+        "runtimes": [asdict(row) for row in found.runtimes],
+        "golden": found.golden.model_dump(mode="json"),
+        "calibration": found.calibration
+        and {"data_fingerprint": record.data.fingerprint, **asdict(found.calibration)},
+        "data": {**plain["data"], "skipped": skipped},
+        "licences": found.licences,
+        "device": record.devices[0],
+        "conditions": plain["final"]["conditions"],
+        "timing": {**plain["timing"], "threads": record.final.conditions.threads},
+        "metrics": plain["task"]["metrics"],
+        "measured": {key: plain[key] for key in ("rungs", "final", "test", "changes")},
+        "over_budget": record.over_budget,
+        "recipe": plain["recipe"],
+        "command": record.command,
+        "versions": plain["versions"],
+    }

@@ -72,11 +72,15 @@ class Golden(_Part):
     """Raw inputs, the tensors they become, and what every variant answers."""
 
     synthetic: bool
+    reason: str = ""
+    """Why they are made up, or may ship."""
     samples: tuple[Annotated[dict[str, Name], Field(min_length=1)], ...] = Field(min_length=1)
     inputs: Name
     outputs: dict[str, Name]
     input_tolerance: dict[str, Number]
     output_tolerance: dict[str, dict[str, Tolerance]]
+    rule: str = ""
+    """How the tolerances were chosen, for people."""
 
 
 class PreprocessFiles(_Part):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
-from typing import Any
 
 from edgekd.errors import ModelError
+from edgekd.evaluation.results import Record
 
 _BINARY = (".npz", ".npy", ".png")
 _LEAST_PARTS, _LEAST_LETTERS = 3, 5
 
 
-def private_words(content: Mapping[str, Any], folders: Iterable[Path]) -> tuple[str, ...]:
+def private_words(record: Record, folders: Iterable[Path]) -> tuple[str, ...]:
     """Return what must not be met in a bundle: the developer's folders and name.
 
     A name that the record uses itself (a class called like the user) tells nothing and is left
@@ -26,17 +26,16 @@ def private_words(content: Mapping[str, Any], folders: Iterable[Path]) -> tuple[
         user = getpass.getuser()
     except (OSError, KeyError, ImportError):  # no name for this uid, as in many containers
         user = ""
-    if len(user) >= _LEAST_LETTERS and user not in json.dumps(content):
+    if len(user) >= _LEAST_LETTERS and user not in json.dumps(record.to_json()):
         words.append(user)
     return tuple(sorted(words))
 
 
-def named_sources(content: Mapping[str, Any]) -> frozenset[str]:
+def named_sources(record: Record) -> frozenset[str]:
     """Return the .py files that the recipe itself names, relative: these may be told."""
     from edgekd.exporters.onnx_files import traces
 
-    told = [content.get("recipe"), content.get("command")]
-    told += [rung.get("history") for rung in content.get("rungs", [])]
+    told = [record.recipe, record.command, *(rung.history for rung in record.rungs)]
     found = traces(json.dumps(told).encode())
     return frozenset(name for name in found if name.endswith(".py") and name[0] not in "/\\")
 

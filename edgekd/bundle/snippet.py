@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from edgekd.bundle.describe import Description
 from edgekd.data.preprocess import ImagePreprocess, Preprocess, TextPreprocess
 
 
-def snippet(manifest: Mapping[str, Any], preprocess: Preprocess) -> str:
+def snippet(found: Description) -> str:
     """Return Python that runs the first golden sample; it is started inside the bundle."""
-    file, variant = manifest["shipped"]["file"], manifest["shipped"]["variant"]
-    answers = manifest["golden"]["outputs"][variant]
-    inputs = ", ".join(f"{e['name']!r}: golden[{'0/' + e['name']!r}]" for e in manifest["inputs"])
+    shipped, golden = found.shipped, found.golden
+    answers = golden.outputs[shipped.variant]
+    inputs = ", ".join(f"{e.name!r}: golden[{'0/' + e.name!r}]" for e in found.inputs)
     lines = [
         "import numpy as np",
         "import onnxruntime as ort",
         "",
-        f"session = ort.InferenceSession({file!r}, providers=['CPUExecutionProvider'])",
-        f"golden = np.load({manifest['golden']['inputs']!r})",
-        *(f"# {line}" for line in _host(preprocess)),
+        f"session = ort.InferenceSession({shipped.file!r}, providers=['CPUExecutionProvider'])",
+        f"golden = np.load({golden.inputs!r})",
+        *(f"# {line}" for line in _host(shipped.preprocess)),
         f"inputs = {{{inputs}}}",
         f"promised = np.load({answers!r})",
         "names = [output.name for output in session.get_outputs()]",

@@ -4,35 +4,26 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from edgekd.bundle import golden as gold
 from edgekd.bundle.card import card
-from edgekd.bundle.describe import Shipped, describe, variants_of
-from edgekd.bundle.manifest import MANIFEST, Tolerance
+from edgekd.bundle.describe import LABELS, Shipped, describe, manifest_of
+from edgekd.bundle.manifest import MANIFEST, Golden, Tolerance
 from edgekd.bundle.private import named_sources, private_words, refuse_traces
-from edgekd.bundle.samples import Sample, made_up, may_ship, singles, write_sample
+from edgekd.bundle.samples import Sample, write_sample
 from edgekd.bundle.sums import write_sums
 from edgekd.bundle.verify import verify
 from edgekd.data.preprocess import Preprocess, TextPreprocess, copy_preprocess, read_preprocess
 from edgekd.errors import ModelError, VerifyFailed
-from edgekd.report.run.view import cleaned
+from edgekd.evaluation.privacy import shareable
+from edgekd.evaluation.results import Record
 from edgekd.store import replacing, write_atomic, write_json
 
-if TYPE_CHECKING:
-    from edgekd.pipeline.final import Final, Rung
-    from edgekd.pipeline.record import Record
-    from edgekd.pipeline.setup import Bench
 
-CANDIDATES = 32
-"""Samples that the golden ones are chosen from."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Contents:
     """Everything that a bundle is made of."""
 
@@ -44,8 +35,8 @@ class Contents:
     """The one that was chosen to ship."""
     signals: Mapping[str, str]
     """The task's outputs with their kinds, in the order of the files' outputs."""
-    record: Mapping[str, Any]
-    """Content of the run's Record; paths in it are cut here."""
+    record: Record
+    """Of the run; paths in it are cut here."""
     samples: Sequence[Sample]
     """Raw samples that golden ones are chosen from."""
     synthetic: str | None
@@ -57,57 +48,24 @@ class Contents:
     """Of the developer: they must not be met in what ships."""
 
 
-def write_bundle(bench: Bench, shipped: Rung, final: Final, found: Record) -> None:
-    """Write `<run>/bundle` for the stage that ships.
+def write(folder: Path, contents: Contents) -> None:
+    """Write the bundle `folder`.
 
     Raises:
         ModelError: something in it would tell about the developer, or gives NaN.
         VerifyFailed: the finished folder does not hold its own promises.
     """
-    from edgekd.report.run.write import page
-
-    recipe, licence = bench.recipe, bench.dataset.licence
-    count = bench.data.count("validation")
-    positions = np.unique(np.linspace(0, count - 1, CANDIDATES).astype(np.int64))
-    raw, _ = bench.data.raw("validation", positions)
-    open_data = may_ship(licence)
-    samples = singles(raw, bench.dataset.kind) if open_data else []
-    synthetic = None
-    if not samples:
-        preprocess = read_preprocess(shipped.artifact.folder)
-        samples = made_up(raw, preprocess, count=CANDIDATES, seed=recipe.seed)
-        synthetic = f"the data's licence is {licence!r}, which is not known to let samples ship"
-        if open_data:
-            synthetic = "every text looked at holds a path"
-    contents = Contents(
-        shipped.artifact.folder,
-        variants_of(shipped.artifact, recipe.permitted, final.ships.variant),
-        final.ships.variant,
-        bench.task.signals,
-        found.content,
-        samples,
-        synthetic,
-        recipe.export.fixed_shape,
-        page(found.content, samples=open_data),
-        (bench.root, bench.folder),
-    )
-    write(bench.folder / "bundle", contents)
-
-
-def write(folder: Path, contents: Contents) -> None:
-    """Write the bundle `folder` from plain values; raises as `write_bundle` does."""
     preprocess = read_preprocess(contents.artifact)
     record = _shippable(contents.record)
     with replacing(folder) as partial:
         (partial / "golden").mkdir()
         copy_preprocess(contents.artifact, partial)
-        if record["task"]["labels"]:
-            write_json(partial / "labels.json", record["task"]["labels"])
+        if record.task.labels:
+            write_json(partial / LABELS, list(record.task.labels))
         shipped, chosen = _models(partial, contents, preprocess)
-        described = _golden(partial, contents, chosen, preprocess)
-        manifest = describe(partial, shipped, record, described)
-        write_json(partial / MANIFEST, manifest)
-        write_atomic(partial / "MODEL_CARD.md", card(manifest, preprocess))
+        found = describe(partial, shipped, record, _golden(partial, contents, chosen, preprocess))
+        write_json(partial / MANIFEST, manifest_of(found))
+        write_atomic(partial / "MODEL_CARD.md", card(found))
         if contents.report is not None:
             write_atomic(partial / "report.html", contents.report)
         words = private_words(record, contents.folders)
@@ -116,13 +74,10 @@ def write(folder: Path, contents: Contents) -> None:
         _prove(partial)
 
 
-def _shippable(content: Mapping[str, Any]) -> dict[str, Any]:
+def _shippable(record: Record) -> Record:
     """Return the record without the data's samples, raw seconds and absolute paths."""
-    clean = cleaned(content)
-    clean.pop("latencies_s", None)
-    if clean.get("changes"):
-        clean["changes"].pop("samples", None)
-    return clean
+    changes = record.changes and replace(record.changes, samples=())
+    return shareable(replace(record, calls=(), changes=changes))
 
 
 def _models(
@@ -145,7 +100,14 @@ def _models(
     winners = sorted(_winners(contents.signals, outputs))
     chosen = gold.choose(answered, winners=winners[0] if winners else None)
     fixed, left_out = _fixed(folder, dynamic, chosen, contents, preprocess)
-    shipped = Shipped(preprocess, contents.signals, contents.variant, dynamic, fixed, left_out)
+    shipped = Shipped(
+        preprocess=preprocess,
+        signals=contents.signals,
+        variant=contents.variant,
+        dynamic=dynamic,
+        fixed=fixed,
+        left_out=left_out,
+    )
     return shipped, chosen
 
 
@@ -231,7 +193,7 @@ def _golden(
     contents: Contents,
     chosen: Sequence[gold.Answered],
     preprocess: Preprocess,
-) -> dict[str, Any]:
+) -> Golden:
     """Write `golden/` and return the manifest's part about it."""
     files = [write_sample(folder, i, one.sample, preprocess.kind) for i, one in enumerate(chosen)]
     gold.write_arrays(folder / gold.INPUTS, [one.inputs for one in chosen])
@@ -239,19 +201,16 @@ def _golden(
     for variant, name in outputs.items():
         gold.write_arrays(folder / name, [one.outputs[variant] for one in chosen])
     limits = gold.tolerances(chosen, _winners(contents.signals, chosen[0].outputs["fp32"]))
-    return {
-        "synthetic": contents.synthetic is not None,
-        "reason": contents.synthetic or "the data's licence lets them ship",
-        "samples": files,
-        "inputs": gold.INPUTS,
-        "outputs": outputs,
-        "input_tolerance": gold.input_tolerances(chosen),
-        "output_tolerance": {
-            variant: {name: limit.model_dump() for name, limit in by_name.items()}
-            for variant, by_name in limits.items()
-        },
-        "rule": gold.RULE,
-    }
+    return Golden(
+        synthetic=contents.synthetic is not None,
+        reason=contents.synthetic or "the data's licence lets them ship",
+        samples=tuple(files),
+        inputs=gold.INPUTS,
+        outputs=outputs,
+        input_tolerance=gold.input_tolerances(chosen),
+        output_tolerance=limits,
+        rule=gold.RULE,
+    )
 
 
 def _prove(folder: Path) -> None:

@@ -15,6 +15,7 @@ import typer
 from edgekd.cli import flags
 
 if TYPE_CHECKING:
+    from edgekd.evaluation.results import Record
     from edgekd.recipe.recipe import Recipe
 
 _PLACES = {
@@ -128,9 +129,9 @@ def run(
     command = shlex.join(["edgekd", *sys.argv[1:]])
     result = work(recipe, root=root, out=folder, progress=progress, command=command)
     if as_json:
-        typer.echo(json.dumps(result.record.content))
+        typer.echo(json.dumps(result.record.to_json()))
     else:
-        show(result.record.content, folder)
+        show(result.record, folder)
     if result.over_budget:
         raise typer.Exit(1)
 
@@ -144,14 +145,14 @@ def _headline(recipe: Recipe, folder: Path) -> str:
     return f"run {folder}: {steps}; device {recipe.devices[0].name}; budget {' and '.join(wanted)}"
 
 
-def show(content: Mapping[str, Any], folder: Path) -> None:
+def show(record: Record, folder: Path) -> None:
     """Print the ladder and where things lie."""
     from edgekd.cli.terminal import output
     from edgekd.report.run.table import ladder, outcome
 
     console = output()
-    console.print(ladder(content))
-    for line in outcome(content):
+    console.print(ladder(record))
+    for line in outcome(record):
         console.print(line, markup=False, highlight=False)
     console.print(f"bundle {folder / 'bundle'}   report {folder / 'report.html'}", markup=False)
 

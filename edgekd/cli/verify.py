@@ -64,7 +64,7 @@ def _tables(report: VerifyReport) -> list[Table]:
     """Return what was looked at, and the speeds if they were measured."""
     from rich.table import Table
 
-    from edgekd.report.run.table import latency_text
+    from edgekd.evaluation.formatting import latency_text
 
     checks = Table(title=_plain(f"{report.bundle} on {report.device}"), title_justify="left")
     for column in ("looked at", "", "found"):
@@ -83,8 +83,8 @@ def _tables(report: VerifyReport) -> list[Table]:
         then, now, gain = speed.then_s, speed.now_s, speed.speedup
         speeds.add_row(
             speed.file,
-            latency_text(vars(then) if then else None),
-            latency_text(vars(now)),
+            latency_text(then),
+            latency_text(now),
             f"{gain.value:.2f}x [{gain.low:.2f}, {gain.high:.2f}]" if gain else "",
         )
     return [checks, speeds]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgekd.artifact import Artifact, Variant
+from edgekd.benchmarks.measurement import Conditions
 from edgekd.benchmarks.stats import Estimate
 from edgekd.evaluation.gate import Findings
+from edgekd.exporters.file_facts import Kernels, OnnxFacts
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class File:
         return f"{self.variant} preview" if self.preview else self.variant
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FileEvidence:
     """One file on the validation split and on the device."""
 
@@ -34,7 +35,9 @@ class FileEvidence:
     variant: Variant
     preview: bool
     sha256: str
-    facts: Mapping[str, Any]
+    facts: OnnxFacts
+    kernels: Kernels | None
+    """What ONNX Runtime makes of an INT8 file on this machine; None for a float file."""
     metrics: Mapping[str, Estimate]
     gain: Estimate
     step_gain: Estimate
@@ -47,7 +50,7 @@ class FileEvidence:
     """Against the teacher's FP32 file."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """One stage: its files, what the gate looks at, and where the raw seconds are."""
 
@@ -58,7 +61,13 @@ class Evidence:
     """The pair whose speed decides: label of the stage's file, of the file before."""
     floor: float | None
     session: str | None
-    conditions: Mapping[str, Any] = field(default_factory=dict)
+    conditions: Conditions | None
+    """None where no speed was measured."""
+
+    def __post_init__(self) -> None:
+        """Refuse a file that is not among the files."""
+        if not 0 <= self.judged < len(self.files):
+            raise ValueError(f"file {self.judged} is judged, of {len(self.files)}")
 
     @property
     def own(self) -> FileEvidence:

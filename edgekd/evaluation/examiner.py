@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -33,6 +33,7 @@ from edgekd.evaluation.gate import Findings
 from edgekd.evaluation.predictions import Predictions
 from edgekd.evaluation.quality import gain, metrics_of
 from edgekd.evaluation.reduced import Reduced
+from edgekd.exporters.file_facts import Kernels, OnnxFacts
 from edgekd.progress import Progress, Silent
 from edgekd.store import digest, file_sha256, write_atomic, write_json
 
@@ -175,13 +176,13 @@ class Examiner:
             shrink=race.before.path.stat().st_size / race.after.path.stat().st_size,
         )
         return Evidence(
-            files,
-            judged,
-            findings,
-            (race.after.label, race.before.label),
-            race.floor,
-            session_name if session else None,
-            asdict(session.measurements[0].conditions) if session else {},
+            files=files,
+            judged=judged,
+            findings=findings,
+            compared=(race.after.label, race.before.label),
+            floor=race.floor,
+            session=session_name if session else None,
+            conditions=session.measurements[0].conditions if session else None,
         )
 
     def _race(
@@ -219,34 +220,34 @@ class Examiner:
     ) -> FileEvidence:
         own = self.reduced(artifact, file.path)
         first = self.task.metrics[0]
+        facts, kernels = self._facts(artifact, file.path)
         evidence = FileEvidence(
-            file.label,
-            file.variant,
-            file.preview,
-            file_sha256(file.path),
-            self._facts(artifact, file.path),
-            metrics_of(self.task, own),
-            gain(first, own, self.reduced(self.teacher, base)),
-            gain(first, own, self.reduced(before, before.onnx(FP32))),
+            label=file.label,
+            variant=file.variant,
+            preview=file.preview,
+            sha256=file_sha256(file.path),
+            facts=facts,
+            kernels=kernels,
+            metrics=metrics_of(self.task, own),
+            gain=gain(first, own, self.reduced(self.teacher, base)),
+            step_gain=gain(first, own, self.reduced(before, before.onnx(FP32))),
         )
         if file.path not in timed:
             return evidence
         m = timed[file.path]
         speed = speedup(timed[base], m, floor=0.0) if file.path != base else None
-        return FileEvidence(
-            **{
-                **{name: getattr(evidence, name) for name in evidence.__dataclass_fields__},
-                "latency_s": latency(m),
-                "p90_s": percentile(m, 90),
-                "load_s": float(np.median([run.load_s for run in m.runs])),
-                "first_s": float(np.median([run.first_s for run in m.runs])),
-                "peak_memory_bytes": max(run.peak_memory_bytes for run in m.runs),
-                "speedup": speed,
-            }
+        return replace(
+            evidence,
+            latency_s=latency(m),
+            p90_s=percentile(m, 90),
+            load_s=float(np.median([run.load_s for run in m.runs])),
+            first_s=float(np.median([run.first_s for run in m.runs])),
+            peak_memory_bytes=max(run.peak_memory_bytes for run in m.runs),
+            speedup=speed,
         )
 
-    def _facts(self, artifact: Artifact, path: Path) -> Mapping[str, Any]:
-        """Count at the length that is timed, where the length is free."""
+    def _facts(self, artifact: Artifact, path: Path) -> tuple[OnnxFacts, Kernels | None]:
+        """Count at the length that is timed, where the length is free; INT8 kernels too."""
         from edgekd.exporters.fused_kernels import int8_layers
         from edgekd.exporters.model_stats import facts
 
@@ -258,10 +259,8 @@ class Examiner:
             for name, axes in preprocess.dynamic_axes.items()
             for axis, symbol in axes.items()
         }
-        found = facts(path, lengths=lengths).to_json()
-        if found["int8_share"]:
-            found["kernels"] = int8_layers(path).to_json()
-        return found
+        found = facts(path, lengths=lengths)
+        return found, int8_layers(path) if found.int8_share else None
 
     def _feeds(self, artifact: Artifact) -> Path:
         """Write real inputs of the artifact's own kind, one sample a call; return the file."""

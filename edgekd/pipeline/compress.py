@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Group
 
 from edgekd.artifact import Artifact
-from edgekd.bundle import write_bundle
 from edgekd.errors import NothingToDo, one_line, require
 from edgekd.evaluation.examiner import Examiner
 from edgekd.evaluation.gate import Verdict, judge
+from edgekd.evaluation.results import Record
+from edgekd.pipeline.deliver import deliver
 from edgekd.pipeline.export import Export
-from edgekd.pipeline.final import Final, Rung, final_session, judge_on_test
-from edgekd.pipeline.record import Record, record
+from edgekd.pipeline.final import Rung, final_session, judge_on_test
+from edgekd.pipeline.record import record
 from edgekd.pipeline.setup import Bench, check_owner, claim, set_up
 from edgekd.progress import Progress, Silent
 from edgekd.recipe.recipe import Recipe, titled
 from edgekd.report.run.notebook import as_html, as_text, shown
-from edgekd.report.run.write import write_report
 from edgekd.step import Context, Step, run_step
 from edgekd.store import run_lock
 
@@ -49,14 +48,14 @@ class Result:
 
     def __rich__(self) -> Group:
         """Show the ladder with `rich.print`."""
-        return shown(self.record.content)
+        return shown(self.record)
 
     def __repr__(self) -> str:
         """Show the ladder as text."""
-        return f"{as_text(self.record.content)}\nbundle {self.bundle}   report {self.report}"
+        return f"{as_text(self.record)}\nbundle {self.bundle}   report {self.report}"
 
     def _repr_html_(self) -> str:
-        return as_html(self.record.content)
+        return as_html(self.record)
 
 
 def compress(
@@ -85,7 +84,7 @@ def compress(
         final = final_session(bench, rungs)
         test = judge_on_test(bench, rungs)
         found = record(bench, rungs, final, test, command=command)
-        _deliver(bench, rungs, final, found)
+        deliver(bench, rungs, found)
         return Result(out, found)
 
 
@@ -135,9 +134,3 @@ def _stage(bench: Bench, step: Step, source: Artifact, context: Context) -> Arti
 
 def _nothing(bench: Bench) -> Artifact:
     return Artifact(bench.folder, {})
-
-
-def _deliver(bench: Bench, rungs: Sequence[Rung], final: Final, found: Record) -> None:
-    write_report(found, bench.folder)
-    shipped = next(r for r in rungs if r.title == final.ships.title)
-    write_bundle(bench, shipped, final, found)

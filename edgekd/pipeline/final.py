@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter
 
-from edgekd.artifact import FP32, Artifact, Variant
+from edgekd.artifact import FP32, Artifact
 from edgekd.benchmarks.measurement import Session
-from edgekd.benchmarks.stats import Estimate, latency, noise_floor, percentile, speedup
+from edgekd.benchmarks.stats import latency, noise_floor, percentile, speedup
 from edgekd.evaluation.evidence import Evidence, File, files_of
 from edgekd.evaluation.gate import Verdict
 from edgekd.evaluation.quality import gain, metrics_of
 from edgekd.evaluation.reduced import Reduced
+from edgekd.evaluation.results import Final, Finalist, LastSession, Tested
 from edgekd.pipeline.setup import Bench
 from edgekd.store import digest, write_atomic, write_json
 
 
 @dataclass(frozen=True)
 class Rung:
-    """One stage of the ladder."""
+    """One stage of the ladder, with its files at hand."""
 
     title: str
     artifact: Artifact
@@ -31,55 +31,6 @@ class Rung:
     evidence: Evidence | None
     """None where the step was skipped."""
     verdict: Verdict
-
-
-@dataclass(frozen=True)
-class Finalist:
-    """One kept file, as measured in the last session."""
-
-    title: str
-    label: str
-    variant: Variant
-    sha256: str
-    size_bytes: int
-    latency_s: Estimate | None
-    p90_s: Estimate | None
-    speedup: Estimate | None
-    """Against the teacher's FP32 file."""
-    level: bool
-    """Not proven slower than the fastest file of the session."""
-
-
-@dataclass(frozen=True)
-class LastSession:
-    """Every kept file in one session. It is stored, and no budget is in it."""
-
-    files: tuple[Finalist, ...]
-    floor: float | None
-    session: str | None
-    conditions: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Final(LastSession):
-    """The last session, and which of its files ships."""
-
-    chosen: int
-
-    @property
-    def ships(self) -> Finalist:
-        """The file that ships."""
-        return self.files[self.chosen]
-
-
-@dataclass(frozen=True)
-class Tested:
-    """One file on the test split."""
-
-    title: str
-    label: str
-    metrics: Mapping[str, Estimate]
-    gain: Estimate
 
 
 def final_session(bench: Bench, rungs: Sequence[Rung]) -> Final:
@@ -104,7 +55,7 @@ def _last_session(bench: Bench, rungs: Sequence[Rung]) -> LastSession:
         files=_finalists(kept, session),
         floor=noise_floor(session),
         session=name,
-        conditions=asdict(session.measurements[0].conditions),
+        conditions=session.measurements[0].conditions,
     )
     write_json(path, stored.dump_python(found, mode="json"))
     return found
@@ -179,10 +130,10 @@ def judge_on_test(bench: Bench, rungs: Sequence[Rung]) -> tuple[Tested, ...]:
             own = bench.held_out(teacher.artifact).reduced(rung.artifact, file.path)
             tested.append(
                 Tested(
-                    rung.title,
-                    file.label,
-                    metrics_of(bench.task, own),
-                    gain(bench.task.metrics[0], own, reference),
+                    title=rung.title,
+                    label=file.label,
+                    metrics=metrics_of(bench.task, own),
+                    gain=gain(bench.task.metrics[0], own, reference),
                 )
             )
     return tuple(tested)

@@ -1,4 +1,4 @@
-"""The record of a run: all that report, bundle and terminal show, as one JSON value."""
+"""The record of a run: what the pipeline has at hand at its end, as one typed value."""
 
 from __future__ import annotations
 
@@ -7,33 +7,38 @@ import importlib.metadata
 import io
 import json
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
+from numpy.typing import NDArray
 
-from edgekd.evaluation.evidence import Evidence
-from edgekd.pipeline.final import Final, Rung, Tested, reduced_test
+from edgekd.benchmarks.measurement import Session
+from edgekd.evaluation.budget import over_budget
+from edgekd.evaluation.results import (
+    Calibration,
+    Calls,
+    ChangedSample,
+    Changes,
+    ClassChange,
+    DataInfo,
+    Final,
+    MetricInfo,
+    OnTest,
+    Record,
+    RungRecord,
+    TaskInfo,
+    Tested,
+)
+from edgekd.pipeline.final import Rung, reduced_test
 from edgekd.pipeline.setup import Bench
 from edgekd.recipe.recipe import Recipe
 
 SHOWN_SAMPLES = 24
+SHOWN_CALLS = 400
+SHOWN_LETTERS = 200
 PACKAGES = ("edgekd", "torch", "onnx", "onnxruntime", "onnxscript", "torch-pruning", "numpy")
-
-
-@dataclass(frozen=True)
-class Record:
-    """What a run came to. `content` is plain JSON; see `record` for its keys."""
-
-    content: Mapping[str, Any]
-
-    @property
-    def over_budget(self) -> str | None:
-        """Why what ships misses the latency asked for; None where it meets it."""
-        text: str | None = self.content["over_budget"]
-        return text
 
 
 def record(
@@ -44,50 +49,26 @@ def record(
     *,
     command: str,
 ) -> Record:
-    """Gather a run into one JSON value."""
-    recipe = bench.recipe
-    shipped = next(r for r in rungs if r.title == final.ships.title)
+    """Gather a run into one value."""
+    recipe, device = bench.recipe, bench.device.name
+    asked_s = recipe.budget.max_latency_s
     return Record(
-        {
-            "name": recipe.name,
-            "command": command,
-            "recipe": _recipe(recipe),
-            "versions": _versions(),
-            "task": {
-                "metrics": [
-                    {
-                        "name": m.name,
-                        "unit": m.unit,
-                        "better": m.better,
-                        "is_percentage": m.is_percentage,
-                    }
-                    for m in bench.task.metrics
-                ],
-                "labels": list(bench.dataset.labels),
-            },
-            "data": {
-                "kind": bench.dataset.kind,
-                "licence": bench.dataset.licence,
-                "fingerprint": bench.dataset.fingerprint,
-                "skipped": list(bench.dataset.skipped),
-                "splits": {
-                    name: len(getattr(bench.splits, name))
-                    for name in ("train", "calibration", "validation", "test")
-                },
-            },
-            "device": bench.device.name,
-            "timing": asdict(bench.timing),
-            "rungs": [_rung(r) for r in rungs],
-            "final": TypeAdapter(Final).dump_python(final, mode="json"),
-            "shipped": {"title": final.ships.title, "variant": final.ships.variant},
-            "test": {
-                "samples": len(bench.splits.test),
-                "files": [TypeAdapter(Tested).dump_python(t, mode="json") for t in tested],
-            },
-            "changes": _changes(bench, rungs[0], shipped),
-            "latencies_s": _latencies(bench, final),
-            "over_budget": over_budget(bench, final),
-        }
+        name=recipe.name,
+        command=command,
+        recipe=_recipe(recipe),
+        budget=recipe.budget,
+        devices=tuple(asked.name for asked in recipe.devices),
+        teacher_licence=recipe.model.licence,
+        versions=_versions(),
+        task=_task(bench),
+        data=_data(bench),
+        timing=bench.timing,
+        rungs=tuple(map(_rung, rungs)),
+        final=final,
+        test=OnTest(samples=len(bench.splits.test), files=tuple(tested)),
+        changes=_changes(bench, rungs, final),
+        calls=_calls(bench, final),
+        over_budget=over_budget(final.ships, max_latency_s=asked_s, device=device),
     )
 
 
@@ -111,18 +92,42 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _rung(rung: Rung) -> dict[str, Any]:
-    return {
-        "title": rung.title,
-        "kept": rung.verdict.kept,
-        "outcome": rung.verdict.outcome,
-        "reasons": list(rung.verdict.reasons),
-        "verdict": rung.verdict.text,
-        "stage": rung.artifact.folder.name,
-        "left": _left(rung),
-        "history": [dict(entry) for entry in rung.artifact.history],
-        "evidence": rung.evidence and TypeAdapter(Evidence).dump_python(rung.evidence, mode="json"),
-    }
+def _task(bench: Bench) -> TaskInfo:
+    metrics = tuple(
+        MetricInfo(name=m.name, unit=m.unit, better=m.better, is_percentage=m.is_percentage)
+        for m in bench.task.metrics
+    )
+    return TaskInfo(metrics=metrics, labels=tuple(bench.dataset.labels))
+
+
+def _data(bench: Bench) -> DataInfo:
+    dataset, splits = bench.dataset, bench.splits
+    return DataInfo(
+        kind=dataset.kind,
+        licence=dataset.licence,
+        fingerprint=dataset.fingerprint,
+        skipped=tuple(dataset.skipped),
+        splits={
+            "train": len(splits.train),
+            "calibration": len(splits.calibration),
+            "validation": len(splits.validation),
+            "test": len(splits.test),
+        },
+    )
+
+
+def _rung(rung: Rung) -> RungRecord:
+    return RungRecord(
+        title=rung.title,
+        outcome=rung.verdict.outcome,
+        reasons=rung.verdict.reasons,
+        verdict=rung.verdict.text,
+        stage=rung.artifact.folder.name,
+        left=_left(rung),
+        history=tuple(rung.artifact.history),
+        calibration=_calibration(rung),
+        evidence=rung.evidence,
+    )
 
 
 def _left(rung: Rung) -> dict[str, str]:
@@ -134,37 +139,44 @@ def _left(rung: Rung) -> dict[str, str]:
     return left
 
 
-def over_budget(bench: Bench, final: Final) -> str | None:
-    """Return why the file that ships misses the latency asked for, or None."""
-    asked, ships = bench.recipe.budget.max_latency_s, final.ships
-    if asked is None:
+def _calibration(rung: Rung) -> Calibration | None:
+    """Return what the ranges were taken from, where the stage is quantized."""
+    steps = [entry for entry in rung.artifact.history if entry["name"] == "quantize"]
+    if not steps:
         return None
-    found = ships.latency_s
-    if found is None:
-        return f"{asked * 1e3:g} ms were asked for and {bench.device.name} gives no speed"
-    if found.value <= asked:
-        return None
-    return (
-        f"{asked * 1e3:g} ms were asked for; what ships, {ships.title} ({ships.label}), takes "
-        f"{found.value * 1e3:.3g} ms [{found.low * 1e3:.3g}, {found.high * 1e3:.3g}]. "
-        "Prune more, take a smaller student, or allow more with max_latency"
+    last = steps[-1]
+    return Calibration(
+        samples=last["samples"], activations=last["activations"], key=str(last["key"])
     )
 
 
-def _changes(bench: Bench, teacher: Rung, shipped: Rung) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class _Answers:
+    """Classes on the test split: the teacher's, those of what ships, and the truth, [n] each."""
+
+    teacher: NDArray[np.int64]
+    shipped: NDArray[np.int64]
+    truth: NDArray[np.int64]
+    index: NDArray[np.int64]
+    """The samples' numbers in the data set."""
+
+
+def _changes(bench: Bench, rungs: Sequence[Rung], final: Final) -> Changes | None:
     """Return per-class change and the samples that changed their answer, on the test split."""
+    teacher = rungs[0]
+    shipped = next(rung for rung in rungs if rung.title == final.ships.title)
     if next(iter(bench.task.signals.values())) != "classes" or teacher is shipped:
         return None
     old, new = reduced_test(bench, teacher, teacher), reduced_test(bench, teacher, shipped)
     if not {"answer", "label"} <= set(old.arrays):  # a task of one's own may keep something else
         return None
-    before, after, truth = old.arrays["answer"], new.arrays["answer"], old.arrays["label"]
-    changed = np.flatnonzero(before != after)
-    return {
-        "classes": _per_class(bench, before, after, truth),
-        "changed": len(changed),
-        "samples": _samples(bench, changed[:SHOWN_SAMPLES], old.index, (before, after, truth)),
-    }
+    said = _Answers(old.arrays["answer"], new.arrays["answer"], old.arrays["label"], old.index)
+    changed = np.flatnonzero(said.teacher != said.shipped)
+    return Changes(
+        classes=tuple(_class(bench, said, value) for value in np.unique(said.truth)),
+        changed=len(changed),
+        samples=_samples(bench, said, changed[:SHOWN_SAMPLES]),
+    )
 
 
 def _label(bench: Bench, value: int) -> str:
@@ -172,41 +184,33 @@ def _label(bench: Bench, value: int) -> str:
     return labels[value] if value < len(labels) else str(value)
 
 
-def _per_class(bench: Bench, before: Any, after: Any, truth: Any) -> list[dict[str, Any]]:
-    rows = []
-    for value in np.unique(truth):
-        mine = truth == value
-        rows.append(
-            {
-                "label": _label(bench, int(value)),
-                "samples": int(mine.sum()),
-                "teacher": float(100 * (before[mine] == value).mean()),
-                "shipped": float(100 * (after[mine] == value).mean()),
-            }
+def _class(bench: Bench, said: _Answers, value: int) -> ClassChange:
+    mine = said.truth == value
+    return ClassChange(
+        label=_label(bench, int(value)),
+        samples=int(mine.sum()),
+        teacher=float(100 * (said.teacher[mine] == value).mean()),
+        shipped=float(100 * (said.shipped[mine] == value).mean()),
+    )
+
+
+def _samples(bench: Bench, said: _Answers, rows: NDArray[np.int64]) -> tuple[ChangedSample, ...]:
+    raw = next(iter(bench.dataset.take(said.index[rows])[0].values()))
+    kind = bench.dataset.kind
+    return tuple(
+        ChangedSample(
+            index=int(said.index[row]),
+            label=_label(bench, int(said.truth[row])),
+            teacher=_label(bench, int(said.teacher[row])),
+            shipped=_label(bench, int(said.shipped[row])),
+            image=png_uri(sample) if kind == "image" else None,
+            text=str(sample)[:SHOWN_LETTERS] if kind == "text" else None,
         )
-    return rows
+        for row, sample in zip(rows, raw, strict=True)
+    )
 
 
-def _samples(bench: Bench, rows: Any, index: Any, answers: Any) -> list[dict[str, Any]]:
-    before, after, truth = answers
-    raw, _ = bench.dataset.take(index[rows])
-    shown = []
-    for i, row in enumerate(rows):
-        entry: dict[str, Any] = {
-            "index": int(index[row]),
-            "label": _label(bench, int(truth[row])),
-            "teacher": _label(bench, int(before[row])),
-            "shipped": _label(bench, int(after[row])),
-        }
-        if bench.dataset.kind == "image":
-            entry["image"] = png_uri(next(iter(raw.values()))[i])
-        elif bench.dataset.kind == "text":
-            entry["text"] = str(next(iter(raw.values()))[i])[:200]
-        shown.append(entry)
-    return shown
-
-
-def png_uri(pixels: Any) -> str:
+def png_uri(pixels: NDArray[np.uint8]) -> str:
     """Return uint8 pixels, shape [height, width, channels], as a data URI."""
     from PIL import Image
 
@@ -215,14 +219,15 @@ def png_uri(pixels: Any) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _latencies(bench: Bench, final: Final) -> list[dict[str, Any]]:
-    """Return up to 400 calls of each finalist, drawn evenly over its processes, for the plot."""
+def _calls(bench: Bench, final: Final) -> tuple[Calls, ...]:
+    """Return some calls of each finalist, drawn evenly over its processes, for the plot."""
     if final.session is None or final.ships.latency_s is None:
-        return []
-    session = json.loads((bench.folder / "evidence" / final.session).read_text(encoding="utf8"))
+        return ()
+    path = bench.folder / "evidence" / final.session
+    session = Session.from_json(json.loads(path.read_text(encoding="utf8")))
     drawn = []
-    for file, m in zip(final.files, session["measurements"], strict=True):
-        calls = [s for run in m["runs"] for block in run["blocks_s"] for s in block]
-        step = max(1, len(calls) // 400)
-        drawn.append({"title": file.title, "label": file.label, "seconds": calls[::step]})
-    return drawn
+    for file, measured in zip(final.files, session.measurements, strict=True):
+        calls = [s for run in measured.runs for block in run.blocks_s for s in block]
+        step = max(1, len(calls) // SHOWN_CALLS)
+        drawn.append(Calls(title=file.title, label=file.label, seconds=tuple(calls[::step])))
+    return tuple(drawn)

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from edgekd.report.run.view import without_paths
+from edgekd.evaluation.privacy import without_paths
 
 _HERE = Path(__file__).parent
 

@@ -93,7 +93,7 @@ def test_a_result_shows_its_ladder(finished: Path, job: Path, tmp_path: Path) ->
     assert str(result.bundle) in text
     html = result._repr_html_()
     assert html.count("<tr>") == 5
-    kept = [rung["kept"] for rung in result.record.content["rungs"]]
+    kept = [rung.kept for rung in result.record.rungs]
     assert html.count("<s>") == 4 * kept.count(False)
 
 

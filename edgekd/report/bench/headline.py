@@ -9,8 +9,8 @@ from typing import TypedDict
 from edgekd.benchmarks.formatting import times
 from edgekd.benchmarks.result import BenchResult, Row
 from edgekd.benchmarks.stats import LEAST_FLOOR, Estimate
+from edgekd.evaluation.privacy import without_paths
 from edgekd.report.bench.words import capital, cause, seconds, timed
-from edgekd.report.run.view import without_paths
 
 
 class Piece(TypedDict, total=False):

@@ -7,7 +7,7 @@ from typing import Any
 from edgekd.benchmarks.layers.nodes import Node, Profile
 from edgekd.benchmarks.layers.roofline import Point, Roofline
 from edgekd.benchmarks.layers.table import UNKNOWN, caption
-from edgekd.report.run.view import without_paths
+from edgekd.evaluation.privacy import without_paths
 
 MOST = 10  # nodes that are shown
 KINDS = {"int8": "INT8", "qdq": "Q/DQ", "layout": "layout", "other": "other", None: UNKNOWN}

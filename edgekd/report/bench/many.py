@@ -13,8 +13,8 @@ from edgekd.benchmarks.history.comparison import BaselineResult
 from edgekd.benchmarks.history.table import baseline_cells, baseline_notes
 from edgekd.benchmarks.result import BenchResult
 from edgekd.benchmarks.suites.result import COLUMNS, SuiteResult
+from edgekd.evaluation.privacy import without_paths
 from edgekd.report.bench.page import Overview, content, page, session
-from edgekd.report.run.view import without_paths
 from edgekd.store import write_atomic
 
 

@@ -20,6 +20,7 @@ from edgekd.benchmarks.result import BenchResult
 from edgekd.benchmarks.stats import Estimate
 from edgekd.benchmarks.stats.compare import paired
 from edgekd.benchmarks.stats.estimate import exp
+from edgekd.evaluation.privacy import cleaned
 from edgekd.report.bench import headline as bench_headline
 from edgekd.report.bench import layers as bench_layers
 from edgekd.report.bench import words as bench_words
@@ -33,7 +34,6 @@ from edgekd.report.bench.series import (
     of_ratio,
 )
 from edgekd.report.bench.time import over_time
-from edgekd.report.run.view import cleaned
 from edgekd.report.template import embedded, environment, style
 from edgekd.store import write_atomic
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from edgekd.benchmarks.formatting import times
 from edgekd.benchmarks.result import BenchResult, Row
 from edgekd.benchmarks.stats import LEAST_FLOOR, Estimate
+from edgekd.evaluation.formatting import size
+from edgekd.evaluation.privacy import without_paths
 from edgekd.report.charts.svg import time_unit
-from edgekd.report.run.table import size
-from edgekd.report.run.view import without_paths
 
 NOT_MEASURED = "not measured"
 TOO_FEW = "too few calls"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
+from edgekd.benchmarks.stats import Estimate
+from edgekd.evaluation.results import Record
 from edgekd.report.charts.svg import (
     LOG_FROM,
     Box,
@@ -33,40 +34,36 @@ class Point:
     name: str
     kind: str  # kept | rolled | preview: also its class in the style sheet
     ships: bool
-    quality: Mapping[str, float]
-    latency: Mapping[str, float]
+    quality: Estimate
+    latency: Estimate
 
 
-def quality_against_latency(content: Mapping[str, Any]) -> str | None:
+def quality_against_latency(record: Record) -> str | None:
     """Return the stages as points with 95 % bars, or None where no latency was measured."""
-    points = _points(content)
+    points = _points(record)
     if not points:
         return None
-    metric, budget = content["task"]["metrics"][0], content["recipe"]["budget"]
-    sign = -1 if metric["better"] == "higher" else 1
-    floor = points[0].quality["value"] + sign * budget["max_drop"]
-    asked = budget.get("max_latency", budget.get("max_latency_s"))
-    title = f"validation {metric['name']}" + (f", {metric['unit']}" if metric["unit"] else "")
-    return both_widths(lambda width: _Scatter(points, title, floor, asked, width).draw())
+    metric, budget = record.metric, record.budget
+    sign = -1 if metric.better == "higher" else 1
+    floor = points[0].quality.value + sign * budget.max_drop
+    title = f"validation {metric.title}"
+    return both_widths(
+        lambda width: _Scatter(points, title, floor, budget.max_latency_s, width).draw()
+    )
 
 
-def _points(content: Mapping[str, Any]) -> list[Point]:
-    name = content["task"]["metrics"][0]["name"]
-    shipped = content["shipped"]
-    found = []
-    for rung in content["rungs"]:
-        evidence = rung["evidence"]
-        if evidence is None or evidence["files"][evidence["judged"]]["latency_s"] is None:
+def _points(record: Record) -> list[Point]:
+    name, found = record.metric.name, []
+    for rung, evidence, judged in record.judged():
+        if judged.latency_s is None:
             continue
-        for i, file in enumerate(evidence["files"]):
-            own = i == evidence["judged"]
-            if file["latency_s"] is None or not (own or file["preview"]):
+        for file in evidence.files:
+            own = file is judged
+            if file.latency_s is None or not (own or file.preview):
                 continue
-            kind = "preview" if not own else "kept" if rung["kept"] else "rolled"
-            ships = own and shipped == {"title": rung["title"], "variant": file["variant"]}
-            found.append(
-                Point(rung["title"], kind, ships, file["metrics"][name], file["latency_s"])
-            )
+            kind = "preview" if not own else "kept" if rung.kept else "rolled"
+            ships = own and record.is_shipped(rung, file)
+            found.append(Point(rung.title, kind, ships, file.metrics[name], file.latency_s))
     return sorted(found, key=lambda p: p.kind == "preview")  # the teacher stays first
 
 
@@ -85,7 +82,7 @@ class _Scatter:
     def draw(self) -> str:
         x, y = self._x(), self._y()
         own = [p for p in self.points if p.kind != "preview"]
-        stages = ", ".join(f"{p.name} {p.quality['value']:.1f}" for p in own)
+        stages = ", ".join(f"{p.name} {p.quality.value:.1f}" for p in own)
         limits, words = self._limits(x, y)
         parts = [*self._axes(x, y), *limits, self._path(x, y)]
         for point in reversed(self.points):
@@ -95,7 +92,7 @@ class _Scatter:
         return svg(self.width, self.frame.bottom + 44, label, parts)
 
     def _x(self) -> Scale:
-        ends = [p.latency[k] for p in self.points for k in ("low", "high")]
+        ends = [end for p in self.points for end in (p.latency.low, p.latency.high)]
         if self.asked is not None and min(ends) / 3 < self.asked < max(ends) * 3:
             ends.append(self.asked)
         low, high = min(ends), max(ends)
@@ -105,7 +102,7 @@ class _Scatter:
         return Scale(low, high, self.frame.left, self.frame.right, log)
 
     def _y(self) -> Scale:
-        ends = [p.quality[k] for p in self.points for k in ("low", "high")]
+        ends = [end for p in self.points for end in (p.quality.low, p.quality.high)]
         if min(ends) - (max(ends) - min(ends)) < self.floor < 2 * max(ends) - min(ends):
             ends.append(self.floor)
         pad = 0.08 * (max(ends) - min(ends)) or 1.0
@@ -151,16 +148,16 @@ class _Scatter:
 
     def _path(self, x: Scale, y: Scale) -> str:
         kept = [p for p in self.points if p.kind == "kept"]
-        corners = [(x(p.latency["value"]), y(p.quality["value"])) for p in kept]
+        corners = [(x(p.latency.value), y(p.quality.value)) for p in kept]
         return element(
             "polyline", class_="path", points=" ".join(f"{a:.1f},{b:.1f}" for a, b in corners)
         )
 
     def _mark(self, p: Point, x: Scale, y: Scale) -> list[str]:
-        at, up = x(p.latency["value"]), y(p.quality["value"])
+        at, up = x(p.latency.value), y(p.quality.value)
         if p.kind == "preview":
             own = next(q for q in self.points if q.name == p.name and q.kind != "preview")
-            a, b = x(own.latency["value"]), y(own.quality["value"])
+            a, b = x(own.latency.value), y(own.quality.value)
             corners = f"{at:.1f},{up - 4:.1f} {at + 4:.1f},{up:.1f} {at:.1f},{up + 4:.1f} "
             return [
                 line(a, b, at, up, "thread"),
@@ -168,8 +165,8 @@ class _Scatter:
             ]
         kind = f"{p.kind} ships" if p.ships else p.kind
         parts = [
-            line(x(p.latency["low"]), up, x(p.latency["high"]), up, f"bar {kind}"),
-            line(at, y(p.quality["low"]), at, y(p.quality["high"]), f"bar {kind}"),
+            line(x(p.latency.low), up, x(p.latency.high), up, f"bar {kind}"),
+            line(at, y(p.quality.low), at, y(p.quality.high), f"bar {kind}"),
         ]
         if p.ships:
             parts.append(element("circle", class_="halo", cx=at, cy=up, r=RADIUS + 4))
@@ -178,7 +175,7 @@ class _Scatter:
     def _labels(self, own: Sequence[Point], words: Sequence[Box], x: Scale, y: Scale) -> list[str]:
         bars = [bar for p in own for bar in _bars(p, x, y)]
         obstacles = [*bars, *words, *self._threads(x, y)]
-        spots = [(p.name, x(p.latency["value"]), y(p.quality["value"])) for p in own]
+        spots = [(p.name, x(p.latency.value), y(p.quality.value)) for p in own]
         parts = []
         for point, spot, label in zip(
             own, spots, place(spots, obstacles, self.frame, radius=RADIUS + 4), strict=True
@@ -193,7 +190,7 @@ class _Scatter:
 
     def _threads(self, x: Scale, y: Scale) -> list[Box]:
         """Return small boxes along what joins the kept points and around previews."""
-        at = [(x(p.latency["value"]), y(p.quality["value"]), p.kind) for p in self.points]
+        at = [(x(p.latency.value), y(p.quality.value), p.kind) for p in self.points]
         boxes = [Box(a - 4, b - 4, a + 4, b + 4) for a, b, kind in at if kind == "preview"]
         kept = [(a, b) for a, b, kind in at if kind == "kept"]
         for (a, b), (c, d) in pairwise(kept):
@@ -204,8 +201,8 @@ class _Scatter:
 
 
 def _bars(p: Point, x: Scale, y: Scale) -> tuple[Box, Box]:
-    at, up = x(p.latency["value"]), y(p.quality["value"])
+    at, up = x(p.latency.value), y(p.quality.value)
     return (
-        Box(x(p.latency["low"]), up - 2, x(p.latency["high"]), up + 2),
-        Box(at - 2, y(p.quality["high"]), at + 2, y(p.quality["low"])),
+        Box(x(p.latency.low), up - 2, x(p.latency.high), up + 2),
+        Box(at - 2, y(p.quality.high), at + 2, y(p.quality.low)),
     )

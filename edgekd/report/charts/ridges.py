@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.evaluation.results import Calls, Finalist, Record
 from edgekd.report.charts.svg import (
     LOG_FROM,
     Scale,
@@ -22,12 +22,13 @@ from edgekd.report.charts.svg import (
 )
 
 
-def latency_distributions(content: Mapping[str, Any]) -> str | None:
+def latency_distributions(record: Record) -> str | None:
     """Return a ridge of calls for every finalist, or None where nothing was timed."""
-    rows = [row for row in content["latencies_s"] if row["seconds"]]
+    files = {(file.title, file.label): file for file in record.final.files}
+    rows = [(calls, files[calls.title, calls.label]) for calls in record.calls if calls.seconds]
     if not rows:
         return None
-    return both_widths(lambda width: _Ridges(rows, content, width).draw())
+    return both_widths(lambda width: _Ridges(rows, record.ships, width).draw())
 
 
 _KERNEL = np.array([1, 4, 6, 4, 1]) / 16
@@ -35,8 +36,8 @@ _KERNEL = np.array([1, 4, 6, 4, 1]) / 16
 
 @dataclass(frozen=True)
 class _Ridges:
-    rows: Sequence[Mapping[str, Any]]
-    content: Mapping[str, Any]
+    rows: Sequence[tuple[Calls, Finalist]]
+    ships: Finalist
     width: float
     row_height: float = 78
     ridge: float = 38
@@ -45,16 +46,16 @@ class _Ridges:
         x = self._x()
         bottom = len(self.rows) * self.row_height + 6
         parts = self._axis(x, bottom)
-        for i, row in enumerate(self.rows):
-            parts += self._row(row, x, (i + 1) * self.row_height - 14)
-        names = ", ".join(f"{r['title']} {r['label']}" for r in self.rows)
+        for i, (calls, file) in enumerate(self.rows):
+            parts += self._row(calls, file, x, (i + 1) * self.row_height - 14)
+        names = ", ".join(f"{calls.title} {calls.label}" for calls, _ in self.rows)
         label = f"How the seconds of single calls are spread, for {names}"
         return svg(self.width, bottom + 44, label, parts)
 
     def _x(self) -> Scale:
         """Return an axis that leaves out only the slowest calls: one in two hundred of a file."""
-        low = min(min(row["seconds"]) for row in self.rows)
-        high = max(float(np.percentile(row["seconds"], 99.5)) for row in self.rows)
+        low = min(min(calls.seconds) for calls, _ in self.rows)
+        high = max(float(np.percentile(calls.seconds, 99.5)) for calls, _ in self.rows)
         log = high / low > LOG_FROM
         pad = (high / low) ** 0.03 if log else 0.04 * (high - low) or 0.1 * high
         low, high = (low / pad, high * pad) if log else (low - pad, high + pad)
@@ -75,17 +76,12 @@ class _Ridges:
             text(f"time of one call, {unit}{scale}", self.width / 2, bottom + 38, "title"),
         ]
 
-    def _row(self, row: Mapping[str, Any], x: Scale, base: float) -> list[str]:
-        seconds = np.asarray(row["seconds"], np.float64)
-        file = next(
-            f
-            for f in self.content["final"]["files"]
-            if (f["title"], f["label"]) == (row["title"], row["label"])
-        )
-        shipped = self.content["shipped"]
-        ships = (file["title"], file["variant"]) == (shipped["title"], shipped["variant"])
-        kind = "ridge ships" if ships else "ridge"
-        median, p90 = file["latency_s"]["value"], file["p90_s"]["value"]
+    def _row(self, calls: Calls, file: Finalist, x: Scale, base: float) -> list[str]:
+        assert file.latency_s is not None, "its calls were timed"
+        assert file.p90_s is not None, "its calls were timed"
+        seconds = np.asarray(calls.seconds, np.float64)
+        kind = "ridge ships" if file is self.ships else "ridge"
+        median, p90 = file.latency_s.value, file.p90_s.value
         top = base - self.ridge
         factor, unit = time_unit([median])
         figures = f"median {short(median * factor)}, p90 {short(p90 * factor)} {unit}"
@@ -96,7 +92,7 @@ class _Ridges:
             element("path", class_="rug", d=rug(seconds[seconds > p90], x, base=base)),
             line(x(median), top, x(median), base, "median"),
             line(x(min(p90, x.high)), top, x(min(p90, x.high)), base, "p90"),
-            text(f"{row['title']} {row['label']}", 6, top - 8, "row", anchor="start"),
+            text(f"{calls.title} {calls.label}", 6, top - 8, "row", anchor="start"),
             text(figures, self.width - 6, top - 8, "tick", anchor="end"),
         ]
         if beyond:

@@ -3,50 +3,37 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from html import escape
-from typing import Any
 
 from rich.console import Console, Group
 from rich.text import Text
 
-from edgekd.report.run.table import interval, ladder, latency_text, outcome, size
+from edgekd.evaluation.results import Record, RungRecord
+from edgekd.report.run.table import cells, ladder, outcome
 
 
-def shown(content: Mapping[str, Any]) -> Group:
+def shown(record: Record) -> Group:
     """Return the ladder and its closing lines, for `rich.print`."""
-    return Group(ladder(content), *map(Text, outcome(content)))
+    return Group(ladder(record), *map(Text, outcome(record)))
 
 
-def as_text(content: Mapping[str, Any]) -> str:
+def as_text(record: Record) -> str:
     """Return the same as plain text."""
     file = io.StringIO()
-    Console(file=file, width=140, force_terminal=False, color_system=None).print(shown(content))
+    Console(file=file, width=140, force_terminal=False, color_system=None).print(shown(record))
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()).strip("\n")
 
 
-def as_html(content: Mapping[str, Any]) -> str:
+def as_html(record: Record) -> str:
     """Return the same as a small HTML table; a stage that did not pay is struck through."""
-    metric = content["task"]["metrics"][0]
-    quality = f"{metric['name']}, {metric['unit']}".rstrip(", ")
-    head = "".join(
-        f"<th>{escape(t)}</th>" for t in ("stage", quality, "size", "latency", "verdict")
-    )
-    rows = "".join(_row(rung, metric["name"]) for rung in content["rungs"])
-    closing = "<br>".join(map(escape, outcome(content)))
+    titles = ("stage", record.metric.title, "size", "latency", "verdict")
+    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
+    rows = "".join(_row(rung, record.metric.name) for rung in record.rungs)
+    closing = "<br>".join(map(escape, outcome(record)))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table><p>{closing}</p>"
 
 
-def _row(rung: Mapping[str, Any], metric: str) -> str:
-    cells = [rung["title"], "", "", ""]
-    if rung["evidence"] is not None:
-        own = rung["evidence"]["files"][rung["evidence"]["judged"]]
-        cells = [
-            f"{rung['title']} {own['label']}",
-            interval(own["metrics"][metric]),
-            size(own["facts"]["size_bytes"]),
-            latency_text(own["latency_s"]),
-        ]
-    mark = "{}" if rung["kept"] else "<s>{}</s>"
-    row = "".join(f"<td>{mark.format(escape(cell))}</td>" for cell in cells)
-    return f"<tr>{row}<td>{escape(rung['verdict'])}</td></tr>"
+def _row(rung: RungRecord, metric: str) -> str:
+    mark = "{}" if rung.kept else "<s>{}</s>"
+    row = "".join(f"<td>{mark.format(escape(cell))}</td>" for cell in cells(rung, metric))
+    return f"<tr>{row}<td>{escape(rung.verdict)}</td></tr>"

@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from edgekd.report.run.table import size
+from edgekd.evaluation.formatting import size
 
 _PARTS = ("training_s", "export_s", "quantize_s", "quality_s", "measure_s")
 

@@ -2,109 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-
-def seconds(value: float) -> str:
-    """Return a time as people read it."""
-    if value < 1e-3:
-        return f"{value * 1e6:.3g} µs"
-    return f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.3g} s"
+from edgekd.evaluation.formatting import interval, latency_text, size
+from edgekd.evaluation.results import Record, RungRecord
 
 
-def size(value: float) -> str:
-    """Return bytes as people read them (powers of 1,000)."""
-    if value < 1e6:
-        return f"{value / 1e3:.3g} kB"
-    return f"{value / 1e6:.3g} MB"
+def cells(rung: RungRecord, metric: str) -> tuple[str, str, str, str]:
+    """Return a stage's own file, its quality, size and latency."""
+    own = rung.own
+    if own is None:
+        return rung.title, "", "", ""
+    return (
+        f"{rung.title} {own.label}",
+        interval(own.metrics[metric]),
+        size(own.facts.size_bytes),
+        latency_text(own.latency_s),
+    )
 
 
-def interval(estimate: Mapping[str, Any] | None, *, of: Any = "{:.1f}".format) -> str:
-    """Return 'value [low, high]', or that it was not measured."""
-    if estimate is None:
-        return "not measured"
-    value, low, high = (of(estimate[k]) for k in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
-
-
-def latency_text(estimate: Mapping[str, Any] | None) -> str:
-    """Return a latency with its interval in one unit."""
-    if estimate is None:
-        return "not measured"
-    scale, unit = (1e6, "µs") if estimate["value"] < 1e-3 else (1e3, "ms")
-    digits = 0 if unit == "µs" and estimate["value"] >= 1e-4 else 2 if unit == "ms" else 1
-    low, high = (f"{estimate[k] * scale:.{digits}f}" for k in ("low", "high"))
-    return f"{estimate['value'] * scale:.{digits}f} {unit} [{low}, {high}]"
-
-
-def ladder(content: Mapping[str, Any]) -> Table:
+def ladder(record: Record) -> Table:
     """Return the ladder of stages; a stage that did not pay stays in it, struck through."""
-    metric = content["task"]["metrics"][0]
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("stage", no_wrap=True)
-    unit = f", {metric['unit']}" if metric["unit"] else ""
-    table.add_column(f"{metric['name']}{unit}", no_wrap=True)
+    table.add_column(record.metric.title, no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("latency", no_wrap=True)
     table.add_column("against before", no_wrap=True)
-    for rung in content["rungs"]:
-        if rung["evidence"] is None:
-            table.add_row(Text(rung["title"], style="strike dim"), "", "", "", _verdict(rung))
-            continue
-        own = rung["evidence"]["files"][rung["evidence"]["judged"]]
-        style = "" if rung["kept"] else "strike dim"
-        cells = [
-            f"{rung['title']} {own['label']}",
-            interval(own["metrics"][metric["name"]]),
-            size(own["facts"]["size_bytes"]),
-            latency_text(own["latency_s"]),
-        ]
-        table.add_row(*(Text(c, style=style) for c in cells), _verdict(rung))
+    for rung in record.rungs:
+        style = "" if rung.kept else "strike dim"
+        texts = (Text(cell, style=style) for cell in cells(rung, record.metric.name))
+        table.add_row(*texts, _verdict(rung, first=rung is record.rungs[0]))
     return table
 
 
-def _verdict(rung: Mapping[str, Any]) -> Text:
-    if rung["title"] == "teacher":
+def _verdict(rung: RungRecord, *, first: bool) -> Text:
+    if first:
         return Text("reference")
-    if not rung["kept"]:  # why stands below the table
-        return Text(rung["outcome"], style="red" if rung["evidence"] else "yellow")
-    speed = rung["evidence"]["findings"]["speedup"]
-    against = "" if speed is None else f"{speed['value']:.2f}x "
+    if rung.evidence is None or not rung.kept:  # why stands below the table
+        return Text(rung.outcome, style="red" if rung.evidence else "yellow")
+    speed = rung.evidence.findings.speedup
+    against = "" if speed is None else f"{speed.value:.2f}x "
     return Text.assemble(against, ("kept", "green"))
 
 
-def outcome(content: Mapping[str, Any]) -> list[str]:
+def outcome(record: Record) -> list[str]:
     """Return the closing lines: what did not pay, what ships, the test split, the budget."""
-    metric = content["task"]["metrics"][0]
-    shipped, final = content["shipped"], content["final"]
-    file = final["files"][final["chosen"]]
-    lines = [
-        f"{rung['title']} {rung['outcome']}: {rung['verdict']}"
-        for rung in content["rungs"]
-        if rung["reasons"]
-    ]
+    ships, metric = record.ships, record.metric
+    lines = [f"{r.title} {r.outcome}: {r.verdict}" for r in record.rungs if r.reasons]
+    speed = interval(ships.speedup, of="{:.2f}".format)
+    faster = f", {speed} times faster than the teacher" if ships.speedup else ""
     lines.append(
-        f"ships {shipped['title']} ({shipped['variant']}): {size(file['size_bytes'])}, "
-        f"{latency_text(file['latency_s'])}"
-        + (
-            f", {interval(file['speedup'], of='{:.2f}'.format)} times faster than the teacher"
-            if file["speedup"]
-            else ""
-        )
+        f"ships {ships.title} ({ships.variant}): {size(ships.size_bytes)}, "
+        f"{latency_text(ships.latency_s)}{faster}"
     )
-    for tested in content["test"]["files"]:
-        if tested["title"] == shipped["title"] and tested["label"] == shipped["variant"]:
-            lines.append(
-                f"test split, once ({content['test']['samples']} samples): "
-                f"{interval(tested['metrics'][metric['name']])} {metric['unit']}, "
-                f"{tested['gain']['value']:+.2f} [{tested['gain']['low']:+.2f}, "
-                f"{tested['gain']['high']:+.2f}] since the teacher"
-            )
-    if content["over_budget"]:
-        lines.append(f"✗ budget: {content['over_budget']}")
+    tested = record.tested(ships)
+    if tested is not None:
+        gain = interval(tested.gain, of="{:+.2f}".format)
+        lines.append(
+            f"test split, once ({record.test.samples} samples): "
+            f"{interval(tested.metrics[metric.name])} {metric.unit}, {gain} since the teacher"
+        )
+    if record.over_budget:
+        lines.append(f"✗ budget: {record.over_budget}")
     return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from edgekd.artifact import Variant
+from edgekd.benchmarks.measurement import Conditions, Timing
+from edgekd.benchmarks.stats import Estimate
 from edgekd.bundle.samples import made_up
 from edgekd.bundle.write import Contents, write
 from edgekd.data.preprocess import (
@@ -23,10 +26,40 @@ from edgekd.data.preprocess import (
     TextPreprocess,
     write_preprocess,
 )
+from edgekd.evaluation.evidence import Evidence, FileEvidence
+from edgekd.evaluation.gate import Findings
+from edgekd.evaluation.results import (
+    Calibration,
+    Calls,
+    ChangedSample,
+    Changes,
+    DataInfo,
+    Final,
+    Finalist,
+    MetricInfo,
+    OnTest,
+    Record,
+    RungRecord,
+    TaskInfo,
+    Tested,
+)
+from edgekd.exporters.model_stats import facts
+from edgekd.options import Budget
 from edgekd.store import file_sha256
 
 MEAN, STD = (120.0, 90.0, 60.0), (60.0, 50.0, 40.0)
-LABELS = ["cat", "dog", "a | b"]
+LABELS = ("cat", "dog", "a | b")
+CONDITIONS = Conditions(
+    device="local",
+    cpu="a CPU",
+    runtime="onnxruntime 1",
+    provider="CPUExecutionProvider",
+    threads=1,
+    os="Linux",
+    python="3.11",
+    governor=None,
+    emulated=False,
+)
 WORDS = ("good", "bad", "film", "the")
 
 PREPROCESS: dict[str, Preprocess] = {
@@ -132,69 +165,121 @@ def regression(path: Path) -> None:
     _save(path, nodes, inputs, outputs, {})
 
 
-def estimate(value: float) -> dict[str, float]:
-    return {"value": value, "low": 0.9 * value, "high": 1.1 * value, "n": 6}
+def estimate(value: float) -> Estimate:
+    low, high = sorted((0.9 * value, 1.1 * value))
+    return Estimate(value, low, high, 6)
 
 
-def record_of(folder: Path, variants: tuple[str, ...], kind: str) -> dict[str, Any]:
+def evidence_of(folder: Path, variants: Sequence[Variant]) -> Evidence:
+    """What was measured of a stage with these files."""
+    files = tuple(
+        FileEvidence(
+            label=variant,
+            variant=variant,
+            preview=False,
+            sha256=file_sha256(folder / f"model.{variant}.onnx"),
+            facts=facts(folder / f"model.{variant}.onnx"),
+            kernels=None,
+            metrics={"top-1": estimate(80.0)},
+            gain=estimate(-0.5),
+            step_gain=estimate(-0.5),
+            latency_s=estimate(1e-4),
+            p90_s=estimate(2e-4),
+            load_s=0.01,
+            first_s=0.01,
+            peak_memory_bytes=10**7,
+        )
+        for variant in variants
+    )
+    findings = Findings(
+        unit="points",
+        gain=estimate(-0.5),
+        step_gain=estimate(-0.5),
+        speedup=estimate(2.0),
+        steady=True,
+        shrink=4.0,
+    )
+    return Evidence(
+        files=files,
+        judged=len(files) - 1,
+        findings=findings,
+        compared=(variants[-1], "fp32"),
+        floor=0.01,
+        session=None,
+        conditions=CONDITIONS,
+    )
+
+
+def rung_of(title: str, evidence: Evidence) -> RungRecord:
+    calibration = Calibration(samples=64, activations="uint8", key="0" * 64)
+    return RungRecord(
+        title=title,
+        outcome="kept",
+        reasons=(),
+        verdict="2.00x [1.90, 2.10]",
+        stage=f"{title}-0",
+        left={},
+        history=({"name": title, "key": "0" * 64},),
+        calibration=calibration if title == "quantize" else None,
+        evidence=evidence,
+    )
+
+
+def record_of(folder: Path, variants: Sequence[Variant], kind: str) -> Record:
     """What a run would say: a teacher, and a stage that made these files."""
-    files, final, tested = [], [], []
-    for variant in variants:
-        path = folder / f"model.{variant}.onnx"
-        sha256 = file_sha256(path)
-        metrics = {"top-1": estimate(80.0)}
-        files.append(
-            {"label": variant, "variant": variant, "preview": False, "sha256": sha256}
-            | {"facts": {"size_bytes": path.stat().st_size}, "metrics": metrics}
-            | {"gain": estimate(-0.5), "load_s": 0.01, "first_s": 0.01, "peak_memory_bytes": 10**7}
-            | {"latency_s": estimate(1e-4), "speedup": None}
+    evidence = evidence_of(folder, variants)
+    finalists = tuple(
+        Finalist(
+            title="quantize",
+            label=file.label,
+            variant=file.variant,
+            sha256=file.sha256,
+            size_bytes=file.facts.size_bytes,
+            latency_s=file.latency_s,
+            p90_s=file.p90_s,
+            speedup=estimate(2.0),
+            level=True,
         )
-        final.append(
-            {"title": "quantize", "label": variant, "variant": variant, "sha256": sha256}
-            | {"size_bytes": path.stat().st_size, "latency_s": estimate(1e-4)}
-            | {"p90_s": estimate(2e-4), "speedup": estimate(2.0)}
-        )
-        gain = estimate(-0.7)
-        tested.append({"title": "quantize", "label": variant, "metrics": metrics, "gain": gain})
-    history = [{"name": "quantize", "samples": 64, "activations": "uint8", "key": "0" * 64}]
-    rungs = [
-        {
-            "title": title,
-            "kept": True,
-            "outcome": "kept",
-            "reasons": [],
-            "verdict": "2.00x [1.90, 2.10]",
-        }
-        | {"seconds": 1.0, "stage": f"{title}-0", "history": history}
-        | {"evidence": {"files": files, "judged": len(files) - 1}}
-        for title in ("teacher", "quantize")
-    ]
-    conditions = {"device": "local", "cpu": "a CPU", "runtime": "onnxruntime 1", "threads": 1}
-    conditions |= {"provider": "CPUExecutionProvider", "os": "Linux", "emulated": False}
-    return {
-        "name": f"tiny-{kind}",
-        "command": "edgekd compress recipes/tiny.toml",
-        "recipe": {
-            "model": {"build": "nets/net.py:make"},
-            "devices": [{"name": "local"}, {"name": "phone"}],
-        },
-        "versions": {"python": "3.11"},
-        "task": {
-            "metrics": [{"name": "top-1", "unit": "%", "better": "higher", "is_percentage": True}],
-            "labels": LABELS if kind in ("pixels", "planes") else [],
-        },
-        "data": {"kind": "image", "licence": "CC0", "fingerprint": "f" * 64, "skipped": []}
-        | {"splits": {"train": 900, "calibration": 64, "validation": 100, "test": 100}},
-        "device": "local",
-        "timing": {"threads": 1},
-        "rungs": rungs,
-        "final": {"files": final, "chosen": len(final) - 1, "conditions": conditions},
-        "shipped": {"title": "quantize", "variant": variants[-1]},
-        "test": {"samples": 100, "files": tested},
-        "changes": {"classes": [], "changed": 1, "samples": [{"image": "data:SECRET PIXELS"}]},
-        "latencies_s": [{"title": "teacher", "label": "fp32", "seconds": [1e-4]}],
-        "over_budget": None,
-    }
+        for file in evidence.files
+    )
+    tested = tuple(
+        Tested(title="quantize", label=f.label, metrics=f.metrics, gain=estimate(-0.7))
+        for f in evidence.files
+    )
+    top1 = MetricInfo(name="top-1", unit="%", better="higher", is_percentage=True)
+    secret = ChangedSample(
+        index=0, label="cat", teacher="cat", shipped="dog", image="data:SECRET PIXELS"
+    )
+    return Record(
+        name=f"tiny-{kind}",
+        command="edgekd compress recipes/tiny.toml",
+        recipe={"model": {"build": "nets/net.py:make"}},
+        budget=Budget(),
+        devices=("local", "phone"),
+        teacher_licence=None,
+        versions={"python": "3.11"},
+        task=TaskInfo(metrics=(top1,), labels=LABELS if kind in ("pixels", "planes") else ()),
+        data=DataInfo(
+            kind="image",
+            licence="CC0",
+            fingerprint="f" * 64,
+            skipped=(),
+            splits={"train": 900, "calibration": 64, "validation": 100, "test": 100},
+        ),
+        timing=Timing(),
+        rungs=(rung_of("teacher", evidence), rung_of("quantize", evidence)),
+        final=Final(
+            files=finalists,
+            floor=0.01,
+            session=None,
+            conditions=CONDITIONS,
+            chosen=len(finalists) - 1,
+        ),
+        test=OnTest(samples=100, files=tested),
+        changes=Changes(classes=(), changed=1, samples=(secret,)),
+        calls=(Calls(title="quantize", label="fp32", seconds=(1e-4,)),),
+        over_budget=None,
+    )
 
 
 def contents(folder: Path, kind: str) -> Contents:
@@ -202,7 +287,7 @@ def contents(folder: Path, kind: str) -> Contents:
     folder.mkdir(parents=True)
     preprocess = PREPROCESS[kind]
     write_preprocess(folder, preprocess)
-    variants: tuple[str, ...] = ("fp32",)
+    variants: tuple[Variant, ...] = ("fp32",)
     signals = {"logits": "classes"}
     like: dict[str, NDArray[Any]] = {"image": np.zeros((1, 8, 6, 3), np.uint8)}
     if kind in ("pixels", "planes"):

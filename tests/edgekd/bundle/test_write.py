@@ -171,8 +171,11 @@ def test_nothing_that_ships_tells_about_the_developer(bundles: Get, kind: str) -
 
 def test_absolute_paths_that_were_typed_are_cut(stage: Stage, tmp_path: Path) -> None:
     here = stage("array")
-    record = {**here.record, "command": "edgekd compress '/home/ann b/r.toml' --out=/data/x/runs"}
-    record["recipe"] = {"model": {"build": "/home/ann/nets/net.py:make"}}
+    record = replace(
+        here.record,
+        command="edgekd compress '/home/ann b/r.toml' --out=/data/x/runs",
+        recipe={"model": {"build": "/home/ann/nets/net.py:make"}},
+    )
     write(tmp_path / "bundle", replace(here, record=record))
     for name in ("manifest.json", "MODEL_CARD.md"):
         text = (tmp_path / "bundle" / name).read_text()
@@ -202,10 +205,14 @@ def test_a_folder_of_the_developer_is_refused_wherever_it_stands(
         write(tmp_path / "b", replace(stage("array"), report=report, folders=(tmp_path,)))
 
 
-def test_a_name_that_the_record_uses_is_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_the_record_uses_is_no_trace(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LOGNAME", "annabel")
-    assert "annabel" in private_words({"labels": ["cat"]}, [])
-    assert "annabel" not in private_words({"labels": ["annabel"]}, [])
+    record = stage("array").record
+    assert "annabel" in private_words(record, [])
+    named = replace(record, task=replace(record.task, labels=("annabel",)))
+    assert "annabel" not in private_words(named, [])
 
 
 def test_more_outputs_than_the_task_names_are_refused(stage: Stage, tmp_path: Path) -> None:

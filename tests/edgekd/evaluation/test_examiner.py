@@ -20,7 +20,8 @@ from edgekd.devices.device import Device
 from edgekd.devices.local import LocalDevice
 from edgekd.evaluation.evidence import Evidence
 from edgekd.evaluation.gate import Verdict
-from edgekd.pipeline.final import Final, Rung, final_session
+from edgekd.evaluation.results import Final
+from edgekd.pipeline.final import Rung, final_session
 from edgekd.pipeline.setup import set_up
 from edgekd.progress import Silent
 from edgekd.recipe.overrides import changed
@@ -157,4 +158,5 @@ def test_evidence_in_a_folder_from_another_machine_is_timed_again(
 ) -> None:
     monkeypatch.setitem(DEVICES, "machine", machine(emulator, "another processor"))
     for found in examine(examined):
-        assert found.conditions["cpu"] == "another processor"
+        assert found.conditions is not None
+        assert found.conditions.cpu == "another processor"

@@ -65,12 +65,11 @@ def test_the_ladder_has_a_rung_for_every_step(finished: Path) -> None:
 def test_what_ships_is_the_fastest_kept_file(finished: Path) -> None:
     content = record(finished)
     final = content["final"]
-    kept = {r["title"] for r in content["rungs"] if r["kept"]}
+    kept = {r["title"] for r in content["rungs"] if r["outcome"] == "kept"}
     assert {f["title"] for f in final["files"]} == kept
     ships = final["files"][final["chosen"]]
     fastest = min(f["latency_s"]["value"] for f in final["files"])
     assert ships["latency_s"]["low"] <= fastest * 1.2
-    assert content["shipped"]["title"] == ships["title"]
 
 
 def test_every_verdict_follows_from_its_numbers(
@@ -94,7 +93,7 @@ def test_every_stage_starts_from_the_last_that_was_kept(finished: Path) -> None:
             assert parameters["quantize"] == parameters[before["title"]]
         else:
             assert parameters[rung["title"]] < parameters[before["title"]]
-        before = rung if rung["kept"] else before
+        before = rung if rung["outcome"] == "kept" else before
     quantized = others[-1]["evidence"]["files"][others[-1]["evidence"]["judged"]]
     assert quantized["facts"]["int8_share"] > 0.9
 
@@ -180,7 +179,7 @@ def test_the_budget_is_met_by_the_file_that_ships(
 
     result = again(job, out, "budget.max_latency='1.1 ms'")
     assert result.over_budget is None
-    assert record(out)["shipped"]["title"] == fast["title"]
+    assert result.record.ships.title == fast["title"]
 
 
 def test_a_folder_of_another_recipe_is_refused(finished: Path, job: Path) -> None:
@@ -200,21 +199,21 @@ def test_a_step_that_can_remove_nothing_is_skipped_and_the_job_goes_on(
     finished: Path, job: Path, tmp_path: Path
 ) -> None:
     out, change = copy_of(finished, tmp_path), "steps.1.multiple=64"  # more than any width
-    first = again(job, out, change).record.content
-    student, prune, quantize = first["rungs"][1:]
-    assert (prune["title"], prune["outcome"], prune["kept"]) == ("prune", "skipped", False)
-    assert "removes nothing" in prune["reasons"][0]
-    assert quantize["outcome"] != "skipped"
-    before = first["rungs"][1 if student["kept"] else 0]
-    assert [e["name"] for e in quantize["history"]] == [
-        *(e["name"] for e in before["history"]),
+    first = again(job, out, change).record
+    student, prune, quantize = first.rungs[1:]
+    assert (prune.title, prune.outcome, prune.kept) == ("prune", "skipped", False)
+    assert "removes nothing" in prune.reasons[0]
+    assert quantize.outcome != "skipped"
+    before = first.rungs[1 if student.kept else 0]
+    assert [e["name"] for e in quantize.history] == [
+        *(e["name"] for e in before.history),
         "quantize",
     ]
     assert (out / "bundle" / "manifest.json").exists()
     page = (out / "report.html").read_text(encoding="utf8")
     assert page.count('<span class="pill skipped">skipped</span>') == 1
     assert "removes nothing" in page
-    assert again(job, out, change).record.content == first  # a resume replays it
+    assert again(job, out, change).record == first  # a resume replays it
 
 
 def test_what_is_skipped_is_known_before_any_work(finished: Path, job: Path) -> None:

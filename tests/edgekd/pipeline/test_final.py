@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from edgekd.benchmarks.stats import Estimate
-from edgekd.pipeline.final import Finalist, choose
+from edgekd.evaluation.results import Finalist
+from edgekd.pipeline.final import choose
 
 
 def finalist(size_bytes: int, latency_ms: float | None, *, level: bool = True) -> Finalist:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgekd.benchmarks.trials.ladders import main, read, rows, table
-from edgekd.errors import BadInput
+from edgekd.errors import BadInput, RunFolderError
 
 
 def test_rows_repeat_the_records(finished: Path, tmp_path: Path) -> None:
@@ -21,7 +21,9 @@ def test_rows_repeat_the_records(finished: Path, tmp_path: Path) -> None:
     (other / "report.json").write_text(json.dumps(record))
     found = rows(read([finished, other]))
     assert [row.title for row in found][:2] == ["teacher", "teacher"]
-    assert {row.title for row in found} == {r["title"] for r in record["rungs"] if r["kept"]}
+    assert {row.title for row in found} == {
+        r["title"] for r in record["rungs"] if r["outcome"] == "kept"
+    }
     teacher = found[0]
     assert teacher.quality[0] - teacher.quality[1] == pytest.approx(2.0)
     assert teacher.speedup == []
@@ -43,8 +45,9 @@ def test_the_command_writes_what_it_prints(
 
 
 def test_runs_that_cannot_be_set_side_by_side(finished: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="finish it with"):
+    with pytest.raises(RunFolderError, match="is finished by its"):
         read([tmp_path])
-    (tmp_path / "report.json").write_text(json.dumps({"name": "other"}))
+    record = json.loads((finished / "report.json").read_text(encoding="utf8"))
+    (tmp_path / "report.json").write_text(json.dumps({**record, "name": "other"}))
     with pytest.raises(BadInput, match="several recipes"):
         read([finished, tmp_path])

@@ -83,7 +83,6 @@ def test_every_layer_runs_in_int8(cnn: Path, pictures: Any, batched: Any, tmp_pa
     assert found.operators["QLinearAdd"] == found.operators["QLinearGlobalAveragePool"] == 1
     assert "Relu" not in found.operators
     assert "Clip" not in found.operators
-    json.dumps(found.to_json())
     assert int8_layers(cnn).int8_layers == 0
     assert int8_layers(cnn).fp32_layers == 3
 

@@ -9,24 +9,38 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from pydantic import TypeAdapter
 
 from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.measurement import Conditions, Timing
 from edgekd.benchmarks.stats import Estimate
 from edgekd.evaluation.evidence import Evidence, FileEvidence
-from edgekd.evaluation.gate import Findings, judge
+from edgekd.evaluation.gate import Findings, Verdict, judge
+from edgekd.evaluation.results import (
+    Calls,
+    ChangedSample,
+    Changes,
+    ClassChange,
+    DataInfo,
+    Final,
+    Finalist,
+    MetricInfo,
+    OnTest,
+    Record,
+    RungRecord,
+    TaskInfo,
+    Tested,
+)
+from edgekd.exporters.file_facts import Entry, OnnxFacts
 from edgekd.options import Budget
-from edgekd.pipeline.final import Final, Finalist, Tested
 from edgekd.pipeline.record import png_uri
 
 Content = dict[str, Any]
@@ -57,7 +71,7 @@ FILES = {
     ("quantize", "int8"): (92.0, 190_310, 151_402, 0.1229, 0.05),
 }
 BEFORE = {"distill": "teacher", "prune": "distill", "prune 2": "prune", "quantize": "prune"}
-METRICS = (
+METRICS: tuple[tuple[str, Literal["higher", "lower"]], ...] = (
     ("top-1", "higher"),
     ("worst class", "higher"),
     ("calibration error", "lower"),
@@ -90,16 +104,17 @@ def file_evidence(title: str, label: str, *, timed: bool, n: int) -> FileEvidenc
         variant=variant,
         preview=label.endswith("preview"),
         sha256=f"{abs(hash((quality, size, parameters))):064x}"[:64],
-        facts={
-            "parameters": parameters,
-            "macs": parameters * 120,
-            "int8_share": 0.97 if variant == "int8" else 0.0,
-            "size_bytes": size,
-            "opset": 20,
-            "inputs": [{"name": "image", "dtype": "uint8", "shape": ["batch", 32, 32, 3]}],
-            "outputs": [{"name": "logits", "dtype": "float32", "shape": ["batch", 10]}],
-            "operators": {"Conv": 21, "Gemm": 1, "Relu": 19},
-        },
+        facts=OnnxFacts(
+            parameters=parameters,
+            macs=parameters * 120,
+            int8_share=0.97 if variant == "int8" else 0.0,
+            size_bytes=size,
+            opset=20,
+            inputs=(Entry("image", "uint8", ("batch", 32, 32, 3)),),
+            outputs=(Entry("logits", "float32", ("batch", 10)),),
+            operators={"Conv": 21, "Gemm": 1, "Relu": 19},
+        ),
+        kernels=None,
         metrics={
             "top-1": around(quality, 0.7, n),
             "worst class": around(quality - 7.3, 2.4, n),
@@ -113,8 +128,8 @@ def file_evidence(title: str, label: str, *, timed: bool, n: int) -> FileEvidenc
         return evidence
     at = seconds(title, label)
     speed = by(seconds("teacher", "fp32") / at, 0.02)
-    return FileEvidence(
-        **{name: getattr(evidence, name) for name in list(evidence.__dataclass_fields__)[:8]},
+    return replace(
+        evidence,
         latency_s=by(at, spread / 3),
         p90_s=by(at * (1 + 2 * spread), spread / 2),
         load_s=0.0123 + size / 1e9,
@@ -124,7 +139,7 @@ def file_evidence(title: str, label: str, *, timed: bool, n: int) -> FileEvidenc
     )
 
 
-def rung(title: str, *, timed: bool = True, n: int = 5000) -> Content:
+def rung(title: str, *, timed: bool = True, n: int = 5000) -> RungRecord:
     labels = [label for owner, label in FILES if owner == title]
     own = "int8" if title == "quantize" else "fp32"
     old = BEFORE.get(title, "teacher")
@@ -146,61 +161,71 @@ def rung(title: str, *, timed: bool = True, n: int = 5000) -> Content:
         compared=pair,
         floor=0.012 if timed else None,
         session=f"{title}.session.json" if timed else None,
-        conditions=asdict(CONDITIONS) if timed else {},
+        conditions=CONDITIONS if timed else None,
     )
     verdict = judge("faster", findings, Budget(max_drop=3.0))
-    return {
-        "title": title,
-        "kept": first or verdict.kept,
-        "outcome": "kept" if first else verdict.outcome,
-        "reasons": [] if first else list(verdict.reasons),
-        "verdict": "reference" if first else verdict.text,
-        "seconds": 1834.2,
-        "stage": f"{title.split()[0]}-3f2a9c01aa77",
-        "history": [{"name": title.split()[0], "key": "3f2a9c01aa77"}],
-        "evidence": TypeAdapter(Evidence).dump_python(evidence, mode="json"),
-    }
+    if first:
+        verdict = Verdict("kept", numbers="reference")
+    return RungRecord(
+        title=title,
+        outcome=verdict.outcome,
+        reasons=verdict.reasons,
+        verdict=verdict.text,
+        stage=f"{title.split()[0]}-3f2a9c01aa77",
+        left={},
+        history=({"name": title.split()[0], "key": "3f2a9c01aa77"},),
+        calibration=None,
+        evidence=evidence,
+    )
 
 
-def final_of(rungs: list[Content], *, timed: bool) -> Final:
+def skipped(title: str) -> RungRecord:
+    """A stage whose step could do nothing."""
+    return RungRecord(
+        title=title,
+        outcome="skipped",
+        reasons=("it removes nothing",),
+        verdict="it removes nothing",
+        stage="teacher-3f2a9c01aa77",
+        left={},
+        history=({"name": "teacher", "key": "3f2a9c01aa77"},),
+        calibration=None,
+        evidence=None,
+    )
+
+
+def final_of(rungs: Sequence[RungRecord], *, timed: bool) -> Final:
     files = []
-    for r in (r for r in rungs if r["kept"]):
-        file = file_evidence(r["title"], own_label(r), timed=timed, n=5000)
-        sizes, title = FILES[r["title"], own_label(r)][1], r["title"]
+    for title, own in ((r.title, r.own) for r in rungs if r.kept):
+        assert own is not None
+        file = file_evidence(title, own.label, timed=timed, n=5000)
         files.append(
             Finalist(
                 title=title,
                 label=file.label,
                 variant=file.variant,
                 sha256=file.sha256,
-                size_bytes=sizes,
+                size_bytes=FILES[title, own.label][1],
                 latency_s=file.latency_s,
                 p90_s=file.p90_s,
                 speedup=file.speedup,
                 level=True,
             )
         )
-    conditions = {**asdict(CONDITIONS), "emulated": not timed}
-    session = "final-ab12.session.json"
     return Final(
         files=tuple(files),
         floor=0.012,
-        session=session,
-        conditions=conditions,
+        session="final-ab12.session.json",
+        conditions=replace(CONDITIONS, emulated=not timed),
         chosen=len(files) - 1,
     )
 
 
-def own_label(r: Content) -> str:
-    evidence = r["evidence"]
-    return str(evidence["files"][evidence["judged"]]["label"])
-
-
-def calls(title: str, label: str, rng: np.random.Generator) -> list[float]:
+def calls(title: str, label: str, rng: np.random.Generator) -> tuple[float, ...]:
     spread = FILES[title, label][4]
     quiet = rng.lognormal(0, spread / 3, 380)
     busy = 1 + rng.exponential(spread * 6, 20)
-    return [float(v) for v in seconds(title, label) * np.concatenate([quiet, busy])]
+    return tuple(float(v) for v in seconds(title, label) * np.concatenate([quiet, busy]))
 
 
 def picture(rng: np.random.Generator) -> str:
@@ -214,17 +239,17 @@ def picture(rng: np.random.Generator) -> str:
     return png_uri(image.clip(0, 255).astype(np.uint8))
 
 
-def changes() -> Content:
+def changes() -> Changes:
     rng = np.random.default_rng(7)
-    classes = [
-        {
-            "label": label,
-            "samples": 1000,
-            "teacher": float(96 - (i * 7) % 11),
-            "shipped": float(96 - (i * 7) % 11 + (1.3 if i == 4 else -((i * 5) % 6) - 0.4)),
-        }
+    classes = tuple(
+        ClassChange(
+            label=label,
+            samples=1000,
+            teacher=float(96 - (i * 7) % 11),
+            shipped=float(96 - (i * 7) % 11 + (1.3 if i == 4 else -((i * 5) % 6) - 0.4)),
+        )
         for i, label in enumerate(LABELS)
-    ]
+    )
     samples = []
     for i in range(18):
         truth, other, third = (str(w) for w in rng.choice(LABELS, 3, replace=False))
@@ -232,105 +257,103 @@ def changes() -> Content:
             0 if i % 3 else i % 2 + 1
         ]
         samples.append(
-            {
-                "index": int(rng.integers(0, 60_000)),
-                "label": truth,
-                "teacher": teacher,
-                "shipped": shipped,
-                "image": picture(rng),
-            }
+            ChangedSample(
+                index=int(rng.integers(0, 60_000)),
+                label=truth,
+                teacher=teacher,
+                shipped=shipped,
+                image=picture(rng),
+            )
         )
-    return {"classes": classes, "changed": 512, "samples": samples}
+    return Changes(classes=classes, changed=512, samples=tuple(samples))
 
 
-def build(*, timed: bool = True, titles: tuple[str, ...] = ("teacher", *BEFORE)) -> Content:
+def build(*, timed: bool = True, titles: tuple[str, ...] = ("teacher", *BEFORE)) -> Record:
     """Return the record of a run of these stages; `timed=False` is an emulated device."""
-    rungs = [rung(title, timed=timed) for title in titles]
+    rungs = tuple(rung(t, timed=timed) if (t, "fp32") in FILES else skipped(t) for t in titles)
     final = final_of(rungs, timed=timed)
-    ships = final.ships
     rng = np.random.default_rng(1)
-    tested = [
-        Tested(
-            f.title,
-            f.label,
-            {
-                name: around(e["value"] - 0.4, (e["high"] - e["low"]) / 2.8, 10_000)
-                for name, e in file_metrics(rungs, f.title).items()
-            },
-            around(top1(f.title, f.label) - 94.8, 0.0 if f.title == "teacher" else 0.41, 10_000),
-        )
-        for f in final.files
-    ]
-    alone = ships.title == "teacher"
-    return {
-        "name": "cifar10",
-        "command": "edgekd compress /home/alice/recipes/cifar10.toml --out /srv/runs/cifar10",
-        "recipe": {
-            "name": "cifar10",
-            "seed": 0,
-            "task": "classification",
-            "effort": 1.0,
-            "model": {
-                "name": "teacher",
-                "build": "/home/alice/nets/lite.py:lite0",
-                "options": {"classes": 10},
-                "weights": "cache:efficientnet-lite0",
-                "licence": "Apache-2.0",
-            },
-            "data": {"path": "/home/alice/my data/cifar10", "augment": {"crop": 4, "flip": True}},
-            "devices": ["local"],
-            "budget": {"max_drop": 3.0, "max_latency": 0.0002, "strict": False},
-            "steps": [{"name": t.split()[0], "gate": True} for t in titles[1:]],
-        },
-        "versions": {
+    alone = final.ships.title == "teacher"
+    return Record(
+        name="cifar10",
+        command="edgekd compress /home/alice/recipes/cifar10.toml --out /srv/runs/cifar10",
+        recipe=recipe(titles[1:]),
+        budget=Budget(max_drop=3.0, max_latency_s=0.0002),
+        devices=("local",),
+        teacher_licence="Apache-2.0",
+        versions={
             "python": "3.11.2",
             "onnxruntime": "1.31.1",
             "torch": "2.9.1",
             "edgekd": "0.1.0",
         },
-        "task": {
-            "metrics": [
-                {"name": name, "unit": "%", "better": better, "is_percentage": True}
+        task=TaskInfo(
+            metrics=tuple(
+                MetricInfo(name=name, unit="%", better=better, is_percentage=True)
                 for name, better in METRICS
-            ],
-            "labels": LABELS,
-        },
-        "data": {
-            "kind": "image",
-            "licence": "MIT",
-            "fingerprint": "5f" * 32,
-            "skipped": ["/home/alice/my data/cifar10/broken.png"],
-            "splits": {"train": 45_000, "calibration": 1024, "validation": 5000, "test": 10_000},
-        },
-        "device": "local",
-        "timing": asdict(Timing()),
-        "rungs": rungs,
-        "final": TypeAdapter(Final).dump_python(final, mode="json"),
-        "shipped": {"title": ships.title, "variant": ships.variant},
-        "test": {
-            "samples": 10_000,
-            "files": [TypeAdapter(Tested).dump_python(t, mode="json") for t in tested],
-        },
-        "changes": None if alone else changes(),
-        "latencies_s": [
-            {"title": f.title, "label": f.label, "seconds": calls(f.title, f.label, rng)}
+            ),
+            labels=tuple(LABELS),
+        ),
+        data=DataInfo(
+            kind="image",
+            licence="MIT",
+            fingerprint="5f" * 32,
+            skipped=("/home/alice/my data/cifar10/broken.png",),
+            splits={"train": 45_000, "calibration": 1024, "validation": 5000, "test": 10_000},
+        ),
+        timing=Timing(),
+        rungs=rungs,
+        final=final,
+        test=OnTest(samples=10_000, files=tuple(tested(rungs, f) for f in final.files)),
+        changes=None if alone else changes(),
+        calls=tuple(
+            Calls(title=f.title, label=f.label, seconds=calls(f.title, f.label, rng))
             for f in final.files
             if timed
-        ],
-        "over_budget": None,
+        ),
+        over_budget=None,
+    )
+
+
+def recipe(titles: tuple[str, ...]) -> Content:
+    return {
+        "name": "cifar10",
+        "seed": 0,
+        "task": "classification",
+        "effort": 1.0,
+        "model": {
+            "name": "teacher",
+            "build": "/home/alice/nets/lite.py:lite0",
+            "options": {"classes": 10},
+            "weights": "cache:efficientnet-lite0",
+            "licence": "Apache-2.0",
+        },
+        "data": {"path": "/home/alice/my data/cifar10", "augment": {"crop": 4, "flip": True}},
+        "devices": ["local"],
+        "budget": {"max_drop": 3.0, "max_latency": 0.0002, "strict": False},
+        "steps": [{"name": t.split()[0], "gate": True} for t in titles],
     }
 
 
-def file_metrics(rungs: list[Content], title: str) -> Content:
-    found = next(r for r in rungs if r["title"] == title)["evidence"]
-    metrics: Content = found["files"][found["judged"]]["metrics"]
-    return metrics
+def tested(rungs: Sequence[RungRecord], file: Finalist) -> Tested:
+    own = next(r for r in rungs if r.title == file.title).own
+    assert own is not None
+    lost = top1(file.title, file.label) - 94.8
+    return Tested(
+        title=file.title,
+        label=file.label,
+        metrics={
+            name: around(e.value - 0.4, (e.high - e.low) / 2.8, 10_000)
+            for name, e in own.metrics.items()
+        },
+        gain=around(lost, 0.0 if file.title == "teacher" else 0.41, 10_000),
+    )
 
 
 @pytest.fixture
 def make() -> Callable[..., Content]:
     """Return the builder, for other runs than the usual one."""
-    return lambda **options: json.loads(json.dumps(build(**options)))
+    return lambda **options: json.loads(json.dumps(build(**options).to_json()))
 
 
 @pytest.fixture
@@ -393,9 +416,11 @@ def bracketed(estimate: Content, form: str) -> str:
 def at_least(content: Content) -> list[str]:
     """All that a page must show of a record, written here once more."""
     shown = [content["name"], content["data"]["licence"], content["data"]["fingerprint"]]
-    shown.append(content["recipe"]["model"]["licence"])
+    shown.append(content["teacher_licence"])
     for r in content["rungs"]:
         shown += [r["title"], *r["reasons"]]
+        if r["evidence"] is None:
+            continue
         if r["evidence"]["findings"]["speedup"] and r["title"] != "teacher":
             shown.append(_times(r["evidence"]["findings"]["speedup"]))
         for file in r["evidence"]["files"]:

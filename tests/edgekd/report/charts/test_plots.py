@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from edgekd.evaluation.results import from_json
 from edgekd.report.charts.plots import quality_against_latency
 from edgekd.report.charts.ridges import latency_distributions
 from edgekd.report.charts.svg import Box, Scale, element, place
@@ -53,7 +54,7 @@ def of_class(image: ElementTree.Element, name: str) -> list[ElementTree.Element]
 
 
 def test_every_stage_is_a_point_with_bars_and_a_name(content: Content) -> None:
-    chart = quality_against_latency(content)
+    chart = quality_against_latency(from_json(content))
     assert chart is not None
     wide, narrow = svgs(chart)
     for image in (wide, narrow):
@@ -66,7 +67,7 @@ def test_every_stage_is_a_point_with_bars_and_a_name(content: Content) -> None:
 
 
 def test_faster_stands_further_left_and_better_further_up(content: Content) -> None:
-    chart = quality_against_latency(content)
+    chart = quality_against_latency(from_json(content))
     assert chart is not None
     marks = of_class(svgs(chart)[0], "mark")  # drawn from the last to the first
     across = [float(m.get("cx", "")) for m in reversed(marks)]
@@ -80,19 +81,19 @@ def test_a_narrow_span_is_drawn_evenly(content: Content) -> None:
     for rung in content["rungs"]:
         for file in rung["evidence"]["files"]:
             file["latency_s"] = {"value": 1e-3, "low": 0.9e-3, "high": 1.2e-3, "n": 6}
-    chart = quality_against_latency(content)
+    chart = quality_against_latency(from_json(content))
     assert chart is not None
     assert "log scale" not in chart
 
 
 def test_nothing_is_drawn_without_latency(make: Any) -> None:
     content = make(timed=False)
-    assert quality_against_latency(content) is None
-    assert latency_distributions(content) is None
+    assert quality_against_latency(from_json(content)) is None
+    assert latency_distributions(from_json(content)) is None
 
 
 def test_every_finalist_has_a_ridge_with_median_and_p90(content: Content) -> None:
-    chart = latency_distributions(content)
+    chart = latency_distributions(from_json(content))
     assert chart is not None
     for image in svgs(chart):
         assert len(of_class(image, "ridge")) == len(content["final"]["files"])
@@ -104,19 +105,19 @@ def test_every_finalist_has_a_ridge_with_median_and_p90(content: Content) -> Non
 
 
 def test_calls_beyond_the_axis_are_counted_and_not_lost(content: Content) -> None:
-    before = latency_distributions(content)
+    before = latency_distributions(from_json(content))
     slow = copy.deepcopy(content)
-    slow["latencies_s"][-1]["seconds"][:1] = [5.0]
-    after = latency_distributions(slow)
+    slow["calls"][-1]["seconds"][:1] = [5.0]
+    after = latency_distributions(from_json(slow))
     assert before is not None
     assert after is not None
     assert before.count("slower →") < after.count("slower →")
 
 
 def test_a_ridge_of_equal_calls_is_drawn(content: Content) -> None:
-    content["latencies_s"] = content["latencies_s"][:1]
-    content["latencies_s"][0]["seconds"] = [1.453e-3] * 9
-    chart = latency_distributions(content)
+    content["calls"] = content["calls"][:1]
+    content["calls"][0]["seconds"] = [1.453e-3] * 9
+    chart = latency_distributions(from_json(content))
     assert chart is not None
     assert "nan" not in chart
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from edgekd.pipeline.record import Record
+from edgekd.evaluation.results import from_json
 from edgekd.report.run.write import write_report
 
 Content = dict[str, Any]
@@ -20,7 +20,7 @@ PHONE = 390
 def report(content: Content, tmp_path: Path) -> Path:
     content["over_budget"] = "0.1 ms were asked for; what ships, quantize (int8), takes 0.12 ms"
     content["task"]["labels"][0] = "</script>"
-    write_report(Record(content), tmp_path)
+    write_report(from_json(content), tmp_path)
     return tmp_path / "report.html"
 
 
@@ -81,10 +81,10 @@ def test_long_words_and_many_classes_fit_a_phone_too(
     for row in content["changes"]["classes"]:
         row["label"] = long
     for sample in content["changes"]["samples"]:
-        sample.update(label=long, text=long, image="")
+        sample.update(label=long, text=long, image=None)
     for rung in content["rungs"]:
         rung["reasons"] = [long]
-    write_report(Record(content), tmp_path)
+    write_report(from_json(content), tmp_path)
     assert measured(tmp_path / "report.html", PHONE)["scroll"] <= PHONE
 
 

@@ -1,0 +1,60 @@
+"""What a finished run hands over: the report, and the bundle for the stage that ships."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgekd.bundle import Contents, write
+from edgekd.bundle.describe import variants_of
+from edgekd.bundle.samples import Sample, made_up, may_ship, singles
+from edgekd.data.preprocess import read_preprocess
+from edgekd.evaluation.results import Record
+from edgekd.pipeline.final import Rung
+from edgekd.pipeline.setup import Bench
+from edgekd.report.run.write import page, write_report
+
+CANDIDATES = 32
+"""Samples that the golden ones are chosen from."""
+
+
+def deliver(bench: Bench, rungs: Sequence[Rung], record: Record) -> None:
+    """Write `report.json`, `report.html` and `bundle/` into the run folder.
+
+    Raises:
+        ModelError: something in the bundle would tell about the developer, or gives NaN.
+        VerifyFailed: the finished bundle does not hold its own promises.
+    """
+    write_report(record, bench.folder)
+    shipped = next(rung for rung in rungs if rung.title == record.ships.title)
+    recipe, variant = bench.recipe, record.ships.variant
+    samples, synthetic = _candidates(bench, shipped)
+    contents = Contents(
+        artifact=shipped.artifact.folder,
+        variants=variants_of(shipped.artifact, recipe.permitted, variant),
+        variant=variant,
+        signals=bench.task.signals,
+        record=record,
+        samples=samples,
+        synthetic=synthetic,
+        fixed_shape=recipe.export.fixed_shape,
+        report=page(record, samples=may_ship(bench.dataset.licence)),
+        folders=(bench.root, bench.folder),
+    )
+    write(bench.folder / "bundle", contents)
+
+
+def _candidates(bench: Bench, shipped: Rung) -> tuple[list[Sample], str | None]:
+    """Return samples that golden ones are chosen from, and why they are made up, if they are."""
+    licence, count = bench.dataset.licence, bench.data.count("validation")
+    positions = np.unique(np.linspace(0, count - 1, CANDIDATES).astype(np.int64))
+    raw, _ = bench.data.raw("validation", positions)
+    reason = f"the data's licence is {licence!r}, which is not known to let samples ship"
+    if may_ship(licence):
+        samples = singles(raw, bench.dataset.kind)
+        if samples:
+            return samples, None
+        reason = "every text looked at holds a path"
+    preprocess = read_preprocess(shipped.artifact.folder)
+    return made_up(raw, preprocess, count=CANDIDATES, seed=bench.recipe.seed), reason
