@@ -217,29 +217,41 @@ class TorchStep(Step):
 
         from edgekd.networks.trainable import open_model
 
-        def opened(folder: Path) -> Model:
-            return open_model(folder, root=context.root)
+        def opened(artifact: Artifact) -> Model:
+            if not artifact.trainable:
+                raise NothingToDo("it starts from a network, and there is only an ONNX file")
+            return open_model(artifact.folder, root=context.root)
 
         if not built.exists():
             torch.manual_seed(context.seed)
             model = self.build_model(
-                lambda: opened(source.folder), lambda: opened(context.teachers[0].folder), context
+                lambda: opened(source), lambda: opened(context.teachers[0]), context
             )
             with replacing(built) as partial:
                 model.save(partial)
         torch.manual_seed(context.seed)  # for what a builder draws and does not save
-        return opened(built)
+        return open_model(built, root=context.root)
 
     def used(self, source: Artifact) -> Mapping[str, str]:
         return source.knowledge  # a new opset changes the ONNX files alone
 
+    @property
+    def starts_without_network(self) -> bool:
+        """Whether it needs no network before it: it builds its own, and learns from predictions."""
+        return False
+
     def refusal(self, before: Sequence[Step]) -> str | None:
-        i = next((i for i, step in enumerate(before) if not step.makes_network), None)
-        if i is None:
+        model, *steps = before
+        i = next((i for i, step in enumerate(steps) if not step.makes_network), None)
+        if i is not None:
+            maker = f"steps[{i}] ({steps[i].name}) gives an ONNX file"
+            return f"trains a network, but {maker}; put it before, or leave it out"
+        if steps or model.makes_network or self.starts_without_network:
             return None
-        maker = f"steps[{i - 1}] ({before[i].name}) gives an ONNX file"
-        maker = maker if i else "[model] is a bare ONNX file"
-        return f"trains a network, but {maker}; put it before, or leave it out"
+        return (
+            "starts from a network, but [model] is a bare ONNX file; leave it out, or let a "
+            "student with build = '...' learn from the file first (distill)"
+        )
 
 
 class OnnxStep(Step):

@@ -37,7 +37,7 @@ from edgekd.exporters.ort_session import predictor
 from edgekd.models import efficientnet_lite0, resnet20
 from edgekd.training.loop import place
 from edgekd.training.precision import computing
-from edgekd.training.teacher_outputs import openvino_in_bf16
+from edgekd.training.teacher_file import openvino_in_bf16
 
 CPU = torch.device("cpu")
 Work = Callable[[], object]

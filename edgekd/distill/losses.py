@@ -198,6 +198,21 @@ class Taught(Options):
         for term in self.terms:
             term.check(signals)
 
+    def check_layers(self, student: Model, teacher: Model | None) -> None:
+        """Refuse terms that compare layers which are not there; None is a bare ONNX file.
+
+        Raises:
+            ModelError: one of the networks has no such layer.
+        """
+        from edgekd.networks.layers import find_layer
+
+        for term in self.terms:
+            for path in term.student_wanted.layers:
+                find_layer(student.body, path)
+            if teacher is not None:
+                for path in term.teacher_wanted.layers:
+                    find_layer(teacher.body, path)
+
     def describe_environment(self, precision: str) -> Mapping[str, str]:
         """Return what of this machine changes a training with this loss."""
         if self.active:

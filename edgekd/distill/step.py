@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from edgekd.artifact import Artifact
 from edgekd.data.preprocess import InputSpec
 from edgekd.distill.losses import Taught
+from edgekd.errors import NothingToDo
 from edgekd.networks.spec import NetworkSpec, user_files
 from edgekd.options import Options, Training, UserFunction
 from edgekd.step import Context, Need, Opened, TorchStep
@@ -75,6 +76,10 @@ class Distill(Taught, TorchStep):
     student: Student = Field(description="the network that learns")
     train: Training = Field(Training(), description="how it is trained")
 
+    @property
+    def starts_without_network(self) -> bool:
+        return self.student.build is not None
+
     def content(self, root: Path) -> Mapping[str, str]:
         if self.student.spec is None:
             return {}
@@ -87,16 +92,28 @@ class Distill(Taught, TorchStep):
         return self.model_copy(update={"train": self.train.scaled(effort)})
 
     def build_model(self, source: Opened, teacher: Opened, context: Context) -> Model:
+        self.check_terms(context.task.signals)
+        whole: Model | None
+        try:  # also for a fresh student, whose random weights are drawn after the teacher's
+            whole = teacher()
+        except NothingToDo:  # a bare ONNX file: a student that is built can learn from it
+            if not self.starts_without_network:
+                raise
+            whole = None
+        student = self._student(whole, context)
+        self.check_layers(student, whole)
+        return student
+
+    def _student(self, teacher: Model | None, context: Context) -> Model:
         from edgekd.networks.shrink import thinned
         from edgekd.networks.trainable import new_model
 
-        self.check_terms(context.task.signals)
-        whole = teacher()  # also for a fresh student, whose random weights are drawn after it
-        if self.student.spec is None:
-            return thinned(whole, context.data, context.task, ratio=self.student.ratio)
-        preprocess = context.data.preprocess_for(self.student.input, root=context.root)
-        fresh: Model = new_model(self.student.spec, preprocess, root=context.root)
-        return fresh
+        if self.student.spec is not None:
+            preprocess = context.data.preprocess_for(self.student.input, root=context.root)
+            fresh: Model = new_model(self.student.spec, preprocess, root=context.root)
+            return fresh
+        assert teacher is not None  # `refusal` asks for it
+        return thinned(teacher, context.data, context.task, ratio=self.student.ratio)
 
     def train_model(self, model: Model, source: Artifact, context: Context, work: Path) -> None:
         self.teach(model, context.teachers[0], context, self.train, work=work, title=self.name)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -26,6 +25,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from edgekd.errors import ModelError, NothingToDo
 from edgekd.networks.edits import apply_edit, can_cut, is_depthwise, zero_edit
+from edgekd.networks.layers import find_layer
 
 Cut = dict[tuple[str, int], set[int]]
 """(tensor name, dimension) -> the indices that go."""
@@ -115,15 +115,7 @@ def _follow(
 
 
 def _kept_layers(network: nn.Module, keep: Sequence[str]) -> set[nn.Module]:
-    names = dict(network.named_modules())
-    for name in keep:
-        if name not in names:
-            close = difflib.get_close_matches(name, names, n=3) or list(names)[1:4]
-            raise ModelError(
-                f"`keep` names {name!r}, which this {type(network).__name__} does not have; "
-                f"names are written as in its state_dict, such as {', '.join(close)}"
-            )
-    return {layer for name in keep for layer in names[name].modules()}
+    return {layer for path in keep for layer in find_layer(network, path).modules()}
 
 
 def _stays(group: tp.Group, graph: tp.DependencyGraph, kept: set[nn.Module]) -> bool:

@@ -74,7 +74,7 @@ def sketch(recipe: Recipe, context: Context, *, export: bool = False) -> tuple[S
 
     found: list[Sketch] = []
     models: list[tuple[str, Model]] = []
-    teacher = source = _unopened(NotKnownYet("there is no network"))
+    teacher = source = _unopened(NothingToDo("there is no network to start from"))
     for title, step in [("teacher", recipe.model), *titled(recipe.steps)]:
         try:
             seen = step.preview(source, teacher, context.only(step.needs))
@@ -104,7 +104,7 @@ def _opened(model: Model) -> Opened:
     return lambda: model
 
 
-def _unopened(signal: NotKnownYet) -> Opened:
+def _unopened(signal: NotKnownYet | NothingToDo) -> Opened:
     def opened() -> Model:
         raise signal
 

@@ -51,14 +51,11 @@ class Prune(Taught, TorchStep):
         from edgekd.networks.shrink import thinned
 
         self.check_terms(context.task.signals)
-        return thinned(
-            source(),
-            context.data,
-            context.task,
-            ratio=self.ratio,
-            multiple=self.multiple,
-            keep=self.keep,
-        )
+        whole = source()
+        data, task, keep = context.data, context.task, self.keep
+        thin = thinned(whole, data, task, ratio=self.ratio, multiple=self.multiple, keep=keep)
+        self.check_layers(thin, whole)
+        return thin
 
     def train_model(self, model: Model, source: Artifact, context: Context, work: Path) -> None:
         self.teach(model, source, context, self.recover, work=work, title="prune, recover")

@@ -29,8 +29,8 @@ from edgekd.training.signals import Signals
 from edgekd.training.terms import Part
 from edgekd.training.trainee import Trainee
 
-TRAINED = "trained"
-"""The name under which a batch holds the inputs of the network in training."""
+TRAINED, TEACHER = "trained", "teacher"
+"""The names under which a batch has the inputs of the network in training and of its teacher."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from edgekd.errors import ModelError
 from edgekd.networks.blueprint import Deployed, named
+from edgekd.networks.layers import find_layer
 from edgekd.training.signals import Signals
 
 
@@ -81,24 +81,3 @@ def tapped(body: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]
             f"the layers {', '.join(map(repr, idle))} did not run in the forward pass; "
             "name layers that the network calls"
         )
-
-
-def find_layer(body: nn.Module, path: str) -> nn.Module:
-    """Return the layer of a network by its path, such as `features.3.conv`.
-
-    Raises:
-        ModelError: there is none; the message lists paths that are near.
-    """
-    layers: dict[str, nn.Module] = {name: layer for name, layer in body.named_modules() if name}
-    if path not in layers:
-        raise ModelError(
-            f"{type(body).__name__} has no layer {path!r}; {describe_near(path, list(layers))}"
-        )
-    return layers[path]
-
-
-def describe_near(name: str, known: Sequence[str]) -> str:
-    """Return which of the known names resemble one that is not known, for an error."""
-    near = difflib.get_close_matches(name, known, n=5, cutoff=0.4)
-    listed = near or known[:5]
-    return f"{'similar are' if near else 'it begins with'}: {', '.join(listed)}"

@@ -45,7 +45,10 @@ def table(**changes: Any) -> dict[str, Any]:
             {"steps": [{"name": "quantize"}, {"name": "prune"}]},
             r"steps\[1\] \(prune\) trains a network, but steps\[0\] \(quantize\) gives an ONNX",
         ),
-        ({"model": {"onnx": "m.onnx"}}, r"steps\[0\] \(distill\) trains a network, but \[model\]"),
+        (
+            {"model": {"onnx": "m.onnx"}, "steps": [{"name": "prune"}]},
+            r"steps\[0\] \(prune\) starts from a network, but \[model\] is a bare ONNX file",
+        ),
         ({"model": {"build": "net.py:teacher"}}, "needs weights .*or .model.train. to train it"),
         ({"model": {"build": "n:t", "wieghts": "w.pt"}}, "model.wieghts is not a known key"),
         (

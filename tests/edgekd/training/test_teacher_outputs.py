@@ -1,49 +1,94 @@
-"""A teacher's answers from its file: in bfloat16 by OpenVINO where it can, else by ONNX Runtime."""
+"""Teachers answer by one protocol: a network with taps, a bare file, several at once."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+import torch
 
-from edgekd.exporters.ort_session import predictor
-from edgekd.training.teacher_outputs import openvino_in_bf16
+from edgekd.artifact import Artifact
+from edgekd.errors import ModelError
+from edgekd.networks.trainable import Model
+from edgekd.step import Context
+from edgekd.tasks.classification import Classification
+from edgekd.training.loop import TEACHER, TrainingBatch
+from edgekd.training.signals import Wanted
+from edgekd.training.teacher_file import FileOutputs
+from edgekd.training.teacher_outputs import (
+    MeanOutputs,
+    NetworkOutputs,
+    TeacherOutputs,
+    open_teacher,
+)
+from edgekd.training.trainee import Trainee
 
-pytest.importorskip("openvino")
-
-
-def _save(path: Path, *, domain: str = "") -> Path:
-    weight = np.random.default_rng(0).normal(size=(64, 10)).astype(np.float32)
-    node = helper.make_node("MatMul", ["x", "w"], ["logits"], domain=domain)
-    graph = helper.make_graph(
-        [node],
-        "linear",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 64])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 10])],
-        [numpy_helper.from_array(weight, "w")],
-    )
-    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("nowhere.else", 1)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
-    return path
-
-
-def test_answers_in_bfloat16_are_those_of_the_file_within_its_precision(tmp_path: Path) -> None:
-    path = _save(tmp_path / "teacher.onnx")
-    predict = openvino_in_bf16(path, threads=1)
-    assert predict is not None
-    for samples in (8, 3):  # the last batch of an epoch is a shorter one
-        x = np.random.default_rng(samples).normal(size=(samples, 64)).astype(np.float32)
-        known = {"x": x, "unknown": x}  # a file may use fewer inputs than the data gives
-        wanted = predictor(path)(known)["logits"]
-        found = predict(known)["logits"]
-        assert found.shape == (samples, 10)
-        assert found.dtype == np.float32
-        # 64 products, each rounded twice to 8 bits: 2**-8 of the terms' root sum of squares
-        np.testing.assert_allclose(found, wanted, atol=5 * 2**-8 * np.sqrt(64))
+X = np.array([[1.0, 0.0], [0.0, 1.0], [-2.0, 3.0]], np.float32)
+INNER = np.array([[1, 2, 0], [0, 0, 1], [-2, -4, 3]], np.float32)  # by hand, see conftest
+LOGITS = np.array([[-3, 3], [0, 0], [6, -6]], np.float32)
 
 
-def test_a_file_that_openvino_cannot_run_is_left_to_onnx_runtime(tmp_path: Path) -> None:
-    assert openvino_in_bf16(_save(tmp_path / "own.onnx", domain="nowhere.else"), threads=1) is None
+def batch(*names: str) -> TrainingBatch:
+    """Three samples for networks of these names."""
+    return TrainingBatch({name: {"x": X} for name in names}, {}, np.arange(3), None)
+
+
+def opened(artifact: Artifact, context: Context, wanted: Wanted, work: Path) -> TeacherOutputs:
+    return open_teacher(artifact, context, "fp32", wanted, work=work)
+
+
+def test_a_bare_file_answers_any_number_of_samples_with_its_inner_values(
+    bare_teacher: Artifact, context: Context, tmp_path: Path
+) -> None:
+    wanted = Wanted(layers=("inner",))
+    found = opened(bare_teacher, context, wanted, tmp_path).signals(batch(TEACHER), wanted)
+    np.testing.assert_array_equal(found.outputs["logits"].numpy(), LOGITS)
+    np.testing.assert_array_equal(found.layers["inner"].numpy(), INNER)
+    forty = TrainingBatch({TEACHER: {"x": np.tile(X, (13, 1))}}, {}, np.arange(39), None)
+    many = opened(bare_teacher, context, wanted, tmp_path).signals(forty, wanted)
+    np.testing.assert_array_equal(many.outputs["logits"].numpy(), np.tile(LOGITS, (13, 1)))
+
+
+def test_a_value_that_a_bare_file_does_not_have_is_named(
+    bare_teacher: Artifact, context: Context, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match="no inner value 'inside'; similar are: inner"):
+        opened(bare_teacher, context, Wanted(layers=("inside",)), tmp_path)
+
+
+def test_openvino_gives_the_inner_values_too(bare_teacher: Artifact, context: Context) -> None:
+    pytest.importorskip("openvino")
+    wanted = Wanted(layers=("inner",))
+    outputs = open_teacher(bare_teacher, context, "bf16", wanted, work=bare_teacher.folder)
+    found = outputs.signals(batch(TEACHER), wanted)
+    np.testing.assert_allclose(found.layers["inner"].numpy(), INNER, rtol=2**-6)
+    np.testing.assert_allclose(found.outputs["logits"].numpy(), LOGITS, rtol=2**-6)
+
+
+def test_a_network_answers_with_its_inner_layers_in_evaluation_mode(
+    student: Model, context: Context
+) -> None:
+    network = Trainee(student.deployed(context.task), layers=("0",))
+    outputs = NetworkOutputs(network, student.preprocess, "fp32")
+    found = outputs.signals(batch(TEACHER), Wanted(layers=("0",)))
+    x = torch.as_tensor(X)
+    student.body.eval()  # so without dropout
+    torch.testing.assert_close(found.outputs["logits"], student.body(x))
+    torch.testing.assert_close(found.layers["0"], student.body.get_submodule("0")(x))
+    assert not found.outputs["logits"].requires_grad
+
+
+def test_several_teachers_give_the_weighted_mean(bare_teacher: Artifact, student: Model) -> None:
+    task, path = Classification(), bare_teacher.onnx("fp32")
+    members: list[TeacherOutputs] = [
+        FileOutputs(path, student.preprocess, task, in_bf16=False, name="first"),
+        NetworkOutputs(Trainee(student.deployed(task)), student.preprocess, "fp32", name="second"),
+    ]
+    both = MeanOutputs(members, (3.0, 1.0))
+    assert list(both.preprocesses) == ["first", "second"]
+    found = both.signals(batch("first", "second"), Wanted()).outputs["logits"]
+    second = student.body.eval()(torch.as_tensor(X)).detach()
+    torch.testing.assert_close(found, 0.75 * torch.as_tensor(LOGITS) + 0.25 * second)
+    with pytest.raises(ModelError, match="no common layer 'inner'"):
+        both.signals(batch("first", "second"), Wanted(layers=("inner",)))

@@ -11,13 +11,15 @@ import torch
 from torch import nn
 
 from edgekd.artifact import Artifact
-from edgekd.distill.losses import Hidden
+from edgekd.distill.losses import Hidden, SoftTargets, Taught
 from edgekd.errors import ModelError
+from edgekd.networks.blueprint import Blueprint, build_network
+from edgekd.networks.layers import find_layer
 from edgekd.networks.trainable import Model
 from edgekd.options import Training
 from edgekd.progress import Silent, Tick
 from edgekd.step import Context
-from edgekd.training.trainee import Trainee, find_layer, tapped
+from edgekd.training.trainee import Trainee, tapped
 from edgekd.training.transfer import transfer
 
 
@@ -57,6 +59,9 @@ def test_a_layer_that_does_not_run_or_returns_no_tensor_is_an_error() -> None:
     assert not any(layer._forward_hooks for layer in body.modules())
 
 
+INNER = {"0": "inner"}
+
+
 class Killed(Exception):
     """Stands for the end of the process."""
 
@@ -79,10 +84,15 @@ class _Until(Silent):
 
 
 def _train(
-    student: Model, teacher: Artifact, context: Context, work: Path
+    student: Model,
+    teacher: Artifact,
+    context: Context,
+    work: Path,
+    *,
+    layers: dict[str, str] = INNER,
 ) -> dict[str, torch.Tensor]:
-    """Train by a term on an inner layer alone; return the whole state of the last checkpoint."""
-    terms = (Hidden(layers={"0": "inner"}),)
+    """Train by labels and an inner layer; return the whole state of the last checkpoint."""
+    terms = (Hidden(layers=layers),)
     training = Training(epochs=4, batch_size=16, learning_rate=0.05, precision="fp32")
     transfer(
         student, teacher, context, training, hard_weight=0.5, terms=terms, work=work, title="train"
@@ -120,3 +130,26 @@ def test_a_layer_of_the_student_that_is_not_there_is_named(student: Model) -> No
 
     with pytest.raises(ModelError, match=r"Sequential has no layer '9'; it begins with: 0, 1"):
         Trainee(student.deployed(Classification()), layers=("9",))
+
+
+def test_a_network_teaches_by_its_layers(student: Model, context: Context, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    blueprint = Blueprint("nets.py:net", {"width": 6})
+    folder = tmp_path / "teacher"
+    folder.mkdir()
+    Model(build_network(blueprint, root=context.root), blueprint, student.preprocess).save(folder)
+    teacher = Artifact(folder, {"model.pt": "", "preprocess.json": ""})
+    before = student.body.state_dict()["0.weight"].clone()
+    _train(student, teacher, context, tmp_path / "work", layers={"0": "0"})
+    assert not torch.equal(student.body.state_dict()["0.weight"], before)
+
+
+def test_a_teacher_whose_terms_have_no_weight_is_not_opened(
+    student: Model, context: Context, tmp_path: Path
+) -> None:
+    nowhere = Artifact(tmp_path / "nowhere", {})
+    loss = Taught(hard_weight=1.0, terms=(SoftTargets(weight=0.0),))
+    training = Training(epochs=1, batch_size=16, precision="fp32")
+    loss.teach(student, nowhere, context, training, work=tmp_path / "work", title="labels")
+    assert "teacher's engine" not in loss.describe_environment("fp32")
+    assert "teacher's engine" in Taught().describe_environment("fp32")

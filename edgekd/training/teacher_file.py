@@ -1,0 +1,114 @@
+"""An ONNX file as a teacher: in bfloat16 by OpenVINO where it can, else in ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edgekd.benchmarks.runtimes import missing
+from edgekd.benchmarks.runtimes.openvino_engine import import_openvino
+from edgekd.data.dataset import Arrays
+from edgekd.data.preprocess import Preprocess
+from edgekd.errors import ModelError
+from edgekd.exporters.ort_session import batch_size, predictor
+from edgekd.networks.layers import describe_similar
+from edgekd.tasks.task import Task, by_signal
+from edgekd.training.loop import TEACHER, TrainingBatch, device_of_training, to_tensors
+from edgekd.training.signals import Signals, Wanted
+
+Predictor = Callable[[Arrays], Arrays]
+
+
+class FileOutputs:
+    """An ONNX file on the CPU; inner layers by the names of values, if it has them as outputs."""
+
+    def __init__(
+        self,
+        path: Path,
+        preprocess: Preprocess,
+        task: Task,
+        *,
+        in_bf16: bool,
+        name: str = TEACHER,
+    ) -> None:
+        """Open the file: in bfloat16 by OpenVINO where it can, else in ONNX Runtime."""
+        self.preprocesses: Mapping[str, Preprocess] = {name: preprocess}
+        self._name, self._task, self._device = name, task, device_of_training()
+        threads = torch.get_num_threads()
+        predict = openvino_in_bf16(path, threads=threads) if in_bf16 else None
+        fixed = batch_size(path, default=0)
+        self._predict = predict or predictor(path, threads=threads)
+        if fixed:
+            self._predict = in_batches_of(fixed, self._predict)
+
+    def signals(self, batch: TrainingBatch, wanted: Wanted) -> Signals:
+        found = dict(self._predict(batch.inputs[self._name]))
+        layers = {name: found.pop(name) for name in wanted.layers}
+        outputs = by_signal(found, self._task)
+        return Signals(to_tensors(outputs, self._device), to_tensors(layers, self._device))
+
+
+def in_batches_of(size: int, predict: Predictor) -> Predictor:
+    """Return `predict` for any number of samples, where it takes `size` of them at once.
+
+    The last samples are repeated to fill the last batch.
+    """
+
+    def run(inputs: Arrays) -> Arrays:
+        samples = len(next(iter(inputs.values())))
+        rows = np.minimum(np.arange(-(-samples // size) * size), samples - 1)
+        found = [
+            predict({name: array[rows[start : start + size]] for name, array in inputs.items()})
+            for start in range(0, len(rows), size)
+        ]
+        return {name: np.concatenate([part[name] for part in found])[:samples] for name in found[0]}
+
+    return run
+
+
+def with_outputs(path: Path, names: Sequence[str], target: Path) -> Path:
+    """Write a copy of an ONNX file that also returns inner values; return its path.
+
+    Raises:
+        ModelError: the graph has no value of one of these names.
+    """
+    import onnx
+
+    from edgekd.exporters.onnx_files import load_onnx, save_onnx
+
+    model = load_onnx(path)
+    outputs = {output.name for output in model.graph.output}
+    inner = [name for node in model.graph.node for name in node.output if name]
+    inner = [name for name in inner if name not in outputs]
+    for name in names:
+        if name not in inner:
+            raise ModelError(f"{path} has no inner value {name!r}; {describe_similar(name, inner)}")
+        model.graph.output.append(onnx.ValueInfoProto(name=name))
+    save_onnx(model, target)
+    return target
+
+
+def openvino_in_bf16(path: Path, *, threads: int) -> Predictor | None:
+    """Return a function from named inputs to named outputs, or None where OpenVINO cannot."""
+    if missing("openvino"):
+        return None
+    core = import_openvino().Core()
+    properties = {
+        "INFERENCE_PRECISION_HINT": "bf16",
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    try:
+        model = core.compile_model(core.read_model(path), "CPU", properties)
+    except RuntimeError:  # an operator that it does not have: ONNX Runtime then, in float32
+        return None
+    wanted = [port.any_name for port in model.inputs]
+
+    def predict(inputs: Arrays) -> Arrays:
+        found = model({name: inputs[name] for name in wanted})
+        return {port.any_name: np.asarray(found[port]) for port in model.outputs}
+
+    return predict
