@@ -21,7 +21,7 @@ def _take(arrays: Arrays, rows: NDArray[np.int64]) -> Arrays:
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a proportion (Wilson 1927): honest also at 0 and at n hits."""
+    """Return the 95 % interval of a proportion (Wilson 1927), valid also at 0 and n hits."""
     p, z2 = hits / n, Z95 * Z95
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
@@ -31,7 +31,7 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
 def matched_difference(gained: int, lost: int, n: int) -> tuple[float, float]:
     """Return the 95 % interval of (gained - lost) / n, matched pairs (Agresti, Min 2005, 3).
 
-    Half a count is added to each of the four cells, so that no change at all is no certainty.
+    Half a count is added to each of the four cells: the interval is not empty if nothing changed.
     """
     b, c, m = gained + 0.5, lost + 0.5, n + 2
     middle = (b - c) / m
@@ -54,7 +54,7 @@ def estimate(metric: Metric, model: Reduced) -> Estimate:
 
 
 def _hit(metric: Metric) -> float:
-    """Return what one hit counts, for a file that has none."""
+    """Return the value of one hit, for a model that has none."""
     return 100.0 if metric.is_percentage else 1.0
 
 
@@ -80,7 +80,7 @@ def gain(metric: Metric, after: Reduced, before: Reduced) -> Estimate:
 
 
 def _bootstrap(of: Callable[[NDArray[np.int64]], float], value: float, n: int) -> Estimate:
-    """Percentile bootstrap over samples; a fixed seed: equal answers give equal bytes."""
+    """Percentile bootstrap over samples; a fixed seed: equal predictions give equal bytes."""
     rng = np.random.default_rng(0)
     drawn = [of(rng.integers(0, n, n)) for _ in range(RESAMPLES)]
     low, high = np.quantile(drawn, [0.025, 0.975])
@@ -93,12 +93,12 @@ def metrics_of(task: Task, model: Reduced) -> Mapping[str, Estimate]:
 
 
 def samples_needed(max_drop: float, *, unit_scale: float = 100.0, changed: float = 0.02) -> int:
-    """Return how many validation samples a budget needs to mean something.
+    """Return how many validation samples are needed to check a budget of `max_drop`.
 
-    So many that a file that truly loses nothing, and changes a share `changed` of the answers at
-    random, is not rolled back by chance more than one time in twenty: the drop is then normal with
-    variance changed / n (matched pairs), so n = 1.645^2 * changed / max_drop^2. A budget of zero is
-    a wish for no loss at all and needs nothing.
+    With fewer, an equally accurate model that changes a share `changed` of the predictions at
+    random would be rejected by chance in more than 5 % of runs. Its measured drop is normal with
+    variance changed / n (matched pairs), so n = 1.645^2 * changed / max_drop^2. A budget of zero
+    allows no loss at all and needs 0.
     """
     if max_drop <= 0:
         return 0

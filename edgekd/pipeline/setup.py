@@ -218,9 +218,9 @@ def check(bench: Bench, *, export: bool = True) -> None:
     needed = samples_needed(recipe.budget.max_drop) if metric.is_percentage else 0
     if have < needed:
         raise DataError(
-            f"the validation split has {have} samples, too few to tell a loss of "
-            f"{recipe.budget.max_drop:g} points from chance: {needed} are needed (a file that "
-            "loses nothing and changes 2 % of the answers would go one time in twenty). "
+            f"the validation split has {have} samples; a budget of {recipe.budget.max_drop:g} "
+            f"points needs {needed}: with fewer, an equally accurate model would be rejected by "
+            "chance in more than 5 % of runs. "
             "Raise validation in [data], or allow more: max_drop in [budget], --max-drop"
         )
     tried = _networks(bench)

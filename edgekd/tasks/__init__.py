@@ -18,7 +18,7 @@ def open_task(spec: str, *, root: Path) -> Task:
     """Return the task that a recipe names: one of TASKS, or a callable that returns one.
 
     Raises:
-        RecipeError: what the callable returned is no Task.
+        RecipeError: the callable returned something that is not a Task.
     """
     if spec in TASKS:
         return TASKS[spec]()

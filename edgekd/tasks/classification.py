@@ -83,7 +83,7 @@ class Classification:
         if int(label.max()) >= logits.shape[1]:
             raise DataError(
                 f"label {int(label.max())} was met, but the network has {logits.shape[1]} outputs "
-                f"(labels 0 to {logits.shape[1] - 1}); build it with more classes or mend labels"
+                f"(labels 0 to {logits.shape[1] - 1}); build it with more classes or fix the labels"
             )
         return cross_entropy(logits.float(), label, reduction="none")
 

@@ -33,7 +33,7 @@ class Metric:
     whole: Callable[[Arrays], float] | None = None
     better: Literal["higher", "lower"] = "higher"
     is_percentage: bool = False
-    """Whether it is a share of the samples or of a whole, in percent: differences are points."""
+    """Whether it is a share in percent. Differences of it are called points."""
 
     def of(self, reduced: Arrays) -> float:
         """Return the metric over all samples."""
@@ -45,7 +45,11 @@ class Metric:
 
 @runtime_checkable
 class Task(Protocol):
-    """What a model is for. Only `loss` needs torch."""
+    """What a model is for. Only `loss` needs torch.
+
+    Predictions are reduced batch by batch (`reduce`), and the metrics are computed from what is
+    kept. So the predictions of a whole split are never in memory together.
+    """
 
     signals: Mapping[str, SignalKind]
     """The model's outputs in order, with their kinds: a loss that does not fit is refused early."""
@@ -53,16 +57,17 @@ class Task(Protocol):
     """The first decides."""
 
     def predict(self, model: Predictor, inputs: Arrays) -> Arrays:
-        """Answer for a batch: one call, or decoding, or box suppression."""
+        """Return predictions for a batch: one call of `model`, or decoding, or box suppression."""
 
     def reference(self, predictions: Arrays) -> Arrays:
-        """Return what `reduce` compares other models with: of the teacher's predictions, a batch.
+        """Return what `reduce` needs of the teacher's predictions for a batch.
 
-        It is kept for a whole split, so it should be small. The first axis counts the samples.
+        It is kept for a whole split, so the arrays should be small. Their first axis counts the
+        samples.
         """
 
     def reduce(self, predictions: Arrays, targets: Arrays, teacher: Arrays) -> Arrays:
-        """Return what the metrics need of a batch: small arrays, the first axis counts the samples.
+        """Return what the metrics need of a batch: small arrays whose first axis counts samples.
 
         Args:
             predictions: of the model that is judged. Outputs for words have `mask` beside them.
