@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
+STEPS = tuple(sorted(path.parent.name for path in (ROOT / "edgekd").glob("*/step.py")))
+"""Rooms with a step."""
 ROWS = (
     ("errors",),
     ("progress",),
@@ -28,7 +30,7 @@ ROWS = (
     ("evaluation",),
     ("step",),
     ("training",),
-    ("teacher", "distill", "prune", "quantize"),
+    STEPS,
     ("recipe",),
     ("report",),
     ("bundle",),

@@ -18,9 +18,13 @@ Tables = tuple[type[Options], ...]
 
 def list_keys(table: type[Options]) -> list[str]:
     """Return the keys that a user may write in this table: its own first, then the inherited."""
-    inherited = {name for base in table.__bases__ for name in getattr(base, "model_fields", {})}
-    fields = sorted(table.model_fields.items(), key=lambda item: item[0] in inherited)
-    return [field.alias or name for name, field in fields]
+
+    def origin(name: str) -> int:
+        having = [name in getattr(base, "model_fields", {}) for base in table.__mro__]
+        return max(i for i, has in enumerate(having) if has)
+
+    names = sorted(table.model_fields, key=origin)
+    return [table.model_fields[name].alias or name for name in names]
 
 
 def find_field(table: type[Options], key: str) -> FieldInfo:
