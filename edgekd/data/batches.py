@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from edgekd.data.augment import Augment, augment, check_augment
 from edgekd.data.dataset import Dataset, array_sha256
+from edgekd.data.epoch_order import count_per_epoch, order_epoch
 from edgekd.data.inputs import preprocess_for
 from edgekd.data.preprocess import InputSpec, Preprocess
-from edgekd.data.seeded_random import shuffled
 from edgekd.errors import DataError
 from edgekd.store import digest
 
@@ -29,7 +29,6 @@ SPLIT_OF: Mapping[Part, str] = {
     "validation": "validation",
     "test": "test",
 }
-_PURPOSE = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +66,7 @@ class Data:
             )
         check_augment(augment, dataset)
         self._dataset = dataset
+        self._shares = dataset.shares
         self._splits = dict(splits)
         self._augment = augment
         self._seed = seed
@@ -84,15 +84,17 @@ class Data:
     def fingerprint(self, part: Part) -> str:
         """Return the sha256 over the data set and the samples of one part of it.
 
-        The training part includes the augmentation and the seed, which decide order and views.
+        The training part includes the augmentation, the weights of a mixture and the seed, which
+        decide order and views. The other parts are of the main source alone.
 
         Raises:
             DataError: this part is not here.
         """
-        identity = [self._dataset.fingerprint, array_sha256(self._indices(SPLIT_OF[part]))]
-        if part == "training":
-            return digest(identity, self._augment.model_dump(mode="json"), self._seed)
-        return digest(identity)
+        indices = array_sha256(self._indices(SPLIT_OF[part]))
+        if part != "training":
+            return digest(self._dataset.main_fingerprint, indices)
+        augment, weights = self._augment.model_dump(mode="json"), [s.weight for s in self._shares]
+        return digest(self._dataset.fingerprint, indices, augment, weights, self._seed)
 
     def only(self, parts: Set[Part]) -> Self:
         """Return the same data without the parts that are not named."""
@@ -104,6 +106,13 @@ class Data:
     def count(self, split: str) -> int:
         """Return the number of samples of a split."""
         return len(self._indices(split))
+
+    def per_epoch(self, split: str) -> int:
+        """Return the number of samples that `batches` yields with an order.
+
+        In a mixture with weights that is not the number of samples of the split.
+        """
+        return count_per_epoch(self._indices(split), self._shares)
 
     def targets(self, split: str) -> dict[str, NDArray[Any]]:
         """Return all targets of a split, in its order."""
@@ -133,6 +142,8 @@ class Data:
     ) -> Iterator[Batch]:
         """Yield batches of `size`, the last one shorter, so that every sample comes once.
 
+        In a mixture with weights the samples of an order are those of `order_epoch`.
+
         Order and view are chosen apart. A training takes the number of its epoch for both; a cache
         of K views per sample takes `view=epoch % K`.
 
@@ -150,7 +161,7 @@ class Data:
         if size < 1:
             raise DataError(f"a batch of {size} samples was asked for; it needs at least 1")
         if order is not None:
-            indices = shuffled(indices, _PURPOSE, self._seed, order)
+            indices = order_epoch(indices, self._shares, seed=self._seed, number=order)
         return self._walk(indices, preprocesses, size, view)
 
     def _walk(

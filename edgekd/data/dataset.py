@@ -21,6 +21,18 @@ SPLITS = ("train", "validation", "test")
 _BLOCK_BYTES = 1 << 24
 
 
+@dataclass(frozen=True)
+class Share:
+    """One source of a mixture: its samples are those from `start` to `stop` - 1."""
+
+    fingerprint: str
+    """Of the source alone."""
+    start: int
+    stop: int
+    weight: float | None
+    """Samples per sample of the main source; None: each of its samples once per epoch."""
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """n samples and, where they are known, n targets, by name.
@@ -44,6 +56,8 @@ class Dataset:
     """Files or rows that were left out because they are broken."""
     known_sha256: Mapping[str, str] = field(default_factory=dict)
     """Sample name -> `array_sha256`, where a cache knows it already."""
+    shares: tuple[Share, ...] = ()
+    """The sources of a mixture, the main one first; empty if there is one source only."""
 
     def __post_init__(self) -> None:
         """Check the form."""
@@ -69,8 +83,19 @@ class Dataset:
                 "targets": {name: array_sha256(array) for name, array in self.targets.items()},
                 "labels": self.labels,
                 "fixed": {name: array_sha256(array) for name, array in self.fixed.items()},
+                "sources": [share.stop for share in self.shares],
             }
         )
+
+    @property
+    def main_samples(self) -> int:
+        """How many samples are of the main source; they come first."""
+        return self.shares[0].stop if self.shares else len(self)
+
+    @property
+    def main_fingerprint(self) -> str:
+        """The fingerprint of the main source alone: no further source and no weight changes it."""
+        return self.shares[0].fingerprint if self.shares else self.fingerprint
 
     @property
     def classes(self) -> int:

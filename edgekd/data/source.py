@@ -15,12 +15,13 @@ from edgekd.data.dataset import Dataset
 from edgekd.data.downloads import open_known
 from edgekd.data.formats import is_idx, open_cifar10, open_idx, refuse_pickle
 from edgekd.data.images import open_folder
+from edgekd.data.mixture import Extra, mix_sources
 from edgekd.data.stored_splits import SplitOptions
 from edgekd.data.tables import SUFFIXES as TABLES
 from edgekd.data.tables import open_table
 from edgekd.errors import DataError
 from edgekd.options import Options, UserFunction
-from edgekd.progress import Progress
+from edgekd.progress import Progress, Silent
 from edgekd.store import locate
 from edgekd.user_code import blame, resolve
 
@@ -31,8 +32,8 @@ Format = Literal["folder", "npz", "table", "idx", "cifar10"]
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 
 
-class Source(Options):
-    """Where the samples come from and how they are split: exactly one of path, name and call."""
+class Origin(Options):
+    """Where samples come from: exactly one of path, name and call."""
 
     path: str | None = Field(
         default=None,
@@ -52,18 +53,6 @@ class Source(Options):
     )
     text_column: str = Field(default="text", description="of a table")
     label_column: str = Field(default="label", description="of a table")
-    validation: int | float = Field(
-        default=0.1, examples=[0.1], description="share (below 1) or count of samples"
-    )
-    test: int | float = Field(
-        default=0.1, examples=[0.1], description="share or count, where the data does not fix it"
-    )
-    calibration: int | None = Field(
-        default=None,
-        ge=1,
-        examples=[512],
-        description="count, from train; default 512, or all of a smaller train split",
-    )
     size: int | tuple[int, int] | None = Field(
         default=None,
         examples=[224],
@@ -75,11 +64,6 @@ class Source(Options):
     labels: tuple[str, ...] | None = Field(
         default=None, examples=[["cat", "dog"]], description="the classes in order"
     )
-    augment: Augment = Field(
-        default=Augment(),
-        examples=[{"flip": True, "crop": 4}],
-        description="how training images are varied; also shift",
-    )
     skip_broken: bool = Field(
         default=False, examples=[False], description="leave out what cannot be read, and list it"
     )
@@ -89,13 +73,6 @@ class Source(Options):
         if sum(value is not None for value in (self.path, self.name, self.call)) != 1:
             raise ValueError("give exactly one of path, name and call")
         return self
-
-    @field_validator("validation", "test")
-    @classmethod
-    def _share_or_count(cls, value: int | float) -> int | float:
-        if value <= 0 or (isinstance(value, float) and value >= 1):
-            raise ValueError(f"{value} is neither a share (0.1) nor a count (500) of samples")
-        return value
 
     @field_validator("labels")
     @classmethod
@@ -108,6 +85,57 @@ class Source(Options):
     def decode_size(self) -> tuple[int, int] | None:
         """(height, width) in pixels."""
         return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    @property
+    def title(self) -> str:
+        """What it names, for messages."""
+        return str(self.path or self.name or self.call)
+
+
+class FurtherSource(Origin):
+    """A further source of training samples."""
+
+    weight: float | None = Field(
+        default=None,
+        gt=0,
+        le=1000,
+        description="samples drawn from here per sample of the main source; default: each sample "
+        "once per epoch",
+    )
+
+
+class Source(Origin):
+    """Where the samples come from and how they are split."""
+
+    validation: int | float = Field(
+        default=0.1, examples=[0.1], description="share (below 1) or count of samples"
+    )
+    test: int | float = Field(
+        default=0.1, examples=[0.1], description="share or count, where the data does not fix it"
+    )
+    calibration: int | None = Field(
+        default=None,
+        ge=1,
+        examples=[512],
+        description="count, from train; default 512, or all of a smaller train split",
+    )
+    augment: Augment = Field(
+        default=Augment(),
+        examples=[{"flip": True, "crop": 4}],
+        description="how training images are varied; also shift",
+    )
+    mix: tuple[FurtherSource, ...] = Field(
+        default=(),
+        description="further sources of training samples; validation, test and calibration samples "
+        "are of the main source alone",
+    )
+
+    @field_validator("validation", "test")
+    @classmethod
+    def _share_or_count(cls, value: int | float) -> int | float:
+        if value <= 0 or (isinstance(value, float) and value >= 1):
+            raise ValueError(f"{value} is neither a share (0.1) nor a count (500) of samples")
+        return value
 
     def split_options(self, seed: int) -> SplitOptions:
         """Return what decides the splits of the data."""
@@ -124,6 +152,24 @@ def open_source(
     Raises:
         DataError: it is not there, not readable, or nothing that can be learned from.
     """
+    listener = progress or Silent()
+    main = _open_origin(spec, root, skip_broken, listener)
+    if not spec.mix:
+        return main
+    extras = []
+    for further in spec.mix:
+        inherited: dict[str, object] = {"skip_broken": spec.skip_broken or further.skip_broken}
+        if further.size is None and main.kind == "image":
+            inherited["size"] = main.samples["image"].shape[1:3]
+        same_form = further.model_copy(update=inherited)
+        dataset = _open_origin(same_form, root, skip_broken, listener)
+        name = f"the mixed source {further.title!r}"
+        extras.append(Extra(name=name, dataset=dataset, weight=further.weight))
+    return mix_sources(main, extras, progress=listener)
+
+
+def _open_origin(spec: Origin, root: Path, skip_broken: bool, progress: Progress) -> Dataset:
+    """Open one source, which may be one of several."""
     spec = spec.model_copy(update={"skip_broken": spec.skip_broken or skip_broken})
     if spec.name is not None:
         dataset = open_known(spec.name, progress=progress)
@@ -134,7 +180,7 @@ def open_source(
     return _described(dataset, spec)
 
 
-def _opened(spec: Source, path: Path, progress: Progress | None) -> Dataset:
+def _opened(spec: Origin, path: Path, progress: Progress) -> Dataset:
     if not path.exists():
         raise DataError(
             f"the data {path} does not exist; paths in a recipe count from the recipe's folder"
@@ -215,7 +261,7 @@ def _called(spec: str, labels: tuple[str, ...] | None, root: Path) -> Dataset:
     return dataset_from_parts(parts, labels=labels, where=f"call = {spec!r}")
 
 
-def _described(dataset: Dataset, spec: Source) -> Dataset:
+def _described(dataset: Dataset, spec: Origin) -> Dataset:
     """Return it with the recipe's words for labels and licence."""
     labels = spec.labels or dataset.labels
     if dataset.labels and len(labels) < len(dataset.labels):

@@ -53,7 +53,8 @@ def make_splits(
 
     `validation` and `test` are a share below 1 of the samples that the source leaves open, or a
     count; a split that the source fixes is taken as it is. `calibration` is a count; None is 512
-    or the whole train split if that is smaller.
+    or the whole train split if that is smaller. Of a mixture only the main source is split; the
+    further sources are training samples.
 
     Raises:
         DataError: there are fewer than two classes, a split would lack a class, or a split was
@@ -61,7 +62,7 @@ def make_splits(
     """
     strata = _strata(dataset)
     fixed = {name: shuffled(i, seed, _PURPOSE) for name, i in dataset.fixed.items()}
-    everything = np.arange(len(dataset), dtype=np.int64)
+    everything = np.arange(dataset.main_samples, dtype=np.int64)
     named = np.concatenate([everything[:0], *fixed.values()])
     pool = fixed.get("train", shuffled(np.setdiff1d(everything, named), seed, _PURPOSE))
     open_samples = len(pool)
@@ -81,7 +82,15 @@ def make_splits(
             f"{len(pool)}; ask for 1 to {len(pool)}, or give more training data"
         )
     drawn, _ = _draw(pool, strata, wanted)
-    return Splits(pool, drawn, found["validation"], found["test"])
+    return Splits(_with_further(dataset, pool, seed), drawn, found["validation"], found["test"])
+
+
+def _with_further(dataset: Dataset, train: Indices, seed: int) -> Indices:
+    """Add the samples of the further sources of a mixture."""
+    if not dataset.shares:
+        return train
+    further = np.arange(dataset.main_samples, len(dataset), dtype=np.int64)
+    return shuffled(np.concatenate([train, further]), seed, _PURPOSE)
 
 
 def _strata(dataset: Dataset) -> Indices:

@@ -155,6 +155,7 @@ def _check_complete(
         usable[:] = False
         for indices in fixed.values():
             usable[indices] = True
+        usable[dataset.main_samples :] = True
     wrong = np.flatnonzero((taken > 0) != usable)
     if len(wrong):
         state = "is in no split" if usable[wrong[0]] else "is used, and the source leaves it out"

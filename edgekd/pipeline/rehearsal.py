@@ -98,7 +98,8 @@ class _Few(Data):
     def __init__(self, bench: Bench, train: NDArray[np.int64]) -> None:
         splits = {**bench.splits.for_steps(), "train": train}
         augment, seed = bench.recipe.data.augment, bench.recipe.seed
-        super().__init__(bench.dataset, splits, augment=augment, seed=seed)
+        unweighted = replace(bench.dataset, shares=())  # each of the few samples comes once
+        super().__init__(unweighted, splits, augment=augment, seed=seed)
         self._all = bench.data
 
     def preprocess_for(self, spec: InputSpec, *, root: Path) -> Preprocess:
@@ -127,7 +128,7 @@ def _training_s(bench: Bench, step: Step, watch: _Stopwatch) -> float:
     if training is None:
         return 0.0
     step_s = (watch.moments[-1] - watch.moments[WARMUP_STEPS]) / TIMED_STEPS
-    steps = math.ceil(bench.data.count("train") / training.batch_size)
+    steps = math.ceil(bench.data.per_epoch("train") / training.batch_size)
     return step_s * steps * training.epochs
 
 

@@ -59,7 +59,7 @@ class Course:
     @property
     def samples(self) -> int:
         """How many samples an epoch has."""
-        return self.data.count("train")
+        return self.data.per_epoch("train")
 
     def batches(self, epoch: int) -> Iterator[TrainingBatch]:
         """Yield the batches of an epoch, shuffled and augmented."""
