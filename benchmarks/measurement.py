@@ -29,7 +29,7 @@ class Setup:
                 raise ValueError(f"Setup.{name} is {getattr(self, name)}; it must be 1 or more")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Conditions:
     """Where and how it was timed. Another machine refuses comparison."""
 
@@ -61,7 +61,7 @@ class Conditions:
         return cls(**{**value, "options": pairs})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """The machine between two blocks. Counters count since boot; None: it has no such sensor."""
 
@@ -75,7 +75,7 @@ class Sample:
     energy_j: float | None = None  # of the package or the board
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProcessRun:
     """One fresh process: everything it was asked, in order."""
 
@@ -163,7 +163,7 @@ class Candidate:
     returns raw samples, `preprocess(raw)` arrays by name, `postprocess(outputs)` anything."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Timing:
     """How long to time. The default takes about ten seconds for two candidates of 1 ms."""
 

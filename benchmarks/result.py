@@ -33,7 +33,7 @@ LEAST_CALLS = {90: 20, 99: 200}
 """Calls per process below which a percentile is not reported: see `trials/coverage.py`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One file in one setup. Load and first call are medians over processes."""
 

@@ -46,7 +46,14 @@ def compare_across(
     comparisons = []
     for row in result.rows:
         plain = Comparison(
-            row.label, file, stored[0].file, "none", None, row.latency_s, None, "cannot be told"
+            label=row.label,
+            file=file,
+            stored=stored[0].file,
+            method="none",
+            before_s=None,
+            now_s=row.latency_s,
+            speedup=None,
+            verdict="cannot be told",
         )
         twin = next((old for old in stored if _same_call(old, row)), None)
         if equal and twin is not None and twin.conditions == row.conditions:

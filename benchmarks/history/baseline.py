@@ -72,7 +72,14 @@ def against(
     baseline = history.latest(name)
     pairs = _pairs(baseline, [Path(file) for file in files])
     given = _inputs(history, baseline, inputs)
-    work = _Work(history, baseline, device, setups, timing or Timing(), given)
+    work = _Work(
+        history=history,
+        baseline=baseline,
+        device=device,
+        setups=setups,
+        timing=timing or Timing(),
+        inputs=given,
+    )
     tell = progress or (lambda _: None)
     rows: list[Comparison] = []
     sessions: list[BenchResult] = []
@@ -127,7 +134,7 @@ def _notes(baseline: Entry, sessions: Sequence[BenchResult]) -> tuple[str, ...]:
     return (*notes, *(f"{name}: {why}" for name, why in missing.items()))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Work:
     history: History
     baseline: Entry
@@ -143,7 +150,16 @@ class _Work:
         before = stored[0]
         equal = model_content(file).key == before.content
         if equal and self._as_before(stored):
-            plain = Comparison(file.name, file, before.file, "none", None, None, None, "unchanged")
+            plain = Comparison(
+                label=file.name,
+                file=file,
+                stored=before.file,
+                method="none",
+                before_s=None,
+                now_s=None,
+                speedup=None,
+                verdict="unchanged",
+            )
             return (unchanged(plain),), []
         copy = None if equal or before.not_kept else self.history.copy(before.content)
         results: list[BenchResult] = []
@@ -201,7 +217,15 @@ def side_by_side(file: Path, name: str, copy: Path, result: BenchResult) -> list
             why = "the stored file cannot be run in this setup"
             comparisons.append(
                 Comparison(
-                    row.label, file, name, "none", None, row.latency_s, None, "cannot be told", why
+                    label=row.label,
+                    file=file,
+                    stored=name,
+                    method="none",
+                    before_s=None,
+                    now_s=row.latency_s,
+                    speedup=None,
+                    verdict="cannot be told",
+                    reason=why,
                 )
             )
             continue
@@ -211,7 +235,14 @@ def side_by_side(file: Path, name: str, copy: Path, result: BenchResult) -> list
         verdict = verdict_of(gain, state)
         comparisons.append(
             Comparison(
-                row.label, file, name, "side by side", old.latency_s, row.latency_s, gain, verdict
+                label=row.label,
+                file=file,
+                stored=name,
+                method="side by side",
+                before_s=old.latency_s,
+                now_s=row.latency_s,
+                speedup=gain,
+                verdict=verdict,
             )
         )
     return comparisons

@@ -31,7 +31,7 @@ MOST_SESSIONS = 3
 _UNSURE = ("throttled", "no steady state")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """One file in one setup beside its counterpart in the baseline."""
 

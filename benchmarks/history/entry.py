@@ -21,7 +21,7 @@ ROW_COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StoredRow:
     """One file in one setup of a stored session, for listing and for finding its counterpart."""
 
@@ -39,7 +39,7 @@ class StoredRow:
     verdict: str  # inside its session; "" for the reference
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """One stored session."""
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from edgekd.errors import RecipeError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Runtime:
     """A runtime by name: the package that it needs, and the file that drives it."""
 

@@ -44,7 +44,7 @@ class Prior:
     degrees: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Change:
     """A model that fits better than one level."""
 
@@ -203,7 +203,9 @@ def _ramp(values: Floats, prior: Prior, inflation: float) -> Change:
     residual = max(0.0, float(values @ values) - slope**2 * float(x @ x))
     deviation, degrees = _moderated(np.array(residual), np.array(n - 2.0), prior, inflation)
     score = normal_score(slope * np.sqrt(x @ x / inflation) / deviation, degrees)
-    return Change("ramp", 0, n, slope * n, two_sided(float(score)), residual)
+    return Change(
+        kind="ramp", first=0, last=n, shift=slope * n, p=two_sided(float(score)), residual=residual
+    )
 
 
 def _step(values: Floats, first: Ints, last: Ints, prior: Prior, inflation: float) -> Change:
@@ -221,12 +223,12 @@ def _step(values: Floats, first: Ints, last: Ints, prior: Prior, inflation: floa
     scores = normal_score(shift / (deviation * error), degrees)
     best = int(np.argmax(scores))
     return Change(
-        "step" if last[best] == n else "pulse",
-        int(first[best]),
-        int(last[best]),
-        float(shift[best]),
-        min(1.0, len(first) * two_sided(float(scores[best]))),
-        float(residual[best]),
+        kind="step" if last[best] == n else "pulse",
+        first=int(first[best]),
+        last=int(last[best]),
+        shift=float(shift[best]),
+        p=min(1.0, len(first) * two_sided(float(scores[best]))),
+        residual=float(residual[best]),
     )
 
 

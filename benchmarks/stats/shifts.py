@@ -210,8 +210,17 @@ def _agreed(table: Floats, *, least: float, alpha: float) -> Change | None:
     before = np.arange(1, n)
     best = int(np.argmax(shift[:-1] ** 2 * before * (n - before)))  # explains most of the course
     found = [
-        Change("step", best + 1, n, float(shift[best]), p_step, 0.0),
-        Change("ramp", 0, n, float(shift[-1]), two_sided(float(scores[-1])), 0.0),
+        Change(
+            kind="step", first=best + 1, last=n, shift=float(shift[best]), p=p_step, residual=0.0
+        ),
+        Change(
+            kind="ramp",
+            first=0,
+            last=n,
+            shift=float(shift[-1]),
+            p=two_sided(float(scores[-1])),
+            residual=0.0,
+        ),
     ]
     found = [replace(change, residual=_unexplained(course, change)) for change in found]
     return choose(found, n, Limits(least, alpha, BLOCK))

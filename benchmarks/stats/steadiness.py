@@ -35,7 +35,7 @@ LEAST_SHIFT = 0.01  # relative: below it no change of speed is one
 __all__ = ["LEAST_SHIFT", "Event", "Steadiness", "pair_steadiness", "steadiness"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Steadiness:
     """Whether it ran at one speed, and what happened."""
 
@@ -67,7 +67,7 @@ def steadiness(
     blocks = blocks_of(measurement)
     single = blocks.processes == 1 and len(blocks.run) >= LONG
     if not single and blocks.processes < LEAST_PROCESSES:
-        return Steadiness(False, drift=_drift(blocks), enough=False)
+        return Steadiness(steady=False, drift=_drift(blocks), enough=False)
     least = math.log1p(max(LEAST_SHIFT, floor))
     if single:
         shifts, steady_from = along_one(blocks, least=least)

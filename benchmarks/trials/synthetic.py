@@ -134,7 +134,9 @@ class _Drawn:
         bursts = self.generator.random(n) < noise.burst_share
         slowed = bursts * np.log1p(self.generator.uniform(0.05, 0.3, n))
         level = self.generator.normal(0, noise.luck) + noise.block * wander + slowed
-        return _Process(level, [], [], [Sample(self.now_s, 0.0, clock_hz=self._clock_hz(1.0))])
+        return _Process(
+            level, [], [], [Sample(at_s=self.now_s, own_s=0.0, clock_hz=self._clock_hz(1.0))]
+        )
 
     def _block(self, process: _Process, number: int, block: int) -> None:
         shape, noise, draw = self.shape, self.noise, self.generator
@@ -152,8 +154,8 @@ class _Drawn:
         process.elapsed.append(float(seconds.sum()))
         process.samples.append(
             Sample(
-                self.now_s,
-                self.now_s - start_s,
+                at_s=self.now_s,
+                own_s=self.now_s - start_s,
                 clock_hz=self._clock_hz(float(np.mean(slow))),
                 throttled=int(self.fault.kind == "throttling" and bool(slow[-1] > 1)),
             )

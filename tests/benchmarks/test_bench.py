@@ -42,7 +42,7 @@ def shown(result: BenchResult) -> str:
 
 def settled(row: Row, **changes: Any) -> Row:
     """The row as if file and reference had been steady."""
-    return replace(row, **{"pair": Steadiness(True), **changes})
+    return replace(row, **{"pair": Steadiness(steady=True), **changes})
 
 
 @pytest.mark.timing
@@ -60,8 +60,8 @@ def test_two_files_of_any_inputs(echo: Save, chain: Save) -> None:
     assert settled(second).verdict == "slower"
     assert settled(second, speedup=Estimate(2, 1.5, 3, 3)).verdict == "faster"
     assert settled(second, speedup=Estimate(1, 0.9, 1, 3)).verdict == "no difference"
-    assert settled(second, pair=Steadiness(False)).verdict == "no steady state"
-    hot = Steadiness(True, throttled=True)
+    assert settled(second, pair=Steadiness(steady=False)).verdict == "no steady state"
+    hot = Steadiness(steady=True, throttled=True)
     assert settled(second, pair=hot, speedup=Estimate(2, 1.5, 3, 3)).verdict == "throttled"
     assert second.size_bytes == big.stat().st_size
     assert first.inputs == {"x": "float32 1x8", "i": "int64 2", "u": "uint8 1x4x4x3"}

@@ -21,11 +21,11 @@ def test_a_session_survives_json(conditions: Conditions) -> None:
     sample = Sample(at_s=1.5, own_s=0.25, temperature_c=51.0, energy_j=12.5)
     runs = tuple(
         ProcessRun(
-            r,
-            0.1,
-            0.01,
-            ((1e-3, 2e-3), (3e-3,)),
-            1 << 20,
+            round=r,
+            load_s=0.1,
+            first_s=0.01,
+            blocks_s=((1e-3, 2e-3), (3e-3,)),
+            peak_memory_bytes=1 << 20,
             harness_s=1e-7,
             elapsed_s=(3e-3, 3e-3),
             cpu_s=(3e-3, 2e-3),

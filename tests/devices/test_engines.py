@@ -51,7 +51,14 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A runtime that runs only what it built: ONNX Runtime's own optimised file."""
     path = tmp_path / "optimized_engine.py"
     path.write_text(ENGINE, encoding="utf8")
-    known = Runtime("onnxruntime", "onnxruntime", str(path), (".onnx",), "", built=".optimized")
+    known = Runtime(
+        package="onnxruntime",
+        module="onnxruntime",
+        engine=str(path),
+        suffixes=(".onnx",),
+        install="",
+        built=".optimized",
+    )
     monkeypatch.setitem(RUNTIMES, "optimized", known)
     monkeypatch.setenv("EDGEKD_CACHE", str(tmp_path / "cache"))
     return path

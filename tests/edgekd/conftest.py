@@ -120,7 +120,9 @@ class Emulator(LocalDevice):
         *,
         progress: Callable[[float], None] | None = None,
     ) -> Session:
-        one = ProcessRun(0, 1.0, 1.0, ((1.0,), (1.0,)), peak_memory_bytes=1)
+        one = ProcessRun(
+            round=0, load_s=1.0, first_s=1.0, blocks_s=((1.0,), (1.0,)), peak_memory_bytes=1
+        )
         found = tuple(
             Measurement("emulated", file_sha256(c.file), self.conditions(c.setup), (one, one))
             for c in candidates

@@ -32,7 +32,16 @@ def run(number: int, seconds: float) -> ProcessRun:
     blocks = tuple(tuple(map(float, block)) for block in seconds * spread)
     elapsed = tuple(sum(block) for block in blocks)
     samples = tuple(Sample(at_s=float(i), own_s=0.1 * i, busy_s=0.3 * i) for i in range(5))
-    return ProcessRun(number, 0.1, 0.01, blocks, 1_000_000, 1e-7, elapsed, samples=samples)
+    return ProcessRun(
+        round=number,
+        load_s=0.1,
+        first_s=0.01,
+        blocks_s=blocks,
+        peak_memory_bytes=1_000_000,
+        harness_s=1e-7,
+        elapsed_s=elapsed,
+        samples=samples,
+    )
 
 
 @pytest.fixture

@@ -149,7 +149,16 @@ def row(verdict: Verdict, number: int = 0) -> Comparison:
     gain = Estimate(0.9, 0.85, 0.95, 6)
     now, before = Estimate(2e-3, 1.9e-3, 2.1e-3, 6), Estimate(1.8e-3, 1.7e-3, 1.9e-3, 6)
     file = Path(f"{number}.onnx")
-    return Comparison(file.name, file, "old.onnx", "side by side", before, now, gain, verdict)
+    return Comparison(
+        label=file.name,
+        file=file,
+        stored="old.onnx",
+        method="side by side",
+        before_s=before,
+        now_s=now,
+        speedup=gain,
+        verdict=verdict,
+    )
 
 
 SLOWER: Verdict = "slower"
@@ -195,9 +204,9 @@ def test_every_row_has_its_own_proof() -> None:
 def test_what_one_session_proves() -> None:
     def moved(*sizes: float, kind: Kind = "step", throttled: bool = False) -> Steadiness:
         events = tuple(Event(kind, 1.0, size, "") for size in sizes)
-        return Steadiness(False, events, throttled=throttled)
+        return Steadiness(steady=False, events=events, throttled=throttled)
 
-    calm, hot = Steadiness(True), moved(0.4, kind="throttling", throttled=True)
+    calm, hot = Steadiness(steady=True), moved(0.4, kind="throttling", throttled=True)
     slow, fast = Estimate(0.7, 0.6, 0.8, 6), Estimate(1.2, 1.1, 1.3, 6)
     assert verdict_of(slow, calm, calm) == "slower"
     assert verdict_of(fast, calm, calm) == "faster"
@@ -209,7 +218,7 @@ def test_what_one_session_proves() -> None:
         assert verdict_of(slow, *pair) == "no steady state"
     assert verdict_of(fast, calm, moved(0.01)) == "no steady state"
     assert verdict_of(slow, hot, calm) == "throttled"
-    assert verdict_of(slow, Steadiness(False, enough=False), calm) == "no steady state"
+    assert verdict_of(slow, Steadiness(steady=False, enough=False), calm) == "no steady state"
 
 
 def test_a_proof_is_exit_code_1(history: History, chain: Save, timed: Timed) -> None:

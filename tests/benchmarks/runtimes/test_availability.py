@@ -17,7 +17,13 @@ from edgekd.errors import RecipeError
 
 @pytest.fixture
 def gone(monkeypatch: pytest.MonkeyPatch) -> str:
-    runtime = Runtime("edgekd-gone", "edgekd_gone", "x.py", (".gone",), "pip install edgekd-gone")
+    runtime = Runtime(
+        package="edgekd-gone",
+        module="edgekd_gone",
+        engine="x.py",
+        suffixes=(".gone",),
+        install="pip install edgekd-gone",
+    )
     monkeypatch.setitem(RUNTIMES, "gone", runtime)
     return "gone"
 

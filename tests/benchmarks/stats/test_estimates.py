@@ -16,7 +16,13 @@ from edgekd.errors import MeasureError
 def runs_of(seconds: NDArray[np.float64]) -> tuple[ProcessRun, ...]:
     """Processes x blocks x calls."""
     return tuple(
-        ProcessRun(i, 0.1, 0.1, tuple(tuple(block) for block in process.tolist()), 1)
+        ProcessRun(
+            round=i,
+            load_s=0.1,
+            first_s=0.1,
+            blocks_s=tuple(tuple(block) for block in process.tolist()),
+            peak_memory_bytes=1,
+        )
         for i, process in enumerate(seconds)
     )
 

@@ -14,7 +14,13 @@ from edgekd.benchmarks.trials.injected import CASES, Case, competed, count
 def measured(c: Conditions, seconds: NDArray[np.float64], name: str = "a") -> Measurement:
     """Processes x blocks x calls, without samples."""
     runs = tuple(
-        ProcessRun(i, 0.1, 0.1, tuple(tuple(block) for block in process.tolist()), 1)
+        ProcessRun(
+            round=i,
+            load_s=0.1,
+            first_s=0.1,
+            blocks_s=tuple(tuple(block) for block in process.tolist()),
+            peak_memory_bytes=1,
+        )
         for i, process in enumerate(seconds)
     )
     return Measurement("session", name, c, runs)
@@ -91,7 +97,9 @@ def test_throttling_is_told_by_the_clock_and_carried_to_the_pair(conditions: Con
     runs = []
     for run in plain.runs:
         clocks = [3e9, *np.where(hot, 2.4e9, 3e9).tolist()]
-        samples = tuple(Sample(float(i), 0.0, clock_hz=clock) for i, clock in enumerate(clocks))
+        samples = tuple(
+            Sample(at_s=float(i), own_s=0.0, clock_hz=clock) for i, clock in enumerate(clocks)
+        )
         runs.append(replace(run, samples=samples))
     throttled = replace(plain, runs=tuple(runs))
     state = steadiness(throttled, floor=0.0)

@@ -24,7 +24,7 @@ def run(number: int, first_at_s: float, **counters: Any) -> ProcessRun:
 
     def sample(at_s: float, own_s: float) -> Sample:
         return replace(
-            Sample(at_s, own_s), **{name: rate * at_s for name, rate in counters.items()}
+            Sample(at_s=at_s, own_s=own_s), **{name: rate * at_s for name, rate in counters.items()}
         )
 
     ends = [first_at_s + 2 * BLOCK_S * i for i in range(BLOCKS + 1)]
@@ -92,7 +92,7 @@ def test_a_precision_that_was_not_reached_is_told(conditions: Conditions) -> Non
 
 def test_energy_by_hand(conditions: Conditions) -> None:
     """The idle machine takes 5 W, this one 8 W; a call of 10 ms takes 30 mJ above idle."""
-    idle = (Sample(0.0, 0.0, energy_j=0.0), Sample(0.5, 0.0, energy_j=2.5))
+    idle = (Sample(at_s=0.0, own_s=0.0, energy_j=0.0), Sample(at_s=0.5, own_s=0.0, energy_j=2.5))
     counted = replace(session(conditions, energy_j=8.0), idle=idle)
     found = energy_j(counted.measurements[0], counted)
     assert found is not None
@@ -103,7 +103,7 @@ def test_energy_by_hand(conditions: Conditions) -> None:
 def test_energy_without_a_counter_is_not_measured(conditions: Conditions) -> None:
     plain = session(conditions)
     assert energy_j(plain.measurements[0], plain) is None
-    idle = (Sample(0.0, 0.0, energy_j=0.0), Sample(0.5, 0.0, energy_j=2.5))
+    idle = (Sample(at_s=0.0, own_s=0.0, energy_j=0.0), Sample(at_s=0.5, own_s=0.0, energy_j=2.5))
     without = replace(plain, idle=idle)
     assert energy_j(without.measurements[0], without) is None
     less = replace(session(conditions, energy_j=4.0), idle=idle)  # below idle: cannot be told

@@ -107,7 +107,13 @@ class Drawn:
     def _sample(self, now: float, slow: float) -> Sample:
         clock, heat = (3.2e9 / (1 + slow), 55 + (now - 1000) / 4) if self.sensors else (None, None)
         return Sample(
-            now, now - 1000, now - 1000, self.steal * (now - 1000), clock, heat, throttled=None
+            at_s=now,
+            own_s=now - 1000,
+            busy_s=now - 1000,
+            steal_s=self.steal * (now - 1000),
+            clock_hz=clock,
+            temperature_c=heat,
+            throttled=None,
         )
 
     def _run(self, number: int, blocks: list[Any], samples: list[Sample]) -> ProcessRun:
@@ -447,12 +453,27 @@ def test_a_suite_is_a_table_and_every_session(tmp_path: Path) -> None:
 
 def against(*verdicts: Any, sessions: Sequence[BenchResult] = ()) -> BaselineResult:
     moment = datetime.datetime(2026, 11, 1, 8, 30, tzinfo=datetime.UTC)
-    entry = Entry(1, "main", moment, "0.1.0", None, "random", None, ())
+    entry = Entry(
+        id=1,
+        name="main",
+        stored_at=moment,
+        edgekd="0.1.0",
+        rate_hz=None,
+        feeds="random",
+        feeds_sha256=None,
+        rows=(),
+    )
     then, now = Estimate(1e-3, 0.99e-3, 1.01e-3, 6), Estimate(1.2e-3, 1.19e-3, 1.21e-3, 6)
     rows = tuple(
         Comparison(
-            *(f"/home/someone/{number}.onnx", Path("m"), "m.onnx", "side by side"),
-            *(then, now, Estimate(0.833, 0.81, 0.85, 6), verdict),
+            label=f"/home/someone/{number}.onnx",
+            file=Path("m"),
+            stored="m.onnx",
+            method="side by side",
+            before_s=then,
+            now_s=now,
+            speedup=Estimate(0.833, 0.81, 0.85, 6),
+            verdict=verdict,
         )
         for number, verdict in enumerate(verdicts)
     )
