@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ if TYPE_CHECKING:
     from edgekd.benchmarks.result import BenchResult
     from edgekd.bundle import VerifyReport
     from edgekd.pipeline.compress import Result
-    from edgekd.progress import Progress, Tick
+    from edgekd.progress import Progress
     from edgekd.recipe.recipe import Recipe
 
 
@@ -143,14 +142,14 @@ def benchmark(
     from edgekd.benchmarks.bench import Inputs, bench
     from edgekd.benchmarks.measurement import Setup, Timing
     from edgekd.devices import open_device
+    from edgekd.progress import Silent, track_share
     from edgekd.store import locate
 
     timing = Timing(precision=precision, time_limit_s=time_limit_s)
     counts = [threads] if isinstance(threads, int) else threads
     setups = [Setup(runtime=name, threads=count) for name in runtimes for count in counts]
     given = Inputs(None if feeds is None else locate(feeds))
-    with _bar(progress, "bench") as tick:
-        share = _Share(tick)
+    with track_share(_listener(progress) or Silent(), "bench") as share:
         return bench(
             [locate(file) for file in files],
             device=open_device(device),
@@ -185,20 +184,3 @@ def _listener(progress: Progress | bool) -> Progress | None:
 
         return Terminal()
     return None if progress is False else progress
-
-
-def _bar(progress: Progress | bool, title: str) -> AbstractContextManager[Tick | None]:
-    listener = _listener(progress)
-    return nullcontext() if listener is None else listener.track(title, 1.0)
-
-
-class _Share:
-    """Turns the share that is done into the advance that a bar takes."""
-
-    def __init__(self, tick: Tick | None) -> None:
-        self._tick, self._done = tick, 0.0
-
-    def __call__(self, share: float) -> None:
-        if self._tick is not None:
-            self._tick(share - self._done)
-        self._done = share

@@ -1,10 +1,13 @@
-"""How long work says that it goes on: one narrow interface, silent unless somebody listens."""
+"""Progress reporting for long-running work: one narrow interface, silent by default."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
+
+Share = Callable[[float], None]
+"""Called with the share of the work that is done, 0 to 1."""
 
 
 class Tick(Protocol):
@@ -36,3 +39,22 @@ class Silent:
 
     def say(self, text: str) -> None:
         pass
+
+
+@contextlib.contextmanager
+def track_share(progress: Progress, title: str) -> Iterator[Share]:
+    """Open a bar for work that reports the share that is done, not steps."""
+    done = 0.0
+    with progress.track(title, 1.0) as tick:
+
+        def advance(share: float) -> None:
+            nonlocal done
+            tick(share - done)
+            done = share
+
+        yield advance
+
+
+def part_of(whole: Share, start: float, length: float) -> Share:
+    """Return what a part of the work reports to, of which the whole knows where it lies."""
+    return lambda share: whole(start + length * share)

@@ -8,7 +8,7 @@ unpaired, against what sessions of this machine differ by anyway.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +29,7 @@ from edgekd.benchmarks.model_content import model_content
 from edgekd.benchmarks.result import BenchResult
 from edgekd.benchmarks.stats import pair_steadiness, speedup
 from edgekd.errors import HistoryError
+from edgekd.progress import Share, part_of
 
 _SHARES = ((0.0, 0.8), (0.8, 0.1), (0.9, 0.1))
 """Start and length of each session on the progress bar: a second one is rare."""
@@ -50,7 +51,7 @@ def against(
     setups: Sequence[Setup] = (Setup(),),
     timing: Timing | None = None,
     inputs: Inputs | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: Share | None = None,
 ) -> BaselineResult:
     """Compare files with the session that was stored last under a name.
 
@@ -84,10 +85,7 @@ def against(
     rows: list[Comparison] = []
     sessions: list[BenchResult] = []
     for done, (file, stored) in enumerate(pairs):
-
-        def share(part: float, done: int = done) -> None:
-            tell((done + part) / len(pairs))
-
+        share = part_of(tell, done / len(pairs), 1 / len(pairs))
         found, timed = work.compare(file, stored, share)
         rows += found
         sessions += timed
@@ -144,7 +142,7 @@ class _Work:
     inputs: Inputs
 
     def compare(
-        self, file: Path, stored: Sequence[StoredRow], tell: Callable[[float], None]
+        self, file: Path, stored: Sequence[StoredRow], tell: Share
     ) -> tuple[tuple[Comparison, ...], list[BenchResult]]:
         """Time a file as often as it takes to be sure."""
         before = stored[0]
@@ -179,9 +177,7 @@ class _Work:
         today = [self.device.conditions(setup) for setup in self.setups]
         return all(any(row.conditions == now for row in stored) for now in today)
 
-    def _bench(
-        self, file: Path, copy: Path | None, number: int, tell: Callable[[float], None]
-    ) -> BenchResult:
+    def _bench(self, file: Path, copy: Path | None, number: int, tell: Share) -> BenchResult:
         start, length = _SHARES[number]
         return bench(
             [file],
@@ -191,7 +187,7 @@ class _Work:
             timing=self.timing,
             inputs=self.inputs,
             strict=True,
-            progress=lambda part: tell(start + length * part),
+            progress=part_of(tell, start, length),
         )
 
 

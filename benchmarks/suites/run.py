@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +13,12 @@ from edgekd.benchmarks.result import BenchResult
 from edgekd.benchmarks.suites.result import ModelResult, SuiteResult
 from edgekd.benchmarks.suites.suite import Suite
 from edgekd.errors import EdgekdError, one_line
+from edgekd.progress import Share, part_of
 
 PREPARING = 0.1  # share of the progress that writing the files counts
 
-Tell = Callable[[float], None]
 
-
-def run_suite(suite: Suite, *, device: Measurer, progress: Tell | None = None) -> SuiteResult:
+def run_suite(suite: Suite, *, device: Measurer, progress: Share | None = None) -> SuiteResult:
     """Time every model of a suite; each is one interleaved session of all its files and setups.
 
     All files are made before the first is timed.
@@ -34,6 +33,7 @@ def run_suite(suite: Suite, *, device: Measurer, progress: Tell | None = None) -
     refused: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="edgekd-suite-") as name:
         made = _made(suite, Path(name), tell, refused)
+        length = (1 - PREPARING) / max(1, len(suite.models))
         results = []
         for index, model in enumerate(suite.models):
             if index not in made:
@@ -45,7 +45,7 @@ def run_suite(suite: Suite, *, device: Measurer, progress: Tell | None = None) -
                     setups=suite.setups.each(),
                     timing=suite.timing.timing(),
                     inputs=model.inputs(suite.setups.batches),
-                    progress=_part(tell, index, len(suite.models)),
+                    progress=part_of(tell, PREPARING + length * index, length),
                 )
             except EdgekdError as error:
                 refused[model.name] = one_line(error)
@@ -57,7 +57,7 @@ def run_suite(suite: Suite, *, device: Measurer, progress: Tell | None = None) -
 
 
 def _made(
-    suite: Suite, folder: Path, tell: Tell, refused: dict[str, str]
+    suite: Suite, folder: Path, tell: Share, refused: dict[str, str]
 ) -> Mapping[int, list[Path]]:
     """Write the files of every model; those that cannot be made are told in `refused`."""
     made = {}
@@ -70,11 +70,6 @@ def _made(
         except EdgekdError as error:
             refused[model.name] = one_line(error)
     return made
-
-
-def _part(tell: Tell, index: int, count: int) -> Tell:
-    start = PREPARING + (1 - PREPARING) * index / count
-    return lambda done: tell(start + (1 - PREPARING) * done / count)
 
 
 def _named(result: BenchResult, folder: Path) -> BenchResult:

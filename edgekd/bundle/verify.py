@@ -26,6 +26,7 @@ from edgekd.data.preprocess import read_preprocess
 from edgekd.devices import open_device
 from edgekd.devices.device import Device
 from edgekd.errors import BadInput, EdgekdError, ModelError, VerifyFailed
+from edgekd.progress import Share
 
 _SHOWN_FAULTS = 20
 
@@ -85,7 +86,7 @@ def verify(
     device: str = "local",
     latency: bool = False,
     timing: Timing | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: Share | None = None,
 ) -> VerifyReport:
     """Hold a bundle to its promises; what does not hold is in the report and raises nothing.
 
@@ -237,7 +238,7 @@ def _timed(
     device: Device,
     timing: Timing,
     *,
-    progress: Callable[[float], None] | None,
+    progress: Share | None,
 ) -> tuple[tuple[Speed, ...], Conditions]:
     """Time the files with a free batch again, FP32 first, on the golden inputs."""
     models = sorted(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from edgekd.benchmarks.bench import Inputs
     from edgekd.benchmarks.measurement import Setup, Timing
-    from edgekd.progress import Tick
+    from edgekd.progress import Share
 
 
 @dataclass(frozen=True)
@@ -168,25 +168,11 @@ def run_suite(name: str, device: str | None, out: Out) -> None:
     result.check()
 
 
-@contextmanager
-def _bar(title: str) -> Iterator[_Share]:
+def _bar(title: str) -> AbstractContextManager[Share]:
     from edgekd.cli.terminal import Terminal
+    from edgekd.progress import track_share
 
-    with Terminal().track(title, 1.0) as tick:
-        yield _Share(tick)
-
-
-class _Share:
-    """Turns the share that is done into steps of a progress bar."""
-
-    def __init__(self, tick: Tick) -> None:
-        """Take the bar's function."""
-        self._tick, self._done = tick, 0.0
-
-    def __call__(self, share: float) -> None:
-        """Advance to `share`."""
-        self._tick(share - self._done)
-        self._done = share
+    return track_share(Terminal(), title)
 
 
 def _titled(title: str, table: Table) -> Table:

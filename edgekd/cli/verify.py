@@ -32,17 +32,11 @@ def verify(
     from edgekd.bundle.verify import verify as work
     from edgekd.cli.terminal import Terminal
     from edgekd.errors import VerifyFailed
+    from edgekd.progress import track_share
 
     if latency:
-        done = 0.0
-        with Terminal().track("verify", 1.0) as tick:
-
-            def progress(share: float) -> None:
-                nonlocal done
-                tick(share - done)
-                done = share
-
-            report = work(bundle, device=on, latency=True, progress=progress)
+        with track_share(Terminal(), "verify") as share:
+            report = work(bundle, device=on, latency=True, progress=share)
     else:
         report = work(bundle, device=on)
     if as_json:

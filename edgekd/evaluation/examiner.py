@@ -34,7 +34,7 @@ from edgekd.evaluation.predictions import Predictions
 from edgekd.evaluation.quality import gain, metrics_of
 from edgekd.evaluation.reduced import Reduced
 from edgekd.exporters.file_facts import Kernels, OnnxFacts
-from edgekd.progress import Progress, Silent
+from edgekd.progress import Progress, Silent, track_share
 from edgekd.store import digest, file_sha256, write_atomic, write_json
 
 if TYPE_CHECKING:
@@ -134,17 +134,9 @@ class Examiner:
     def measure(self, pairs: Sequence[tuple[Artifact, File]]) -> Session:
         """Time files in one interleaved session, each on its own real inputs."""
         candidates = [Candidate(f.path, self._feeds(artifact), self.setup) for artifact, f in pairs]
-        with self.progress.track(
-            f"measure {len(candidates)} files on {self.device.name}", 1
-        ) as tick:
-            done = 0.0
-
-            def advance(share: float) -> None:
-                nonlocal done
-                tick(share - done)
-                done = share
-
-            return self.device.measure(candidates, self.timing, progress=advance)
+        title = f"measure {len(candidates)} files on {self.device.name}"
+        with track_share(self.progress, title) as share:
+            return self.device.measure(candidates, self.timing, progress=share)
 
     def _examine(
         self, makes: Variant, after: Artifact, before: Artifact, *, session_name: str
