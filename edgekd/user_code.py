@@ -7,6 +7,7 @@ its neighbours as if it were started as a script.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import difflib
 import hashlib
@@ -21,7 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from edgekd.errors import EdgekdError, ModelError
-from edgekd.store import locate
+from edgekd.store import digest, file_sha256, locate
 
 _neighbours: dict[str, Path] = {}  # modules that users' files imported from beside them -> folder
 
@@ -51,6 +52,46 @@ def source_file(spec: str, *, root: Path) -> Path | None:
     """Return the .py file of "path/to/file.py:function", if `spec` names one that is there."""
     path = locate(spec.rpartition(":")[0], root=root)
     return path if path.suffix == ".py" and path.is_file() else None
+
+
+def hash_source(spec: str, *, root: Path) -> str | None:
+    """Return a hash of the .py file that `spec` names and of all it imports from beside it.
+
+    Imports are followed from file to file, whether they stand at the top or in a function. None:
+    `spec` does not name a file that is there.
+    """
+    first = source_file(spec, root=root)
+    if first is None:
+        return None
+    found: dict[str, str] = {}
+    todo = [first]
+    while todo:
+        path = todo.pop()
+        name = path.relative_to(first.parent).as_posix()
+        if name not in found:
+            found[name] = file_sha256(path)
+            todo += _imported_files(path, first.parent)
+    return digest(found)
+
+
+def _imported_files(path: Path, folder: Path) -> list[Path]:
+    """Return the files below `folder` that `path` imports, as if `folder` were on sys.path."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):  # what is wrong with it is said when it is run
+        return []
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = path.relative_to(folder).parts[: -node.level] if node.level else ()
+            module = ".".join([*package, *filter(None, [node.module])])
+            names |= {module, *(f"{module}.{alias.name}".lstrip(".") for alias in node.names)}
+    parts = [name.split(".") for name in names if name]
+    prefixes = {".".join(p[:n]) for p in parts for n in range(1, len(p) + 1)}
+    files = [f for name in prefixes for f in _files_of(name.replace(".", "/"), folder)]
+    return [file for file in files if file.is_file()]
 
 
 def blame(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from pydantic import Field
 from edgekd.errors import ModelError
 from edgekd.options import Options, UserFunction
 from edgekd.store import cache_folder, file_sha256, locate
-from edgekd.user_code import source_file
+from edgekd.user_code import hash_source
 
 
 class NetworkSpec(Options):
@@ -50,14 +50,14 @@ def weights_path(weights: str, root: Path) -> Path:
 
 
 def user_files(spec: NetworkSpec, root: Path) -> dict[str, str]:
-    """Return the hashes of the files that `spec` names, so that a change in them changes the key.
+    """Return hashes of the files that `spec` names, so that a change in them changes the key.
 
-    Only the named file counts: a module that it imports in turn is not followed.
+    What the network's file imports from beside it counts too.
     """
     found = {}
-    source = source_file(spec.build, root=root)
+    source = hash_source(spec.build, root=root)
     if source is not None:
-        found["build"] = file_sha256(source)
+        found["build"] = source
     if spec.weights is not None:
         found["weights"] = file_sha256(weights_path(spec.weights, root))
     return found

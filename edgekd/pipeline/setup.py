@@ -26,10 +26,10 @@ from edgekd.progress import Progress
 from edgekd.recipe.option_tree import list_functions
 from edgekd.recipe.recipe import Recipe
 from edgekd.step import DATA_NEEDS, Context, Need
-from edgekd.store import digest, file_sha256, write_atomic, write_json
+from edgekd.store import digest, write_atomic, write_json
 from edgekd.tasks import open_task
 from edgekd.tasks.task import Task
-from edgekd.user_code import source_file
+from edgekd.user_code import hash_source
 
 RECORD = "run.json"
 OWN = {"stages", "evidence", "predictions", "feeds", "bundle", "splits.json", "recipe.json"}
@@ -115,8 +115,7 @@ class Bench:
         )
 
     def _task_code(self) -> str:
-        source = source_file(self.recipe.task, root=self.root)
-        return digest(self.recipe.task, "" if source is None else file_sha256(source))
+        return digest(self.recipe.task, hash_source(self.recipe.task, root=self.root))
 
     def _identity(self, teachers: tuple[Artifact, ...]) -> Mapping[Need, str]:
         return {

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgekd.errors import EdgekdError, ModelError
-from edgekd.user_code import resolve
+from edgekd.user_code import hash_source, resolve
 
 
 def write(folder: Path, **files: str) -> None:
@@ -59,6 +59,24 @@ def test_a_dataclass_with_postponed_annotations_can_be_defined(tmp_path: Path) -
 @pytest.mark.parametrize("spec", ["edgekd.models", ":net", "net.py:", ""])
 def test_a_spec_without_both_parts_is_refused(spec: str, tmp_path: Path) -> None:
     assert "'path/to/file.py:function'" in refusal(spec, tmp_path)
+
+
+@pytest.mark.parametrize("changed", ["net.py", "layers.py", "parts/__init__.py", "parts/deep.py"])
+def test_the_hash_of_a_file_covers_what_it_imports_from_beside_it(
+    changed: str, tmp_path: Path
+) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "net.py").write_text("import json\nimport layers\n")
+    (tmp_path / "layers.py").write_text("def late():\n    import parts\nimport net\n")
+    (tmp_path / "parts" / "__init__.py").write_text("from .deep import x\n")
+    (tmp_path / "parts" / "deep.py").write_text("x = 1\n")
+    before = hash_source("net.py:build", root=tmp_path)
+    (tmp_path / "other.py").write_text("nobody imports this")
+    assert hash_source("net.py:build", root=tmp_path) == before
+    with (tmp_path / changed).open("a") as file:
+        file.write("# changed\n")
+    assert hash_source("net.py:build", root=tmp_path) != before
+    assert hash_source("package.module:build", root=tmp_path) is None
 
 
 def test_a_missing_file_is_named_in_full(tmp_path: Path) -> None:
