@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -12,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgekd.errors import RunFolderError
+
+WINDOWS = os.name == "nt"
 
 
 def digest(*parts: object) -> str:
@@ -35,8 +36,13 @@ def locate(path: str | Path, *, root: Path = Path()) -> Path:
 
 
 def sync(path: Path) -> None:
-    """Force a file's or a folder's content to the disk, so that a rename after it commits."""
-    handle = os.open(path, os.O_RDONLY)
+    """Force a file's or a folder's content to the disk, so that a rename after it commits.
+
+    Windows opens no folder, and flushes only what is opened for writing.
+    """
+    if WINDOWS and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDWR if WINDOWS else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -90,48 +96,60 @@ def replacing(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process; the system frees it when the process ends, however it ends.
+    """Lock `folder` for this process; the system frees it when the process ends, however it ends.
 
     A folder that was not there and to which nothing was written is removed again.
 
     Raises:
-        RunFolderError: it cannot be written, or another process holds it.
+        RunFolderError: it cannot be written, or another process works there.
     """
+    from filelock import FileLock, Timeout
+
     new = [path for path in (folder, *folder.parents) if not path.exists()]
+    path = folder / ".lock"
+    lock = FileLock(path, blocking=False, on_acquired=_write_owner)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        lock.acquire()
+    except Timeout as error:
+        raise RunFolderError(
+            f"another edgekd process (pid {_owner(path)}) is working in {folder}; "
+            "wait for it, stop it, or give another folder with --out"
+        ) from error
     except OSError as error:
         raise RunFolderError(
             f"the run folder {folder} cannot be written ({error.strerror}); "
             "give another one with --out"
         ) from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        owner = os.read(handle, 32).decode(errors="replace").strip() or "unknown"
-        os.close(handle)
-        raise RunFolderError(
-            f"another edgekd process (pid {owner}) is working in {folder}; "
-            "wait for it, stop it, or give another folder with --out"
-        ) from error
-    try:
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
-        _forget(folder, new)
-        os.close(handle)
+        empty = [entry.name for entry in folder.iterdir()] == [path.name]
+        if new and empty:
+            with contextlib.suppress(OSError):  # Windows removes it itself when it is released
+                path.unlink()
+        lock.release()
+        if new and empty:
+            with contextlib.suppress(OSError):  # somebody else put something there
+                for made in new:
+                    made.rmdir()
 
 
-def _forget(folder: Path, new: list[Path]) -> None:
-    """Remove what is empty of the folders `new`, the innermost first."""
-    if not new or [path.name for path in folder.iterdir()] != [".lock"]:
-        return
-    (folder / ".lock").unlink()
-    with contextlib.suppress(OSError):  # somebody else put something there
-        for path in new:
-            path.rmdir()
+# Windows locks the first byte, and nobody else can then read it: the process id comes after it.
+_OWNER_AT, _OWNER_BYTES = 1, 20
+
+
+def _write_owner(handle: int) -> None:
+    os.lseek(handle, 0, os.SEEK_SET)
+    os.write(handle, b" " * _OWNER_AT + str(os.getpid()).ljust(_OWNER_BYTES).encode())
+
+
+def _owner(path: Path) -> str:
+    """Return the process id in a lock file."""
+    with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
+        file.seek(_OWNER_AT)
+        return file.read(_OWNER_BYTES).decode(errors="replace").strip() or "unknown"
+    return "unknown"
 
 
 def cache_folder() -> Path:

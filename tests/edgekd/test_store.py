@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,40 @@ def test_two_processes_cannot_hold_one_run(tmp_path: Path) -> None:
         other.kill()  # however it ends, the lock is free
     with run_lock(tmp_path):
         pass
+
+
+def test_a_refused_call_leaves_nothing_and_frees_nothing(tmp_path: Path) -> None:
+    with run_lock(tmp_path / "new" / "run"):
+        for _ in range(2):  # the first refusal must not have opened the way for the second
+            with pytest.raises(RunFolderError, match=f"pid {os.getpid()}"):
+                run_lock(tmp_path / "new" / "run").__enter__()
+    assert list(tmp_path.iterdir()) == []
+    with run_lock(tmp_path / "run"):
+        (tmp_path / "run" / "kept").write_text("x")
+    with run_lock(tmp_path / "run"):
+        pass
+    assert (tmp_path / "run" / "kept").exists()
+
+
+def test_what_windows_cannot_open_is_not_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There os.open refuses a folder, and a flush needs a handle that may write."""
+    opened = []
+
+    def windows_open(path: Path, flags: int) -> int:
+        opened.append(path)
+        if path.is_dir() or not flags & os.O_RDWR:
+            raise PermissionError(13, "Permission denied")
+        return os_open(path, flags)
+
+    os_open = os.open
+    (tmp_path / "a.partial").mkdir()
+    (tmp_path / "a.partial" / "file").write_bytes(b"x")
+    monkeypatch.setattr("edgekd.store.WINDOWS", True)
+    monkeypatch.setattr("os.open", windows_open)
+    seal(tmp_path / "a.partial", tmp_path / "a")
+    assert [path.name for path in opened] == ["file"]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
