@@ -98,6 +98,14 @@ def can_cut(module: nn.Module) -> bool:
     return _fit.dispatch(type(module)) is not _fit.dispatch(object)
 
 
+def output_dimension(module: nn.Module, leaf: str) -> int:
+    """Return the dimension of a layer's tensor that counts its output channels."""
+    transposed = isinstance(module, _ConvTransposeNd) and not is_depthwise(module)
+    if isinstance(module, nn.Embedding):
+        return 1
+    return int(transposed and leaf == "weight")
+
+
 def _owner(network: nn.Module, name: str) -> nn.Module:
     path, _, leaf = name.rpartition(".")
     owner: nn.Module | None = dict(network.named_modules()).get(path)
@@ -169,6 +177,11 @@ def _(norm: nn.LayerNorm) -> None:
 @_fit.register
 def _(norm: nn.GroupNorm) -> None:
     norm.num_channels = len(norm.weight)
+
+
+@_fit.register
+def _(table: nn.Embedding) -> None:
+    table.num_embeddings, table.embedding_dim = table.weight.shape
 
 
 @_fit.register

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from edgekd.data.batches import Data
-from edgekd.networks.channels import thin
+from edgekd.networks.channels.cut import thin
 from edgekd.networks.trainable import Model
 from edgekd.tasks.task import Task
 
@@ -32,6 +32,6 @@ def thinned(
     deployed = model.deployed(task).eval()
     inputs = [torch.as_tensor(array) for array in batch.inputs[0].values()]
     example = deployed.body_inputs(*inputs)
-    body, edit = thin(model.body, example, ratio=ratio, multiple=multiple, keep=keep)
-    blueprint = replace(model.blueprint, edits=(*model.blueprint.edits, edit))
-    return Model(body, blueprint, model.preprocess)
+    found = thin(model.body, example, ratio=ratio, multiple=multiple, keep=keep)
+    blueprint = replace(model.blueprint, edits=(*model.blueprint.edits, dict(found.edit)))
+    return Model(found.network, blueprint, model.preprocess)

@@ -73,7 +73,7 @@ def compress(
         JobFailed: a process under test crashed.
     """
     if recipe.trains:
-        for package in ("torch", "onnxscript", "torch_pruning", "safetensors"):
+        for package in ("torch", "onnxscript", "safetensors"):
             require(package, extra="train")
     listener = progress or Silent()
     with run_lock(out):

@@ -38,7 +38,7 @@ from edgekd.recipe.recipe import Recipe
 SHOWN_SAMPLES = 24
 SHOWN_CALLS = 400
 SHOWN_LETTERS = 200
-PACKAGES = ("edgekd", "torch", "onnx", "onnxruntime", "onnxscript", "torch-pruning", "numpy")
+PACKAGES = ("edgekd", "torch", "onnx", "onnxruntime", "onnxscript", "numpy")
 
 
 def record(

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,10 +21,18 @@ from edgekd.networks.blueprint import (
     parameters,
     save_network,
 )
-from edgekd.networks.channels import thin
-from edgekd.networks.edits import apply_edit
+from edgekd.networks.channels.cut import thin
+from edgekd.networks.edits import apply_edit, zero_edit
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def cut(
+    network: nn.Module, inputs: tuple[Tensor, ...], **options: Any
+) -> tuple[nn.Module, Mapping[str, Any]]:
+    """The network with fewer channels, and the edit."""
+    found = thin(network, inputs, **options)
+    return found.network, found.edit
 
 
 def flattened() -> nn.Module:
@@ -130,7 +140,7 @@ def outputs(network: nn.Module, *inputs: Tensor) -> list[Tensor]:
 
 def refusal(network: nn.Module, *inputs: Tensor, **options: object) -> str:
     with pytest.raises(ModelError) as caught:
-        thin(network, inputs or (IMAGES,), **({"ratio": 0.5, "multiple": 4} | options))  # type: ignore[arg-type]
+        cut(network, inputs or (IMAGES,), **({"ratio": 0.5, "multiple": 4} | options))
     return str(caught.value)
 
 
@@ -143,7 +153,7 @@ def test_thinned_equals_the_original_with_those_channels_zeroed(
     make: type[nn.Module], ratio: float
 ) -> None:
     network = seasoned(make())
-    thinned, edit = thin(network, (IMAGES,), ratio=ratio, multiple=4)
+    thinned, edit = cut(network, (IMAGES,), ratio=ratio, multiple=4)
     zeroed = copy.deepcopy(network)
     modules = dict(zeroed.named_modules())
     for name, dims in edit["tensors"].items():
@@ -162,7 +172,7 @@ def test_thinned_equals_the_original_with_those_channels_zeroed(
 @pytest.mark.parametrize("make", NETWORKS)
 def test_the_replayed_edit_gives_the_thinned_network_bit_for_bit(make: type[nn.Module]) -> None:
     network = seasoned(make())
-    thinned, edit = thin(network, (IMAGES,), ratio=0.5, multiple=4)
+    thinned, edit = cut(network, (IMAGES,), ratio=0.5, multiple=4)
     again = apply_edit(copy.deepcopy(network), json.loads(json.dumps(edit)))
     one, other = thinned.state_dict(), again.state_dict()
     assert list(one) == list(other)
@@ -176,7 +186,7 @@ def test_the_replayed_edit_gives_the_thinned_network_bit_for_bit(make: type[nn.M
 def test_layer_norm_then_works_over_the_kept_channels() -> None:
     first, norm, last = nn.Linear(6, 16), nn.LayerNorm(16), nn.Linear(16, 3)
     network, x = seasoned(nn.Sequential(first, norm, last)), torch.randn(5, 6)
-    thinned, edit = thin(network, (x,), ratio=0.5, multiple=4)
+    thinned, edit = cut(network, (x,), ratio=0.5, multiple=4)
     kept = edit["tensors"]["1.weight"]["0"]
     h = first(x)[:, kept]
     h = (h - h.mean(1, keepdim=True)) / torch.sqrt(h.var(1, correction=0, keepdim=True) + 1e-5)
@@ -188,7 +198,7 @@ def test_layer_norm_then_works_over_the_kept_channels() -> None:
 def test_group_norm_then_works_over_the_kept_channels() -> None:
     first, norm, last = nn.Linear(6, 16), nn.GroupNorm(2, 16), nn.Linear(16, 3)
     network, x = seasoned(nn.Sequential(first, norm, last)), torch.randn(5, 6)
-    thinned, edit = thin(network, (x,), ratio=0.5, multiple=4)
+    thinned, edit = cut(network, (x,), ratio=0.5, multiple=4)
     kept = edit["tensors"]["1.weight"]["0"]
     assert [index + 8 for index in kept[:4]] == kept[4:]  # both groups keep the same places
     h = functional.group_norm(first(x)[:, kept], 2, norm.weight[kept], norm.bias[kept])
@@ -212,12 +222,12 @@ def test_group_norm_then_works_over_the_kept_channels() -> None:
 )
 def test_kept_widths_are_multiples(width: int, ratio: float, multiple: int, left: int) -> None:
     network = nn.Sequential(nn.Linear(3, width), nn.ReLU(), nn.Linear(width, 2))
-    thinned, _ = thin(network, (torch.randn(2, 3),), ratio=ratio, multiple=multiple)
+    thinned, _ = cut(network, (torch.randn(2, 3),), ratio=ratio, multiple=multiple)
     assert [tuple(p.shape) for p in thinned.parameters()][:3] == [(left, 3), (left,), (2, left)]
 
 
 def test_each_branch_of_a_concatenation_keeps_a_multiple_of_its_own() -> None:
-    thinned, _ = thin(seasoned(Concat()), (IMAGES,), ratio=0.5, multiple=4)
+    thinned, _ = cut(seasoned(Concat()), (IMAGES,), ratio=0.5, multiple=4)
     shapes = {name: tuple(tensor.shape)[:2] for name, tensor in thinned.state_dict().items()}
     assert shapes["a.weight"] == (4, 3)
     assert shapes["b.weight"] == (8, 4)
@@ -229,16 +239,16 @@ def test_the_weakest_channels_go_by_all_that_touches_them() -> None:
     with torch.no_grad():
         first.weight.copy_(torch.tensor([3.0, 1.0, 1.0, 2.0])[:, None].expand(4, 3))
         last.weight.copy_(torch.tensor([0.0, 9.0, 1.0, 2.0]).expand(2, 4))
-    _, edit = thin(nn.Sequential(first, last), (torch.randn(2, 3),), ratio=0.5, multiple=1)
+    _, edit = cut(nn.Sequential(first, last), (torch.randn(2, 3),), ratio=0.5, multiple=1)
     # summed squares: 27 + 0, 3 + 162, 3 + 2, 12 + 8
     assert edit == {"op": "keep", "tensors": {"0.weight": {"0": [0, 1]}, "1.weight": {"1": [0, 1]}}}
 
 
 def test_kept_names_keep_their_outputs_and_all_coupled_to_them() -> None:
     network = residual()
-    whole, _ = thin(network, (IMAGES,), ratio=0.5, multiple=4)
+    whole, _ = cut(network, (IMAGES,), ratio=0.5, multiple=4)
     assert whole.get_parameter("stages.1.0.conv2.weight").shape[:2] == (8, 8)
-    thinned, edit = thin(network, (IMAGES,), ratio=0.5, multiple=4, keep=["stages.1"])
+    thinned, edit = cut(network, (IMAGES,), ratio=0.5, multiple=4, keep=["stages.1"])
     assert thinned.get_parameter("stages.1.0.conv2.weight").shape[:2] == (16, 16)
     assert thinned.get_parameter("stages.2.0.conv1.weight").shape[:2] == (12, 16)
     assert "stages.1.0.shortcut.1.running_var" not in edit["tensors"]
@@ -254,7 +264,7 @@ def test_an_output_that_others_read_as_well_keeps_its_width() -> None:
             embedding = self.b(torch.relu(self.a(x)))
             return self.c(embedding), embedding
 
-    _, edit = thin(Two(), (torch.randn(2, 3),), ratio=0.5, multiple=4)
+    _, edit = cut(Two(), (torch.randn(2, 3),), ratio=0.5, multiple=4)
     assert set(edit["tensors"]) == {"a.weight", "a.bias", "b.weight"}
     assert set(edit["tensors"]["b.weight"]) == {"1"}
 
@@ -263,7 +273,7 @@ def test_a_transformers_inner_neurons_go_where_the_rest_is_kept() -> None:
     tokens = torch.randint(2, 20, (3, 7))
     network = text_encoder(20, 3, width=8, heads=2)
     keep = ["token", "layers.0.attention", "layers.1.attention"]
-    _, edit = thin(network, (tokens, torch.ones_like(tokens)), ratio=0.5, multiple=4, keep=keep)
+    _, edit = cut(network, (tokens, torch.ones_like(tokens)), ratio=0.5, multiple=4, keep=keep)
     assert set(edit["tensors"]) == {
         f"layers.{i}.{name}"
         for i in (0, 1)
@@ -278,7 +288,7 @@ def test_the_network_given_is_not_touched() -> None:
     network = residual()
     network.get_parameter("conv1.weight").requires_grad_(False)
     before = copy.deepcopy(network.state_dict())
-    thinned, first = thin(network, (IMAGES,), ratio=0.5, multiple=4)
+    thinned, first = cut(network, (IMAGES,), ratio=0.5, multiple=4)
     assert network.training
     assert thinned.training
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
@@ -286,14 +296,14 @@ def test_the_network_given_is_not_touched() -> None:
     assert frozen == ["conv1.weight"]
     thinned(IMAGES).sum().backward()  # and it trains on
     with torch.no_grad():  # whatever the caller has switched off
-        assert thin(network, (IMAGES,), ratio=0.5, multiple=4)[1] == first
+        assert cut(network, (IMAGES,), ratio=0.5, multiple=4)[1] == first
 
 
 def test_a_thinned_network_can_be_saved_thinned_again_and_rebuilt(tmp_path: Path) -> None:
     blueprint = Blueprint("edgekd.models:resnet8", {"widths": [8, 16, 24]})
     network = build_network(blueprint, root=tmp_path)
-    once, first = thin(network, (IMAGES,), ratio=0.3, multiple=4)
-    twice, second = thin(once, (IMAGES,), ratio=0.3, multiple=4)
+    once, first = cut(network, (IMAGES,), ratio=0.3, multiple=4)
+    twice, second = cut(once, (IMAGES,), ratio=0.3, multiple=4)
     assert parameters(twice) < parameters(once)
     edited = Blueprint(blueprint.build, blueprint.options, (first, second))
     save_network(twice, edited, tmp_path / "model.pt")
@@ -313,7 +323,7 @@ def test_options_without_sense_are_refused(options: dict[str, float]) -> None:
 def test_nothing_to_remove_is_said() -> None:
     said = r"ratio 0\.5 removes nothing: .* at or below multiple \(32\)"
     with pytest.raises(NothingToDo, match=said):
-        thin(residual(), (IMAGES,), ratio=0.5, multiple=32)
+        cut(residual(), (IMAGES,), ratio=0.5, multiple=32)
 
 
 def test_an_unknown_name_to_keep_is_refused_with_close_ones() -> None:
@@ -370,29 +380,62 @@ class Padded(Shuffle):
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "layer", "words"),
     [
-        (Shuffle, "does not compute what the network with these channels set to zero"),
-        (Fixed, "split_sizes"),
-        (Bare, "a bare parameter, shape (16, 1, 1)"),
-        (Padded, "channels of a"),
+        (Fixed, "a", "without these channels it fails with RuntimeError"),
+        (Bare, "a", "hard is a Bare"),
+        (Padded, "a", "pad works along it"),
     ],
 )
-def test_what_cannot_be_followed_is_refused_with_its_layer(
-    make: type[nn.Module], words: str
+def test_what_cannot_be_followed_stays_and_is_named(
+    make: type[nn.Module], layer: str, words: str
 ) -> None:
-    message = refusal(seasoned(make()))
-    assert words in message
-    assert "cannot follow the channels of a: " in message
-    assert "`keep` (such as 'a')" in message
+    """The rest of the network is cut: here a branch beside it."""
+
+    class Beside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hard, self.easy = make(), residual()
+
+        def forward(self, x: Tensor) -> Tensor:
+            both: Tensor = self.hard(x) + self.easy(x)[:, :5]
+            return both
+
+    network = seasoned(Beside())
+    found = thin(network, (IMAGES,), ratio=0.5, multiple=4)
+    assert words in found.left[f"hard.{layer}"]
+    assert found.network.get_parameter("hard.a.weight").shape[0] == 16
+    small, whole = (n.get_submodule("easy") for n in (found.network, network))
+    assert parameters(small) < 0.5 * parameters(whole)
 
 
-def test_layers_that_no_edit_knows_are_named() -> None:
-    tokens = torch.randint(2, 20, (3, 7))
-    message = refusal(text_encoder(20, 3, width=8, heads=2), tokens, torch.ones_like(tokens))
-    assert "token (Embedding(20, 8))" in message
+def test_a_shuffle_loses_equal_channels_of_every_group() -> None:
+    network = seasoned(Shuffle())
+    thinned, edit = cut(network, (IMAGES,), ratio=0.5, multiple=4)
+    kept = edit["tensors"]["a.weight"]["0"]
+    assert len(kept) == 8
+    assert sum(index < 8 for index in kept) == 4
+    torch.testing.assert_close(
+        thinned(IMAGES), zero_edit(copy.deepcopy(network), edit)(IMAGES), rtol=0, atol=1e-5
+    )
 
 
-def test_a_network_that_does_not_run_is_refused_with_its_error() -> None:
-    message = refusal(residual(), torch.randn(2, 4, 8, 8))
-    assert "expected input[2, 4, 8, 8] to have 3 channels" in message
+def test_a_table_of_words_is_cut_where_nothing_counts_its_columns() -> None:
+    class Words(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.fc = nn.Embedding(20, 16), nn.Linear(16, 3)
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            logits: Tensor = self.fc(self.table(tokens).mean(dim=1))
+            return logits
+
+    tokens = torch.randint(0, 20, (3, 7))
+    thinned, _ = cut(seasoned(Words()), (tokens,), ratio=0.5, multiple=4)
+    assert thinned.get_parameter("table.weight").shape == (20, 8)
+    assert thinned(tokens).shape == (3, 3)
+
+
+def test_a_network_that_does_not_run_is_left_with_its_error() -> None:
+    with pytest.raises(NothingToDo, match=r"expected input\[2, 4, 8, 8\] to have 3 channels"):
+        thin(residual(), (torch.randn(2, 4, 8, 8),), ratio=0.5, multiple=4)

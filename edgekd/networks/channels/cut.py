@@ -1,0 +1,226 @@
+"""Remove whole channels, and write down which ones stayed.
+
+Which channels go together is read off the network's graph (`graph`). Of each group of them
+those go whose weights, in all layers that write or read them, have the smallest L2 norm (Li et al.
+2017, "Pruning Filters for Efficient ConvNets", for single layers). The indices become an edit
+(`edgekd.networks.edits`), which does the cutting now and when it is replayed.
+
+The code of a network may count channels by a fixed number, which its graph does not show. So each
+result is checked against the original with the removed channels set to zero, and a group that fails
+stays as it is.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgekd.errors import ModelError, NothingToDo
+from edgekd.networks.channels.graph import Channels, Group, Place, Unit, capture, follow, tensors
+from edgekd.networks.edits import apply_edit, zero_edit
+from edgekd.networks.layers import find_layer
+
+Cut = dict[Place, set[int]]
+"""(tensor name, dimension) -> the indices that go."""
+RUN_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError, AttributeError)
+
+
+@dataclass(frozen=True)
+class Thinned:
+    """A network with fewer channels, and what was done."""
+
+    network: nn.Module
+    edit: Mapping[str, Any]
+    left: Mapping[str, str]
+    """Layer -> why its output channels stay."""
+
+
+def thin(
+    network: nn.Module,
+    example_inputs: tuple[Tensor, ...],
+    *,
+    ratio: float,
+    multiple: int = 16,
+    keep: Sequence[str] = (),
+) -> Thinned:
+    """Return a copy of `network` with fewer channels, and the edit that makes it from the original.
+
+    Each group loses `ratio` of its width, rounded so that a multiple of `multiple` is kept (halves
+    round up, at least one multiple); a group as wide as one multiple or less stays as it is. What
+    the network puts out keeps its width, and so does what it takes in. What cannot be followed or
+    fails the check stays, and is named.
+
+    Args:
+        network: is not touched.
+        example_inputs: for the body, on its device; samples or noise, not zeros: they also serve to
+            check the result.
+        ratio: share of the channels that go, in (0, 1).
+        multiple: step of the kept widths, at least 1.
+        keep: names of modules whose layers keep their output channels, with all coupled to them.
+
+    Raises:
+        NothingToDo: no width may shrink, or rounding takes back what would go.
+        ModelError: an option makes no sense.
+    """
+    if not (0 < ratio < 1 and multiple >= 1):
+        raise ModelError(
+            f"got ratio {ratio} and multiple {multiple}; the ratio must lie between 0 and 1, "
+            "the multiple must be at least 1"
+        )
+    kept = _kept_layers(network, keep)
+    graph = capture(network, example_inputs)
+    trial = _Trial(network, example_inputs)
+    found = follow(network, graph, keep=kept)
+    free = dict.fromkeys(found.stuck, "first")
+    if free:  # of a split dimension the other part may be the one that the layers around allow
+        other = follow(network, graph, keep=kept, free=free)
+        found, free = (other, free) if other.units > found.units else (found, {})
+    good, bad = trial.sort(_cuts(network, found, ratio, multiple))
+    turned = {node: "first" for group in bad for node in group.splits if node not in free}
+    if turned:  # or the one that the code does not count
+        found = follow(network, graph, keep=kept, free={**free, **turned})
+        good, bad = trial.sort(_cuts(network, found, ratio, multiple))
+    left = {**found.left, **{group.name: trial.reason(group) for group in bad}}
+    if not good:
+        raise NothingToDo(_nothing(ratio, multiple, found, left))
+    edit = _edit(network, good.values())
+    return Thinned(apply_edit(copy.deepcopy(network), edit), edit, left)
+
+
+def _nothing(ratio: float, multiple: int, found: Channels, left: Mapping[str, str]) -> str:
+    if not found.groups or (left and len(left) > len(found.groups)):
+        shown = "; ".join(f"{name}: {reason}" for name, reason in list(left.items())[:3])
+        return f"no channels of it can be removed ({shown or 'it has no layers with channels'})"
+    return (
+        f"ratio {ratio} removes nothing: every width that may shrink is at or below multiple "
+        f"({multiple}), or rounds back to itself; a higher ratio or a lower multiple may help"
+    )
+
+
+def _kept_layers(network: nn.Module, keep: Sequence[str]) -> set[nn.Module]:
+    return {layer for path in keep for layer in find_layer(network, path).modules()}
+
+
+def _cuts(network: nn.Module, channels: Channels, ratio: float, multiple: int) -> dict[Group, Cut]:
+    """Return what goes of each group; a group that loses nothing is left out."""
+    state = {**dict(network.named_parameters(remove_duplicate=False))}
+    norms: dict[Place, Tensor] = {}
+    cuts = {}
+    for group in channels.groups:
+        scores = torch.stack([_score(unit, state, norms) for unit in group.units])
+        cut: Cut = {}
+        for unit in _weakest(scores, group, ratio, multiple):
+            for place, indices in unit.places.items():
+                cut.setdefault(place, set()).update(indices)
+        if cut:
+            cuts[group] = cut
+    return cuts
+
+
+def _score(unit: Unit, state: Mapping[str, Tensor], norms: dict[Place, Tensor]) -> Tensor:
+    """Return the sum of squares of all weights that write or read a unit's channels."""
+    total = torch.zeros((), dtype=torch.float64)
+    for (name, dim), indices in unit.places.items():
+        if name.rpartition(".")[2] == "weight" and name in state:
+            if (name, dim) not in norms:
+                weight = state[name].detach().double()
+                others = [d for d in range(weight.ndim) if d != dim]
+                norms[name, dim] = (
+                    weight.square().sum(others).cpu() if others else weight.square().cpu()
+                )
+            total = total + norms[name, dim][list(indices)].sum()
+    return total
+
+
+def _weakest(scores: Tensor, group: Group, ratio: float, multiple: int) -> list[Unit]:
+    """Return the units that go: of the smallest score, of equals the first."""
+    step = math.lcm(multiple, group.width)
+    width = len(group.units) * group.width
+    # the small term: 0.7 * 80 is 55.99..., and halves round up
+    kept = math.floor(width * (1 - ratio) / step + 0.5 + 1e-9) * step
+    gone = width - min(max(kept, step), width)
+    order = torch.argsort(scores, stable=True).tolist()
+    return [group.units[place] for place in order[: gone // group.width]]
+
+
+def _edit(network: nn.Module, cuts: Iterable[Cut]) -> dict[str, Any]:
+    gone: Cut = {}
+    for cut in cuts:
+        for place, indices in cut.items():
+            gone.setdefault(place, set()).update(indices)
+    sizes = {name: tensor.shape for name, tensor in _named_tensors(network)}
+    kept: dict[str, dict[str, list[int]]] = {}
+    for (name, dim), indices in sorted(gone.items()):
+        stay = [index for index in range(sizes[name][dim]) if index not in indices]
+        kept.setdefault(name, {})[str(dim)] = stay
+    return {"op": "keep", "tensors": kept}
+
+
+def _named_tensors(network: nn.Module) -> Iterable[tuple[str, Tensor]]:
+    yield from network.named_parameters(remove_duplicate=False)
+    yield from network.named_buffers(remove_duplicate=False)
+
+
+class _Trial:
+    """Holds cuts against the network with those channels set to zero."""
+
+    def __init__(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._network = copy.deepcopy(network).float().eval()
+        self._inputs = tuple(x.float() if x.is_floating_point() else x for x in inputs)
+        self._reasons: dict[Group, str] = {}
+
+    def sort(self, cuts: Mapping[Group, Cut]) -> tuple[dict[Group, Cut], list[Group]]:
+        """Return the cuts that can all be made together, and the groups whose cannot."""
+        good = self._largest(cuts)
+        return good, [group for group in cuts if group not in good]
+
+    def reason(self, group: Group) -> str:
+        """Return why a group stays."""
+        return self._reasons.get(group, "it cannot be cut together with others")
+
+    def _largest(self, cuts: Mapping[Group, Cut]) -> dict[Group, Cut]:
+        """Return cuts that hold together: all, those of both halves, or one after the other."""
+        found = dict(cuts)
+        if not found:
+            return {}
+        fault = self._fault(found)
+        if fault is None:
+            return found
+        if len(found) == 1:
+            self._reasons[next(iter(found))] = fault
+            return {}
+        items = list(found.items())
+        halves = [self._largest(dict(part)) for part in (items[::2], items[1::2])]
+        both = {**halves[0], **halves[1]}
+        both = {group: both[group] for group in found if group in both}
+        if not (halves[0] and halves[1]) or self._fault(both) is None:
+            return both
+        good = dict(halves[0])
+        for group, cut in halves[1].items():
+            if self._fault({**good, group: cut}) is None:
+                good[group] = cut
+        return good
+
+    def _fault(self, cuts: Mapping[Group, Cut]) -> str | None:
+        """Return what is wrong with the thinned network; None if it computes what it should."""
+        edit = _edit(self._network, cuts.values())
+        with torch.no_grad():
+            try:
+                expected = tensors(zero_edit(copy.deepcopy(self._network), edit)(*self._inputs))
+                got = tensors(apply_edit(copy.deepcopy(self._network), edit)(*self._inputs))
+            except (*RUN_ERRORS, ModelError) as error:
+                reason = str(error).partition("\n")[0][:200]
+                return f"without these channels it fails with {type(error).__name__}: {reason}"
+        for one, other in zip(got, expected, strict=True):
+            # a misread channel changes everything; rounding in a deep network stays far below this
+            one, other = one.double(), other.double()
+            tolerance = 1e-3 * float(other.abs().max())
+            if one.shape != other.shape or not torch.allclose(one, other, rtol=0, atol=tolerance):
+                return "it does not compute what it computes with these channels set to zero"
+        return None
