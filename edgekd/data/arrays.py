@@ -93,7 +93,7 @@ def open_npz(path: Path, *, labels: Sequence[str] | None) -> Dataset:
     """Read an .npz: inputs beside `y` or `label`, or the same for `x_train`, `x_test`, ...
 
     Raises:
-        DataError: it holds pickled objects, has no targets, or unfolds to more than 16 GiB.
+        DataError: it contains pickled objects, has no targets, or unfolds to more than 16 GiB.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -105,11 +105,11 @@ def open_npz(path: Path, *, labels: Sequence[str] | None) -> Dataset:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         if "pickle" in str(error).lower():
             raise DataError(
-                f"{path} holds Python objects (pickled), which can run any code and are never "
+                f"{path} contains Python objects (pickled), which can run any code and are never "
                 "loaded; save plain arrays: np.savez(path, x=np.stack(images), "
                 "y=np.array(labels, dtype=np.int64)), texts as np.array(texts, dtype=str)"
             ) from error
-        raise DataError(f"{path} is no readable .npz file ({error}); write it again") from error
+        raise DataError(f"{path} is not a readable .npz file ({error}); write it again") from error
     parts: dict[str | None, tuple[dict[str, Any], dict[str, Any]]] = {}
     for key, array in arrays.items():
         split, name = _split_key(key)
@@ -127,7 +127,7 @@ def _check_parts(path: Path, parts: Mapping[str | None, tuple[Any, Any]], keys: 
     whole = all(inputs and len(targets) == 1 for inputs, targets in parts.values())
     if not parts or not whole or (None in parts and len(parts) > 1):
         raise DataError(
-            f"{path} holds the arrays {keys}; expected are inputs (such as x) and one of "
+            f"{path} contains the arrays {keys}; inputs (such as x) are expected and one of "
             f"{', '.join(TARGET_NAMES)}, or pairs for each split (x_train, y_train, x_test, y_test)"
         )
 
@@ -237,6 +237,6 @@ def _check_finite(what: str, array: NDArray[Any], where: str) -> None:
         return
     bad = int(np.argwhere(~np.isfinite(array))[0][0])
     raise DataError(
-        f"{where}: {what} holds NaN or infinity (first in sample {bad}), from which nothing can be "
-        "learned; fill such values in or leave these samples out"
+        f"{where}: {what} contains NaN or infinity (first in sample {bad}); replace such values or "
+        "leave these samples out"
     )

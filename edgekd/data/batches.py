@@ -57,7 +57,8 @@ class Data:
         """Keep to `splits` (see `Splits.for_steps`).
 
         Raises:
-            DataError: test stands beside another split, or `augment` does not suit the data.
+            DataError: the test split is given with another split, or `augment` does not suit the
+                data.
         """
         if not splits or not (set(splits) <= VISIBLE or set(splits) == HELD_OUT):
             raise DataError(

@@ -109,12 +109,12 @@ def _idx_array(file: BinaryIO | gzip.GzipFile, path: Path) -> NDArray[np.uint8]:
     magic = file.read(4)
     if len(magic) != 4 or magic[:3] != b"\0\0\x08" or not 1 <= magic[3] <= 4:
         raise DataError(
-            f"{path} is no IDX file of bytes (it begins with {magic!r}); fetch it again"
+            f"{path} is not an IDX file of bytes (it begins with {magic!r}); fetch it again"
         )
     shape = tuple(np.frombuffer(file.read(4 * magic[3]), ">u4").tolist())
     size = math.prod(shape)
     if len(shape) != magic[3] or size > MAX_BYTES:
-        raise DataError(f"{path} says it has {list(shape)} values, which cannot be; fetch it again")
+        raise DataError(f"{path} claims {list(shape)} values, which is impossible; fetch it again")
     data = file.read(size)
     if len(data) != size:
         raise DataError(

@@ -39,7 +39,7 @@ _BROKEN = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError, MemoryError,
     struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
-"""What Pillow's plugins raise on damaged files: they raise what they like."""
+"""Pillow plugins raise inconsistent exception types on damaged files."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def open_folder(
         size: (height, width) in pixels; None keeps the files' own, which must then agree.
         labels: the class folders in the order wanted.
         skip_broken: leave out files that cannot be decoded, instead of raising.
-        progress: told while files are decoded.
+        progress: reports while files are decoded.
 
     Raises:
         DataError: no images, one class, a broken file, or files that differ in size with no `size`.
@@ -113,8 +113,8 @@ def _list(folder: Path) -> list[_File]:
     if len(classes) < 2:
         found = f"images of one class, {classes[0]!r}" if classes else "no images in class folders"
         raise DataError(
-            f"{folder} holds {found}; expected are at least two folders of images, one a class "
-            "(cat/1.jpg, dog/1.jpg), or train/ and test/ with such folders"
+            f"{folder} contains {found}; at least two folders of images are expected, one per "
+            "class (cat/1.jpg, dog/1.jpg), or train/ and test/ with such folders"
         )
     return files
 
@@ -236,6 +236,6 @@ def _decode(file: _File, height: int, width: int, channels: int) -> NDArray[np.u
 
 def _broken_file(path: Path, reason: str) -> DataError:
     return DataError(
-        f"the image {path} cannot be decoded ({reason}); mend or remove it, or leave broken files "
+        f"the image {path} cannot be decoded ({reason}); fix or remove it, or leave broken files "
         "out with --skip-broken (skip_broken = true in [data])"
     )

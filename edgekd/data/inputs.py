@@ -1,4 +1,4 @@
-"""Choose a Preprocess for a model: what the recipe says, and the data for the rest."""
+"""Choose the preprocessing of a model: from the recipe, and from the data for the rest."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ _VOCABULARY, _MAX_LENGTH = 10_000, 128
 def preprocess_for(
     spec: InputSpec, dataset: Dataset, train: NDArray[np.int64], *, root: Path
 ) -> Preprocess:
-    """Return what `spec` says, and the data's own size, statistics or words for the rest.
+    """Return the preprocessing that `spec` describes; the data decides what `spec` leaves open.
 
     What is learned (mean, std, vocabulary) is learned from the indices `train` alone. Files that
     `spec` names are relative to `root`.
 
     Raises:
-        DataError: `spec` says what this kind of data does not have, or its values do not fit.
+        DataError: `spec` has options of another kind of data, or values that do not fit.
     """
     given = {name for name in spec.model_fields_set if getattr(spec, name) is not None}
     wrong = sorted(given - _FIELDS[dataset.kind])
     if wrong:
-        known = ", ".join(sorted(_FIELDS[dataset.kind])) or "nothing"
+        known = ", ".join(sorted(_FIELDS[dataset.kind])) or "none"
         raise DataError(
-            f"input says {', '.join(wrong)}, but the data is of kind {dataset.kind!r}, for which "
-            f"input may say {known}; take it out"
+            f"input has the options {', '.join(wrong)}, but the data is of kind {dataset.kind!r}, "
+            f"whose input options are: {known}; remove them"
         )
     if dataset.kind == "array":
         return ArrayPreprocess(names=tuple(dataset.samples))

@@ -1,4 +1,4 @@
-"""From raw samples to what a model eats. It belongs to the model: teacher and student may differ.
+"""From raw samples to model inputs. It belongs to the model: teacher and student may differ.
 
 `preprocess.json` of an artifact contains one of these; an app follows it, so every word of it
 counts. What is large or has a format of its own (a vocabulary) is a file in the folder
@@ -225,7 +225,7 @@ _KINDS: Mapping[str, type[StoredPreprocess]] = {
 
 
 class InputSpec(Options):
-    """`input = {...}` of a model in a recipe: what it eats, where that differs from the data."""
+    """`input = {...}` of a model in a recipe: model input, where it differs from the dataset."""
 
     size: int | tuple[int, int] | None = Field(
         default=None, description="pixels: one side, or [height, width]"
@@ -302,7 +302,7 @@ def read_preprocess(folder: Path) -> Preprocess:
         return _ADAPTER.validate_python(content)
     except (OSError, ValueError, AttributeError, TypeError) as error:  # and pydantic's own
         raise ModelError(
-            f"{path} cannot be read ({error}); it says how samples become the model's inputs and "
+            f"{path} cannot be read ({error}); it describes how samples become model inputs and "
             "is written with every model: take it from the same run"
         ) from error
 

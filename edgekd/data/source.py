@@ -49,20 +49,22 @@ class Origin(Options):
         "targets are None where there are no labels",
     )
     format: Format | None = Field(
-        default=None, description="what path holds, if it is not seen from it"
+        default=None, description="format of `path`; set it if auto-detection fails"
     )
-    text_column: str = Field(default="text", description="of a table")
-    label_column: str = Field(default="label", description="of a table")
+    text_column: str = Field(default="text", description="column of a table that contains the text")
+    label_column: str = Field(
+        default="label", description="column of a table that contains the label"
+    )
     size: int | tuple[int, int] | None = Field(
         default=None,
         examples=[224],
         description="pixels to which image folders are decoded: a side, or [height, width]",
     )
     licence: str | None = Field(
-        default=None, description="of the data; default: the source's, or unknown"
+        default=None, description="licence of the data; default: that of the source, or unknown"
     )
     labels: tuple[str, ...] | None = Field(
-        default=None, examples=[["cat", "dog"]], description="the classes in order"
+        default=None, examples=[["cat", "dog"]], description="class names in order"
     )
     skip_broken: bool = Field(
         default=False, examples=[False], description="leave out what cannot be read, and list it"
@@ -78,7 +80,7 @@ class Origin(Options):
     @classmethod
     def _distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if value is not None and len(set(value)) < len(value):
-            raise ValueError("a class stands twice")
+            raise ValueError("duplicate class name")
         return value
 
     @property
@@ -108,16 +110,18 @@ class Source(Origin):
     """Where the samples come from and how they are split."""
 
     validation: int | float = Field(
-        default=0.1, examples=[0.1], description="share (below 1) or count of samples"
+        default=0.1, examples=[0.1], description="share (below 1) or number of samples"
     )
     test: int | float = Field(
-        default=0.1, examples=[0.1], description="share or count, where the data does not fix it"
+        default=0.1,
+        examples=[0.1],
+        description="share or number of samples, where the data does not fix them",
     )
     calibration: int | None = Field(
         default=None,
         ge=1,
         examples=[512],
-        description="count, from train; default 512, or all of a smaller train split",
+        description="number of samples of train; default 512, or all of a smaller train split",
     )
     augment: Augment = Field(
         default=Augment(),
@@ -210,7 +214,7 @@ def _opened(spec: Origin, path: Path, progress: Progress) -> Dataset:
 
 
 def _format(path: Path) -> Format:
-    """Return what a path holds, from its name or the names in it."""
+    """Return the format of a path, from its name or the names in it."""
     if path.is_dir():
         if (path / "data_batch_1.bin").is_file():
             return "cifar10"
@@ -224,7 +228,7 @@ def _format(path: Path) -> Format:
     if path.suffix in TABLES:
         return "table"
     raise DataError(
-        f"{path.name!r} is no data that can be read; give a folder of images, an .npz with x and "
+        f"{path.name!r} is not a known format; give a folder of images, an .npz with x and "
         "y, or a .csv, .tsv or .jsonl with text and label. Anything else: call = 'file.py:function'"
     )
 
@@ -239,7 +243,7 @@ def _called(spec: str, labels: tuple[str, ...] | None, root: Path) -> Dataset:
     except Exception as error:
         raise DataError(
             f"call = {spec!r} raised {type(error).__name__}: {error} ({blame(error)}); "
-            "it is called without arguments and returns the data: mend it"
+            "it is called without arguments and returns the data: fix it"
         ) from error
     if isinstance(value, Dataset):
         return value

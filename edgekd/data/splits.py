@@ -58,7 +58,7 @@ def make_splits(
 
     Raises:
         DataError: there are fewer than two classes, a split would lack a class, or a split was
-            asked to hold more than there is.
+            asked to contain more than there is.
     """
     strata = _strata(dataset)
     fixed = {name: shuffled(i, seed, _PURPOSE) for name, i in dataset.fixed.items()}
@@ -78,7 +78,7 @@ def make_splits(
     wanted = min(DEFAULT_CALIBRATION, len(pool)) if calibration is None else calibration
     if not 1 <= wanted <= len(pool):
         raise DataError(
-            f"calibration = {wanted} samples were asked for, and the train split holds "
+            f"calibration = {wanted} samples were asked for, and the train split has "
             f"{len(pool)}; ask for 1 to {len(pool)}, or give more training data"
         )
     drawn, _ = _draw(pool, strata, wanted)

@@ -47,7 +47,7 @@ def open_table(
                 if not skip_broken:
                     raise DataError(
                         f"{path} line {line} has no text in {text_column!r} or no label in "
-                        f"{label_column!r}; mend it, or leave such rows out with skip_broken = true"
+                        f"{label_column!r}; fix it, or leave such rows out with skip_broken = true"
                     )
                 skipped.append(f"{path.name} line {line}")
                 continue
@@ -55,7 +55,7 @@ def open_table(
             names.append(str(name))
             splits.append(str(row.get("split") or ""))
     if not texts:
-        raise DataError(f"{path} holds no row with a text and a label; give some")
+        raise DataError(f"{path} contains no row with a text and a label; give some")
     number, ordered = name_classes(names, labels)
     return Dataset(
         "text",
@@ -93,7 +93,7 @@ def _rows(file: TextIO, path: Path) -> Iterator[tuple[int, Row]]:
         try:
             value = json.loads(text)
         except ValueError as error:
-            raise DataError(f"{path} line {line} is no JSON ({error}); mend it") from error
+            raise DataError(f"{path} line {line} is not JSON ({error}); fix it") from error
         if not isinstance(value, dict):
             raise DataError(f"{path} line {line} is {text[:40]!r}; one object a line is expected")
         yield line, value

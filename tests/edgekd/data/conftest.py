@@ -8,9 +8,26 @@ import pytest
 from PIL import Image
 
 from edgekd.data.dataset import Dataset
+from edgekd.progress import Silent
 
 Painter = Callable[..., Path]
 Maker = Callable[..., Dataset]
+
+
+class Listener(Silent):
+    """Keeps what is said to it."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+@pytest.fixture
+def listener() -> Listener:
+    """A progress that keeps the lines it is given."""
+    return Listener()
 
 
 @pytest.fixture

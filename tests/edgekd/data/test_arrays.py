@@ -111,7 +111,7 @@ def test_a_damaged_npz_is_refused(npz: Saver) -> None:
     path = npz(x=PIXELS, y=LABEL)
     for content in (b"", b"no zip at all", path.read_bytes()[:300]):
         path.write_bytes(content)
-        with pytest.raises(DataError, match=r"no readable \.npz"):
+        with pytest.raises(DataError, match=r"not a readable \.npz"):
             opened(path)
 
 
@@ -127,7 +127,7 @@ def test_a_damaged_npz_is_refused(npz: Saver) -> None:
     ],
 )
 def test_missing_or_doubled_arrays_are_refused(npz: Saver, arrays: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match=r"holds the arrays \[.*expected are inputs"):
+    with pytest.raises(DataError, match=r"contains the arrays \[.*inputs .* are expected"):
         opened(npz(**arrays))
 
 
@@ -140,8 +140,8 @@ def test_missing_or_doubled_arrays_are_refused(npz: Saver, arrays: dict[str, Any
         ({"x": PIXELS, "y": LABEL[:5]}, "different lengths"),
         ({"x": PIXELS, "y": LABEL - 1}, "labels run from -1"),
         ({"x": np.ones((6, 2), complex), "y": LABEL}, "numbers were expected"),
-        ({"x": np.array([[1.0], [np.nan]]), "y": LABEL[:2]}, "input 'x' holds NaN.*in sample 1"),
-        ({"x": np.ones((2, 1)), "y": np.array([np.inf, 1])}, "the target array holds NaN"),
+        ({"x": np.array([[1.0], [np.nan]]), "y": LABEL[:2]}, "input 'x' contains NaN.*in sample 1"),
+        ({"x": np.ones((2, 1)), "y": np.array([np.inf, 1])}, "the target array contains NaN"),
         ({"x_train": np.ones((6, 2)), "y_train": LABEL, "x_test": np.ones((6, 3)),
           "y_test": LABEL}, "differ from those of another split"),
     ],
@@ -153,7 +153,7 @@ def test_unusable_arrays_are_refused(npz: Saver, arrays: dict[str, Any], message
 
 def test_a_lone_array_or_an_unknown_file_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", PIXELS)
-    with pytest.raises(DataError, match=r"x\.npy' is no data.*an \.npz with x and y"):
+    with pytest.raises(DataError, match=r"x\.npy' is not a known format.*an \.npz with x and y"):
         opened(tmp_path / "x.npy")
     with pytest.raises(DataError, match=r"gone\.npz does not exist; .* recipe's folder"):
         opened(tmp_path / "gone.npz")
@@ -207,9 +207,9 @@ def test_damaged_idx_files_are_refused(mnist: Path) -> None:
     absurd = bytes([0, 0, 8, 4]) + b"\xff" * 16
     for data, message in (
         (pack(whole[:-1]), r"ends after 3 of 4 bytes"),
-        (pack(b"abcdefgh"), r"no IDX file of bytes"),
-        (pack(absurd), r"which cannot be"),
-        (pack(b""), r"no IDX file"),
+        (pack(b"abcdefgh"), r"not an IDX file of bytes"),
+        (pack(absurd), r"which is impossible"),
+        (pack(b""), r"not an IDX file"),
         (pack(idx(LABEL[:3].astype(np.uint8))), r"labels\s\[3\]"),
     ):
         path.write_bytes(data)

@@ -208,9 +208,9 @@ def test_nothing_but_broken_files_is_refused(paint: Painter) -> None:
 
 def test_one_class_or_none_is_refused(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no images in class folders"):
+    with pytest.raises(DataError, match="contains no images in class folders"):
         opened(tmp_path / "empty")
-    with pytest.raises(DataError, match="holds no images in class folders"):
+    with pytest.raises(DataError, match="contains no images in class folders"):
         opened(photos / "red")  # images, but not in class folders
     for path in (photos / "red").iterdir():
         path.unlink()

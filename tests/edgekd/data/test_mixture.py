@@ -27,16 +27,6 @@ RANDOM = np.random.default_rng(3)
 PLAIN = ImagePreprocess(height=6, width=6, mean=(127,) * 3, std=(64,) * 3)
 
 
-class Listener(Silent):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-
 @pytest.fixture(autouse=True)
 def own_cache(cache: Path) -> Path:
     return cache
@@ -116,12 +106,13 @@ def test_a_further_source_keeps_its_own_test_samples_out(main: Dataset) -> None:
         np.testing.assert_array_equal(whole.samples["image"][60:], expected)
 
 
-def test_samples_of_the_main_source_do_not_come_back_by_another(main: Dataset) -> None:
+def test_samples_of_the_main_source_do_not_come_back_by_another(
+    main: Dataset, listener: Any
+) -> None:
     """They could be in its test split."""
     again = main.take(np.array([5, 9]))[0]["image"]
     both = np.concatenate([again, OTHER.samples["image"]])
     twice = Dataset("image", {"image": both}, {"label": np.arange(11) % 2}, ("c0", "c1"))
-    listener = Listener()
     for _ in range(2):  # the second time from the cache
         extra = Extra(name="other", dataset=twice, weight=None)
         whole = mix_sources(main, [extra], progress=listener)

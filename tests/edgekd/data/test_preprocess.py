@@ -249,13 +249,13 @@ def test_words_are_learned_from_train_alone() -> None:
 
 
 def test_an_input_option_of_another_kind_is_refused(images: Maker) -> None:
-    with pytest.raises(DataError, match=r"input says vocabulary_size.* kind 'image'"):
+    with pytest.raises(DataError, match=r"input has the options vocabulary_size.* kind 'image'"):
         preprocess_for(InputSpec(vocabulary_size=9), images(3, 3), np.arange(3), root=HERE)
     data = Dataset("array", {"x": np.zeros((2, 1))}, {"label": np.array([0, 1])})
     assert preprocess_for(InputSpec(), data, np.arange(1), root=HERE) == ArrayPreprocess(
         names=("x",)
     )
-    with pytest.raises(DataError, match=r"input says size.* may say nothing"):
+    with pytest.raises(DataError, match=r"input has the options size.*are: none"):
         preprocess_for(InputSpec(size=4), data, np.arange(1), root=HERE)
 
 

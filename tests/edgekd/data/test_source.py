@@ -129,6 +129,6 @@ def test_labels_of_a_ready_dataset_must_cover_it(tmp_path: Path) -> None:
 def test_the_format_can_be_said(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.zeros((4, 2)), y=np.arange(4) % 2)
     (tmp_path / "a.npz").rename(tmp_path / "a.data")
-    with pytest.raises(DataError, match="is no data that can be read"):
+    with pytest.raises(DataError, match="is not a known format"):
         open_source(Source(path="a.data"), root=tmp_path)
     assert len(open_source(Source(path="a.data", format="npz"), root=tmp_path)) == 4

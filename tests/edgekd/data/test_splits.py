@@ -107,7 +107,7 @@ def test_default_calibration_is_512_of_a_large_train_split(images: Maker) -> Non
 
 
 def test_more_calibration_than_train_is_refused_with_both_numbers(images: Maker) -> None:
-    with pytest.raises(DataError, match=r"(?s)calibration = 99 .* holds 80; ask for 1 to 80"):
+    with pytest.raises(DataError, match=r"(?s)calibration = 99 .* has 80; ask for 1 to 80"):
         make_splits(images(50, 50), validation=10, test=10, calibration=99, seed=0)
 
 

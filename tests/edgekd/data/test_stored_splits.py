@@ -62,20 +62,10 @@ def test_changed_options_make_new_splits_and_say_so(dataset: Dataset, tmp_path: 
     assert run_splits(tmp_path, asked, dataset)[1] == ""
 
 
-class Listener(Silent):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-
 def test_a_recipe_with_other_splits_is_not_ignored_in_its_old_folder(
-    job: Path, tmp_path: Path
+    job: Path, tmp_path: Path, listener: Any
 ) -> None:
-    listener, prints = Listener(), set()
+    prints = set()
     for validation in (0.3, 0.4, 0.4):
         recipe = load_recipe(job / "bars.toml", changes=[f"data.validation={validation}"])
         bench = set_up(recipe, root=job, folder=tmp_path, progress=listener, export=False)

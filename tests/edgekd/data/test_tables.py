@@ -80,9 +80,9 @@ def test_rows_without_text_or_label_are_named_or_skipped(tmp_path: Path, suffix:
     ("name", "content", "message"),
     [
         ("a.csv", b"text,label\n\xff\xfe,1\n", "not UTF-8"),
-        ("a.csv", b"text,label\n", "holds no row"),
-        ("a.csv", b"", "holds no row"),
-        ("a.jsonl", b'{"text": "a", "label": 1}\n{', "line 2 is no JSON"),
+        ("a.csv", b"text,label\n", "contains no row"),
+        ("a.csv", b"", "contains no row"),
+        ("a.jsonl", b'{"text": "a", "label": 1}\n{', "line 2 is not JSON"),
         ("a.jsonl", b'["a", 1]', "one object a line"),
         ("a.jsonl", b'{"text": "a"}', "no 'label'"),
     ],
