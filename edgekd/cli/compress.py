@@ -161,9 +161,12 @@ def show_plan(recipe: Recipe, *, root: Path, folder: Path, as_json: bool) -> Non
     """Print what the run would be, without a trace of it."""
     from edgekd.cli.terminal import Terminal, output
     from edgekd.pipeline.plan import plan
+    from edgekd.report.run.plan import blocks
 
     found = plan(recipe, root=root, folder=folder, progress=Terminal())
     if as_json:
         typer.echo(json.dumps(found.to_json()))
     else:
-        output().print(found)
+        console = output()
+        for block in blocks(found):
+            console.print(block)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,8 @@ from edgekd.errors import (
     NotKnownYet,
     one_line,
 )
+from edgekd.evaluation.forecast import Sketch
+from edgekd.exporters.file_facts import Entry
 from edgekd.recipe.recipe import Recipe, titled
 from edgekd.step import Context, OnnxModel, Opened
 from edgekd.tasks.task import by_signal
@@ -29,31 +30,6 @@ from edgekd.user_code import blame
 
 if TYPE_CHECKING:
     from edgekd.networks.trainable import Model
-
-Shape = tuple[int | str, ...]
-
-
-@dataclass(frozen=True)
-class Port:
-    """An input or an output of a network."""
-
-    name: str
-    dtype: str
-    """As numpy calls it."""
-    shape: Shape
-    """Lengths, or the name of an axis that may change."""
-
-
-@dataclass(frozen=True)
-class Sketch:
-    """A network of a recipe as it is before training."""
-
-    title: str
-    parameters: int | None = None
-    """None: not known before the step runs, or the step is skipped; `note` says which and why."""
-    inputs: tuple[Port, ...] = ()
-    outputs: tuple[Port, ...] = ()
-    note: str = ""
 
 
 def sketch(recipe: Recipe, context: Context, *, export: bool = False) -> tuple[Sketch, ...]:
@@ -70,8 +46,6 @@ def sketch(recipe: Recipe, context: Context, *, export: bool = False) -> tuple[S
         DataError: the labels do not fit its outputs.
         RecipeError: a loss has no term for one of the task's outputs.
     """
-    from edgekd.networks.trainable import Model
-
     found: list[Sketch] = []
     models: list[tuple[str, Model]] = []
     teacher = source = _unopened(NothingToDo("there is no network to start from"))
@@ -79,18 +53,18 @@ def sketch(recipe: Recipe, context: Context, *, export: bool = False) -> tuple[S
         try:
             seen = step.preview(source, teacher, context.only(step.needs))
         except NothingToDo as signal:
-            found.append(Sketch(title, note=f"skipped: {one_line(signal)}"))
+            found.append(Sketch(title=title, note=f"skipped: {one_line(signal)}"))
             continue
         except NotKnownYet as signal:
-            found.append(Sketch(title, note=one_line(signal)))
+            found.append(Sketch(title=title, note=one_line(signal)))
             source = _unopened(NotKnownYet(f"known when {title} has run"))
             continue
-        if isinstance(seen, Model):
+        if isinstance(seen, OnnxModel):
+            found.append(_file(title, seen, context))
+        elif seen is not None:
             source = _opened(seen)
             models.append((title, seen))
             found.append(_network(title, seen, context))
-        elif seen is not None:
-            found.append(_file(title, seen, context))
         teacher = source if title == "teacher" else teacher
     if export:
         with context.progress.track("try the export", len(models)) as tick:
@@ -146,7 +120,12 @@ def _network(title: str, model: Model, context: Context) -> Sketch:
     outputs = {name: tensor.numpy() for name, tensor in answers.items()}
     _check_classes(title, outputs, context)
     axes = model.preprocess.dynamic_axes
-    return Sketch(title, parameters(model.body), _ports(inputs, axes), _ports(outputs, {}))
+    return Sketch(
+        title=title,
+        parameters=parameters(model.body),
+        inputs=_ports(inputs, axes),
+        outputs=_ports(outputs, {}),
+    )
 
 
 def _file(title: str, model: OnnxModel, context: Context) -> Sketch:
@@ -157,11 +136,9 @@ def _file(title: str, model: OnnxModel, context: Context) -> Sketch:
     inputs = _samples(model.preprocess, context, size=batch_size(model.path, default=2))
     outputs = by_signal(predictor(model.path)(inputs), context.task)
     _check_classes("model", outputs, context)
-    taken, given = (
-        tuple(Port(entry.name, entry.dtype, entry.shape) for entry in entries)
-        for entries in (found.inputs, found.outputs)
+    return Sketch(
+        title=title, parameters=found.parameters, inputs=found.inputs, outputs=found.outputs
     )
-    return Sketch(title, found.parameters, taken, given)
 
 
 def _samples(preprocess: Preprocess, context: Context, *, size: int) -> dict[str, NDArray[Any]]:
@@ -170,12 +147,12 @@ def _samples(preprocess: Preprocess, context: Context, *, size: int) -> dict[str
 
 def _ports(
     arrays: Mapping[str, NDArray[Any]], axes: Mapping[str, Mapping[int, str]]
-) -> tuple[Port, ...]:
+) -> tuple[Entry, ...]:
     ports = []
     for name, array in arrays.items():
         free = {0: "batch", **axes.get(name, {})}
         shape = tuple(free.get(i, length) for i, length in enumerate(array.shape))
-        ports.append(Port(name, str(array.dtype), shape))
+        ports.append(Entry(name, str(array.dtype), shape))
     return tuple(ports)
 
 

@@ -1,35 +1,34 @@
-"""A plan as tables in a terminal, from its JSON alone."""
+"""A forecast as tables in a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from edgekd.evaluation.forecast import Forecast
 from edgekd.evaluation.formatting import size
+from edgekd.exporters.file_facts import Entry
 
-_PARTS = ("training_s", "export_s", "quantize_s", "quality_s", "measure_s")
+_PARTS = ("train", "export", "quantize", "quality", "measure")
 
 
-def blocks(content: Mapping[str, Any]) -> Iterator[Table | Text]:
+def blocks(plan: Forecast) -> Iterator[Table | Text]:
     """Yield what `edgekd compress --dry-run` shows: networks, stages, and what was assumed."""
-    splits = ", ".join(f"{name} {count:,}" for name, count in content["splits"].items())
-    yield Text(f"plan of {content['name']}, for {content['device']}")
-    yield Text(f"data: {splits}" + _skipped(content["skipped"]))
-    yield _networks(content)
-    yield _stages(content)
-    assumed = content["assumed"]
+    splits = ", ".join(f"{name} {count:,}" for name, count in plan.splits.items())
+    yield Text(f"plan of {plan.name}, for {plan.device}")
+    yield Text(f"data: {splits}" + _skipped(plan.skipped))
+    yield _networks(plan)
+    yield _stages(plan)
     yield Text(
-        f"about {duration(content['seconds'])} and {size(content['disk_bytes'])} in "
-        f"{content['folder']}, from nothing"
+        f"about {duration(plan.seconds)} and {size(plan.disk_bytes)} in {plan.folder}, from nothing"
     )
     yield Text(
         "Timed here: two training steps of each network, each export, a calibration of few "
-        f"samples, one batch. Assumed: {assumed['process_s']:g} s for each process that measures, "
-        f"{assumed['write_s']:g} s for report and bundle. A busy machine takes longer. "
+        f"samples, one batch. Assumed: {plan.assumed.process_s:g} s for each process that "
+        f"measures, {plan.assumed.write_s:g} s for report and bundle. A busy machine takes longer. "
         "Nothing was written to the run folder.",
         style="dim",
     )
@@ -39,30 +38,30 @@ def _skipped(count: int) -> str:
     return f" ({count:,} left out that cannot be read)" if count else ""
 
 
-def _networks(content: Mapping[str, Any]) -> Table:
+def _networks(plan: Forecast) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in ("network", "parameters", "takes", "gives"):
         table.add_column(name, justify="right" if name == "parameters" else "left")
-    for network in content["networks"]:
-        ports = ("\n".join(map(_port, network[side])) for side in ("inputs", "outputs"))
-        count = "" if network["parameters"] is None else f"{network['parameters']:,}"
-        cells = [network["note"], ""] if network["note"] else ports
-        table.add_row(network["title"], count, *map(Text, cells))
+    for network in plan.networks:
+        ports = ("\n".join(map(_port, side)) for side in (network.inputs, network.outputs))
+        count = "" if network.parameters is None else f"{network.parameters:,}"
+        cells = [network.note, ""] if network.note else ports
+        table.add_row(network.title, count, *map(Text, cells))
     return table
 
 
-def _port(port: Mapping[str, Any]) -> str:
-    return f"{port['name']}: {port['dtype']} [{', '.join(map(str, port['shape']))}]"
+def _port(port: Entry) -> str:
+    return f"{port.name}: {port.dtype} [{', '.join(map(str, port.shape))}]"
 
 
-def _stages(content: Mapping[str, Any]) -> Table:
+def _stages(plan: Forecast) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("stage", "train", "export", "quantize", "quality", "measure", "in all"):
+    for name in ("stage", *_PARTS, "in all"):
         table.add_column(name, justify="left" if name == "stage" else "right")
-    for stage in content["stages"]:
-        cells = [duration(stage[part]) if stage[part] else "" for part in _PARTS]
-        table.add_row(stage["title"], *cells, duration(stage["seconds"]))
-    table.add_row("test, report, bundle", *[""] * len(_PARTS), duration(content["closing_s"]))
+    for stage in plan.stages:
+        cells = [duration(seconds) if seconds else "" for seconds in stage.parts_s]
+        table.add_row(stage.title, *cells, duration(stage.seconds))
+    table.add_row("test, report, bundle", *[""] * len(_PARTS), duration(plan.closing_s))
     return table
 
 

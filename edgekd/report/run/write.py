@@ -16,7 +16,8 @@ from edgekd.evaluation.privacy import shareable
 from edgekd.evaluation.results import Record, read_record, write_record
 from edgekd.report.charts.plots import quality_against_latency
 from edgekd.report.charts.ridges import latency_distributions
-from edgekd.report.run import headline, sections, view
+from edgekd.report.run import headline, sections
+from edgekd.report.run.recipe_toml import toml
 from edgekd.report.template import embedded, environment, style
 from edgekd.store import write_atomic
 
@@ -57,7 +58,7 @@ def page(record: Record, *, samples: bool = True) -> str:
         .render(
             c=clean,
             samples_left_out=not samples,
-            view=view,
+            toml=toml,
             headline=headline,
             sections=sections,
             change=change,

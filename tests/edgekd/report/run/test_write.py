@@ -17,6 +17,7 @@ from edgekd.errors import RunFolderError
 from edgekd.evaluation.privacy import shareable
 from edgekd.evaluation.results import from_json
 from edgekd.report.run import write
+from edgekd.report.run.notebook import as_html, as_text
 from edgekd.report.run.write import rebuild, write_report
 
 Content = dict[str, Any]
@@ -107,6 +108,17 @@ def test_nothing_tells_where_or_by_whom_it_was_made(content: Content) -> None:
     html = page(content)
     assert not re.search(r"alice|/home/|/srv/|my data", html)
     assert "edgekd compress cifar10.toml --out cifar10" in html
+
+
+def test_a_record_is_cleaned_to_its_depths_and_samples_stay(content: Content) -> None:
+    content["rungs"][1]["history"] = [{"weights": "/home/alice/w.pt", "/home/alice/key": 1}]
+    content["changes"]["samples"][0]["text"] = "look at /etc/passwd"
+    clean = shareable(from_json(content)).to_json()
+    assert clean["rungs"][1]["history"] == [{"weights": "w.pt", "key": 1}]
+    assert clean["changes"] == content["changes"]
+    assert clean["recipe"]["data"]["path"] == "cifar10"
+    del clean["changes"]
+    assert not re.search(r"alice|/srv", json.dumps(clean))
 
 
 def test_the_headline_says_what_was_achieved(content: Content, read: Any) -> None:
@@ -208,6 +220,46 @@ def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(RunFolderError, match="cannot be read as the record"):
         rebuild(tmp_path)
     assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "fault"),
+    [
+        (("final", "chosen"), 9, "file 9 ships, of 4"),
+        (("rungs", 0, "evidence"), None, "the first rung is the teacher"),
+        (("rungs", 1, "evidence", "judged"), -1, "file -1 is judged, of 2"),
+        (("rungs", 1, "outcome"), "lost", r"rungs\.1\.outcome: Input should be 'kept'"),
+        (("rungs", 1, "outcome"), "rolled back", "figures of distill, which was not measured"),
+        (("rungs", 1, "evidence", "files", 0, "facts", "macs"), "many", "facts.macs"),
+        (("test", "files", 0, "metrics"), {}, "a file lacks the metric top-1"),
+        (("final", "files", 2, "p90_s"), None, "figures of prune, which was not measured"),
+        (("task", "metrics"), [], "a task has at least one metric"),
+    ],
+)
+def test_parts_of_a_record_that_do_not_belong_together_are_named(
+    content: Content, tmp_path: Path, place: tuple[Any, ...], value: Any, fault: str
+) -> None:
+    part: Any = content
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = value
+    (tmp_path / "report.json").write_text(json.dumps(content), encoding="utf8")
+    with pytest.raises(RunFolderError, match=fault):
+        rebuild(tmp_path)
+
+
+def test_a_skipped_stage_stands_in_the_ladder_with_its_reason(
+    make: Callable[..., Content], read: Any
+) -> None:
+    content = make(titles=("teacher", "distill", "merge", "quantize"))
+    html = page(content)
+    ladder = html.partition("<tbody")[2].partition("</table>")[0]
+    kinds = re.findall(r'<tr role="row" class="([a-z ]+)"', ladder)
+    assert kinds == ["own", "preview", "own", "preview", "own rolled", "own ships"]
+    assert read(html).text.count("it removes nothing") == 2
+    record = from_json(content)
+    assert "merge skipped: it removes nothing" in as_text(record)
+    assert "<s>merge</s>" in as_html(record)
 
 
 def test_the_command_builds_the_page_again(content: Content, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from typing import Any
 
-from edgekd.report.run.view import toml
+from edgekd.report.run.recipe_toml import toml
 
 
 def test_a_recipe_is_shown_as_toml_that_reads_back(content: dict[str, Any]) -> None:
