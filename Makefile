@@ -41,7 +41,7 @@ ladder-mnist-narrow: ladder-mnist
 
 # Activations as int8, which ONNX Runtime takes on CPUs but does not fuse well.
 ladder-mnist-int8: ladder-mnist
-	$(call beside,int8,steps.2.activations="int8")
+	$(call beside,int8,steps.2.variants=["int8-xnnpack"])
 
 ladder-cifar10: data
 	$(EDGEKD) compress cifar10

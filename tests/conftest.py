@@ -20,27 +20,32 @@ def follows_from_its_numbers(content: Content) -> None:
     """Hold every verdict of a run to what was measured, whichever stages pay on this machine.
 
     Which ones do is the clock's to say: INT8 is slower than FP32 on one processor and three times
-    as fast on another. That a stage is kept exactly if its numbers allow it holds on all.
+    as fast on another. That a variant is kept exactly if its numbers allow it holds on all.
     """
     allowed = content["recipe"]["budget"]["max_drop"]
     teacher, *others = content["rungs"]
     assert teacher["outcome"] == "kept"
     for rung in others:
-        found = rung["evidence"]["findings"]
-        low, high = found["speedup"]["low"], found["speedup"]["high"]
-        lost = -found["gain"]["value"] > allowed
-        slower = high < 1
-        not_shown = not slower and (low <= 1 or not found["steady"])
-        kept = not (lost or slower or not_shown)
+        for found, ruling in zip(rung["evidence"]["findings"], rung["rulings"], strict=True):
+            low, high = found["speedup"]["low"], found["speedup"]["high"]
+            lost = -found["gain"]["value"] > allowed
+            slower = high < 1
+            not_shown = not slower and (low <= 1 or not found["steady"])
+            assert ruling["kept"] == (not (lost or slower or not_shown)), rung["verdict"]
+            said = [reason.partition(":")[0] for reason in ruling["reasons"]]
+            assert ("slower" in said) == slower
+            assert ("gain not shown" in said) == not_shown
+            assert len(said) == lost + slower + not_shown
+        kept = any(ruling["kept"] for ruling in rung["rulings"])
         assert rung["outcome"] == ("kept" if kept else "rolled back"), rung["verdict"]
-        said = [reason.partition(":")[0] for reason in rung["reasons"]]
-        assert ("slower" in said) == slower
-        assert ("gain not shown" in said) == not_shown
-        assert len(said) == lost + slower + not_shown
-    titles = [rung["title"] for rung in content["rungs"] if rung["outcome"] == "kept"]
     final = content["final"]
-    assert [file["title"] for file in final["files"]] == titles
-    assert final["files"][final["chosen"]]["title"] in titles
+    assert [(file["title"], file["variant"]) for file in final["files"]] == [
+        (rung["title"], ruling["variant"])
+        for rung in content["rungs"]
+        for ruling in rung["rulings"]
+        if ruling["kept"]
+    ]
+    assert 0 <= final["chosen"] < len(final["files"])
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from edgekd.artifact import Artifact
+from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.stats import Estimate
 from edgekd.bundle.manifest import FORMAT, Golden
 from edgekd.data.preprocess import FILE, Preprocess
@@ -28,11 +28,11 @@ class Shipped:
     preprocess: Preprocess
     signals: Mapping[str, str]
     """The task's outputs with their kinds, in the order of the files' outputs."""
-    variant: str
+    variant: Variant
     """What was chosen to ship; the other files are the reference and forms for other runtimes."""
-    dynamic: Mapping[str, str]
+    dynamic: Mapping[Variant, str]
     """Variant -> file, any batch."""
-    fixed: Mapping[str, str]
+    fixed: Mapping[Variant, str]
     """Variant -> file with batch 1 fixed."""
     left_out: Mapping[str, str]
     """File that was not written -> why."""
@@ -72,7 +72,7 @@ class ModelFile:
     """One ONNX file of the bundle."""
 
     file: str
-    variant: str
+    variant: Variant
     batch: int | None
     """The batch that is fixed in it, or None."""
     sha256: str
@@ -86,7 +86,7 @@ class RuntimeFile:
 
     runtime: str
     provider: str
-    best_variant: str
+    best_variant: Variant
     file: str
     in_bundle: bool
     """Whether the best variant is; else it is FP32, which every runtime computes."""
@@ -112,8 +112,7 @@ class Description:
     def calibration(self) -> Calibration | None:
         """What the ranges of INT8 were taken from, or None where a float file ships."""
         record = self.record
-        is_float = self.shipped.variant == "fp32"
-        return None if is_float else record.rung_of(record.ships).calibration
+        return record.rung_of(record.ships).calibration.get(self.shipped.variant)
 
     @property
     def licences(self) -> dict[str, str]:
@@ -133,7 +132,7 @@ def describe(folder: Path, shipped: Shipped, record: Record, golden: Golden) -> 
     """
     from edgekd.exporters.model_stats import facts
 
-    reference = facts(folder / shipped.dynamic["fp32"])
+    reference = facts(folder / shipped.dynamic[FP32])
     pairs = zip(reference.outputs, shipped.signals.items(), strict=True)
     return Description(
         record=record,
@@ -200,7 +199,7 @@ def runtimes(shipped: Shipped) -> Iterator[RuntimeFile]:
 
     for row in TABLE:
         has = row.variant in shipped.dynamic
-        variant = row.variant if has else "fp32"
+        variant = row.variant if has else FP32
         fixed = row.fixed_shape and variant in shipped.fixed
         yield RuntimeFile(
             runtime=row.runtime,
@@ -211,11 +210,6 @@ def runtimes(shipped: Shipped) -> Iterator[RuntimeFile]:
             known=row.known,
             reason=row.reason,
         )
-
-
-def variants_of(artifact: Artifact, permitted: Sequence[str], chosen: str) -> tuple[str, ...]:
-    """Return what ships of an artifact: FP32, the chosen variant, and others that are permitted."""
-    return tuple(v for v in artifact.variants if v in {"fp32", chosen, *permitted})
 
 
 @cache

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.feeds import Input, save_feeds
 from edgekd.bundle.manifest import Tolerance
 from edgekd.bundle.samples import Sample
@@ -34,7 +35,7 @@ RULE = (
     "absolute: the greatest difference of any element. same_winner: an answer whose greatest class "
     "leads the second by more than that must keep it. fp32 1e-4, fp16 1 %, INT8 5 % of the scale."
 )
-_RELATIVE = {"fp32": 1e-4, "fp16": 1e-2}
+_RELATIVE: Mapping[str, float] = {FP32: 1e-4, "fp16": 1e-2}
 _INT8 = 0.05
 _LEAST_SCALE = 1e-6
 _MOST_BYTES = 1 << 30
@@ -46,11 +47,11 @@ class Answered:
 
     sample: Sample
     inputs: Arrays
-    outputs: Mapping[str, Arrays]
+    outputs: Mapping[Variant, Arrays]
 
 
 def answer(
-    samples: Sequence[Sample], preprocess: Preprocess, predictors: Mapping[str, Predictor]
+    samples: Sequence[Sample], preprocess: Preprocess, predictors: Mapping[Variant, Predictor]
 ) -> list[Answered]:
     """Ask every variant; samples with an answer that is not finite are left out.
 
@@ -106,9 +107,11 @@ def has_winner(output: NDArray[Any]) -> bool:
     return output.ndim == 2 and output.shape[0] == 1 and output.shape[1] >= 2
 
 
-def tolerances(answered: Sequence[Answered], winners: set[str]) -> dict[str, dict[str, Tolerance]]:
+def tolerances(
+    answered: Sequence[Answered], winners: set[str]
+) -> dict[Variant, dict[str, Tolerance]]:
     """Return variant -> output -> how far it may be off; whole numbers must be equal."""
-    limits: dict[str, dict[str, Tolerance]] = {}
+    limits: dict[Variant, dict[str, Tolerance]] = {}
     for variant, outputs in answered[0].outputs.items():
         relative = _RELATIVE.get(variant, _INT8)
         limits[variant] = {}

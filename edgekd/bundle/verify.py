@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.artifact import FP32
 from edgekd.benchmarks.feeds import Input, model_inputs, save_feeds
 from edgekd.benchmarks.measurement import Candidate, Conditions, Setup, Timing
 from edgekd.benchmarks.stats import Estimate, latency, noise_floor, speedup
@@ -242,7 +243,7 @@ def _timed(
 ) -> tuple[tuple[Speed, ...], Conditions]:
     """Time the files with a free batch again, FP32 first, on the golden inputs."""
     models = sorted(
-        (m for m in manifest.models if m.batch is None), key=lambda m: m.variant != "fp32"
+        (m for m in manifest.models if m.batch is None), key=lambda m: m.variant != FP32
     )
     if not models:
         raise ModelError(f"{MANIFEST} names no file with a free batch; there is nothing to time")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edgekd.artifact import FP32, Variant
 from edgekd.bundle import golden as gold
 from edgekd.bundle.card import card
 from edgekd.bundle.describe import LABELS, Shipped, describe, manifest_of
@@ -29,9 +30,9 @@ class Contents:
 
     artifact: Path
     """Holds `model.<variant>.onnx` and `preprocess.json`."""
-    variants: tuple[str, ...]
-    """With "fp32"."""
-    variant: str
+    variants: tuple[Variant, ...]
+    """With FP32."""
+    variant: Variant
     """The one that was chosen to ship."""
     signals: Mapping[str, str]
     """The task's outputs with their kinds, in the order of the files' outputs."""
@@ -91,7 +92,7 @@ def _models(
         shutil.copyfile(contents.artifact / name, folder / name)
     predictors = {v: predictor(folder / name) for v, name in dynamic.items()}
     answered = gold.answer(contents.samples, preprocess, predictors)
-    outputs = answered[0].outputs["fp32"]
+    outputs = answered[0].outputs[FP32]
     if len(outputs) != len(contents.signals):
         raise ModelError(
             f"the file gives the outputs {list(outputs)} and the task names "
@@ -119,20 +120,20 @@ def _winners(signals: Mapping[str, str], outputs: gold.Arrays) -> set[str]:
 
 def _fixed(
     folder: Path,
-    dynamic: Mapping[str, str],
+    dynamic: Mapping[Variant, str],
     chosen: Sequence[gold.Answered],
     contents: Contents,
     preprocess: Preprocess,
-) -> tuple[dict[str, str], dict[str, str]]:
+) -> tuple[dict[Variant, str], dict[str, str]]:
     """Write files with every axis fixed at batch 1; return those written, and those left out."""
     from edgekd.exporters.onnx_files import load_onnx, save_onnx
     from edgekd.exporters.variants import fixed_shape
 
-    written: dict[str, str] = {}
+    written: dict[Variant, str] = {}
     left_out: dict[str, str] = {}
     if not contents.fixed_shape:
         return written, left_out
-    limits = gold.tolerances(chosen, _winners(contents.signals, chosen[0].outputs["fp32"]))
+    limits = gold.tolerances(chosen, _winners(contents.signals, chosen[0].outputs[FP32]))
     for variant, source in dynamic.items():
         model = load_onnx(folder / source)
         lengths = _lengths(model, preprocess)
@@ -164,7 +165,7 @@ def _lengths(model: Any, preprocess: Preprocess) -> dict[str, int] | None:
 
 def _fault(
     path: Path,
-    variant: str,
+    variant: Variant,
     chosen: Sequence[gold.Answered],
     limits: Mapping[str, Tolerance],
 ) -> str:
@@ -200,7 +201,7 @@ def _golden(
     outputs = {variant: f"golden/outputs.{variant}.npz" for variant in contents.variants}
     for variant, name in outputs.items():
         gold.write_arrays(folder / name, [one.outputs[variant] for one in chosen])
-    limits = gold.tolerances(chosen, _winners(contents.signals, chosen[0].outputs["fp32"]))
+    limits = gold.tolerances(chosen, _winners(contents.signals, chosen[0].outputs[FP32]))
     return Golden(
         synthetic=contents.synthetic is not None,
         reason=contents.synthetic or "the data's licence lets them ship",

@@ -55,24 +55,25 @@ class Evidence:
     """One stage: its files, what the gate looks at, and where the raw seconds are."""
 
     files: tuple[FileEvidence, ...]
-    judged: int
-    findings: Findings
-    compared: tuple[str, str]
-    """The pair whose speed decides: label of the stage's file, of the file before."""
+    findings: tuple[Findings, ...]
+    """One for each variant that the step made."""
     floor: float | None
     session: str | None
     conditions: Conditions | None
     """None where no speed was measured."""
 
     def __post_init__(self) -> None:
-        """Refuse a file that is not among the files."""
-        if not 0 <= self.judged < len(self.files):
-            raise ValueError(f"file {self.judged} is judged, of {len(self.files)}")
+        """Refuse findings about a file that is not among the files."""
+        made = {file.variant for file in self.files if not file.preview}
+        judged = [found.variant for found in self.findings]
+        if not judged or not made.issuperset(judged):
+            raise ValueError(f"the variants {judged} are judged, of {sorted(made)}")
 
     @property
-    def own(self) -> FileEvidence:
-        """The file that the step itself made."""
-        return self.files[self.judged]
+    def own(self) -> tuple[FileEvidence, ...]:
+        """The files that the step itself made, in the order of `findings`."""
+        by_variant = {file.variant: file for file in self.files if not file.preview}
+        return tuple(by_variant[found.variant] for found in self.findings)
 
 
 def files_of(artifact: Artifact, permitted: Sequence[Variant]) -> list[File]:

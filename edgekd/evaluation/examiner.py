@@ -48,26 +48,16 @@ PAUSE_S = 5.0  # before a second session: what disturbed the first may pass
 TOO_WIDE = 0.25  # an interval of a speed-up this wide, and holding 1, is worth another session
 
 
-@dataclass(frozen=True)
-class Race:
-    """One session, and the pair of its files that decides."""
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """The two files of a session whose speed decides about one variant."""
 
-    session: Session | None
-    timed: Mapping[Path, Measurement]
     after: File
     before: File
     speedup: Estimate | None
-    floor: float | None
-    """The A/A floor of the session."""
-
-    @property
-    def steady(self) -> bool:
-        """Whether the files that decide kept their speed against each other, unthrottled."""
-        before, after = (self.timed.get(file.path) for file in (self.before, self.after))
-        if before is None or after is None or self.floor is None:
-            return True  # nothing was timed
-        state = pair_steadiness(before, after, floor=self.floor)
-        return state.steady and not state.throttled
+    """None: nothing was timed."""
+    steady: bool
+    """Whether both kept their speed against each other, unthrottled."""
 
     @property
     def doubtful(self) -> bool:
@@ -77,6 +67,17 @@ class Race:
             return False
         undecided = speed.low <= 1 <= speed.high and speed.high / speed.low > 1 + TOO_WIDE
         return undecided or not self.steady
+
+
+@dataclass(frozen=True, kw_only=True)
+class Race:
+    """One session, and the pair that decides about each variant."""
+
+    session: Session | None
+    timed: Mapping[Path, Measurement]
+    pairs: Mapping[Variant, Pair]
+    floor: float | None
+    """The A/A floor of the session."""
 
 
 @dataclass(kw_only=True)
@@ -98,9 +99,8 @@ class Examiner:
 
     def examine(self, step: Step, after: Artifact, before: Artifact) -> Evidence:
         """Return the evidence for `after`, from disk if it was finished before."""
-        (makes,) = step.makes
         key = digest(
-            makes,
+            step.makes,
             dict(after.files),
             dict(before.files),
             dict(self.teacher.files),
@@ -110,7 +110,9 @@ class Examiner:
         if path.exists():
             return TypeAdapter(Evidence).validate_python(json.loads(path.read_text("utf8")))
         path.parent.mkdir(parents=True, exist_ok=True)
-        evidence = self._examine(makes, after, before, session_name=f"{path.stem}.session.json")
+        evidence = self._examine(
+            step.makes, after, before, session_name=f"{path.stem}.session.json"
+        )
         write_json(path, TypeAdapter(Evidence).dump_python(evidence, mode="json"))
         return evidence
 
@@ -139,10 +141,9 @@ class Examiner:
             return self.device.measure(candidates, self.timing, progress=share)
 
     def _examine(
-        self, makes: Variant, after: Artifact, before: Artifact, *, session_name: str
+        self, makes: Sequence[Variant], after: Artifact, before: Artifact, *, session_name: str
     ) -> Evidence:
         mine, old = files_of(after, self.permitted), files_of(before, self.permitted)
-        judged = next(i for i, f in enumerate(mine) if f.variant == makes and not f.preview)
         base = File(self.teacher.onnx(FP32), FP32, False)
         pairs = _distinct(
             [(after, f) for f in reversed(mine)]
@@ -150,28 +151,32 @@ class Examiner:
             + [(self.teacher, base)]
         )
         race = self._race(makes, mine, old, pairs)
-        if race.doubtful:
+        if any(pair.doubtful for pair in race.pairs.values()):
             time.sleep(PAUSE_S)
             race = self._race(makes, mine, old, pairs)  # once more, then "gain not shown"
         session = race.session
         if session is not None:
             write_atomic(self.folder / "evidence" / session_name, json.dumps(session.to_json()))
         files = tuple(self._file(f, after, race.timed, base.path, before=before) for f in mine)
-        teacher = self.reduced(self.teacher, base.path)
-        first, own = self.task.metrics[0], self.reduced(after, mine[judged].path)
-        findings = Findings(
-            unit="points" if first.is_percentage else first.unit,
-            gain=gain(first, own, teacher),
-            step_gain=files[judged].step_gain,
-            speedup=race.speedup,
-            steady=race.steady,
-            shrink=race.before.path.stat().st_size / race.after.path.stat().st_size,
+        by_variant = {file.variant: file for file in files if not file.preview}
+        first = self.task.metrics[0]
+        findings = tuple(
+            Findings(
+                variant=variant,
+                device=self.device.name,
+                unit="points" if first.is_percentage else first.unit,
+                gain=by_variant[variant].gain,
+                step_gain=by_variant[variant].step_gain,
+                compared=(pair.after.label, pair.before.label),
+                speedup=pair.speedup,
+                steady=pair.steady,
+                shrink=pair.before.path.stat().st_size / pair.after.path.stat().st_size,
+            )
+            for variant, pair in race.pairs.items()
         )
         return Evidence(
             files=files,
-            judged=judged,
             findings=findings,
-            compared=(race.after.label, race.before.label),
             floor=race.floor,
             session=session_name if session else None,
             conditions=session.measurements[0].conditions if session else None,
@@ -179,27 +184,33 @@ class Examiner:
 
     def _race(
         self,
-        makes: Variant,
+        makes: Sequence[Variant],
         mine: Sequence[File],
         old: Sequence[File],
         pairs: Sequence[tuple[Artifact, File]],
     ) -> Race:
-        """Time all files once and set the pair that decides against each other.
+        """Time all files once and set the pairs that decide against each other.
 
-        Like with like for a network: the fastest file of either side, previews included. A step
-        that makes a variant is set against the FP32 file it came from.
+        Like with like for a network: the fastest file of either side, previews included. Another
+        variant is set against the FP32 file that it was made from.
         """
         session = self.measure(pairs)
-        own = next(f for f in mine if f.variant == makes and not f.preview)
-        plain = next(f for f in old if f.variant == FP32)
+        own = {f.variant: f for f in mine if not f.preview}
+        plain = next(f for f in old if f.variant == FP32 and not f.preview)
         if session.measurements[0].conditions.emulated:  # that proves function, never speed
-            return Race(None, {}, own, plain, None, None)
+            untimed = {
+                v: Pair(after=own[v], before=plain, speedup=None, steady=True) for v in makes
+            }
+            return Race(session=None, timed={}, pairs=untimed, floor=None)
         timed = {f.path: m for (_, f), m in zip(pairs, session.measurements, strict=True)}
-        after = own if makes != FP32 else _fastest(mine, timed)
-        before = plain if makes != FP32 else _fastest(old, timed)
         floor = noise_floor(session)
-        speed = _speedup(before.path, after.path, timed, floor)
-        return Race(session, timed, after, before, speed, floor)
+        decisive = {
+            v: _pair(own[v], plain, timed, floor)
+            if v != FP32
+            else _pair(_fastest(mine, timed), _fastest(old, timed), timed, floor)
+            for v in makes
+        }
+        return Race(session=session, timed=timed, pairs=decisive, floor=floor)
 
     def _file(
         self,
@@ -270,6 +281,16 @@ class Examiner:
 
 def _fastest(files: Sequence[File], timed: Mapping[Path, Measurement]) -> File:
     return min(files, key=lambda f: latency(timed[f.path]).value)
+
+
+def _pair(after: File, before: File, timed: Mapping[Path, Measurement], floor: float) -> Pair:
+    state = pair_steadiness(timed[before.path], timed[after.path], floor=floor)
+    return Pair(
+        after=after,
+        before=before,
+        speedup=_speedup(before.path, after.path, timed, floor),
+        steady=state.steady and not state.throttled,
+    )
 
 
 def _speedup(

@@ -1,10 +1,12 @@
-"""The gate: a step pays on the device that will run it, or it is rolled back."""
+"""The gate: a variant pays on the device that will run it, or it is dropped."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.stats import Estimate
 from edgekd.options import Budget
 
@@ -13,29 +15,49 @@ Outcome = Literal["kept", "rolled back", "skipped"]
 """Skipped: the step could do nothing for this network."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What the gate may look at: one stage on validation and on the device."""
+    """What the gate may look at: one variant of a stage, on validation and on one device."""
 
+    variant: Variant
+    device: str
     unit: str
     gain: Estimate
     """First metric since the teacher, paired by sample, on the file that the step itself made."""
     step_gain: Estimate
     """The same since the stage before."""
+    compared: tuple[str, str]
+    """The pair whose speed decides: label of the stage's file, of the file before."""
     speedup: Estimate | None
-    """Against the stage before, from one interleaved session; None: the device gives no speed."""
+    """Of that pair, from one interleaved session; None: the device gives no speed."""
     steady: bool
     shrink: float
     """Bytes before / bytes after."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class Ruling:
+    """What was decided about one variant, with the numbers that decided."""
+
+    variant: Variant
+    kept: bool
+    reasons: tuple[str, ...] = ()
+    numbers: str
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        return f"{'; '.join(self.reasons)} ({self.numbers})" if self.reasons else self.numbers
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Kept, rolled back or skipped, with the numbers that decided."""
+    """Kept, rolled back or skipped: a stage is kept with those of its variants that pay."""
 
     outcome: Outcome
-    reasons: tuple[str, ...] = ()
-    numbers: str = ""
+    rulings: tuple[Ruling, ...] = ()
+    """One for each variant that the step made; none where it was skipped."""
+    skipped_because: str = ""
 
     @property
     def kept(self) -> bool:
@@ -43,15 +65,50 @@ class Verdict:
         return self.outcome == "kept"
 
     @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The variants that may ship; the others are dropped."""
+        return tuple(ruling.variant for ruling in self.rulings if ruling.kept)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the stage, or a variant of it, is not kept."""
+        if not self.rulings:
+            return (self.skipped_because,)
+        return tuple(f"{self._name(r)}{reason}" for r in self.rulings for reason in r.reasons)
+
+    @property
     def text(self) -> str:
         """One line for people."""
-        if not (self.reasons and self.numbers):
-            return self.numbers or "; ".join(self.reasons)
-        return f"{'; '.join(self.reasons)} ({self.numbers})"
+        if not self.rulings:
+            return self.skipped_because
+        return "; ".join(f"{self._name(ruling)}{ruling.text}" for ruling in self.rulings)
+
+    def _name(self, ruling: Ruling) -> str:
+        return f"{ruling.variant}: " if len(self.rulings) > 1 else ""
 
 
-def judge(promise: Promise, found: Findings, budget: Budget, *, gated: bool = True) -> Verdict:
-    """Keep or roll back.
+REFERENCE = Verdict(outcome="kept", rulings=(Ruling(variant=FP32, kept=True, numbers="reference"),))
+"""The teacher's."""
+
+
+def judge(
+    promise: Promise, findings: Sequence[Findings], budget: Budget, *, gated: bool = True
+) -> Verdict:
+    """Keep the variants that hold the promise; roll the stage back when none is left.
+
+    Args:
+        promise: of the step.
+        findings: one for each variant that it made, on the device that decides.
+        budget: what may be lost.
+        gated: False keeps every variant, and says what would have been against it.
+    """
+    rulings = tuple(_rule(promise, found, budget, gated=gated) for found in findings)
+    kept = any(ruling.kept for ruling in rulings)
+    return Verdict(outcome="kept" if kept else "rolled back", rulings=rulings)
+
+
+def _rule(promise: Promise, found: Findings, budget: Budget, *, gated: bool) -> Ruling:
+    """Decide about one variant.
 
     The drop is the point estimate, or with `budget.strict` the far end of its interval. Speed
     counts only where it was measured; a promise of speed that could not be shown is not kept.
@@ -65,12 +122,12 @@ def judge(promise: Promise, found: Findings, budget: Budget, *, gated: bool = Tr
         reasons.append(f"not smaller: {1 / found.shrink:.2f} times the bytes")
     if promise == "better" and found.step_gain.low <= 0:
         reasons.append("not proven better")
-    numbers = (
-        f"{describe_speed(found.speedup)}, {found.gain.value:+.2f} {found.unit} since the teacher"
-    )
+    kept = not (reasons and gated)
     if reasons and not gated:
-        return Verdict("kept", (*reasons, "kept because gate = false"), numbers)
-    return Verdict("rolled back" if reasons else "kept", tuple(reasons), numbers)
+        reasons.append("kept because gate = false")
+    lost = f"{found.gain.value:+.2f} {found.unit} since the teacher"
+    numbers = f"{describe_speed(found.speedup)}, {lost}"
+    return Ruling(variant=found.variant, kept=kept, reasons=tuple(reasons), numbers=numbers)
 
 
 def _speed_faults(promise: Promise, found: Findings) -> list[str]:
@@ -82,7 +139,7 @@ def _speed_faults(promise: Promise, found: Findings) -> list[str]:
     if promise == "faster" and not found.steady:
         return ["gain not shown: the device reached no steady state"]
     if promise == "faster" and speed.low <= 1:
-        return ["gain not shown: the interval of the speed-up holds 1"]
+        return ["gain not shown: the 95 % interval of the speed-up includes 1"]
     return []
 
 

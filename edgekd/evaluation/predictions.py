@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.artifact import Artifact
+from edgekd.artifact import FP32, Artifact
 from edgekd.benchmarks.feeds import save_feeds
 from edgekd.benchmarks.measurement import Setup
 from edgekd.data.preprocess import read_preprocess
@@ -58,7 +58,7 @@ class Predictions:
 
     @property
     def _teacher_file(self) -> Path:
-        return self.teacher.onnx("fp32")
+        return self.teacher.onnx(FP32)
 
     def _key(self, artifact: Artifact, path: Path) -> str:
         # files are run by ONNX Runtime in this process, whatever device is timed

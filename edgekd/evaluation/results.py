@@ -6,7 +6,7 @@ The pipeline builds a `Record`; `report.json` is the same value, and is validate
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from edgekd.benchmarks.measurement import Conditions, Timing
 from edgekd.benchmarks.stats import Estimate
 from edgekd.errors import RunFolderError
 from edgekd.evaluation.evidence import Evidence, FileEvidence
-from edgekd.evaluation.gate import Outcome
+from edgekd.evaluation.gate import Findings, Outcome, Ruling
 from edgekd.options import Budget
 from edgekd.store import write_json
 
@@ -76,7 +76,7 @@ class DataInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What the ranges of a quantized stage were taken from."""
+    """What the ranges of a quantized file were taken from."""
 
     samples: int
     activations: str
@@ -94,11 +94,14 @@ class RungRecord:
     """One line: the reasons, and the numbers that decided."""
     stage: str
     """Its folder in the run; of the stage before, where the step was skipped."""
-    left: Mapping[str, str]
+    rulings: tuple[Ruling, ...]
+    """One for each variant that the step made."""
+    left: Mapping[Variant, Mapping[str, str]]
     """Layers that quantization left in float, each with the reason."""
     history: tuple[Mapping[str, Any], ...]
     """The options of every step up to this stage, each with its key."""
-    calibration: Calibration | None
+    calibration: Mapping[Variant, Calibration]
+    """Of each quantized variant."""
     evidence: Evidence | None
     """None where the step was skipped."""
 
@@ -112,10 +115,16 @@ class RungRecord:
         """Every file that was looked at."""
         return () if self.evidence is None else self.evidence.files
 
+    def name_of(self, file: FileEvidence) -> str:
+        """Return the stage's title, with the file's variant where the stage made several."""
+        return f"{self.title} {file.variant}" if len(self.rulings) > 1 else self.title
+
     @property
-    def own(self) -> FileEvidence | None:
-        """The file that the step itself made."""
-        return None if self.evidence is None else self.evidence.own
+    def judged(self) -> tuple[tuple[FileEvidence, Findings, Ruling], ...]:
+        """Each file that the step itself made, with what was found and decided about it."""
+        if self.evidence is None:
+            return ()
+        return tuple(zip(self.evidence.own, self.evidence.findings, self.rulings, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,6 +263,10 @@ class Record:
         """Refuse parts that do not belong together: what is read may be damaged."""
         if not self.rungs or self.rungs[0].evidence is None:
             raise ValueError("the first rung is the teacher, with its evidence")
+        for rung in self.rungs:
+            judged = rung.evidence.findings if rung.evidence else ()
+            if [found.variant for found in judged] != [ruling.variant for ruling in rung.rulings]:
+                raise ValueError(f"{rung.title} lacks a ruling on one of its variants")
         given = [file.metrics for rung in self.rungs for file in rung.files]
         given += [file.metrics for file in self.test.files]
         lacking = [m.name for m in self.task.metrics for found in given if m.name not in found]
@@ -293,12 +306,6 @@ class Record:
     def is_shipped(self, rung: RungRecord, file: FileEvidence) -> bool:
         """Return whether this file of a stage is the one that ships."""
         return (self.ships.title, self.ships.variant) == (rung.title, file.variant)
-
-    def judged(self) -> Iterator[tuple[RungRecord, Evidence, FileEvidence]]:
-        """Yield the stages that were looked at, each with its evidence and its own file."""
-        for rung in self.rungs:
-            if rung.evidence is not None:
-                yield rung, rung.evidence, rung.evidence.own
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""

@@ -10,7 +10,7 @@ from rich.console import Group
 from edgekd.artifact import Artifact
 from edgekd.errors import NothingToDo, one_line, require
 from edgekd.evaluation.examiner import Examiner
-from edgekd.evaluation.gate import Verdict, judge
+from edgekd.evaluation.gate import REFERENCE, Verdict, judge
 from edgekd.evaluation.results import Record
 from edgekd.pipeline.deliver import deliver
 from edgekd.pipeline.export import Export
@@ -92,9 +92,8 @@ def climb(bench: Bench) -> tuple[Rung, ...]:
     """Run every step from the last kept stage; the first rung is the teacher."""
     teacher = _stage(bench, bench.recipe.working_teacher, _nothing(bench), bench.context(None))
     examiner = bench.examiner(teacher)
-    verdict = Verdict("kept", numbers="reference")
     evidence = examiner.examine(bench.recipe.working_teacher, teacher, teacher)
-    rungs = [Rung("teacher", teacher, evidence, verdict)]
+    rungs = [Rung("teacher", teacher, evidence, REFERENCE)]
     best, context = teacher, bench.context(teacher)
     for title, step in titled(bench.recipe.working_steps):
         rung = _climb_one(bench, examiner, title, step, best, context)
@@ -114,7 +113,8 @@ def _climb_one(
     try:
         after = _stage(bench, step, best, context)
     except NothingToDo as signal:
-        rung = Rung(title, best, None, Verdict("skipped", (one_line(signal),)))
+        verdict = Verdict(outcome="skipped", skipped_because=one_line(signal))
+        rung = Rung(title, best, None, verdict)
     else:
         evidence = examiner.examine(step, after, best)
         verdict = judge(step.promise, evidence.findings, bench.recipe.budget, gated=step.gate)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edgekd.artifact import FP32
 from edgekd.bundle import Contents, write
-from edgekd.bundle.describe import variants_of
 from edgekd.bundle.samples import Sample, made_up, may_ship, singles
 from edgekd.data.preprocess import read_preprocess
 from edgekd.evaluation.results import Record
@@ -32,7 +32,7 @@ def deliver(bench: Bench, rungs: Sequence[Rung], record: Record) -> None:
     samples, synthetic = _candidates(bench, shipped)
     contents = Contents(
         artifact=shipped.artifact.folder,
-        variants=variants_of(shipped.artifact, recipe.permitted, variant),
+        variants=tuple(dict.fromkeys((FP32, *shipped.verdict.variants))),
         variant=variant,
         signals=bench.task.signals,
         record=record,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter
 
-from edgekd.artifact import FP32, Artifact
+from edgekd.artifact import FP32, Artifact, Variant
 from edgekd.benchmarks.measurement import Session
 from edgekd.benchmarks.stats import latency, noise_floor, percentile, speedup
 from edgekd.evaluation.evidence import Evidence, File, files_of
@@ -41,7 +41,7 @@ def final_session(bench: Bench, rungs: Sequence[Rung]) -> Final:
 
 def _last_session(bench: Bench, rungs: Sequence[Rung]) -> LastSession:
     """Measure the kept files, or read what was measured of these very files before."""
-    kept = [(r, own_file(r)) for r in rungs if r.verdict.kept]
+    kept = [(r, file) for r in rungs for file in kept_files(r)]
     examiner = bench.examiner(rungs[0].artifact)
     key = digest([r.artifact.sha256(f.path) for r, f in kept], examiner.judged_by)
     path = bench.folder / "evidence" / f"final-{key[:16]}.json"
@@ -61,10 +61,9 @@ def _last_session(bench: Bench, rungs: Sequence[Rung]) -> LastSession:
     return found
 
 
-def own_file(rung: Rung) -> File:
-    """Return the file that the rung's step itself made."""
-    variant = FP32 if rung.evidence is None else rung.evidence.own.variant
-    return File(rung.artifact.onnx(variant), variant, False)
+def kept_files(rung: Rung) -> list[File]:
+    """Return the files that the rung's step itself made and that were kept."""
+    return [File(rung.artifact.onnx(v), v, False) for v in rung.verdict.variants]
 
 
 def _finalists(kept: Sequence[tuple[Rung, File]], session: Session) -> tuple[Finalist, ...]:
@@ -103,11 +102,12 @@ def choose(files: Sequence[Finalist], max_latency_s: float | None) -> int:
     """Return which file ships: of those that are not proven slower than the fastest, the smallest.
 
     Where the fastest meets the latency asked for, only files that meet it are considered. Without
-    speeds the last one ships: the smallest that keeps quality.
+    speeds the smallest file of the last stage ships: it keeps quality.
     """
     known = [(i, f, f.latency_s.value) for i, f in enumerate(files) if f.latency_s is not None]
     if not known:
-        return len(files) - 1
+        last = [(i, f) for i, f in enumerate(files) if f.title == files[-1].title]
+        return min(last, key=lambda pair: pair[1].size_bytes)[0]
     fastest_s = min(seconds for _, _, seconds in known)
     asked_s = math.inf if max_latency_s is None else max_latency_s
     limit_s = asked_s if fastest_s <= asked_s else math.inf
@@ -119,14 +119,14 @@ def judge_on_test(bench: Bench, rungs: Sequence[Rung]) -> tuple[Tested, ...]:
     """Judge the teacher and every kept file on the test split, for the report alone."""
     teacher = rungs[0]
     permitted = bench.recipe.permitted
-    reference = reduced_test(bench, teacher, teacher)
+    reference = reduced_test(bench, teacher, teacher, FP32)
     tested = []
     for rung in rungs:
         if not rung.verdict.kept:
             continue
         for file in files_of(rung.artifact, permitted):
-            if file.variant == FP32 and own_file(rung).variant != FP32:
-                continue  # the float form of a quantized stage is the stage before
+            if not file.preview and file.variant not in rung.verdict.variants:
+                continue  # dropped, or the float form of a quantized stage: the stage before
             own = bench.held_out(teacher.artifact).reduced(rung.artifact, file.path)
             tested.append(
                 Tested(
@@ -139,6 +139,6 @@ def judge_on_test(bench: Bench, rungs: Sequence[Rung]) -> tuple[Tested, ...]:
     return tuple(tested)
 
 
-def reduced_test(bench: Bench, teacher: Rung, rung: Rung) -> Reduced:
-    """Return what the task keeps of the predictions of the rung's own file on the test split."""
-    return bench.held_out(teacher.artifact).reduced(rung.artifact, own_file(rung).path)
+def reduced_test(bench: Bench, teacher: Rung, rung: Rung, variant: Variant) -> Reduced:
+    """Return what the task keeps of a file's predictions on the test split."""
+    return bench.held_out(teacher.artifact).reduced(rung.artifact, rung.artifact.onnx(variant))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.measurement import Session
 from edgekd.evaluation.budget import over_budget
 from edgekd.evaluation.results import (
@@ -33,6 +34,7 @@ from edgekd.evaluation.results import (
 )
 from edgekd.pipeline.final import Rung, reduced_test
 from edgekd.pipeline.setup import Bench
+from edgekd.quantize.step import QUANTIZED
 from edgekd.recipe.recipe import Recipe
 
 SHOWN_SAMPLES = 24
@@ -117,37 +119,35 @@ def _data(bench: Bench) -> DataInfo:
 
 
 def _rung(rung: Rung) -> RungRecord:
+    quantized = _quantized(rung)
     return RungRecord(
         title=rung.title,
         outcome=rung.verdict.outcome,
         reasons=rung.verdict.reasons,
         verdict=rung.verdict.text,
         stage=rung.artifact.folder.name,
-        left=_left(rung),
+        rulings=rung.verdict.rulings,
+        left={variant: facts["left"] for variant, facts in quantized.items()},
         history=tuple(rung.artifact.history),
-        calibration=_calibration(rung),
+        calibration={
+            variant: Calibration(
+                samples=facts["samples"],
+                activations=facts["activations"],
+                key=str(rung.artifact.history[-1]["key"]),
+            )
+            for variant, facts in quantized.items()
+        },
         evidence=rung.evidence,
     )
 
 
-def _left(rung: Rung) -> dict[str, str]:
-    """Return the layers that quantization left in float, each with the reason."""
-    path = rung.artifact.folder / "quantized.json"
+def _quantized(rung: Rung) -> dict[Variant, dict[str, Any]]:
+    """Return what the step wrote about each variant that it quantized."""
+    path = rung.artifact.folder / QUANTIZED
     if path.name not in rung.artifact.files:
         return {}
-    left: dict[str, str] = json.loads(path.read_text(encoding="utf8"))["left"]
-    return left
-
-
-def _calibration(rung: Rung) -> Calibration | None:
-    """Return what the ranges were taken from, where the stage is quantized."""
-    steps = [entry for entry in rung.artifact.history if entry["name"] == "quantize"]
-    if not steps:
-        return None
-    last = steps[-1]
-    return Calibration(
-        samples=last["samples"], activations=last["activations"], key=str(last["key"])
-    )
+    found: dict[Variant, dict[str, Any]] = json.loads(path.read_text(encoding="utf8"))
+    return found
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,8 @@ def _changes(bench: Bench, rungs: Sequence[Rung], final: Final) -> Changes | Non
     shipped = next(rung for rung in rungs if rung.title == final.ships.title)
     if next(iter(bench.task.signals.values())) != "classes" or teacher is shipped:
         return None
-    old, new = reduced_test(bench, teacher, teacher), reduced_test(bench, teacher, shipped)
+    old = reduced_test(bench, teacher, teacher, FP32)
+    new = reduced_test(bench, teacher, shipped, final.ships.variant)
     if not {"answer", "label"} <= set(old.arrays):  # a task of one's own may keep something else
         return None
     said = _Answers(old.arrays["answer"], new.arrays["answer"], old.arrays["label"], old.index)

@@ -7,6 +7,7 @@ onnxruntime's own quantizer, and the graph it returns is then mended: see `_mend
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -26,13 +27,16 @@ from edgekd.quantize.qdq_cleanup import mend
 Feeds = Callable[[], Iterator[Mapping[str, NDArray[Any]]]]
 
 
-@dataclass(frozen=True)
+Activations = Literal["uint8", "int8"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class QuantizedFacts:
     """What was quantized, on how many samples, and what stayed float and why."""
 
     kind: Literal["convolutional", "transformer"]
     """In a transformer only products with constant weights are quantized."""
-    activations: Literal["uint8", "int8"]
+    activations: Activations
     samples: int
     layers: int
     """Conv, Gemm and MatMul nodes in INT8."""
@@ -44,26 +48,38 @@ class QuantizedFacts:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Calibrated:
+    """A float graph, what of it is to be quantized, and the ranges of its activations."""
+
+    model: ModelProto
+    choice: Choice
+    ranges: Mapping[str, Range]
+    samples: int
+    name: str
+    """Of the file, for messages."""
+
+
 def quantize_int8(
     source: Path,
     target: Path,
     feeds: Feeds,
     *,
-    activations: Literal["uint8", "int8"] = "uint8",
+    activations: Activations = "uint8",
 ) -> QuantizedFacts:
-    """Write the INT8 form of a float ONNX file: Q/DQ, int8 weights per channel (-127..127).
+    """Write the INT8 form of a float ONNX file: `calibrate`, then `write_int8`."""
+    return write_int8(calibrate(source, feeds), target, activations=activations)
 
-    Ranges of activations are the least and greatest value over all samples. Equal samples give
-    equal bytes, in any order and any batch.
+
+def calibrate(source: Path, feeds: Feeds) -> Calibrated:
+    """Choose what to quantize and measure its ranges, once for all variants.
+
+    Ranges of activations are the least and greatest value over all samples.
 
     Args:
         source: float32 weights; any operator set that can be raised to 13.
-        target: the file to write.
         feeds: called once; gives batches by input name, [batch, ...]. Padding counts as data:
             give text one sample at a time, or in equal lengths.
-        activations: "uint8" with a zero point is what ONNX Runtime fuses on CPUs. "int8" is
-            symmetric around zero, as TensorRT and most NPUs want it; on CPUs most of it stays
-            unfused and it is often slower than FP32.
 
     Raises:
         DataError: no sample.
@@ -80,11 +96,33 @@ def quantize_int8(
             f"constant float32 weights ({found or 'it contains none of these'})"
         )
     ranges, samples = _calibrate(model, choice, feeds)
-    quantized = mend(_insert(model, choice, ranges, activations), model, choice)
+    return Calibrated(model, choice, ranges, samples, source.name)
+
+
+def write_int8(calibrated: Calibrated, target: Path, *, activations: Activations) -> QuantizedFacts:
+    """Write Q/DQ with int8 weights per channel (-127..127).
+
+    Equal samples give equal bytes, in any order and any batch.
+
+    Args:
+        calibrated: is not changed.
+        target: the file to write.
+        activations: "uint8" with a zero point is what ONNX Runtime fuses on CPUs. "int8" is
+            symmetric around zero, as runtimes want it whose kernels know one sign alone; on CPUs
+            most of it stays unfused and it is often slower than FP32.
+    """
+    model, choice = copy.deepcopy(calibrated.model), calibrated.choice
+    quantized = mend(_insert(model, choice, calibrated.ranges, activations), model, choice)
     quantized = strip(quantized)
-    check(quantized, f"the quantized form of {source.name}")
+    check(quantized, f"the quantized form of {calibrated.name}")
     save_onnx(quantized, target)
-    return QuantizedFacts(choice.kind, activations, samples, len(choice.layers), choice.left)
+    return QuantizedFacts(
+        kind=choice.kind,
+        activations=activations,
+        samples=calibrated.samples,
+        layers=len(choice.layers),
+        left=choice.left,
+    )
 
 
 def _calibrate(model: ModelProto, choice: Choice, feeds: Feeds) -> tuple[dict[str, Range], int]:
@@ -109,7 +147,7 @@ def _insert(
     model: ModelProto,
     choice: Choice,
     ranges: Mapping[str, Range],
-    activations: Literal["uint8", "int8"],
+    activations: Activations,
 ) -> ModelProto:
     from onnxruntime.quantization import CalibrationMethod, QuantType
     from onnxruntime.quantization.calibrate import TensorsData
@@ -135,7 +173,7 @@ def _insert(
     return quantized
 
 
-def _options(choice: Choice, activations: str) -> dict[str, Any]:
+def _options(choice: Choice, activations: Activations) -> dict[str, Any]:
     options: dict[str, Any] = {"ActivationSymmetric": activations == "int8"}
     if choice.kind == "transformer":
         # The product leaves in float (one fused kernel): no rounding on the residual stream.

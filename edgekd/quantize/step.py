@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from edgekd.artifact import FP32, Artifact, Variant
 from edgekd.data.preprocess import Preprocess, read_preprocess
@@ -18,7 +18,12 @@ from edgekd.store import write_json
 
 if TYPE_CHECKING:
     from edgekd.data.batches import Data
-    from edgekd.quantize.static import QuantizedFacts
+    from edgekd.quantize.static import Activations, QuantizedFacts
+
+QUANTIZED = "quantized.json"
+"""Of each variant: what is in INT8, and what was left in float and why."""
+ACTIVATIONS: Mapping[Variant, Activations] = {"int8": "uint8", "int8-xnnpack": "int8"}
+"""XNNPACK wants one sign for activations and weights, and weights are always signed."""
 
 
 class Quantize(OnnxStep):
@@ -27,11 +32,20 @@ class Quantize(OnnxStep):
     needs: ClassVar[frozenset[Need]] = frozenset({"calibration data"})
     name: Literal["quantize"] = "quantize"
     samples: int = Field(256, ge=1, le=100_000, examples=[256], description="calibration samples")
-    activations: Literal["uint8", "int8"] = Field(
-        "uint8",
-        examples=["uint8"],
-        description="uint8 is what ONNX Runtime fuses on CPUs; int8 for other runtimes",
+    variants: tuple[Literal["int8", "int8-xnnpack"], ...] = Field(
+        ("int8",),
+        min_length=1,
+        examples=[["int8"]],
+        description="files to write, each judged by itself: int8 has the uint8 activations that "
+        "ONNX Runtime fuses on CPUs, int8-xnnpack has symmetric int8 activations",
     )
+
+    @field_validator("variants")
+    @classmethod
+    def _distinct(cls, value: tuple[Variant, ...]) -> tuple[Variant, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"a variant is named twice in {', '.join(value)}")
+        return value
 
     def environment(self) -> Mapping[str, str]:
         from edgekd.benchmarks.runtimes import version
@@ -41,7 +55,7 @@ class Quantize(OnnxStep):
 
     @property
     def makes(self) -> tuple[Variant, ...]:
-        return ("int8",)
+        return self.variants
 
     @property
     def previews(self) -> tuple[Variant, ...]:
@@ -55,7 +69,7 @@ class Quantize(OnnxStep):
         return self.model_copy(update={"samples": min(samples, self.samples)})
 
     def refusal(self, before: Sequence[Step]) -> str | None:
-        done = any(set(step.makes) & set(self.makes) for step in before)
+        done = any(step.makes != (FP32,) for step in before)
         return "quantizes, but its input is already quantized" if done else None
 
     def preview(self, source: Opened, teacher: Opened, context: Context) -> Preview:
@@ -66,16 +80,17 @@ class Quantize(OnnxStep):
         fp32 = source.onnx(FP32)
         shutil.copyfile(fp32, folder / fp32.name)
         preprocess = read_preprocess(folder)
-        found = self._write(fp32, folder / "model.int8.onnx", preprocess, context.data)
-        write_json(folder / "quantized.json", found.to_json())
+        found = self._write(fp32, folder / "model", preprocess, context.data)
+        write_json(folder / QUANTIZED, {variant: f.to_json() for variant, f in found.items()})
 
     def write_previews(self, fp32: Path, folder: Path, preprocess: Preprocess, data: Data) -> None:
-        self._write(fp32, folder / "preview.int8.onnx", preprocess, data)
+        self._write(fp32, folder / "preview", preprocess, data)
 
     def _write(
-        self, fp32: Path, target: Path, preprocess: Preprocess, data: Data
-    ) -> QuantizedFacts:
-        from edgekd.quantize.static import quantize_int8
+        self, fp32: Path, stem: Path, preprocess: Preprocess, data: Data
+    ) -> dict[Variant, QuantizedFacts]:
+        """Write `<stem>.<variant>.onnx` of each variant from one calibration."""
+        from edgekd.quantize.static import calibrate, write_int8
 
         self._check(data)
         # Padding must not enter the statistics, so text goes one sample at a time.
@@ -89,7 +104,13 @@ class Quantize(OnnxStep):
                 if left <= 0:
                     return
 
-        return quantize_int8(fp32, target, feeds, activations=self.activations)
+        calibrated = calibrate(fp32, feeds)
+        return {
+            v: write_int8(
+                calibrated, stem.with_name(f"{stem.name}.{v}.onnx"), activations=ACTIVATIONS[v]
+            )
+            for v in self.variants
+        }
 
     def _check(self, data: Data) -> None:
         have = data.count("calibration")

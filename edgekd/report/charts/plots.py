@@ -54,16 +54,16 @@ def quality_against_latency(record: Record) -> str | None:
 
 def _points(record: Record) -> list[Point]:
     name, found = record.metric.name, []
-    for rung, evidence, judged in record.judged():
-        if judged.latency_s is None:
-            continue
-        for file in evidence.files:
-            own = file is judged
-            if file.latency_s is None or not (own or file.preview):
-                continue
-            kind = "preview" if not own else "kept" if rung.kept else "rolled"
-            ships = own and record.is_shipped(rung, file)
-            found.append(Point(rung.title, kind, ships, file.metrics[name], file.latency_s))
+    for rung in record.rungs:
+        shown = [
+            (rung.name_of(file), "kept" if ruling.kept else "rolled", file)
+            for file, _, ruling in rung.judged
+        ]
+        shown += [(shown[0][0], "preview", file) for file in rung.files if file.preview]
+        for title, kind, file in shown:
+            if file.latency_s is not None:
+                ships = kind != "preview" and record.is_shipped(rung, file)
+                found.append(Point(title, kind, ships, file.metrics[name], file.latency_s))
     return sorted(found, key=lambda p: p.kind == "preview")  # the teacher stays first
 
 

@@ -140,10 +140,10 @@ def _tile(record: Record, what: str, was: str, now: str, note: str) -> Tile:
 
 def _parameters(record: Record) -> str:
     """Return the parameters of the teacher and of what ships."""
-    before, after = record.rungs[0].own, record.rung_of(record.ships).own
-    if before is None or after is None:
-        return ""
-    return f"{before.facts.parameters:,} → {after.facts.parameters:,} parameters"
+    before, after = (
+        rung.files[0].facts.parameters for rung in (record.rungs[0], record.rung_of(record.ships))
+    )
+    return f"{before:,} → {after:,} parameters"
 
 
 def budget(record: Record) -> str:

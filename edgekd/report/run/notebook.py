@@ -9,7 +9,7 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from edgekd.evaluation.results import Record, RungRecord
-from edgekd.report.run.table import cells, ladder, outcome
+from edgekd.report.run.table import Line, ladder, lines, outcome
 
 
 def shown(record: Record) -> Group:
@@ -28,12 +28,14 @@ def as_html(record: Record) -> str:
     """Return the same as a small HTML table; a stage that did not pay is struck through."""
     titles = ("stage", record.metric.title, "size", "latency", "verdict")
     head = "".join(f"<th>{escape(title)}</th>" for title in titles)
-    rows = "".join(_row(rung, record.metric.name) for rung in record.rungs)
+    name = record.metric.name
+    rows = "".join(_row(rung, line) for rung in record.rungs for line in lines(rung, name))
     closing = "<br>".join(map(escape, outcome(record)))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table><p>{closing}</p>"
 
 
-def _row(rung: RungRecord, metric: str) -> str:
-    mark = "{}" if rung.kept else "<s>{}</s>"
-    row = "".join(f"<td>{mark.format(escape(cell))}</td>" for cell in cells(rung, metric))
-    return f"<tr>{row}<td>{escape(rung.verdict)}</td></tr>"
+def _row(rung: RungRecord, line: Line) -> str:
+    mark = "{}" if line.kept else "<s>{}</s>"
+    row = "".join(f"<td>{mark.format(escape(cell))}</td>" for cell in line.cells)
+    verdict = rung.verdict if line.ruling is None else line.ruling.text
+    return f"<tr>{row}<td>{escape(verdict)}</td></tr>"

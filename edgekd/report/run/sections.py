@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from edgekd.evaluation.evidence import Evidence, FileEvidence
+from edgekd.evaluation.evidence import FileEvidence
 from edgekd.evaluation.formatting import (
     NOT_MEASURED,
     change,
@@ -20,6 +20,7 @@ from edgekd.evaluation.formatting import (
     size,
     times,
 )
+from edgekd.evaluation.gate import Findings, Ruling
 from edgekd.evaluation.results import ChangedSample, ClassChange, Record, RungRecord
 from edgekd.exporters.file_facts import Kernels
 
@@ -59,31 +60,43 @@ def rows(record: Record) -> list[Row]:
             )
             found.append(skipped)
         else:
-            shown = [f for f in rung.files if f is rung.own or f.preview]
-            found += [_row(record, rung, rung.evidence, file) for file in shown]
+            found += [_own_row(record, rung, *judged) for judged in rung.judged]
+            found += [
+                _row(record, rung, file, kept=rung.kept) for file in rung.files if file.preview
+            ]
     return found
 
 
-def _row(record: Record, rung: RungRecord, evidence: Evidence, file: FileEvidence) -> Row:
-    first, own = rung is record.rungs[0], file is evidence.own
-    step = evidence.findings.speedup
+def _own_row(
+    record: Record, rung: RungRecord, file: FileEvidence, findings: Findings, ruling: Ruling
+) -> Row:
+    first, step = rung is record.rungs[0], findings.speedup
+    return replace(
+        _row(record, rung, file, kept=ruling.kept),
+        own=True,
+        ships=record.is_shipped(rung, file),
+        gain="" if first else change(file.gain),
+        step="" if first else times(step),
+        compared="" if step is None else _pair(findings.compared),
+        state=_state(rung, ruling, first=first),
+        reasons=ruling.reasons,
+    )
+
+
+def _row(record: Record, rung: RungRecord, file: FileEvidence, *, kept: bool) -> Row:
     speedup = times(file.speedup) if file.speedup else ""
     return Row(
         title=rung.title,
         label=file.label,
-        own=own,
-        kept=rung.kept,
-        ships=own and record.is_shipped(rung, file),
+        own=False,
+        kept=kept,
         quality=quality(file.metrics[record.metric.name]),
-        gain="" if first and own else change(file.gain),
+        gain=change(file.gain),
         size=size(file.facts.size_bytes),
         bytes=file.facts.size_bytes,
         latency=latency_text(file.latency_s),
         speedup=NOT_MEASURED if file.latency_s is None else speedup,
-        step="" if first or not own else times(step),
-        compared="" if step is None else _pair(evidence.compared),
-        state=_state(rung, first) if own else "preview",
-        reasons=rung.reasons if own else (),
+        state="preview",
     )
 
 
@@ -93,10 +106,12 @@ def _pair(compared: Sequence[str]) -> str:
     return f"both {after}" if after == before else f"{after} against {before}"
 
 
-def _state(rung: RungRecord, first: bool) -> str:
+def _state(rung: RungRecord, ruling: Ruling, *, first: bool) -> str:
     if first:
         return "reference"
-    return "kept, gate off" if rung.kept and rung.reasons else rung.outcome
+    if rung.kept and not ruling.kept:
+        return "dropped"
+    return "kept, gate off" if ruling.kept and ruling.reasons else rung.outcome
 
 
 def figures(record: Record) -> tuple[list[str], list[list[str]]]:
@@ -119,7 +134,7 @@ def figures(record: Record) -> tuple[list[str], list[list[str]]]:
 
 
 def _facts(file: FileEvidence, rung: RungRecord) -> list[str]:
-    facts = file.facts
+    facts, left = file.facts, {} if file.preview else rung.left.get(file.variant, {})
     share = facts.int8_share
     return [
         f"{facts.size_bytes:,} bytes",
@@ -127,7 +142,7 @@ def _facts(file: FileEvidence, rung: RungRecord) -> list[str]:
         "not known" if facts.macs is None else f"{facts.macs:,}",
         "not known" if share is None else f"{100 * share:.0f} %",
         _kernels(file.kernels),
-        "; ".join(f"{layer}: {why}" for layer, why in rung.left.items()) or "none",
+        "; ".join(f"{layer}: {why}" for layer, why in left.items()) or "none",
         str(facts.opset),
     ]
 
@@ -176,7 +191,7 @@ def conditions(record: Record) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, kw_only=True)
 class NotKept:
-    """A stage that was rolled back or skipped, with its reasons and what was found."""
+    """What was rolled back, dropped or skipped, with its reasons and what was found."""
 
     title: str
     reasons: tuple[str, ...]
@@ -184,22 +199,22 @@ class NotKept:
 
 
 def not_kept(record: Record) -> list[NotKept]:
-    """Return every stage that was rolled back or skipped."""
+    """Return every stage that was rolled back or skipped, and every variant that was dropped."""
     before, found = "", []
     for rung in record.rungs:
-        if rung.kept:
-            before = rung.title
-        elif rung.evidence is None:
+        if rung.evidence is None:
             found.append(NotKept(title=rung.title, reasons=rung.reasons))
-        else:
-            facts = _findings(rung.evidence, before, record.metric.name)
-            found.append(NotKept(title=rung.title, reasons=rung.reasons, facts=facts))
+        for file, findings, ruling in rung.judged:
+            if not ruling.kept:
+                facts = _findings(findings, before, record.metric.name)
+                title = rung.name_of(file)
+                found.append(NotKept(title=title, reasons=ruling.reasons, facts=facts))
+        before = rung.title if rung.kept else before
     return found
 
 
-def _findings(evidence: Evidence, before: str, metric: str) -> list[tuple[str, str]]:
-    findings = evidence.findings
-    speed, pair = times(findings.speedup), _pair(evidence.compared)
+def _findings(findings: Findings, before: str, metric: str) -> list[tuple[str, str]]:
+    speed, pair = times(findings.speedup), _pair(findings.compared)
     return [
         (f"speed against {before}", f"{speed}, {pair}" if findings.speedup else speed),
         (f"{metric} since the teacher", change(findings.gain)),

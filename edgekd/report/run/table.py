@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from edgekd.benchmarks.stats import Estimate
 from edgekd.evaluation.formatting import interval, latency_text, size
+from edgekd.evaluation.gate import Ruling
 from edgekd.evaluation.results import Record, RungRecord
 
 
-def cells(rung: RungRecord, metric: str) -> tuple[str, str, str, str]:
-    """Return a stage's own file, its quality, size and latency."""
-    own = rung.own
-    if own is None:
-        return rung.title, "", "", ""
-    return (
-        f"{rung.title} {own.label}",
-        interval(own.metrics[metric]),
-        size(own.facts.size_bytes),
-        latency_text(own.latency_s),
-    )
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A file that a stage made, or a stage that was skipped."""
+
+    cells: tuple[str, str, str, str]
+    """Name, quality, size and latency."""
+    kept: bool
+    ruling: Ruling | None
+    """None where the step was skipped."""
+    speedup: Estimate | None = None
+    """Against the stage before."""
+
+
+def lines(rung: RungRecord, metric: str) -> list[Line]:
+    """Return a line for each file that the stage itself made."""
+    if rung.evidence is None:
+        return [Line(cells=(rung.title, "", "", ""), kept=False, ruling=None)]
+    return [
+        Line(
+            cells=(
+                f"{rung.title} {file.label}",
+                interval(file.metrics[metric]),
+                size(file.facts.size_bytes),
+                latency_text(file.latency_s),
+            ),
+            kept=ruling.kept,
+            ruling=ruling,
+            speedup=findings.speedup,
+        )
+        for file, findings, ruling in rung.judged
+    ]
 
 
 def ladder(record: Record) -> Table:
@@ -32,39 +56,40 @@ def ladder(record: Record) -> Table:
     table.add_column("latency", no_wrap=True)
     table.add_column("against before", no_wrap=True)
     for rung in record.rungs:
-        style = "" if rung.kept else "strike dim"
-        texts = (Text(cell, style=style) for cell in cells(rung, record.metric.name))
-        table.add_row(*texts, _verdict(rung, first=rung is record.rungs[0]))
+        for row in lines(rung, record.metric.name):
+            style = "" if row.kept else "strike dim"
+            texts = (Text(cell, style=style) for cell in row.cells)
+            table.add_row(*texts, _verdict(rung, row, first=rung is record.rungs[0]))
     return table
 
 
-def _verdict(rung: RungRecord, *, first: bool) -> Text:
+def _verdict(rung: RungRecord, row: Line, *, first: bool) -> Text:
     if first:
         return Text("reference")
-    if rung.evidence is None or not rung.kept:  # why stands below the table
-        return Text(rung.outcome, style="red" if rung.evidence else "yellow")
-    speed = rung.evidence.findings.speedup
-    against = "" if speed is None else f"{speed.value:.2f}x "
+    if not row.kept:  # why stands below the table
+        word = "dropped" if rung.kept else rung.outcome
+        return Text(word, style="red" if row.ruling else "yellow")
+    against = "" if row.speedup is None else f"{row.speedup.value:.2f}x "
     return Text.assemble(against, ("kept", "green"))
 
 
 def outcome(record: Record) -> list[str]:
     """Return the closing lines: what did not pay, what ships, the test split, the budget."""
     ships, metric = record.ships, record.metric
-    lines = [f"{r.title} {r.outcome}: {r.verdict}" for r in record.rungs if r.reasons]
+    found = [f"{r.title} {r.outcome}: {r.verdict}" for r in record.rungs if r.reasons]
     speed = interval(ships.speedup, of="{:.2f}".format)
     faster = f", {speed} times faster than the teacher" if ships.speedup else ""
-    lines.append(
+    found.append(
         f"ships {ships.title} ({ships.variant}): {size(ships.size_bytes)}, "
         f"{latency_text(ships.latency_s)}{faster}"
     )
     tested = record.tested(ships)
     if tested is not None:
         gain = interval(tested.gain, of="{:+.2f}".format)
-        lines.append(
+        found.append(
             f"test split, once ({record.test.samples} samples): "
             f"{interval(tested.metrics[metric.name])} {metric.unit}, {gain} since the teacher"
         )
     if record.over_budget:
-        lines.append(f"✗ budget: {record.over_budget}")
-    return lines
+        found.append(f"✗ budget: {record.over_budget}")
+    return found

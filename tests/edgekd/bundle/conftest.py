@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekd.artifact import Variant
+from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.measurement import Conditions, Timing
 from edgekd.benchmarks.stats import Estimate
 from edgekd.bundle.samples import made_up
@@ -27,7 +27,7 @@ from edgekd.data.preprocess import (
     write_preprocess,
 )
 from edgekd.evaluation.evidence import Evidence, FileEvidence
-from edgekd.evaluation.gate import Findings
+from edgekd.evaluation.gate import Findings, Ruling
 from edgekd.evaluation.results import (
     Calibration,
     Calls,
@@ -192,6 +192,9 @@ def evidence_of(folder: Path, variants: Sequence[Variant]) -> Evidence:
         for variant in variants
     )
     findings = Findings(
+        variant=variants[-1],
+        device="local",
+        compared=(variants[-1], FP32),
         unit="points",
         gain=estimate(-0.5),
         step_gain=estimate(-0.5),
@@ -201,9 +204,7 @@ def evidence_of(folder: Path, variants: Sequence[Variant]) -> Evidence:
     )
     return Evidence(
         files=files,
-        judged=len(files) - 1,
-        findings=findings,
-        compared=(variants[-1], "fp32"),
+        findings=(findings,),
         floor=0.01,
         session=None,
         conditions=CONDITIONS,
@@ -217,10 +218,14 @@ def rung_of(title: str, evidence: Evidence) -> RungRecord:
         outcome="kept",
         reasons=(),
         verdict="2.00x [1.90, 2.10]",
+        rulings=tuple(
+            Ruling(variant=found.variant, kept=True, numbers="2.00x [1.90, 2.10]")
+            for found in evidence.findings
+        ),
         stage=f"{title}-0",
         left={},
         history=({"name": title, "key": "0" * 64},),
-        calibration=calibration if title == "quantize" else None,
+        calibration={"int8": calibration} if title == "quantize" else {},
         evidence=evidence,
     )
 

@@ -19,7 +19,7 @@ from edgekd.devices import DEVICES
 from edgekd.devices.device import Device
 from edgekd.devices.local import LocalDevice
 from edgekd.evaluation.evidence import Evidence
-from edgekd.evaluation.gate import Verdict
+from edgekd.evaluation.gate import REFERENCE
 from edgekd.evaluation.results import Final
 from edgekd.pipeline.final import Rung, final_session
 from edgekd.pipeline.setup import set_up
@@ -123,7 +123,7 @@ def examine(folder: Path, *changes: str) -> tuple[Evidence, Final]:
     model = bench.recipe.model
     teacher = run_step(model, Artifact(bench.folder, {}), bench.context(None), bench.stages)
     evidence = bench.examiner(teacher).examine(model, teacher, teacher)
-    rung = Rung("teacher", teacher, evidence, Verdict("kept", numbers="reference"))
+    rung = Rung("teacher", teacher, evidence, REFERENCE)
     return evidence, final_session(bench, [rung])
 
 
@@ -150,7 +150,8 @@ def test_evidence_is_replayed_when_only_training_images_are_varied_otherwise(
 def test_evidence_is_gathered_again_for_another_metric_of_the_same_name(examined: Path) -> None:
     write_task(examined, "first", "top_three")
     evidence, _ = examine(examined)
-    assert {name: found.value for name, found in evidence.own.metrics.items()} == {"first": 100.0}
+    (own,) = evidence.own
+    assert {name: found.value for name, found in own.metrics.items()} == {"first": 100.0}
 
 
 def test_evidence_in_a_folder_from_another_machine_is_timed_again(

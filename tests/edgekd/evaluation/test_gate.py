@@ -14,6 +14,9 @@ from edgekd.options import Budget
 def findings(**changes: Any) -> Findings:
     """A stage that pays: 0.2 points lost, twice as fast, half the size."""
     base: dict[str, Any] = {
+        "variant": "int8",
+        "device": "local",
+        "compared": ("int8", "fp32"),
         "unit": "points",
         "gain": Estimate(-0.2, -0.9, 0.5, 1000),
         "step_gain": Estimate(-0.1, -0.8, 0.6, 1000),
@@ -25,7 +28,7 @@ def findings(**changes: Any) -> Findings:
 
 
 def test_a_stage_that_pays_is_kept() -> None:
-    verdict = judge("faster", findings(), Budget(max_drop=1.0))
+    verdict = judge("faster", [findings()], Budget(max_drop=1.0))
     assert verdict.kept
     assert verdict.reasons == ()
     assert verdict.text == "2.00x faster [1.90, 2.10], -0.20 points since the teacher"
@@ -43,45 +46,67 @@ def test_a_stage_that_pays_is_kept() -> None:
 def test_a_stage_that_does_not_pay_goes_with_its_reason(
     changes: dict[str, Any], reason: str
 ) -> None:
-    verdict = judge("faster", findings(**changes), Budget(max_drop=1.0))
+    verdict = judge("faster", [findings(**changes)], Budget(max_drop=1.0))
     assert not verdict.kept
     assert reason in verdict.text
 
 
 def test_the_estimate_decides_unless_the_budget_is_strict() -> None:
     found = findings(gain=Estimate(-0.8, -1.5, -0.1, 1000))
-    assert judge("faster", found, Budget(max_drop=1.0)).kept
-    assert not judge("faster", found, Budget(max_drop=1.0, strict=True)).kept
+    assert judge("faster", [found], Budget(max_drop=1.0)).kept
+    assert not judge("faster", [found], Budget(max_drop=1.0, strict=True)).kept
 
 
 def test_exactly_the_budget_is_within_it() -> None:
     found = findings(gain=Estimate(-1.0, -1.5, -0.5, 1000))
-    assert judge("faster", found, Budget(max_drop=1.0)).kept
+    assert judge("faster", [found], Budget(max_drop=1.0)).kept
 
 
 def test_without_speed_quality_alone_decides() -> None:
-    verdict = judge("faster", findings(speedup=None), Budget(max_drop=1.0))
+    verdict = judge("faster", [findings(speedup=None)], Budget(max_drop=1.0))
     assert verdict.kept
     assert "speed not measured" in verdict.text
 
 
 def test_smaller_and_better_are_held_to_their_own_promise() -> None:
     level = Estimate(1.0, 1.0, 1.0, 6)
-    assert judge("smaller", findings(speedup=level), Budget()).kept
-    assert not judge("smaller", findings(speedup=level, shrink=0.9), Budget()).kept
-    assert not judge("better", findings(speedup=level), Budget()).kept
+    assert judge("smaller", [findings(speedup=level)], Budget()).kept
+    assert not judge("smaller", [findings(speedup=level, shrink=0.9)], Budget()).kept
+    assert not judge("better", [findings(speedup=level)], Budget()).kept
     proven = Estimate(0.9, 0.2, 1.6, 1000)
-    assert judge("better", findings(speedup=level, step_gain=proven), Budget()).kept
+    assert judge("better", [findings(speedup=level, step_gain=proven)], Budget()).kept
     slower = Estimate(0.9, 0.85, 0.95, 6)
-    assert not judge("better", findings(speedup=slower, step_gain=proven), Budget()).kept
+    assert not judge("better", [findings(speedup=slower, step_gain=proven)], Budget()).kept
 
 
 def test_a_stage_kept_by_order_says_so() -> None:
     slow = findings(speedup=Estimate(0.5, 0.48, 0.52, 6))
-    verdict = judge("faster", slow, Budget(), gated=False)
+    verdict = judge("faster", [slow], Budget(), gated=False)
     assert verdict.kept
     assert "slower; kept because gate = false" in verdict.text
 
 
 def test_a_slow_down_reads_as_one() -> None:
     assert describe_speed(Estimate(0.5, 0.4, 0.8, 6)) == "2.00x slower [1.25, 2.50]"
+
+
+def test_of_several_variants_those_that_do_not_pay_are_dropped() -> None:
+    slow = findings(variant="int8-xnnpack", speedup=Estimate(0.5, 0.48, 0.52, 6))
+    verdict = judge("faster", [findings(), slow], Budget())
+    assert verdict.outcome == "kept"
+    assert verdict.variants == ("int8",)
+    assert verdict.reasons == ("int8-xnnpack: slower",)
+    assert verdict.text == (
+        "int8: 2.00x faster [1.90, 2.10], -0.20 points since the teacher; "
+        "int8-xnnpack: slower (2.00x slower [1.92, 2.08], -0.20 points since the teacher)"
+    )
+
+
+def test_a_stage_without_a_variant_that_pays_is_rolled_back() -> None:
+    slow = Estimate(0.5, 0.48, 0.52, 6)
+    found = [findings(variant=variant, speedup=slow) for variant in ("int8", "int8-xnnpack")]
+    verdict = judge("faster", found, Budget())
+    assert verdict.outcome == "rolled back"
+    assert verdict.variants == ()
+    assert verdict.reasons == ("int8: slower", "int8-xnnpack: slower")
+    assert judge("faster", found, Budget(), gated=False).variants == ("int8", "int8-xnnpack")

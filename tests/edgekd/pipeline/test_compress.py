@@ -36,6 +36,13 @@ def record(out: Path) -> dict[str, Any]:
     return content
 
 
+def own_files(rung: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What was seen of the files that the stage itself made."""
+    judged = {found["variant"] for found in rung["evidence"]["findings"]}
+    files = rung["evidence"]["files"]
+    return [file for file in files if file["variant"] in judged and not file["preview"]]
+
+
 def stages(out: Path) -> dict[str, dict[str, str]]:
     """The hash of every file of every finished stage."""
     found = sorted((out / "stages").iterdir())
@@ -51,8 +58,7 @@ def test_the_ladder_has_a_rung_for_every_step(finished: Path) -> None:
     content = record(finished)
     assert [r["title"] for r in content["rungs"]] == ["teacher", "distill", "prune", "quantize"]
     for rung in content["rungs"]:
-        files = rung["evidence"]["files"]
-        own = files[rung["evidence"]["judged"]]
+        (own,) = own_files(rung)
         assert own["latency_s"]["low"] <= own["latency_s"]["value"] <= own["latency_s"]["high"]
         assert own["peak_memory_bytes"] > 1e6
         assert own["facts"]["size_bytes"] > 0
@@ -80,10 +86,7 @@ def test_every_verdict_follows_from_its_numbers(
 
 def test_every_stage_starts_from_the_last_that_was_kept(finished: Path) -> None:
     teacher, *others = record(finished)["rungs"]
-    parameters = {
-        r["title"]: r["evidence"]["files"][r["evidence"]["judged"]]["facts"]["parameters"]
-        for r in (teacher, *others)
-    }
+    parameters = {r["title"]: own_files(r)[0]["facts"]["parameters"] for r in (teacher, *others)}
     before = teacher
     for rung in others:
         assert rung["history"][: len(before["history"])] == before["history"]
@@ -94,7 +97,7 @@ def test_every_stage_starts_from_the_last_that_was_kept(finished: Path) -> None:
         else:
             assert parameters[rung["title"]] < parameters[before["title"]]
         before = rung if rung["outcome"] == "kept" else before
-    quantized = others[-1]["evidence"]["files"][others[-1]["evidence"]["judged"]]
+    (quantized,) = own_files(others[-1])
     assert quantized["facts"]["int8_share"] > 0.9
 
 

@@ -23,7 +23,7 @@ from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.measurement import Conditions, Timing
 from edgekd.benchmarks.stats import Estimate
 from edgekd.evaluation.evidence import Evidence, FileEvidence
-from edgekd.evaluation.gate import Findings, Verdict, judge
+from edgekd.evaluation.gate import REFERENCE, Findings, judge
 from edgekd.evaluation.results import (
     Calls,
     ChangedSample,
@@ -141,12 +141,15 @@ def file_evidence(title: str, label: str, *, timed: bool, n: int) -> FileEvidenc
 
 def rung(title: str, *, timed: bool = True, n: int = 5000) -> RungRecord:
     labels = [label for owner, label in FILES if owner == title]
-    own = "int8" if title == "quantize" else "fp32"
+    own: Variant = "int8" if title == "quantize" else FP32
     old = BEFORE.get(title, "teacher")
     pair = (own, "fp32") if title == "quantize" else ("int8 preview", "int8 preview")
     first = title == "teacher"
     speed = by(seconds(old, pair[1]) / seconds(title, pair[0]), 0.024)
     findings = Findings(
+        variant=own,
+        device="local",
+        compared=pair,
         unit="%",
         gain=around(top1(title, own) - 94.8, 0.55, n),
         step_gain=around(top1(title, own) - top1(old, "fp32"), 0.5, n),
@@ -156,25 +159,22 @@ def rung(title: str, *, timed: bool = True, n: int = 5000) -> RungRecord:
     )
     evidence = Evidence(
         files=tuple(file_evidence(title, label, timed=timed, n=n) for label in labels),
-        judged=labels.index(own),
-        findings=findings,
-        compared=pair,
+        findings=(findings,),
         floor=0.012 if timed else None,
         session=f"{title}.session.json" if timed else None,
         conditions=CONDITIONS if timed else None,
     )
-    verdict = judge("faster", findings, Budget(max_drop=3.0))
-    if first:
-        verdict = Verdict("kept", numbers="reference")
+    verdict = REFERENCE if first else judge("faster", [findings], Budget(max_drop=3.0))
     return RungRecord(
         title=title,
         outcome=verdict.outcome,
         reasons=verdict.reasons,
         verdict=verdict.text,
+        rulings=verdict.rulings,
         stage=f"{title.split()[0]}-3f2a9c01aa77",
         left={},
         history=({"name": title.split()[0], "key": "3f2a9c01aa77"},),
-        calibration=None,
+        calibration={},
         evidence=evidence,
     )
 
@@ -186,18 +186,18 @@ def skipped(title: str) -> RungRecord:
         outcome="skipped",
         reasons=("it removes nothing",),
         verdict="it removes nothing",
+        rulings=(),
         stage="teacher-3f2a9c01aa77",
         left={},
         history=({"name": "teacher", "key": "3f2a9c01aa77"},),
-        calibration=None,
+        calibration={},
         evidence=None,
     )
 
 
 def final_of(rungs: Sequence[RungRecord], *, timed: bool) -> Final:
     files = []
-    for title, own in ((r.title, r.own) for r in rungs if r.kept):
-        assert own is not None
+    for title, own in ((r.title, file) for r in rungs if r.kept for file, _, _ in r.judged):
         file = file_evidence(title, own.label, timed=timed, n=5000)
         files.append(
             Finalist(
@@ -336,8 +336,7 @@ def recipe(titles: tuple[str, ...]) -> Content:
 
 
 def tested(rungs: Sequence[RungRecord], file: Finalist) -> Tested:
-    own = next(r for r in rungs if r.title == file.title).own
-    assert own is not None
+    own, _, _ = next(r for r in rungs if r.title == file.title).judged[0]
     lost = top1(file.title, file.label) - 94.8
     return Tested(
         title=file.title,
@@ -421,8 +420,9 @@ def at_least(content: Content) -> list[str]:
         shown += [r["title"], *r["reasons"]]
         if r["evidence"] is None:
             continue
-        if r["evidence"]["findings"]["speedup"] and r["title"] != "teacher":
-            shown.append(_times(r["evidence"]["findings"]["speedup"]))
+        if r["title"] != "teacher":
+            speeds = [found["speedup"] for found in r["evidence"]["findings"]]
+            shown += [_times(speed) for speed in speeds if speed]
         for file in r["evidence"]["files"]:
             shown += [bracketed(e, "{:.1f}") for e in file["metrics"].values()]
             shown += [bracketed(file["gain"], "{:+.2f}"), bracketed(file["step_gain"], "{:+.2f}")]
