@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from edgekd.data.augment import Augment, augment, check_augment
 from edgekd.data.dataset import Dataset, array_sha256
 from edgekd.data.epoch_order import count_per_epoch, order_epoch
+from edgekd.data.input_options import InputSpec
 from edgekd.data.inputs import preprocess_for
-from edgekd.data.preprocess import InputSpec, Preprocess
+from edgekd.data.preprocess import Preprocess
 from edgekd.errors import DataError
 from edgekd.store import digest
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from edgekd.data.dataset import Dataset
+from edgekd.data.input_options import InputSpec
 from edgekd.data.preprocess import (
     ArrayPreprocess,
     ImagePreprocess,
-    InputSpec,
     Preprocess,
     TextPreprocess,
 )

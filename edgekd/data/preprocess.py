@@ -23,7 +23,7 @@ from edgekd.data.resize import resize, to_pixels, to_planes
 from edgekd.data.vocabulary import parse_vocabulary, vocabulary_bytes, words
 from edgekd.errors import DataError, ModelError
 from edgekd.options import Options
-from edgekd.store import file_sha256, locate, write_atomic, write_json
+from edgekd.store import write_atomic, write_json
 
 FILE, FOLDER = "preprocess.json", "preprocess"
 PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2
@@ -224,65 +224,6 @@ _KINDS: Mapping[str, type[StoredPreprocess]] = {
 }
 
 
-class InputSpec(Options):
-    """`input = {...}` of a model in a recipe: model input, where it differs from the dataset."""
-
-    size: int | tuple[int, int] | None = Field(
-        default=None, description="pixels: one side, or [height, width]"
-    )
-    channels: Literal[1, 3] | None = Field(default=None, description="1 grey, 3 RGB")
-    mean: float | tuple[float, ...] | None = Field(
-        default=None, description="in pixel units 0..255"
-    )
-    std: float | tuple[float, ...] | None = Field(default=None, description="in pixel units 0..255")
-    in_graph: bool | None = Field(
-        default=None, description="false: the app normalises, not the network"
-    )
-    name: str | None = Field(
-        default=None, min_length=1, description="of the graph's input, for images"
-    )
-    max_length: int | None = Field(default=None, ge=1, le=65536, description="words of a text")
-    vocabulary_size: int | None = Field(
-        default=None, ge=1, description="how many of the commonest words of train get a number"
-    )
-    vocabulary: str | None = Field(
-        default=None,
-        description="text file with one word per line, used instead of the words of train; texts "
-        "are put in lower case unless a word of it has a capital letter",
-    )
-
-    @model_validator(mode="after")
-    def _together(self) -> Self:
-        if (self.mean is None) != (self.std is None):
-            raise ValueError("give mean and std, or neither (then they are computed from train)")
-        if self.vocabulary is not None and self.vocabulary_size is not None:
-            raise ValueError("give vocabulary (a file of words) or vocabulary_size, not both")
-        return self
-
-    def content(self, root: Path) -> dict[str, str]:
-        """Return the hashes of the files that it names, relative to `root`.
-
-        Raises:
-            ModelError: a file is not there.
-        """
-        if self.vocabulary is None:
-            return {}
-        path = locate(self.vocabulary, root=root)
-        if not path.is_file():
-            raise ModelError(
-                f"the vocabulary {path} does not exist; paths in a recipe start from its folder"
-            )
-        return {"vocabulary": file_sha256(path)}
-
-    @field_validator("size")
-    @classmethod
-    def _positive(cls, value: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
-        sides = value if isinstance(value, tuple) else (value,)
-        if any(side is not None and not 1 <= side <= 8192 for side in sides):
-            raise ValueError("a side is 1 to 8192 pixels")
-        return value
-
-
 def read_preprocess(folder: Path) -> Preprocess:
     """Read `preprocess.json` of an artifact, and the files that belong to it.
 
@@ -300,7 +241,7 @@ def read_preprocess(folder: Path) -> Preprocess:
             path = folder / name
             content[option] = kind.option_of(option, path.read_bytes())
         return _ADAPTER.validate_python(content)
-    except (OSError, ValueError, AttributeError, TypeError) as error:  # and pydantic's own
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise ModelError(
             f"{path} cannot be read ({error}); it describes how samples become model inputs and "
             "is written with every model: take it from the same run"

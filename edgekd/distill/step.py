@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from edgekd.artifact import Artifact
-from edgekd.data.preprocess import InputSpec
+from edgekd.data.input_options import InputSpec
 from edgekd.distill.losses import Taught
 from edgekd.errors import NothingToDo
 from edgekd.networks.spec import NetworkSpec, user_files

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from edgekd.artifact import FP32, Artifact
 from edgekd.data.batches import Data
-from edgekd.data.preprocess import InputSpec, Preprocess, read_preprocess
+from edgekd.data.input_options import InputSpec
+from edgekd.data.preprocess import Preprocess, read_preprocess
 from edgekd.errors import NothingToDo
 from edgekd.pipeline.export import Export
 from edgekd.pipeline.setup import Bench

@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 
 from edgekd.artifact import FP32, Artifact
 from edgekd.benchmarks.model_content import model_content
-from edgekd.data.preprocess import ImagePreprocess, InputSpec, Preprocess, write_preprocess
+from edgekd.data.input_options import InputSpec
+from edgekd.data.preprocess import ImagePreprocess, Preprocess, write_preprocess
 from edgekd.errors import ModelError
 from edgekd.networks.spec import NetworkSpec, user_files
 from edgekd.options import Training, UserFunction

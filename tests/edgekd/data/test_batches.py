@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from edgekd.data.augment import Augment
 from edgekd.data.batches import Data
 from edgekd.data.dataset import Dataset
-from edgekd.data.preprocess import ImagePreprocess, InputSpec
+from edgekd.data.input_options import InputSpec
+from edgekd.data.preprocess import ImagePreprocess
 from edgekd.data.splits import Splits, make_splits
 from edgekd.errors import DataError
 

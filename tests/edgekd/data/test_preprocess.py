@@ -13,11 +13,11 @@ from PIL import Image
 from pydantic import ValidationError
 
 from edgekd.data.dataset import Dataset
+from edgekd.data.input_options import InputSpec
 from edgekd.data.inputs import preprocess_for
 from edgekd.data.preprocess import (
     ArrayPreprocess,
     ImagePreprocess,
-    InputSpec,
     Preprocess,
     TextPreprocess,
     copy_preprocess,
@@ -205,7 +205,9 @@ def test_a_preprocess_names_no_files_but_its_own(tmp_path: Path) -> None:
             read_preprocess(tmp_path)
 
 
-@pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"kind": "sound"}', '{"kind": []}'])
+@pytest.mark.parametrize(
+    "text", [None, "", "{}", "[]", "[" * 100_000, '{"kind": "sound"}', '{"kind": []}']
+)
 def test_a_damaged_preprocess_is_refused(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "preprocess.json").write_text(text)

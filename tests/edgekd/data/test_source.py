@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from edgekd.data.batches import Data
 from edgekd.data.dataset import Dataset
-from edgekd.data.preprocess import InputSpec
+from edgekd.data.input_options import InputSpec
 from edgekd.data.source import Source, open_source
 from edgekd.errors import DataError
 from edgekd.tasks import open_task

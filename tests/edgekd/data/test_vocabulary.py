@@ -9,8 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from edgekd.data.dataset import Dataset
+from edgekd.data.input_options import InputSpec
 from edgekd.data.inputs import preprocess_for
-from edgekd.data.preprocess import InputSpec, TextPreprocess
+from edgekd.data.preprocess import TextPreprocess
 from edgekd.data.vocabulary import build_vocabulary
 from edgekd.errors import DataError, ModelError
 

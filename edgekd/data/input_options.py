@@ -1,0 +1,75 @@
+"""What a recipe may say about a model input; `inputs.py` makes a Preprocess of it and the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from edgekd.errors import ModelError
+from edgekd.options import Options
+from edgekd.store import file_sha256, locate
+
+
+class InputSpec(Options):
+    """`input = {...}` of a model in a recipe: model input, where it differs from the dataset."""
+
+    size: int | tuple[int, int] | None = Field(
+        default=None, description="pixels: one side, or [height, width]"
+    )
+    channels: Literal[1, 3] | None = Field(default=None, description="1 grey, 3 RGB")
+    mean: float | tuple[float, ...] | None = Field(
+        default=None, description="per channel, in pixel units 0..255"
+    )
+    std: float | tuple[float, ...] | None = Field(
+        default=None, description="per channel, in pixel units 0..255"
+    )
+    in_graph: bool | None = Field(
+        default=None, description="false: the app normalises, not the network"
+    )
+    name: str | None = Field(
+        default=None, min_length=1, description="name of the graph's input, for images"
+    )
+    max_length: int | None = Field(
+        default=None, ge=1, le=65536, description="words of a text; the rest is cut off"
+    )
+    vocabulary_size: int | None = Field(
+        default=None, ge=1, description="how many of the commonest words of train get a number"
+    )
+    vocabulary: str | None = Field(
+        default=None,
+        description="text file with one word per line, used instead of the words of train; texts "
+        "are put in lower case unless a word of it has a capital letter",
+    )
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("give mean and std, or neither (then they are computed from train)")
+        if self.vocabulary is not None and self.vocabulary_size is not None:
+            raise ValueError("give vocabulary (a file of words) or vocabulary_size, not both")
+        return self
+
+    def content(self, root: Path) -> dict[str, str]:
+        """Return the hashes of the files that it names, relative to `root`.
+
+        Raises:
+            ModelError: a file is not there.
+        """
+        if self.vocabulary is None:
+            return {}
+        path = locate(self.vocabulary, root=root)
+        if not path.is_file():
+            raise ModelError(
+                f"the vocabulary {path} does not exist; paths in a recipe start from its folder"
+            )
+        return {"vocabulary": file_sha256(path)}
+
+    @field_validator("size")
+    @classmethod
+    def _positive(cls, value: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
+        sides = value if isinstance(value, tuple) else (value,)
+        if any(side is not None and not 1 <= side <= 8192 for side in sides):
+            raise ValueError("a side is 1 to 8192 pixels")
+        return value
