@@ -84,6 +84,7 @@ check: $(VENV)/ready
 format: $(VENV)/ready
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+	$(EDGEKD) schema --out edgekd/recipe/shipped/recipe.schema.json
 
 wheel: $(VENV)/ready
 	$(PY) -m build --wheel --outdir dist

@@ -14,12 +14,15 @@ from edgekd.benchmarks.runtimes.providers import provider_name
 from edgekd.errors import RecipeError
 from edgekd.options import Options
 
+USABLE = [name for name, runtime in RUNTIMES.items() if ".onnx" in runtime.suffixes]
+"""Runtimes that a recipe may name: its files are ONNX."""
+
 
 class DeviceOptions(Options):
     """A device, and the runtime that runs the files there."""
 
     name: str = Field(description="of the device; local is this machine")
-    runtime: str = Field("onnxruntime", description="that runs the files; also openvino, tensorrt")
+    runtime: str = Field("onnxruntime", description=f"that runs the files: {', '.join(USABLE)}")
     provider: str = Field("", description="of the runtime, such as cuda or GPU.0; empty: the CPU")
     threads: int = Field(1, ge=1, le=256, description="threads inside one inference")
 
@@ -31,11 +34,10 @@ class DeviceOptions(Options):
 
     @model_validator(mode="after")
     def _check_runtime(self) -> Self:
-        usable = [name for name, runtime in RUNTIMES.items() if ".onnx" in runtime.suffixes]
-        if self.runtime not in usable:
+        if self.runtime not in USABLE:
             raise ValueError(
                 f"the runtime {self.runtime!r} is not one that runs ONNX files; "
-                f"these are: {', '.join(usable)}"
+                f"these are: {', '.join(USABLE)}"
             )
         try:
             provider_name(self.runtime, self.provider)

@@ -93,6 +93,8 @@ class Step(Options):
     promise: ClassVar[Literal["faster", "smaller", "better"]] = "faster"
     revision: ClassVar[int] = 1
     """Raised when equal options give another result."""
+    network_name: ClassVar[str] = "network"
+    """What errors call the network, or the file, that it gives."""
     makes_network: ClassVar[bool] = False
     """Whether its result can be trained further, and is exported to ONNX before it is judged."""
 

@@ -72,6 +72,7 @@ class Distill(Taught, TorchStep):
     """Train a compact student on the teacher's outputs and the labels."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data", "teachers", "seed"})
+    network_name: ClassVar[str] = "student"
     name: Literal["distill"] = "distill"
     student: Student = Field(description="the network that learns")
     train: Training = Field(Training(), description="how it is trained")

@@ -60,11 +60,11 @@ def sketch(recipe: Recipe, context: Context, *, export: bool = False) -> tuple[S
             source = _unopened(NotKnownYet(f"known when {title} has run"))
             continue
         if isinstance(seen, OnnxModel):
-            found.append(_file(title, seen, context))
+            found.append(_file(title, step.network_name, seen, context))
         elif seen is not None:
             source = _opened(seen)
             models.append((title, seen))
-            found.append(_network(title, seen, context))
+            found.append(_network(title, step.network_name, seen, context))
         teacher = source if title == "teacher" else teacher
     if export:
         with context.progress.track("try the export", len(models)) as tick:
@@ -103,7 +103,7 @@ def _try_export(model: Model, context: Context, opset: int) -> None:
         )
 
 
-def _network(title: str, model: Model, context: Context) -> Sketch:
+def _network(title: str, name: str, model: Model, context: Context) -> Sketch:
     import torch
 
     from edgekd.networks.blueprint import named, parameters
@@ -116,9 +116,9 @@ def _network(title: str, model: Model, context: Context) -> Sketch:
     except EdgekdError:
         raise
     except Exception as error:
-        raise _refused(title, model, inputs, error) from error
+        raise _refused(name, model, inputs, error) from error
     outputs = {name: tensor.numpy() for name, tensor in answers.items()}
-    _check_classes(title, outputs, context)
+    _check_classes(name, outputs, context)
     axes = model.preprocess.dynamic_axes
     return Sketch(
         title=title,
@@ -128,14 +128,14 @@ def _network(title: str, model: Model, context: Context) -> Sketch:
     )
 
 
-def _file(title: str, model: OnnxModel, context: Context) -> Sketch:
+def _file(title: str, name: str, model: OnnxModel, context: Context) -> Sketch:
     from edgekd.exporters.model_stats import facts
     from edgekd.exporters.ort_session import batch_size, predictor
 
     found = facts(model.path)
     inputs = _samples(model.preprocess, context, size=batch_size(model.path, default=2))
     outputs = by_signal(predictor(model.path)(inputs), context.task)
-    _check_classes("model", outputs, context)
+    _check_classes(name, outputs, context)
     return Sketch(
         title=title, parameters=found.parameters, inputs=found.inputs, outputs=found.outputs
     )
@@ -157,32 +157,28 @@ def _ports(
 
 
 def _refused(
-    title: str, model: Model, inputs: Mapping[str, NDArray[Any]], error: Exception
+    name: str, model: Model, inputs: Mapping[str, NDArray[Any]], error: Exception
 ) -> ModelError:
     """Say in the user's terms that a network cannot take the data."""
-    preprocess, own = model.preprocess, "model" if title == "teacher" else "student"
+    preprocess = model.preprocess
     if preprocess.kind == "image":
         size = f"{preprocess.channels}, {preprocess.height}, {preprocess.width}"
         given = f"images, float32 [{len(next(iter(inputs.values())))}, {size}]"
         cure = (
             "mend it there, or say what it takes where that differs from the data: "
-            f"input = {{ size = 224, channels = 3 }} of the {own}"
+            f"input = {{ size = 224, channels = 3 }} of the {name}"
         )
     else:
         given = ", ".join(f"{n} {a.dtype} {list(a.shape)}" for n, a in inputs.items())
         cure = "mend it there, or name and shape the data's arrays as it takes them"
     reason = one_line(error)[:300]
     return ModelError(
-        f"the {_called(title)} {model.blueprint.build} cannot take the data ({given}): "
+        f"the {name} {model.blueprint.build} cannot take the data ({given}): "
         f"{type(error).__name__} at {blame(error)}: {reason}; {cure}"
     )
 
 
-def _called(title: str) -> str:
-    return {"teacher": "model", "distill": "student"}.get(title, f"network of {title}")
-
-
-def _check_classes(title: str, outputs: Mapping[str, NDArray[Any]], context: Context) -> None:
+def _check_classes(called: str, outputs: Mapping[str, NDArray[Any]], context: Context) -> None:
     """Compare the labels with the outputs. Every split holds each class: one is enough."""
     labels = context.data.targets("validation").get("label")
     for name, kind in context.task.signals.items():
@@ -191,7 +187,7 @@ def _check_classes(title: str, outputs: Mapping[str, NDArray[Any]], context: Con
         classes, last = outputs[name].shape[1], int(labels.max())
         if last >= classes:
             raise DataError(
-                f"the data has labels from 0 to {last}, and the {_called(title)} gives {classes} "
+                f"the data has labels from 0 to {last}, and the {called} gives {classes} "
                 f"{name} (labels 0 to {classes - 1}); build it with {last + 1} classes, for "
                 f"instance options = {{ classes = {last + 1} }}, or mend the labels"
             )

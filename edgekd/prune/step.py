@@ -24,6 +24,7 @@ class Prune(Taught, TorchStep):
     """Remove whole channels through the dependency graph and recover what they knew."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data", "seed"})
+    network_name: ClassVar[str] = "pruned network"
     name: Literal["prune"] = "prune"
     ratio: float = Field(0.3, gt=0, lt=1, description="share of channels removed from every group")
     multiple: int = Field(

@@ -35,6 +35,7 @@ class Teacher(TorchStep):
     """The trained model that everything is compared with: `[model]` in a recipe."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data", "seed"})
+    network_name: ClassVar[str] = "model"
     name: Literal["teacher"] = "teacher"
     gate: ClassVar[bool] = True  # type: ignore[misc]  # it is what all else is judged by
     build: UserFunction = Field(
@@ -118,6 +119,7 @@ class OnnxTeacher(OnnxStep):
     """A bare ONNX file: it can be quantized, measured and bundled, but no longer trained."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data"})
+    network_name: ClassVar[str] = "model"
     name: Literal["teacher"] = "teacher"
     gate: ClassVar[bool] = True  # type: ignore[misc]  # it is what all else is judged by
     onnx: str = Field(description="path of the file, relative to the recipe")

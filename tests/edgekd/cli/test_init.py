@@ -67,7 +67,7 @@ def test_init_overwrites_only_when_asked(run: Run) -> None:
 
 
 def test_the_shipped_schema_is_current(run: Run) -> None:
-    """If not: edgekd schema --out edgekd/recipe/shipped/recipe.schema.json."""
+    """If not: `make format` writes it."""
     shipped = next(iter(shipped_recipes().values())).parent / "recipe.schema.json"
     assert run("schema") == shipped.read_text(encoding="utf8")
     run("schema", "--out", "s.json")
