@@ -6,7 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import onnx
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
@@ -14,6 +14,10 @@ from onnx import GraphProto, ModelProto, TensorProto
 
 from edgekd.errors import ModelError
 from edgekd.store import write_atomic
+
+if TYPE_CHECKING:
+    import onnx_ir
+    from onnx_ir.passes import InPlacePass
 
 _Kind = TypeVar("_Kind", bound=Message)
 
@@ -137,8 +141,38 @@ def messages(message: Message, kind: type[_Kind]) -> Iterator[_Kind]:
                 yield from messages(item, kind)
 
 
+def apply_passes(model: ModelProto, *passes: InPlacePass) -> ModelProto:
+    """Return a copy that passes of onnx-ir have tidied.
+
+    onnx-ir 1.1 loses sparse initializers, so a model that has some is returned as it is.
+    """
+    import onnx_ir
+
+    if any(graph.sparse_initializer for graph in messages(model, GraphProto)):
+        return model
+    changed = onnx_ir.from_proto(model)
+    for tidy in passes:
+        tidy(changed)
+    return to_proto(changed)
+
+
+def to_proto(model: onnx_ir.Model) -> ModelProto:
+    """Return a model of onnx-ir as a message, without shapes of constants: they repeat."""
+    import onnx_ir
+
+    result: ModelProto = onnx_ir.to_proto(model)
+    for graph in messages(result, GraphProto):
+        constants = {tensor.name for tensor in graph.initializer}
+        shapes = [value for value in graph.value_info if value.name not in constants]
+        del graph.value_info[:]
+        graph.value_info.extend(shapes)
+    return result
+
+
 def strip(model: ModelProto) -> ModelProto:
     """Return a copy that computes the same and says nothing about who made it, where and how.
+
+    onnx-ir's own pass leaves the notes of the model, of values, of tensors and of attributes.
 
     Doc strings, metadata at every level, quantization and training notes go; the producer reads
     "edgekd"; names of nodes and inner tensors that hold a path are replaced. Names of the graph's

@@ -23,7 +23,14 @@ from torch import Tensor, nn
 
 from edgekd.errors import ModelError, require
 from edgekd.exporters.failure import capture_failed, translation_failed
-from edgekd.exporters.onnx_files import SIZE_LIMIT_BYTES, check, messages, save_onnx, strip
+from edgekd.exporters.onnx_files import (
+    SIZE_LIMIT_BYTES,
+    check,
+    messages,
+    save_onnx,
+    strip,
+    to_proto,
+)
 
 OPSETS = range(18, 21)
 """What the dynamo exporter writes without a later conversion, up to what TensorRT 10.3 reads."""
@@ -180,12 +187,7 @@ def _translate(
         raise translation_failed(error, opset) from error
     common.DeduplicateInitializersPass(size_limit=SIZE_LIMIT_BYTES)(written.model)
     common.RemoveUnusedNodesPass()(written.model)
-    model: ModelProto = written.model_proto
-    constants = {tensor.name for tensor in model.graph.initializer}
-    shapes = [v for v in model.graph.value_info if v.name not in constants]  # they say it again
-    del model.graph.value_info[:]
-    model.graph.value_info.extend(shapes)
-    return model
+    return to_proto(written.model)
 
 
 def _pooling(program: torch.export.ExportedProgram) -> dict[Any, Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from graphlib import TopologicalSorter
 
-import onnx
 from onnx import ModelProto, NodeProto
+from onnx_ir.passes import common
 
-from edgekd.exporters.onnx_files import messages
+from edgekd.benchmarks.operators import QDQ
+from edgekd.exporters.onnx_files import SIZE_LIMIT_BYTES, apply_passes, messages
 from edgekd.quantize.node_selection import Choice
 
 
@@ -30,8 +31,11 @@ def mend(quantized: ModelProto, source: ModelProto, choice: Choice) -> ModelProt
     result.CopyFrom(quantized)
     _float_answers(result)
     _float_readers(result, source, choice)
-    _drop_unused(result)
-    _share(result)
+    result = apply_passes(
+        result,
+        common.RemoveUnusedNodesPass(),
+        common.DeduplicateInitializersPass(size_limit=SIZE_LIMIT_BYTES),
+    )
     _shorten(result)
     del result.graph.value_info[:]
     _sort(result)
@@ -65,7 +69,7 @@ def _float_readers(model: ModelProto, source: ModelProto, choice: Choice) -> Non
         rounded = set()  # there the chosen products write float
     makers = {name: node for node in model.graph.node for name in node.output}
     for node in model.graph.node:
-        if node.name in chosen or node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+        if node.name in chosen or node.op_type in QDQ:
             continue
         for i, name in enumerate(node.input):
             dequantize = makers.get(name)
@@ -76,28 +80,11 @@ def _float_readers(model: ModelProto, source: ModelProto, choice: Choice) -> Non
                 node.input[i] = quantize.input[0]
 
 
-def _drop_unused(model: ModelProto) -> None:
-    """Remove Q/DQ nodes nobody reads any more, and constants left behind."""
-    outputs = {value.name for value in model.graph.output}
-    while True:
-        used = outputs | _read(model)
-        idle = [
-            node
-            for node in model.graph.node
-            if node.op_type in ("QuantizeLinear", "DequantizeLinear")
-            and not used.intersection(node.output)
-        ]
-        if not idle:
-            break
-        for node in idle:
-            model.graph.node.remove(node)
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
-
-
 def _sort(model: ModelProto) -> None:
-    """Put every node after those it reads from: the quantizer appends its own at the end."""
+    """Put every node after those it reads from: the quantizer appends its own at the end.
+
+    onnx-ir's pass gives another valid order, and so would change the bytes of every INT8 file.
+    """
     nodes = list(model.graph.node)
     makers = {name: i for i, node in enumerate(nodes) for name in node.output}
     needs = {
@@ -112,27 +99,6 @@ def _sort(model: ModelProto) -> None:
 def _read(message: ModelProto | NodeProto) -> set[str]:
     """Return every name that a node takes, in subgraphs as well."""
     return {name for node in messages(message, NodeProto) for name in node.input}
-
-
-def _share(model: ModelProto) -> None:
-    """Keep one of each group of equal scales and zero points; most of these are all zeros."""
-    layout = {
-        name
-        for node in messages(model, NodeProto)
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear")
-        for name in node.input[1:]
-    }
-    kept: dict[tuple[int, tuple[int, ...], bytes], str] = {}
-    names: dict[str, str] = {}
-    for tensor in model.graph.initializer:
-        if tensor.name in layout:
-            values = onnx.numpy_helper.to_array(tensor).tobytes()
-            key = (tensor.data_type, tuple(tensor.dims), values)
-            names[tensor.name] = kept.setdefault(key, tensor.name)
-    _rename(model, names)
-    unique = [t for t in model.graph.initializer if names.get(t.name, t.name) == t.name]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(unique)
 
 
 def _shorten(model: ModelProto) -> None:

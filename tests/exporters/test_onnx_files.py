@@ -8,9 +8,17 @@ import numpy as np
 import onnx
 import pytest
 from onnx import ModelProto, TensorProto, numpy_helper
+from onnx_ir.passes import common
 
 from edgekd.errors import ModelError
-from edgekd.exporters.onnx_files import load_onnx, save_onnx, strip, traces
+from edgekd.exporters.onnx_files import (
+    SIZE_LIMIT_BYTES,
+    apply_passes,
+    load_onnx,
+    save_onnx,
+    strip,
+    traces,
+)
 from edgekd.exporters.ort_session import predictor
 
 
@@ -189,3 +197,28 @@ def test_weights_are_no_traces_but_a_home_folder_among_them_is() -> None:
     weight.raw_data = noise + b"/home/ada/\0"
     assert traces(made.SerializeToString()) == ["/home/ada/"]
     assert traces(b"\xff\x00" + noise) == []
+
+
+def test_passes_tidy_a_copy() -> None:
+    source = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 13]> g (float[2] x) => (float[2] y) '
+        "<float[2] a = {1, 2}, float[2] b = {1, 2}, float[2] c = {3, 4}> "
+        "{ s = Add(x, a) \n idle = Add(x, c) \n y = Add(s, b) }"
+    )
+    before = source.SerializeToString()
+    passes = (
+        common.RemoveUnusedNodesPass(),
+        common.DeduplicateInitializersPass(size_limit=SIZE_LIMIT_BYTES),
+    )
+    found = apply_passes(source, *passes)
+    assert source.SerializeToString() == before
+    assert [list(node.input) for node in found.graph.node] == [["x", "a"], ["s", "a"]]
+    assert [tensor.name for tensor in found.graph.initializer] == ["a"]
+    assert not found.graph.value_info
+    sparse = onnx.helper.make_sparse_tensor(
+        numpy_helper.from_array(np.ones(1, np.float32), "d"),
+        numpy_helper.from_array(np.zeros(1, np.int64)),
+        [2],
+    )
+    source.graph.sparse_initializer.append(sparse)
+    assert apply_passes(source, *passes) == source  # onnx-ir would lose it

@@ -357,6 +357,12 @@ def test_what_cannot_be_quantized_is_refused(
     quantize_int8(cnn, target, batched(pictures, 8))
     with pytest.raises(ModelError, match="quantized already"):
         quantize_int8(target, tmp_path / "n.onnx", batched(pictures, 8))
+    dynamic = build(
+        "(uint8[N, 2] x) => (int32[N, 2] y) { y = MatMulInteger(x, w) }",
+        {"w": np.ones((2, 2), np.int8)},
+    )
+    with pytest.raises(ModelError, match="quantized already"):
+        quantize_int8(dynamic, target, lambda: iter([]))
 
 
 def test_samples_that_do_not_fit_are_named(cnn: Path, pictures: Any, tmp_path: Path) -> None:
