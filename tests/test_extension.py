@@ -216,7 +216,9 @@ class Twin(LocalDevice):
         return replace(super().conditions(setup), emulated=True)
 
     def measure(self, candidates, timing, *, progress=None):
-        run = ProcessRun(0, 1.0, 1.0, ((1.0,), (1.0,)), peak_memory_bytes=1)
+        run = ProcessRun(
+            round=0, load_s=1.0, first_s=1.0, blocks_s=((1.0,), (1.0,)), peak_memory_bytes=1
+        )
         found = tuple(
             Measurement("twin", file_sha256(one.file), self.conditions(one.setup), (run, run))
             for one in candidates
