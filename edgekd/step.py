@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -11,12 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from edgekd.artifact import FP32, SEAL, WORK, Artifact, Variant, open_artifact, seal_artifact
-from edgekd.data.preprocess import FILE, copy_preprocess
-from edgekd.errors import EdgekdError, NothingToDo, one_line
+from edgekd.artifact import FP32, WORK, Artifact, Variant
+from edgekd.errors import NothingToDo
 from edgekd.options import Budget, Options, Training
 from edgekd.progress import Progress, Silent
-from edgekd.store import digest, replacing, write_json
+from edgekd.store import digest, replacing
 
 if TYPE_CHECKING:
     from edgekd.data.batches import Data, Part
@@ -44,8 +41,6 @@ Preview: TypeAlias = "Model | OnnxModel | None"
 """What a step would give; None: the same network as before it."""
 BUILT = "built"
 """Below `work/`: a network as it was before its training."""
-SKIPPED = "skipped.json"
-"""Stands alone in the stage of a step that had nothing to do: the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,58 +253,3 @@ class TorchStep(Step):
 
 class OnnxStep(Step):
     """A step that writes ONNX files from files; it needs no network."""
-
-
-def run_step(step: Step, source: Artifact, context: Context, stages: Path) -> Artifact:
-    """Return the result of `step`, from disk if it is there. The rename commits.
-
-    Raises:
-        NothingToDo: the step can change nothing in `source`. That is stored like a result.
-    """
-    key = step.key(source, context)
-    done = stages / f"{step.name}-{key[:12]}"
-    if done.exists():
-        return _unless_skipped(open_artifact(done))
-    entry = {**step.model_dump(mode="json"), "key": key, "environment": dict(step.environment())}
-    changed = _changed_environment(entry, stages)
-    if changed:
-        context.progress.say(f"{step.name} is made again, because this differs: {changed}")
-    partial = done.with_name(done.name + ".partial")
-    (partial / WORK).mkdir(parents=True, exist_ok=True)
-    if (source.folder / FILE).exists():  # a new network brings its own
-        copy_preprocess(source.folder, partial)
-    try:
-        step.apply(source, context.only(step.needs), partial)
-    except NothingToDo as signal:
-        shutil.rmtree(partial)
-        partial.mkdir()
-        write_json(partial / SKIPPED, {"reason": one_line(signal)})
-    except BaseException as error:
-        left = {path.name for path in (partial / WORK).iterdir()}
-        # what was refused comes back with other options: then the network alone is no use
-        if not left or (isinstance(error, EdgekdError) and left == {BUILT}):
-            shutil.rmtree(partial)
-        raise
-    return _unless_skipped(seal_artifact(partial, done, (*source.history, entry)))
-
-
-def _unless_skipped(stage: Artifact) -> Artifact:
-    if SKIPPED in stage.files:
-        text = (stage.folder / SKIPPED).read_text(encoding="utf8")
-        raise NothingToDo(json.loads(text)["reason"])
-    return stage
-
-
-def _changed_environment(entry: Mapping[str, Any], stages: Path) -> str:
-    """Return how this machine differs from the one that made a stage of equal options; or ""."""
-    own = {"key", "environment"}
-    now: Mapping[str, str] = entry["environment"]
-    for stage in sorted(stages.glob(f"{entry['name']}-*")):
-        if not (stage / SEAL).is_file():
-            continue
-        *_, old = json.loads((stage / SEAL).read_text(encoding="utf8"))["history"]
-        then: Mapping[str, str] = old["environment"]
-        if then != now and all(old.get(name) == entry[name] for name in entry if name not in own):
-            names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
-            return ", ".join(f"{n} {then.get(n, 'none')} -> {now.get(n, 'none')}" for n in names)
-    return ""

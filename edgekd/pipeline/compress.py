@@ -17,10 +17,11 @@ from edgekd.pipeline.export import Export
 from edgekd.pipeline.final import Rung, final_session, judge_on_test
 from edgekd.pipeline.record import record
 from edgekd.pipeline.setup import Bench, check_owner, claim, set_up
+from edgekd.pipeline.stage import run_step
 from edgekd.progress import Progress, Silent
 from edgekd.recipe.recipe import Recipe, titled
 from edgekd.report.run.notebook import as_html, as_text, shown
-from edgekd.step import Context, Step, run_step
+from edgekd.step import Context, Step
 from edgekd.store import run_lock
 
 

@@ -24,9 +24,10 @@ from edgekd.data.preprocess import Preprocess, read_preprocess
 from edgekd.errors import NothingToDo
 from edgekd.pipeline.export import Export
 from edgekd.pipeline.setup import Bench
+from edgekd.pipeline.stage import run_step
 from edgekd.progress import Tick
 from edgekd.recipe.recipe import titled
-from edgekd.step import Step, run_step
+from edgekd.step import Step
 
 WARMUP_STEPS, TIMED_STEPS = 1, 2
 FEW, MORE = 8, 24  # calibration samples

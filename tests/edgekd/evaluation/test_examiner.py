@@ -23,10 +23,10 @@ from edgekd.evaluation.gate import REFERENCE
 from edgekd.evaluation.results import Final
 from edgekd.pipeline.final import Rung, final_session
 from edgekd.pipeline.setup import set_up
+from edgekd.pipeline.stage import run_step
 from edgekd.progress import Silent
 from edgekd.recipe.overrides import changed
 from edgekd.recipe.recipe import recipe_from
-from edgekd.step import run_step
 from edgekd.store import file_sha256
 
 TASK = """

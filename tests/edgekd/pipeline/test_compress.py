@@ -17,10 +17,11 @@ from edgekd.pipeline.compress import Result, compress
 from edgekd.pipeline.export import Export
 from edgekd.pipeline.preflight import sketch
 from edgekd.pipeline.setup import set_up
+from edgekd.pipeline.stage import run_step
 from edgekd.progress import Silent
 from edgekd.prune.step import Prune
 from edgekd.recipe.recipe import load_recipe
-from edgekd.step import Context, Opened, Preview, Step, run_step
+from edgekd.step import Context, Opened, Preview, Step
 from edgekd.store import file_sha256
 
 

@@ -13,9 +13,9 @@ import pytest
 from edgekd.artifact import Artifact
 from edgekd.pipeline.export import Export
 from edgekd.pipeline.setup import set_up
+from edgekd.pipeline.stage import run_step
 from edgekd.progress import Progress, Silent, Tick
 from edgekd.recipe.recipe import load_recipe
-from edgekd.step import run_step
 
 RECIPE = """
 name = "mixed"

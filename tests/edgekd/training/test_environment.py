@@ -13,9 +13,10 @@ import torch
 from edgekd.artifact import Artifact
 from edgekd.distill.step import Distill
 from edgekd.options import Budget, Training
+from edgekd.pipeline.stage import run_step
 from edgekd.progress import Progress, Silent
 from edgekd.prune.step import Prune
-from edgekd.step import Context, Need, Step, run_step
+from edgekd.step import Context, Need, Step
 from edgekd.teacher.step import Teacher
 
 BF16 = Training(precision="bf16")

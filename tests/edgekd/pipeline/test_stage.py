@@ -13,7 +13,8 @@ from edgekd.data.preprocess import ArrayPreprocess
 from edgekd.errors import NothingToDo
 from edgekd.networks.spec import NetworkSpec
 from edgekd.networks.trainable import Model, new_model
-from edgekd.step import Context, Need, OnnxStep, Opened, TorchStep, run_step
+from edgekd.pipeline.stage import run_step
+from edgekd.step import Context, Need, OnnxStep, Opened, TorchStep
 
 NOTHING: Any = None
 SPEC = NetworkSpec(build="edgekd.models:convnet", options={"widths": [8]})
