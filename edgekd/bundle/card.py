@@ -131,6 +131,15 @@ def _speed(found: Description) -> Iterator[str]:
         )
     head = ["file", "size", "in INT8", "latency, median", "90th percentile", "against the teacher"]
     yield _table(head, rows)
+    for other in found.record.final.elsewhere:
+        ships = other.files[found.record.final.chosen]
+        where = other.conditions
+        speed = f", {times(ships.speedup)} against the teacher" if ships.speedup else ""
+        yield (
+            f"On `{_cell(other.device)}` ({_cell(where.cpu)}, {where.runtime}) what ships takes "
+            f"{latency_text(ships.latency_s)}{speed}; this was measured after the choice and "
+            "decided nothing."
+        )
     if any(model.batch for model in found.models):
         yield (
             "Files with `batch1` in their name are the same networks with every axis fixed, for "
@@ -187,16 +196,14 @@ def _data(found: Description) -> Iterator[str]:
 
 def _limits(found: Description) -> Iterator[str]:
     yield "Quality holds for data like the splits above; nothing else was tried."
-    device, *others = found.record.devices
+    devices = " and ".join(f"`{_cell(device)}`" for device in found.record.devices)
     if found.record.final.conditions.emulated:
         yield "Speed: not measured."
     else:
         yield (
-            f"Speed was measured on `{device}` alone, at batch 1; on any other device, "
+            f"Speed was measured on {devices} alone, at batch 1; on any other device, "
             "runtime or number of threads it is not measured."
         )
-    if others:
-        yield f"Asked for and not measured: {_cell(', '.join(others))}."
     yield "Energy, heat and long runs: not measured."
     for name, reason in found.shipped.left_out.items():
         yield f"`{name}` was left out: {_cell(reason)}."

@@ -28,6 +28,7 @@ from edgekd.benchmarks.stats import (
     speedup,
 )
 from edgekd.data.preprocess import read_preprocess
+from edgekd.devices.device import Device, Place
 from edgekd.evaluation.evidence import Evidence, File, FileEvidence, files_of
 from edgekd.evaluation.gate import Findings
 from edgekd.evaluation.predictions import Predictions
@@ -39,7 +40,6 @@ from edgekd.store import digest, file_sha256, write_atomic, write_json
 
 if TYPE_CHECKING:
     from edgekd.data.batches import Data
-    from edgekd.devices.device import Device
     from edgekd.step import Step
     from edgekd.tasks.task import Task
 
@@ -136,7 +136,7 @@ class Examiner:
     def measure(self, pairs: Sequence[tuple[Artifact, File]]) -> Session:
         """Time files in one interleaved session, each on its own real inputs."""
         candidates = [Candidate(f.path, self._feeds(artifact), self.setup) for artifact, f in pairs]
-        title = f"measure {len(candidates)} files on {self.device.name}"
+        title = f"measure {len(candidates)} files on {Place(self.device, self.setup).title}"
         with track_share(self.progress, title) as share:
             return self.device.measure(candidates, self.timing, progress=share)
 

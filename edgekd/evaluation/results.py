@@ -142,6 +142,8 @@ class Finalist:
     """Against the teacher's FP32 file."""
     level: bool
     """Not proven slower than the fastest file of the session."""
+    refused: str = ""
+    """Why the runtime of the device cannot run it; empty where it can."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,10 +158,21 @@ class LastSession:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Elsewhere(LastSession):
+    """The kept files on a further device of the recipe, where they decide nothing."""
+
+    device: str
+    """Its name, and what of its setup is not the default."""
+    best: int | None
+    """The file that would ship there; None where no speed was measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Final(LastSession):
-    """The last session, and which of its files ships."""
+    """The last session on the first device, and which of its files ships."""
 
     chosen: int
+    elsewhere: tuple[Elsewhere, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a choice that is not among the files."""
@@ -243,7 +256,7 @@ class Record:
     """As its author would write it, with every default; to be shown and used again."""
     budget: Budget
     devices: tuple[str, ...]
-    """Asked for; the first is the one that was measured."""
+    """Asked for, with their runtimes; the first decides."""
     teacher_licence: str | None
     versions: Mapping[str, str]
     task: TaskInfo

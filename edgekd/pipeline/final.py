@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter
@@ -12,11 +12,14 @@ from pydantic import TypeAdapter
 from edgekd.artifact import FP32, Artifact, Variant
 from edgekd.benchmarks.measurement import Session
 from edgekd.benchmarks.stats import latency, noise_floor, percentile, speedup
+from edgekd.devices.device import Place
+from edgekd.errors import CandidateError, MeasureError, one_line
 from edgekd.evaluation.evidence import Evidence, File, files_of
+from edgekd.evaluation.examiner import Examiner
 from edgekd.evaluation.gate import Verdict
 from edgekd.evaluation.quality import gain, metrics_of
 from edgekd.evaluation.reduced import Reduced
-from edgekd.evaluation.results import Final, Finalist, LastSession, Tested
+from edgekd.evaluation.results import Elsewhere, Final, Finalist, LastSession, Tested
 from edgekd.pipeline.setup import Bench
 from edgekd.store import digest, write_atomic, write_json
 
@@ -33,26 +36,44 @@ class Rung:
     verdict: Verdict
 
 
+TEACHER = "teacher"  # the title of the first rung
+Kept = Sequence[tuple[Rung, File]]
+Measured = tuple[tuple[Finalist, ...], Session | None]
+
+
 def final_session(bench: Bench, rungs: Sequence[Rung]) -> Final:
-    """Measure every kept file of this run in one interleaved session, and choose what ships."""
-    found = _last_session(bench, rungs)
-    return Final(**vars(found), chosen=choose(found.files, bench.recipe.budget.max_latency_s))
+    """Measure every kept file in one interleaved session per device, and choose what ships.
+
+    The first device decides.
+    """
+    kept = [(rung, file) for rung in rungs for file in kept_files(rung)]
+    first, *others = bench.places
+    found = _last_session(bench, kept, first, _measure)
+    return Final(
+        **vars(found),
+        chosen=choose(found.files, bench.recipe.budget.max_latency_s),
+        elsewhere=tuple(_elsewhere(bench, kept, place) for place in others),
+    )
 
 
-def _last_session(bench: Bench, rungs: Sequence[Rung]) -> LastSession:
-    """Measure the kept files, or read what was measured of these very files before."""
-    kept = [(r, file) for r in rungs for file in kept_files(r)]
-    examiner = bench.examiner(rungs[0].artifact)
+def _last_session(
+    bench: Bench, kept: Kept, place: Place, measure: Callable[[Examiner, Kept], Measured]
+) -> LastSession:
+    """Measure the kept files, or read what was measured of these very files there before."""
+    examiner = bench.examiner(kept[0][0].artifact, place)
     key = digest([r.artifact.sha256(f.path) for r, f in kept], examiner.judged_by)
     path = bench.folder / "evidence" / f"final-{key[:16]}.json"
     stored = TypeAdapter(LastSession)
     if path.exists():
         return stored.validate_python(json.loads(path.read_text("utf8")))
-    session = examiner.measure([(r.artifact, f) for r, f in kept])
+    files, session = measure(examiner, kept)
+    if session is None:  # it is not stored: what failed there is tried again
+        conditions = place.device.conditions(place.setup)
+        return LastSession(files=files, floor=None, session=None, conditions=conditions)
     name = f"{path.stem}.session.json"
     write_atomic(path.with_name(name), json.dumps(session.to_json()))
     found = LastSession(
-        files=_finalists(kept, session),
+        files=files,
         floor=noise_floor(session),
         session=name,
         conditions=session.measurements[0].conditions,
@@ -66,17 +87,51 @@ def kept_files(rung: Rung) -> list[File]:
     return [File(rung.artifact.onnx(v), v, False) for v in rung.verdict.variants]
 
 
-def _finalists(kept: Sequence[tuple[Rung, File]], session: Session) -> tuple[Finalist, ...]:
+def _measure(examiner: Examiner, kept: Kept) -> Measured:
+    session = examiner.measure([(rung.artifact, file) for rung, file in kept])
+    return _finalists(kept, session), session
+
+
+def _elsewhere(bench: Bench, kept: Kept, place: Place) -> Elsewhere:
+    """Measure the kept files on a further device."""
+    found = _last_session(bench, kept, place, _measure_those_that_run)
+    is_timed = any(file.latency_s is not None for file in found.files)
+    best = choose(found.files, None) if is_timed else None
+    return Elsewhere(**vars(found), device=place.title, best=best)
+
+
+def _measure_those_that_run(examiner: Examiner, kept: Kept) -> Measured:
+    """Measure files on a further device, where one that does not run ends no job."""
+    running, refused = list(range(len(kept))), dict[int, str]()
+    timed, session = dict[int, Finalist](), None
+    while running and session is None:
+        try:
+            found, session = _measure(examiner, [kept[i] for i in running])
+            timed = dict(zip(running, found, strict=True))
+        except CandidateError as error:
+            refused[running.pop(error.index)] = one_line(error)
+        except MeasureError as error:
+            refused.update(dict.fromkeys(running, one_line(error)))
+            running = []
+    files = tuple(
+        timed.get(i) or replace(_finalist(*pair), level=False, refused=refused[i])
+        for i, pair in enumerate(kept)
+    )
+    return files, session
+
+
+def _finalists(kept: Kept, session: Session) -> tuple[Finalist, ...]:
     if session.measurements[0].conditions.emulated:  # that proves function, never speed
         return tuple(_finalist(rung, file) for rung, file in kept)
     floor, timed = noise_floor(session), session.measurements
     fastest = min(timed, key=lambda m: latency(m).value)
+    teacher = timed[0] if kept[0][0].title == TEACHER else None
     return tuple(
         replace(
             _finalist(rung, file),
             latency_s=latency(m),
             p90_s=percentile(m, 90),
-            speedup=None if m is timed[0] else speedup(timed[0], m, floor=floor),
+            speedup=None if m is teacher or teacher is None else speedup(teacher, m, floor=floor),
             level=m is fastest or speedup(m, fastest, floor=floor).low <= 1,
         )
         for (rung, file), m in zip(kept, timed, strict=True)

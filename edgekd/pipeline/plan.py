@@ -80,4 +80,4 @@ def _session_s(bench: Bench, files: list[Rehearsed]) -> float:
 
 def _closing_s(bench: Bench, done: list[Rehearsed]) -> float:
     answers_s = sum(stage.files * stage.sample_s for stage in done) * len(bench.splits.test)
-    return _session_s(bench, done) + answers_s + ASSUMED.write_s
+    return len(bench.places) * _session_s(bench, done) + answers_s + ASSUMED.write_s

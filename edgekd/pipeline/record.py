@@ -59,7 +59,7 @@ def record(
         command=command,
         recipe=_recipe(recipe),
         budget=recipe.budget,
-        devices=tuple(asked.name for asked in recipe.devices),
+        devices=tuple(place.title for place in bench.places),
         teacher_licence=recipe.model.licence,
         versions=_versions(),
         task=_task(bench),

@@ -82,15 +82,16 @@ class Bench:
             progress=self.progress,
         )
 
-    def examiner(self, teacher: Artifact) -> Examiner:
-        """Return the one that gathers evidence against `teacher`."""
+    def examiner(self, teacher: Artifact, place: Place | None = None) -> Examiner:
+        """Return the one that gathers evidence against `teacher`, at the place that decides."""
+        place = place or self.places[0]
         return Examiner(
             task=self.task,
             task_identity=self.task_identity,
             data=self.data,
-            device=self.device,
+            device=place.device,
             timing=self.timing,
-            setup=self.setup,
+            setup=place.setup,
             permitted=self.recipe.permitted,
             teacher=teacher,
             folder=self.folder,

@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.measurement import Timing
@@ -94,9 +102,19 @@ class Recipe(Options):
     devices: tuple[DeviceOptions, ...] = Field(
         (DeviceOptions(name="local"),),
         min_length=1,
-        max_length=1,
-        description="where every stage is measured; names, or tables with runtime and threads",
+        max_length=8,
+        description="names, or tables with runtime and threads; the first decides what is kept, "
+        "the last session is measured on all",
     )
+
+    @field_validator("devices")
+    @classmethod
+    def _differ(cls, devices: tuple[DeviceOptions, ...]) -> tuple[DeviceOptions, ...]:
+        setups = [(device.name, device.setup()) for device in devices]
+        if len(set(setups)) < len(setups):
+            raise ValueError("two of them are the same; the devices or their setups must differ")
+        return devices
+
     budget: Budget = Field(Budget(), description="what may be lost, and how fast it must be")
     measure: Measure = Field(Measure(), description="how speed is measured")
     export: ExportOptions = Field(ExportOptions(), description="what is written at last")

@@ -21,7 +21,7 @@ from edgekd.evaluation.formatting import (
     times,
 )
 from edgekd.evaluation.gate import Findings, Ruling
-from edgekd.evaluation.results import ChangedSample, ClassChange, Record, RungRecord
+from edgekd.evaluation.results import ChangedSample, ClassChange, Elsewhere, Record, RungRecord
 from edgekd.exporters.file_facts import Kernels
 
 MOST_CLASSES = 20
@@ -186,6 +186,19 @@ def conditions(record: Record) -> list[tuple[str, str]]:
         ("processes", f"{timing.rounds} fresh ones per file, interleaved"),
         ("blocks", f"{timing.blocks} per process, each {timing.block_s:g} s or longer"),
         ("warm-up", f"{timing.warmup_s:g} s per process, untimed"),
+    ]
+
+
+def files_elsewhere(found: Elsewhere) -> list[tuple[str, str, str, str]]:
+    """Return every kept file on a further device: name, latency, 90th percentile, speed-up."""
+    return [
+        (
+            f"{file.title} {file.label}",
+            file.refused or latency_text(file.latency_s),
+            latency_text(file.p90_s),
+            times(file.speedup) if file.speedup else NOT_MEASURED if file.refused else "reference",
+        )
+        for file in found.files
     ]
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from edgekd.benchmarks.stats import Estimate
 from edgekd.evaluation.formatting import interval, latency_text, size
 from edgekd.evaluation.gate import Ruling
-from edgekd.evaluation.results import Record, RungRecord
+from edgekd.evaluation.results import Elsewhere, Record, RungRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +83,7 @@ def outcome(record: Record) -> list[str]:
         f"ships {ships.title} ({ships.variant}): {size(ships.size_bytes)}, "
         f"{latency_text(ships.latency_s)}{faster}"
     )
+    found += [_on(device, record.final.chosen) for device in record.final.elsewhere]
     tested = record.tested(ships)
     if tested is not None:
         gain = interval(tested.gain, of="{:+.2f}".format)
@@ -93,3 +94,14 @@ def outcome(record: Record) -> list[str]:
     if record.over_budget:
         found.append(f"✗ budget: {record.over_budget}")
     return found
+
+
+def _on(found: Elsewhere, chosen: int) -> str:
+    """Return how fast what ships is on a further device, and what would ship there."""
+    ships = found.files[chosen]
+    line = f"on {found.device} it takes {latency_text(ships.latency_s)}"
+    line += f" ({ships.refused})" if ships.refused else ""
+    if found.best is None or found.best == chosen:
+        return line
+    best = found.files[found.best]
+    return f"{line}; {best.title} ({best.variant}) would ship there: {latency_text(best.latency_s)}"

@@ -1,0 +1,98 @@
+"""A run on several devices: the first decides, the others are measured and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgekd.benchmarks.runtimes import RUNTIMES, Runtime
+from edgekd.errors import RecipeError
+from edgekd.evaluation.results import Record, read_record
+from edgekd.pipeline.compress import compress
+from edgekd.recipe.recipe import recipe_from
+from edgekd.report.run.table import outcome
+from edgekd.report.run.write import page
+
+Run = Callable[..., Record]
+REFUSES = """
+class Engine:
+    def __init__(self, arguments, feeds):
+        raise ValueError("this runtime has no Flatten")
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A run of a bare ONNX file without any step, on the devices given."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (180, 24, 24), dtype=np.uint8)
+    np.savez(tmp_path / "noise.npz", x=images, y=np.arange(180) % 3)
+    weight = rng.standard_normal((576, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Flatten", ["x"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "w"], ["logits"]),
+        ],
+        "line",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 1, 24, 24])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    opset = helper.make_opsetid("", 18)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=10), tmp_path / "m.onnx")
+
+    def work(*devices: Any) -> Record:
+        table = {
+            **{"name": "line", "model": {"onnx": "m.onnx"}, "devices": list(devices)},
+            "data": {"path": "noise.npz", "validation": 0.3, "test": 0.2, "calibration": 8},
+            "budget": {"max_drop": 50.0},
+            "measure": {"rounds": 3, "blocks": 2, "block_s": 0.001},
+        }
+        recipe = recipe_from(table, origin="test")
+        compress(recipe, root=tmp_path, out=tmp_path / "run")
+        return read_record(tmp_path / "run")
+
+    return work
+
+
+def test_further_devices_are_measured_and_the_first_decides(run: Run) -> None:
+    record = run("local", {"name": "local", "runtime": "openvino"})
+    assert record.devices == ("local", "local, openvino")
+    assert record.final.conditions.runtime.startswith("onnxruntime ")
+    (other,) = record.final.elsewhere
+    assert (other.device, other.best) == ("local, openvino", 0)
+    assert other.conditions.runtime.startswith("openvino ")
+    assert other.session != record.final.session
+    assert other.files[0].sha256 == record.final.files[0].sha256
+    assert other.files[0].latency_s is not None
+    assert any(line.startswith("on local, openvino it takes") for line in outcome(record))
+    assert "<h2>On local, openvino</h2>" in page(record)
+
+
+def test_a_file_that_does_not_run_on_a_further_device_ends_no_job(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = tmp_path / "refuses_engine.py"
+    engine.write_text(REFUSES, encoding="utf8")
+    known = Runtime(
+        package="numpy", module="numpy", engine=str(engine), suffixes=(".onnx",), install=""
+    )
+    monkeypatch.setitem(RUNTIMES, "refuses", known)
+    record = run("local", {"name": "local", "runtime": "refuses"})
+    (other,) = record.final.elsewhere
+    assert (other.best, other.session) == (None, None)
+    assert other.files[0].latency_s is None
+    assert other.files[0].refused.endswith("this runtime has no Flatten")
+    assert record.ships.latency_s is not None
+    assert "this runtime has no Flatten" in page(record)
+
+
+def test_the_same_device_twice_is_refused(run: Run) -> None:
+    with pytest.raises(RecipeError, match="devices: two of them are the same"):
+        run("local", {"name": "local", "threads": 1})
