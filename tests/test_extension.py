@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 ROOT = Path(__file__).parent.parent
 OWN_FOLDER = re.compile(r"(edgekd/[a-z]+|benchmarks/runtimes|devices)/")
@@ -216,9 +218,8 @@ class Twin(LocalDevice):
         return replace(super().conditions(setup), emulated=True)
 
     def measure(self, candidates, timing, *, progress=None):
-        run = ProcessRun(
-            round=0, load_s=1.0, first_s=1.0, blocks_s=((1.0,), (1.0,)), peak_memory_bytes=1
-        )
+        blocks = ((1.0,), (1.0,))
+        run = ProcessRun(round=0, load_s=1.0, first_s=1.0, blocks_s=blocks, peak_memory_bytes=1)
         found = tuple(
             Measurement("twin", file_sha256(one.file), self.conditions(one.setup), (run, run))
             for one in candidates
@@ -244,14 +245,14 @@ ADDITIONS = {
 JOB = """
 name = "all-five"
 data = { path = "rows.npz", validation = 0.4 }
-model = { build = "net.py:net", train = { epochs = 1, batch_size = 32 } }
+model = { onnx = "teacher.onnx" }
 devices = ["twin"]
 budget = { max_drop = 60.0 }
 measure = { rounds = 3, blocks = 2, block_s = 0.002 }
 
 [[steps]]
 name = "distill"
-student = { build = "net.py:net", options = { width = 4 } }
+student = { build = "net.py:net", options = { width = 8 } }
 train = { epochs = 1, batch_size = 32 }
 terms = [{ kind = "cosine" }]
 gate = false
@@ -347,6 +348,19 @@ def run(place: Path, *arguments: str, at: Path) -> str:
     return done.stdout
 
 
+def write_teacher(path: Path) -> None:
+    """Write a network that knows the three classes of the rows below."""
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "weight"], ["logits"])],
+        "teacher",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["batch", 6])],
+        [helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["batch", 3])],
+        [numpy_helper.from_array(4 * np.eye(6, 3, dtype=np.float32), "weight")],
+    )
+    opsets = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+
+
 def test_all_five_work_in_one_job(extended: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     label = np.arange(240) % 3
@@ -355,6 +369,7 @@ def test_all_five_work_in_one_job(extended: Path, tmp_path: Path) -> None:
     )
     np.savez(tmp_path / "rows.npz", x=rows, y=label)
     (tmp_path / "net.py").write_text(NET)
+    write_teacher(tmp_path / "teacher.onnx")
     (tmp_path / "job.toml").write_text(JOB)
     run(extended, "-c", RUN, at=tmp_path)
     record: dict[str, Any] = json.loads((tmp_path / "run" / "report.json").read_text())
