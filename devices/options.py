@@ -14,15 +14,17 @@ from edgekd.benchmarks.runtimes.providers import provider_name
 from edgekd.errors import RecipeError
 from edgekd.options import Options
 
-USABLE = [name for name, runtime in RUNTIMES.items() if ".onnx" in runtime.suffixes]
-"""Runtimes that a recipe may name: its files are ONNX."""
+
+def list_usable() -> str:
+    """Return the runtimes that a recipe may name, in words: its files are ONNX."""
+    return ", ".join(name for name, known in RUNTIMES.items() if ".onnx" in known.suffixes)
 
 
 class DeviceOptions(Options):
     """A device, and the runtime that runs the files there."""
 
     name: str = Field(description="of the device; local is this machine")
-    runtime: str = Field("onnxruntime", description=f"that runs the files: {', '.join(USABLE)}")
+    runtime: str = Field("onnxruntime", description=f"that runs the files: {list_usable()}")
     provider: str = Field("", description="of the runtime, such as cuda or GPU.0; empty: the CPU")
     threads: int = Field(1, ge=1, le=256, description="threads inside one inference")
 
@@ -34,10 +36,10 @@ class DeviceOptions(Options):
 
     @model_validator(mode="after")
     def _check_runtime(self) -> Self:
-        if self.runtime not in USABLE:
+        if self.runtime not in list_usable().split(", "):
             raise ValueError(
                 f"the runtime {self.runtime!r} is not one that runs ONNX files; "
-                f"these are: {', '.join(USABLE)}"
+                f"these are: {list_usable()}"
             )
         try:
             provider_name(self.runtime, self.provider)
