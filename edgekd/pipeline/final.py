@@ -61,7 +61,7 @@ def _last_session(
 ) -> LastSession:
     """Measure the kept files, or read what was measured of these very files there before."""
     examiner = bench.examiner(kept[0][0].artifact, place)
-    key = digest([r.artifact.sha256(f.path) for r, f in kept], examiner.judged_by)
+    key = digest([[r.title, r.artifact.sha256(f.path)] for r, f in kept], examiner.judged_by)
     path = bench.folder / "evidence" / f"final-{key[:16]}.json"
     stored = TypeAdapter(LastSession)
     if path.exists():

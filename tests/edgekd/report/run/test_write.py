@@ -227,7 +227,8 @@ def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
     [
         (("final", "chosen"), 9, "file 9 ships, of 4"),
         (("rungs", 0, "evidence"), None, "the first rung is the teacher"),
-        (("rungs", 1, "evidence", "judged"), -1, "file -1 is judged, of 2"),
+        (("rungs", 1, "evidence", "findings"), [], r"the variants \[\] are judged"),
+        (("rungs", 1, "rulings"), [], "distill lacks a ruling"),
         (("rungs", 1, "outcome"), "lost", r"rungs\.1\.outcome: Input should be 'kept'"),
         (("rungs", 1, "outcome"), "rolled back", "figures of distill, which was not measured"),
         (("rungs", 1, "evidence", "files", 0, "facts", "macs"), "many", "facts.macs"),
