@@ -143,7 +143,7 @@ class Cosine(Term):
     edits={
         "edgekd/distill/losses.py": (
             (
-                "\nfrom pydantic import Field, model_validator\n",
+                "\nfrom pydantic import Field\n",
                 "from edgekd.distill.cosine import Cosine\n",
             ),
             ("Annotated[SoftTargets | Hidden", " | Cosine"),

@@ -6,22 +6,17 @@ A term is added by one function here and one class, which `AnyTerm` lists.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from edgekd.errors import ModelError
-from edgekd.options import Options, Training
 from edgekd.training.signals import Signals, Wanted
 from edgekd.training.terms import Term
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from edgekd.artifact import Artifact
-    from edgekd.networks.trainable import Model
-    from edgekd.step import Context
     from edgekd.tasks.task import SignalKind
 
 
@@ -157,91 +152,3 @@ def _as_large(teacher: Tensor, student: Tensor) -> Tensor:
 
 AnyTerm = Annotated[SoftTargets | Hidden, Field(discriminator="kind")]
 """Every term that a recipe may name. A new one is added here."""
-
-
-class Taught(Options):
-    """The loss of a step whose network learns from a teacher: labels, and terms in any number.
-
-    The teacher does not run where no term has a weight.
-    """
-
-    hard_weight: float = Field(
-        0.1,
-        ge=0,
-        le=1e6,
-        examples=[0.1],
-        description="factor of the task's own loss; 0 leaves the labels out",
-    )
-    terms: tuple[AnyTerm, ...] = Field(
-        (SoftTargets(),),
-        examples=[[SoftTargets().model_dump(exclude_none=True)]],
-        description="what is learned from the teacher",
-    )
-
-    @model_validator(mode="after")
-    def _something_to_learn(self) -> Self:
-        if not self.hard_weight and not self.active:
-            raise ValueError("hard_weight and the weights of all terms are 0: nothing is learned")
-        return self
-
-    @property
-    def active(self) -> tuple[AnyTerm, ...]:
-        """The terms that have a weight."""
-        return tuple(term for term in self.terms if term.weight)
-
-    def check_terms(self, signals: Mapping[str, SignalKind]) -> None:
-        """Refuse a task with an output that a term cannot compare.
-
-        Raises:
-            RecipeError: see `Term.check`.
-        """
-        for term in self.terms:
-            term.check(signals)
-
-    def check_layers(self, student: Model, teacher: Model | None) -> None:
-        """Refuse terms that compare layers which are not there; None is a bare ONNX file.
-
-        Raises:
-            ModelError: one of the networks has no such layer.
-        """
-        from edgekd.networks.layers import find_layer
-
-        for term in self.terms:
-            for path in term.student_wanted.layers:
-                find_layer(student.body, path)
-            if teacher is not None:
-                for path in term.teacher_wanted.layers:
-                    find_layer(teacher.body, path)
-
-    def describe_environment(self, precision: str) -> Mapping[str, str]:
-        """Return what of this machine changes a training with this loss."""
-        if self.active:
-            from edgekd.training.teacher_outputs import describe_environment
-        else:
-            from edgekd.training.environment import describe_environment
-
-        return describe_environment(precision)
-
-    def teach(
-        self,
-        student: Model,
-        teacher: Artifact,
-        context: Context,
-        training: Training,
-        *,
-        work: Path,
-        title: str,
-    ) -> None:
-        """Train `student.body` in place with this loss; see `transfer`."""
-        from edgekd.training.transfer import transfer
-
-        transfer(
-            student,
-            teacher,
-            context,
-            training,
-            hard_weight=self.hard_weight,
-            terms=self.active,
-            work=work,
-            title=title,
-        )

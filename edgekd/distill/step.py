@@ -10,14 +10,16 @@ from pydantic import Field, model_validator
 
 from edgekd.artifact import Artifact
 from edgekd.data.input_options import InputSpec
-from edgekd.distill.losses import Taught
+from edgekd.distill.loss_options import LearnsFromTeacher
 from edgekd.errors import NothingToDo
 from edgekd.networks.spec import NetworkSpec, user_files
 from edgekd.options import Options, Training, UserFunction
 from edgekd.step import Context, Need, Opened, TorchStep
+from edgekd.teacher.onnx_file import OnnxFile
 
 if TYPE_CHECKING:
     from edgekd.networks.trainable import Model
+    from edgekd.training.teacher_outputs import TeacherOutputs
 
 
 class Student(Options):
@@ -68,7 +70,13 @@ class Student(Options):
         )
 
 
-class Distill(Taught, TorchStep):
+class AnotherTeacher(OnnxFile):
+    """A bare ONNX file that teaches beside the model."""
+
+    weight: float = Field(1.0, gt=0, description="in the mean of all teachers; the model has 1")
+
+
+class Distill(LearnsFromTeacher, TorchStep):
     """Train a compact student on the teacher's outputs and the labels."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data", "teachers", "seed"})
@@ -76,15 +84,33 @@ class Distill(Taught, TorchStep):
     name: Literal["distill"] = "distill"
     student: Student = Field(description="the network that learns")
     train: Training = Field(Training(), description="how it is trained")
+    more_teachers: tuple[AnotherTeacher, ...] = Field(
+        (), description="files that teach beside the model: the mean of all outputs is learned"
+    )
+
+    @model_validator(mode="after")
+    def _no_layers_of_several(self) -> Self:
+        layers = [layer for term in self.active for layer in term.teacher_wanted.layers]
+        if self.more_teachers and layers:
+            raise ValueError(
+                f"several teachers have no common layer {layers[0]!r}; leave out more_teachers, or "
+                "the terms that compare layers"
+            )
+        return self
 
     @property
     def starts_without_network(self) -> bool:
         return self.student.build is not None
 
     def content(self, root: Path) -> Mapping[str, str]:
-        if self.student.spec is None:
-            return {}
-        return {**user_files(self.student.spec, root), **self.student.input.content(root)}
+        found = {
+            f"teacher {i}, {name}": sha256
+            for i, teacher in enumerate(self.more_teachers, 2)
+            for name, sha256 in teacher.hashes(root).items()
+        }
+        if self.student.spec is not None:
+            found |= {**user_files(self.student.spec, root), **self.student.input.content(root)}
+        return found
 
     def environment(self) -> Mapping[str, str]:
         return self.describe_environment(self.train.precision)
@@ -103,6 +129,8 @@ class Distill(Taught, TorchStep):
             whole = None
         student = self._student(whole, context)
         self.check_layers(student, whole)
+        for another in self.more_teachers:
+            another.look(context)
         return student
 
     def _student(self, teacher: Model | None, context: Context) -> Model:
@@ -115,6 +143,22 @@ class Distill(Taught, TorchStep):
             return fresh
         assert teacher is not None  # `refusal` asks for it
         return thinned(teacher, context.data, context.task, ratio=self.student.ratio)
+
+    def open_guide(
+        self, teacher: Artifact, context: Context, precision: str, *, work: Path
+    ) -> TeacherOutputs:
+        from edgekd.training.teacher_file import FileOutputs
+        from edgekd.training.teacher_outputs import MeanOutputs, answers_in_bf16
+
+        guides = [super().open_guide(teacher, context, precision, work=work)]
+        in_bf16 = answers_in_bf16(precision)
+        for i, another in enumerate(self.more_teachers, 2):
+            model, name = another.look(context), f"teacher {i}"
+            guides.append(
+                FileOutputs(model.path, model.preprocess, context.task, in_bf16=in_bf16, name=name)
+            )
+        weights = [1.0, *(another.weight for another in self.more_teachers)]
+        return MeanOutputs(guides, weights) if self.more_teachers else guides[0]
 
     def train_model(self, model: Model, source: Artifact, context: Context, work: Path) -> None:
         self.teach(model, context.teachers[0], context, self.train, work=work, title=self.name)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field
 
 from edgekd.artifact import Artifact
-from edgekd.distill.losses import Taught
+from edgekd.distill.loss_options import LearnsFromTeacher
 from edgekd.options import Training
 from edgekd.step import Context, Need, Opened, TorchStep
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgekd.networks.trainable import Model
 
 
-class Prune(Taught, TorchStep):
+class Prune(LearnsFromTeacher, TorchStep):
     """Remove whole channels through the dependency graph and recover what they knew."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data", "seed"})

@@ -9,25 +9,21 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from edgekd.artifact import FP32, Artifact
-from edgekd.benchmarks.model_content import model_content
 from edgekd.data.input_options import InputSpec
-from edgekd.data.preprocess import ImagePreprocess, Preprocess, write_preprocess
-from edgekd.errors import ModelError
+from edgekd.data.preprocess import write_preprocess
 from edgekd.networks.spec import NetworkSpec, user_files
 from edgekd.options import Training, UserFunction
 from edgekd.step import (
     Context,
     Need,
-    OnnxModel,
     OnnxStep,
     Opened,
     Preview,
     TorchStep,
 )
-from edgekd.store import locate
+from edgekd.teacher.onnx_file import OnnxFile
 
 if TYPE_CHECKING:
-    from edgekd.exporters.model_stats import Entry
     from edgekd.networks.trainable import Model
 
 
@@ -115,72 +111,26 @@ class Teacher(TorchStep):
         )
 
 
-class OnnxTeacher(OnnxStep):
+class OnnxTeacher(OnnxFile, OnnxStep):
     """A bare ONNX file: it can be quantized, measured and bundled, but no longer trained."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data"})
     network_name: ClassVar[str] = "model"
     name: Literal["teacher"] = "teacher"
     gate: ClassVar[bool] = True  # type: ignore[misc]  # it is what all else is judged by
-    onnx: str = Field(description="path of the file, relative to the recipe")
-    input: InputSpec = Field(
-        InputSpec(),
-        examples=[{"mean": 127.5, "std": 127.5}],
-        description="what it eats, where it differs from the data",
-    )
     licence: str | None = Field(
         None, exclude=True, description="of the model; it goes into the bundle's manifest"
     )
 
-    def file(self, root: Path) -> Path:
-        """Return the file that `onnx` names."""
-        return locate(self.onnx, root=root)
-
     def content(self, root: Path) -> Mapping[str, str]:
-        path = self.file(root)
-        if not path.is_file():
-            raise ModelError(f"the model {path} does not exist; give the path of an .onnx file")
-        model = model_content(path).key  # with its external data
-        return {"onnx": model, **self.input.content(root)}
+        return self.hashes(root)
 
     def preview(self, source: Opened, teacher: Opened, context: Context) -> Preview:
-        from edgekd.exporters.onnx_files import load_onnx
-
-        path = self.file(context.root)
-        load_onnx(path)  # a file that cannot be read is refused here
-        return OnnxModel(path, self._preprocess(path, context))
+        return self.look(context)
 
     def apply(self, source: Artifact, context: Context, folder: Path) -> None:
         from edgekd.exporters.onnx_files import load_onnx, save_onnx, strip
 
         fp32 = folder / f"model.{FP32}.onnx"
         save_onnx(strip(load_onnx(self.file(context.root))), fp32)
-        write_preprocess(folder, self._preprocess(fp32, context))
-
-    def _preprocess(self, path: Path, context: Context) -> Preprocess:
-        from edgekd.exporters.model_stats import facts
-
-        found = facts(path)
-        preprocess = context.data.preprocess_for(self.input, root=context.root)
-        if isinstance(preprocess, ImagePreprocess) and len(found.inputs) == 1:
-            preprocess = _as_the_file_has_it(preprocess, self.input, found.inputs[0])
-        wanted = {entry.name for entry in found.inputs}
-        if wanted != set(preprocess.input_names):
-            raise ModelError(
-                f"{self.onnx} takes the inputs {sorted(wanted)} and the data gives "
-                f"{sorted(preprocess.input_names)}; give arrays of these names (an .npz or a "
-                "callable) or another model"
-            )
-        return preprocess
-
-
-def _as_the_file_has_it(
-    preprocess: ImagePreprocess, asked: InputSpec, entry: Entry
-) -> ImagePreprocess:
-    """Take the input's name, layout and fixed size from the file, where the recipe says nothing."""
-    pixels = entry.dtype == "uint8"
-    height, width = entry.shape[1:3] if pixels else entry.shape[2:4]
-    update: dict[str, object] = {"name": entry.name, "in_graph": pixels}
-    if asked.size is None and isinstance(height, int) and isinstance(width, int):
-        update |= {"height": height, "width": width}
-    return preprocess.model_copy(update=update)
+        write_preprocess(folder, self.preprocess(fp32, context))

@@ -66,14 +66,18 @@ def open_teacher(
     path = teacher.onnx(FP32)
     if wanted.layers:
         path = with_outputs(path, wanted.layers, work / "teacher.onnx")
-    in_bf16 = autocast_dtype(precision, CPU) is not None
-    return FileOutputs(path, preprocess, context.task, in_bf16=in_bf16)
+    return FileOutputs(path, preprocess, context.task, in_bf16=answers_in_bf16(precision))
+
+
+def answers_in_bf16(precision: str) -> bool:
+    """Whether files answer in bfloat16, where an engine can, in a training of this precision."""
+    return autocast_dtype(precision, CPU) is not None
 
 
 def describe_environment(precision: str) -> dict[str, str]:
     """Return what of this machine changes a training that learns from a teacher."""
     engines = ["onnxruntime"]
-    if autocast_dtype(precision, CPU) is not None and not missing("openvino"):
+    if answers_in_bf16(precision) and not missing("openvino"):
         engines.insert(0, "openvino")
     engine = ", else ".join(version(name) for name in engines)
     return {**describe_training(precision), "teacher's engine": engine}

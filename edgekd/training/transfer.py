@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from edgekd.artifact import Artifact
 from edgekd.networks.trainable import Model
 from edgekd.options import Training
 from edgekd.step import Context
@@ -22,14 +21,14 @@ from edgekd.training.loop import (
     to_tensors,
 )
 from edgekd.training.signals import Signals, joined
-from edgekd.training.teacher_outputs import TeacherOutputs, open_teacher
+from edgekd.training.teacher_outputs import TeacherOutputs
 from edgekd.training.terms import Part, Term
 from edgekd.training.trainee import Trainee
 
 
 def transfer(
     student: Model,
-    teacher: Artifact | None,
+    guide: TeacherOutputs | None,
     context: Context,
     training: Training,
     *,
@@ -42,7 +41,7 @@ def transfer(
 
     Args:
         student: its body is trained.
-        teacher: None without terms, or is not opened then.
+        guide: what the terms learn from; None only where there are no terms.
         context: task, data and seed.
         training: how long and how fast.
         hard_weight: factor of the task's own loss; at 0 no labels are read.
@@ -51,10 +50,6 @@ def transfer(
         title: of the progress.
     """
     work.mkdir(parents=True, exist_ok=True)
-    guide = None
-    if terms and teacher is not None:
-        wanted = joined(term.teacher_wanted for term in terms)
-        guide = open_teacher(teacher, context, training.precision, wanted, work=work)
     preprocesses = {TRAINED: student.preprocess, **(guide.preprocesses if guide else {})}
     layers = joined(term.student_wanted for term in terms).layers
     trainee = Trainee(student.deployed(context.task), layers=layers)

@@ -9,10 +9,10 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from edgekd.distill.loss_options import LearnsFromTeacher
 from edgekd.distill.losses import (
     Hidden,
     SoftTargets,
-    Taught,
     mean_squared,
     soft_labels,
     soft_targets,
@@ -127,6 +127,6 @@ def test_a_weight_without_a_schedule_stays() -> None:
 
 def test_a_loss_in_which_nothing_has_a_weight_is_refused() -> None:
     with pytest.raises(ValidationError, match="nothing is learned"):
-        Taught(hard_weight=0.0, terms=(SoftTargets(weight=0.0),))
-    assert Taught(hard_weight=0.0).active  # without labels
-    assert not Taught(terms=()).active  # without a teacher
+        LearnsFromTeacher(hard_weight=0.0, terms=(SoftTargets(weight=0.0),))
+    assert LearnsFromTeacher(hard_weight=0.0).active  # without labels
+    assert not LearnsFromTeacher(terms=()).active  # without a teacher

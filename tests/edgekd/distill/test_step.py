@@ -10,9 +10,13 @@ import onnx
 import pytest
 import torch
 
+from edgekd.artifact import Artifact
 from edgekd.errors import ModelError, RecipeError
-from edgekd.pipeline.compress import compress
-from edgekd.recipe.recipe import load_recipe
+from edgekd.pipeline.compress import climb, compress
+from edgekd.pipeline.setup import Bench, set_up
+from edgekd.pipeline.stage import run_step
+from edgekd.progress import Silent
+from edgekd.recipe.recipe import Recipe, load_recipe
 
 RECIPE = """
 name = "from-a-file"
@@ -61,19 +65,27 @@ def place(job: Path, finished: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+def opened(recipe: Recipe, place: Path) -> Bench:
+    """What a run of the recipe has at hand; its folder is there."""
+    bench = set_up(recipe, root=place, folder=place / "run", progress=Silent())
+    bench.stages.mkdir(parents=True)
+    return bench
+
+
 @pytest.mark.timing
 def test_a_bare_file_teaches_by_its_outputs_and_inner_values_without_labels(place: Path) -> None:
-    result = compress(load_recipe(place / "r.toml"), root=place, out=place / "run")
-    (stage,) = (place / "run" / "stages").glob("distill-*")
+    bench = opened(load_recipe(place / "r.toml"), place)
+    teacher, student = climb(bench)
+    (stage,) = bench.stages.glob("distill-*")
     state = torch.load(stage / "model.pt", weights_only=True)["state"]
     assert not [name for name in state if "extra" in name or "hidden" in name]
-    graph = onnx.load(result.bundle / "model.fp32.onnx").graph
+    graph = onnx.load(student.artifact.onnx("fp32")).graph
     assert len(graph.output) == 1  # a tap adds no output
-    content = json.loads((place / "run" / "report.json").read_text(encoding="utf8"))
-    files = [rung["evidence"]["files"][0] for rung in content["rungs"]]
-    teacher, student = (file["metrics"]["top-1"] for file in files)
-    assert teacher["value"] > 95
-    assert student["value"] > 60  # three classes, learned from predictions alone
+    assert teacher.evidence is not None
+    assert student.evidence is not None
+    top1 = [e.own[0].metrics["top-1"].value for e in (teacher.evidence, student.evidence)]
+    assert top1[0] > 95
+    assert top1[1] > 60  # three classes, learned from predictions alone
 
 
 def test_what_needs_a_network_is_refused_after_a_bare_file(place: Path) -> None:
@@ -95,3 +107,36 @@ def test_a_layer_that_the_student_does_not_have_is_refused_before_work(place: Pa
     with pytest.raises(ModelError, match=r"Sequential has no layer '55'; similar are: 5"):
         compress(recipe, root=place, out=place / "run")
     assert not (place / "run" / "stages").exists()
+
+
+def test_several_teachers_have_no_common_layers_and_their_files_are_content(place: Path) -> None:
+    more = 'steps.0.more_teachers=[{onnx="second.onnx", weight=0.5}]'
+    with pytest.raises(RecipeError, match="several teachers have no common layer"):
+        load_recipe(place / "r.toml", changes=[more])
+    shutil.copy(place / "teacher.onnx", place / "second.onnx")
+    alone = 'steps.0.terms=[{kind="soft-targets"}]'
+    (step,) = load_recipe(place / "r.toml", changes=[alone, more]).steps
+    before = step.content(place)
+    model = onnx.load(place / "second.onnx")
+    model.graph.initializer[0].name += "_"
+    onnx.save(model, place / "second.onnx")
+    assert step.content(place) != before
+
+
+@pytest.mark.timing
+def test_a_second_file_teaches_beside_the_model(place: Path) -> None:
+    shutil.copy(place / "teacher.onnx", place / "second.onnx")
+    changes = [
+        'steps.0.terms=[{kind="soft-targets"}]',
+        'steps.0.more_teachers=[{onnx="second.onnx"}]',
+        "steps.0.train.epochs=1",
+    ]
+    recipe = load_recipe(place / "r.toml", changes=changes)
+    bench = opened(recipe, place)
+    teacher = run_step(recipe.model, Artifact(place, {}), bench.context(None), bench.stages)
+    both = run_step(recipe.steps[0], teacher, bench.context(teacher), bench.stages)
+    lone = load_recipe(place / "r.toml", changes=changes[::2]).steps[0]
+    alone = run_step(lone, teacher, bench.context(teacher), bench.stages)
+    # The mean of two equal teachers is either of them, to the last bit: halves add up exactly.
+    assert both.files["model.pt"] == alone.files["model.pt"]
+    assert both.folder != alone.folder

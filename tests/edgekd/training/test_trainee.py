@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from edgekd.artifact import Artifact
-from edgekd.distill.losses import Hidden, SoftTargets, Taught
+from edgekd.distill.loss_options import LearnsFromTeacher
+from edgekd.distill.losses import Hidden, SoftTargets
 from edgekd.errors import ModelError
 from edgekd.networks.blueprint import Blueprint, build_network
 from edgekd.networks.layers import find_layer
@@ -20,7 +21,6 @@ from edgekd.options import Training
 from edgekd.progress import Silent, Tick
 from edgekd.step import Context
 from edgekd.training.trainee import Trainee, tapped
-from edgekd.training.transfer import transfer
 
 
 def test_taps_return_inner_layers_and_leave_no_hook() -> None:
@@ -92,11 +92,10 @@ def _train(
     layers: dict[str, str] = INNER,
 ) -> dict[str, torch.Tensor]:
     """Train by labels and an inner layer; return the whole state of the last checkpoint."""
-    terms = (Hidden(layers=layers),)
+    loss = LearnsFromTeacher(hard_weight=0.5, terms=(Hidden(layers=layers),))
     training = Training(epochs=4, batch_size=16, learning_rate=0.05, precision="fp32")
-    transfer(
-        student, teacher, context, training, hard_weight=0.5, terms=terms, work=work, title="train"
-    )
+    work.mkdir(exist_ok=True)
+    loss.teach(student, teacher, context, training, work=work, title="train")
     state: dict[str, torch.Tensor] = torch.load(work / "last.pt", weights_only=True)["trainee"]
     return state
 
@@ -148,8 +147,8 @@ def test_a_teacher_whose_terms_have_no_weight_is_not_opened(
     student: Model, context: Context, tmp_path: Path
 ) -> None:
     nowhere = Artifact(tmp_path / "nowhere", {})
-    loss = Taught(hard_weight=1.0, terms=(SoftTargets(weight=0.0),))
+    loss = LearnsFromTeacher(hard_weight=1.0, terms=(SoftTargets(weight=0.0),))
     training = Training(epochs=1, batch_size=16, precision="fp32")
     loss.teach(student, nowhere, context, training, work=tmp_path / "work", title="labels")
     assert "teacher's engine" not in loss.describe_environment("fp32")
-    assert "teacher's engine" in Taught().describe_environment("fp32")
+    assert "teacher's engine" in LearnsFromTeacher().describe_environment("fp32")
