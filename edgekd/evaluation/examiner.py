@@ -1,6 +1,6 @@
-"""The examiner gathers evidence: answers on validation, and one interleaved session on the device.
+"""The examiner gathers evidence: quality on validation, speed from one interleaved session.
 
-Quality is paired by sample with the teacher and with the stage before. Finished evidence is kept
+Quality is paired by sample with the teacher and with the stage before. Finished evidence is stored
 by content, so a resumed run replays its verdicts.
 """
 
@@ -20,10 +20,7 @@ from edgekd.artifact import FP32, Artifact, Variant
 from edgekd.benchmarks.feeds import save_feeds
 from edgekd.benchmarks.measurement import Candidate, Measurement, Session, Setup, Timing
 from edgekd.benchmarks.stats import (
-    Estimate,
     latency,
-    noise_floor,
-    pair_steadiness,
     percentile,
     speedup,
 )
@@ -32,8 +29,9 @@ from edgekd.devices.device import Device, Place
 from edgekd.evaluation.evidence import Evidence, File, FileEvidence, files_of
 from edgekd.evaluation.gate import Findings
 from edgekd.evaluation.predictions import Predictions
-from edgekd.evaluation.quality import gain, metrics_of
+from edgekd.evaluation.quality import estimate_gain, estimate_metrics
 from edgekd.evaluation.reduced import Reduced
+from edgekd.evaluation.speed import SpeedComparison, compare_speed
 from edgekd.exporters.file_facts import Kernels, OnnxFacts
 from edgekd.progress import Progress, Silent, track_share
 from edgekd.store import digest, file_sha256, write_atomic, write_json
@@ -45,44 +43,11 @@ if TYPE_CHECKING:
 
 FEED_SAMPLES = 8
 PAUSE_S = 5.0  # before a second session: what disturbed the first may pass
-TOO_WIDE = 0.25  # an interval of a speed-up this wide, and holding 1, is worth another session
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pair:
-    """The two files of a session whose speed decides about one variant."""
-
-    after: File
-    before: File
-    speedup: Estimate | None
-    """None: nothing was timed."""
-    steady: bool
-    """Whether both kept their speed against each other, unthrottled."""
-
-    @property
-    def doubtful(self) -> bool:
-        """Whether it is worth another session: not steady, or too wide to tell."""
-        speed = self.speedup
-        if speed is None:
-            return False
-        undecided = speed.low <= 1 <= speed.high and speed.high / speed.low > 1 + TOO_WIDE
-        return undecided or not self.steady
-
-
-@dataclass(frozen=True, kw_only=True)
-class Race:
-    """One session, and the pair that decides about each variant."""
-
-    session: Session | None
-    timed: Mapping[Path, Measurement]
-    pairs: Mapping[Variant, Pair]
-    floor: float | None
-    """The A/A floor of the session."""
 
 
 @dataclass(kw_only=True)
 class Examiner:
-    """Looks at stages. It holds validation data and a device, and no test split."""
+    """Measures stages on validation data and on a device. It cannot see the test split."""
 
     task: Task
     data: Data
@@ -92,7 +57,7 @@ class Examiner:
     permitted: tuple[Variant, ...]
     teacher: Artifact
     task_identity: str
-    """Of its name, its file and its metrics: evidence of another task is not replayed."""
+    """A hash of its code and metrics: evidence of another task is not replayed."""
     folder: Path
     """Of this run: `evidence/` and `feeds/` go here."""
     progress: Progress = field(default_factory=Silent)
@@ -145,19 +110,19 @@ class Examiner:
     ) -> Evidence:
         mine, old = files_of(after, self.permitted), files_of(before, self.permitted)
         base = File(self.teacher.onnx(FP32), FP32, False)
-        pairs = _distinct(
+        candidates = _distinct(
             [(after, f) for f in reversed(mine)]
             + [(before, f) for f in old]
             + [(self.teacher, base)]
         )
-        race = self._race(makes, mine, old, pairs)
-        if any(pair.doubtful for pair in race.pairs.values()):
+        speed = self._compare_speed(makes, mine, old, candidates)
+        if speed.doubtful:
             time.sleep(PAUSE_S)
-            race = self._race(makes, mine, old, pairs)  # once more, then "gain not shown"
-        session = race.session
+            speed = self._compare_speed(makes, mine, old, candidates)  # then "gain not shown"
+        session = speed.session
         if session is not None:
             write_atomic(self.folder / "evidence" / session_name, json.dumps(session.to_json()))
-        files = tuple(self._file(f, after, race.timed, base.path, before=before) for f in mine)
+        files = tuple(self._file(f, after, speed.timed, base.path, before=before) for f in mine)
         by_variant = {file.variant: file for file in files if not file.preview}
         first = self.task.metrics[0]
         findings = tuple(
@@ -172,45 +137,26 @@ class Examiner:
                 steady=pair.steady,
                 shrink=pair.before.path.stat().st_size / pair.after.path.stat().st_size,
             )
-            for variant, pair in race.pairs.items()
+            for variant, pair in speed.pairs.items()
         )
         return Evidence(
             files=files,
             findings=findings,
-            floor=race.floor,
+            floor=speed.floor,
             session=session_name if session else None,
             conditions=session.measurements[0].conditions if session else None,
         )
 
-    def _race(
+    def _compare_speed(
         self,
         makes: Sequence[Variant],
         mine: Sequence[File],
         old: Sequence[File],
-        pairs: Sequence[tuple[Artifact, File]],
-    ) -> Race:
-        """Time all files once and set the pairs that decide against each other.
-
-        Like with like for a network: the fastest file of either side, previews included. Another
-        variant is set against the FP32 file that it was made from.
-        """
-        session = self.measure(pairs)
-        own = {f.variant: f for f in mine if not f.preview}
-        plain = next(f for f in old if f.variant == FP32 and not f.preview)
-        if session.measurements[0].conditions.emulated:  # that proves function, never speed
-            untimed = {
-                v: Pair(after=own[v], before=plain, speedup=None, steady=True) for v in makes
-            }
-            return Race(session=None, timed={}, pairs=untimed, floor=None)
-        timed = {f.path: m for (_, f), m in zip(pairs, session.measurements, strict=True)}
-        floor = noise_floor(session)
-        decisive = {
-            v: _pair(own[v], plain, timed, floor)
-            if v != FP32
-            else _pair(_fastest(mine, timed), _fastest(old, timed), timed, floor)
-            for v in makes
-        }
-        return Race(session=session, timed=timed, pairs=decisive, floor=floor)
+        candidates: Sequence[tuple[Artifact, File]],
+    ) -> SpeedComparison:
+        session = self.measure(candidates)
+        timed = [file.path for _, file in candidates]
+        return compare_speed(session, timed, makes, after=mine, before=old)
 
     def _file(
         self,
@@ -231,9 +177,9 @@ class Examiner:
             sha256=file_sha256(file.path),
             facts=facts,
             kernels=kernels,
-            metrics=metrics_of(self.task, own),
-            gain=gain(first, own, self.reduced(self.teacher, base)),
-            step_gain=gain(first, own, self.reduced(before, before.onnx(FP32))),
+            metrics=estimate_metrics(self.task, own),
+            gain=estimate_gain(first, own, self.reduced(self.teacher, base)),
+            step_gain=estimate_gain(first, own, self.reduced(before, before.onnx(FP32))),
         )
         if file.path not in timed:
             return evidence
@@ -277,30 +223,6 @@ class Examiner:
             save_feeds(partial, {name: a[:, None] for name, a in batch.inputs[0].items()})
             partial.replace(path)
         return path
-
-
-def _fastest(files: Sequence[File], timed: Mapping[Path, Measurement]) -> File:
-    return min(files, key=lambda f: latency(timed[f.path]).value)
-
-
-def _pair(after: File, before: File, timed: Mapping[Path, Measurement], floor: float) -> Pair:
-    state = pair_steadiness(timed[before.path], timed[after.path], floor=floor)
-    return Pair(
-        after=after,
-        before=before,
-        speedup=_speedup(before.path, after.path, timed, floor),
-        steady=state.steady and not state.throttled,
-    )
-
-
-def _speedup(
-    before: Path, after: Path, timed: Mapping[Path, Measurement], floor: float
-) -> Estimate:
-    from edgekd.exporters.model_stats import same_structure
-
-    if same_structure(before, after):  # equal graphs are equally fast by definition
-        return Estimate(1.0, 1.0, 1.0, len(timed[after].runs))
-    return speedup(timed[before], timed[after], floor=floor)
 
 
 def _distinct(pairs: Sequence[tuple[Artifact, File]]) -> list[tuple[Artifact, File]]:

@@ -58,7 +58,7 @@ def _hit(metric: Metric) -> float:
     return 100.0 if metric.is_percentage else 1.0
 
 
-def gain(metric: Metric, after: Reduced, before: Reduced) -> Estimate:
+def estimate_gain(metric: Metric, after: Reduced, before: Reduced) -> Estimate:
     """Return how much better `after` is than `before`, paired by sample; negative is a loss."""
     n = len(after.index)
     sign = 1.0 if metric.better == "higher" else -1.0
@@ -87,12 +87,14 @@ def _bootstrap(of: Callable[[NDArray[np.int64]], float], value: float, n: int) -
     return Estimate(value, float(low), float(high), n)
 
 
-def metrics_of(task: Task, model: Reduced) -> Mapping[str, Estimate]:
+def estimate_metrics(task: Task, model: Reduced) -> Mapping[str, Estimate]:
     """Return every metric of the task with its interval."""
     return {metric.name: estimate(metric, model) for metric in task.metrics}
 
 
-def samples_needed(max_drop: float, *, unit_scale: float = 100.0, changed: float = 0.02) -> int:
+def count_needed_samples(
+    max_drop: float, *, unit_scale: float = 100.0, changed: float = 0.02
+) -> int:
     """Return how many validation samples are needed to check a budget of `max_drop`.
 
     With fewer, an equally accurate model that changes a share `changed` of the predictions at

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.data.preprocess import Preprocess
-from edgekd.tasks.task import Arrays, Predictor, Task, by_signal
+from edgekd.tasks.task import Arrays, Predictor, Task, name_outputs
 
 if TYPE_CHECKING:
     from edgekd.data.batches import Data
@@ -55,7 +55,7 @@ def reduce_split(
     """
 
     def model(inputs: Arrays) -> Arrays:
-        return by_signal(predictor(inputs), task)
+        return name_outputs(predictor(inputs), task)
 
     kept: list[Arrays] = []
     references: list[Arrays] = []

@@ -17,7 +17,7 @@ from edgekd.errors import CandidateError, MeasureError, one_line
 from edgekd.evaluation.evidence import Evidence, File, files_of
 from edgekd.evaluation.examiner import Examiner
 from edgekd.evaluation.gate import Verdict
-from edgekd.evaluation.quality import gain, metrics_of
+from edgekd.evaluation.quality import estimate_gain, estimate_metrics
 from edgekd.evaluation.reduced import Reduced
 from edgekd.evaluation.results import Elsewhere, Final, Finalist, LastSession, Tested
 from edgekd.pipeline.setup import Bench
@@ -187,8 +187,8 @@ def judge_on_test(bench: Bench, rungs: Sequence[Rung]) -> tuple[Tested, ...]:
                 Tested(
                     title=rung.title,
                     label=file.label,
-                    metrics=metrics_of(bench.task, own),
-                    gain=gain(bench.task.metrics[0], own, reference),
+                    metrics=estimate_metrics(bench.task, own),
+                    gain=estimate_gain(bench.task.metrics[0], own, reference),
                 )
             )
     return tuple(tested)

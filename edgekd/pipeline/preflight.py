@@ -25,7 +25,7 @@ from edgekd.evaluation.forecast import Sketch
 from edgekd.exporters.file_facts import Entry
 from edgekd.recipe.recipe import Recipe, titled
 from edgekd.step import Context, OnnxModel, Opened
-from edgekd.tasks.task import by_signal
+from edgekd.tasks.task import name_outputs
 from edgekd.user_code import blame
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _file(title: str, name: str, model: OnnxModel, context: Context) -> Sketch:
 
     found = facts(model.path)
     inputs = _samples(model.preprocess, context, size=batch_size(model.path, default=2))
-    outputs = by_signal(predictor(model.path)(inputs), context.task)
+    outputs = name_outputs(predictor(model.path)(inputs), context.task)
     _check_classes(name, outputs, context)
     return Sketch(
         title=title, parameters=found.parameters, inputs=found.inputs, outputs=found.outputs

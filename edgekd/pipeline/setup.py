@@ -20,7 +20,7 @@ from edgekd.devices.device import Device, Place
 from edgekd.errors import DataError, RunFolderError
 from edgekd.evaluation.examiner import Examiner
 from edgekd.evaluation.predictions import Predictions
-from edgekd.evaluation.quality import samples_needed
+from edgekd.evaluation.quality import count_needed_samples
 from edgekd.pipeline.preflight import sketch
 from edgekd.progress import Progress
 from edgekd.recipe.option_tree import list_functions
@@ -215,7 +215,7 @@ def check(bench: Bench, *, export: bool = True) -> None:
     """Refuse what would fail or mean nothing later, before any work is done."""
     recipe, have = bench.recipe, bench.data.count("validation")
     metric = bench.task.metrics[0]
-    needed = samples_needed(recipe.budget.max_drop) if metric.is_percentage else 0
+    needed = count_needed_samples(recipe.budget.max_drop) if metric.is_percentage else 0
     if have < needed:
         raise DataError(
             f"the validation split has {have} samples; a budget of {recipe.budget.max_drop:g} "

@@ -82,7 +82,7 @@ class Task(Protocol):
         """Raise DataError if these targets cannot be this task's."""
 
 
-def by_signal(outputs: Arrays, task: Task) -> Arrays:
+def name_outputs(outputs: Arrays, task: Task) -> Arrays:
     """Name a model's outputs, in their order, as the task calls them.
 
     Raises:

@@ -15,7 +15,7 @@ from edgekd.data.preprocess import Preprocess
 from edgekd.errors import ModelError
 from edgekd.exporters.ort_session import batch_size, predictor
 from edgekd.networks.layers import describe_similar
-from edgekd.tasks.task import Task, by_signal
+from edgekd.tasks.task import Task, name_outputs
 from edgekd.training.loop import TEACHER, TrainingBatch, device_of_training, to_tensors
 from edgekd.training.signals import Signals, Wanted
 
@@ -47,7 +47,7 @@ class FileOutputs:
     def signals(self, batch: TrainingBatch, wanted: Wanted) -> Signals:
         found = dict(self._predict(batch.inputs[self._name]))
         layers = {name: found.pop(name) for name in wanted.layers}
-        outputs = by_signal(found, self._task)
+        outputs = name_outputs(found, self._task)
         return Signals(to_tensors(outputs, self._device), to_tensors(layers, self._device))
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgekd.evaluation.quality import estimate, gain, matched_difference, samples_needed, wilson
+from edgekd.evaluation.quality import (
+    count_needed_samples,
+    estimate,
+    estimate_gain,
+    matched_difference,
+    wilson,
+)
 from edgekd.evaluation.reduced import Reduced
 from edgekd.tasks.classification import Classification, calibration_error, worst_class
 from edgekd.tasks.task import Metric
@@ -45,7 +51,7 @@ def test_no_hit_at_all_is_no_certainty_of_none() -> None:
     found = estimate(TOP1, wrong)
     assert (found.value, found.low) == (0.0, 0.0)
     assert found.high == pytest.approx(100 * wilson(0, 4)[1]) == pytest.approx(48.99, abs=0.01)
-    same = gain(TOP1, wrong, wrong)
+    same = estimate_gain(TOP1, wrong, wrong)
     assert (same.low, same.high) == pytest.approx([100 * x for x in matched_difference(0, 0, 4)])
     share = Metric("found", "", values=lambda reduced: np.zeros(4))
     assert estimate(share, wrong).high == pytest.approx(wilson(0, 4)[1])
@@ -61,10 +67,10 @@ def test_top1_and_its_interval() -> None:
 def test_gain_is_paired_and_signed() -> None:
     truth = [0, 1, 2, 0, 1, 2]
     before, after = answers([0, 1, 2, 0, 0, 0], truth), answers([0, 1, 2, 1, 1, 0], truth)
-    found = gain(TOP1, after, before)
+    found = estimate_gain(TOP1, after, before)
     assert found.value == pytest.approx(0.0)  # one gained, one lost
     assert found.low < 0 < found.high
-    worse = gain(TOP1, answers([1, 1, 2, 1, 0, 0], truth), before)
+    worse = estimate_gain(TOP1, answers([1, 1, 2, 1, 0, 0], truth), before)
     assert worse.value == pytest.approx(-100 * 2 / 6)
 
 
@@ -74,7 +80,7 @@ def test_a_metric_that_is_better_lower_gains_by_falling() -> None:
         Reduced({"error": np.array(values)}, np.arange(4))
         for values in ([1.0, 2.0, 3.0, 4.0], [2.0, 3.0, 4.0, 5.0])
     ]
-    assert gain(error, two[0], two[1]).value == pytest.approx(1.0)
+    assert estimate_gain(error, two[0], two[1]).value == pytest.approx(1.0)
 
 
 def test_worst_class_ignores_classes_that_are_absent() -> None:
@@ -103,6 +109,6 @@ def test_the_paired_interval_holds_the_truth(n: int) -> None:
 
 
 def test_samples_needed_for_a_budget() -> None:
-    assert samples_needed(1.0) == 542  # 1.645^2 * 0.02 / 0.01^2, rounded up
-    assert samples_needed(2.0) == 136
-    assert samples_needed(0.0) == 0
+    assert count_needed_samples(1.0) == 542  # 1.645^2 * 0.02 / 0.01^2, rounded up
+    assert count_needed_samples(2.0) == 136
+    assert count_needed_samples(0.0) == 0
