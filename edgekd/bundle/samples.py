@@ -12,15 +12,15 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.data.dataset import Kind
 from edgekd.data.preprocess import Preprocess, TextPreprocess
 from edgekd.errors import VerifyFailed
 
-Kind = Literal["image", "array", "text"]
 Sample = Mapping[str, NDArray[Any]]
 """Raw arrays of one sample, [1, ...]; images may differ in size from sample to sample."""
 
@@ -72,7 +72,7 @@ def made_up(
     generator = np.random.default_rng(seed)
     if isinstance(preprocess, TextPreprocess):
         return [_sentence(preprocess.vocabulary, generator) for _ in range(count)]
-    if preprocess.kind == "image":
+    if preprocess.reads == "image":
         shape = like["image"].shape[1:]
         return [{"image": _picture(shape, generator, resized=i % 2 == 1)} for i in range(count)]
     return [{name: _array(a, generator) for name, a in like.items()} for _ in range(count)]

@@ -168,7 +168,7 @@ def _preprocessing(folder: Path, manifest: Manifest) -> str:
     expected = read_arrays(folder / golden.inputs, len(golden.samples))
     worst = 0.0
     for i, files in enumerate(golden.samples):
-        got = preprocess.encode(read_sample(folder, files, preprocess.kind))
+        got = preprocess.encode(read_sample(folder, files, preprocess.reads))
         if set(got) != set(expected[i]):
             raise VerifyFailed(
                 f"preprocess.json gives the inputs {sorted(got)} and {golden.inputs} holds "

@@ -196,7 +196,7 @@ def _golden(
     preprocess: Preprocess,
 ) -> Golden:
     """Write `golden/` and return the manifest's part about it."""
-    files = [write_sample(folder, i, one.sample, preprocess.kind) for i, one in enumerate(chosen)]
+    files = [write_sample(folder, i, one.sample, preprocess.reads) for i, one in enumerate(chosen)]
     gold.write_arrays(folder / gold.INPUTS, [one.inputs for one in chosen])
     outputs = {variant: f"golden/outputs.{variant}.npz" for variant in contents.variants}
     for variant, name in outputs.items():

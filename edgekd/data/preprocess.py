@@ -12,13 +12,13 @@ import shutil
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, field_validator, model_validator
 
-from edgekd.data.dataset import Arrays, is_image
+from edgekd.data.dataset import Arrays, Kind, is_image
 from edgekd.data.resize import resize, to_pixels, to_planes
 from edgekd.data.vocabulary import parse_vocabulary, vocabulary_bytes, words
 from edgekd.errors import DataError, ModelError
@@ -30,8 +30,12 @@ PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2
 
 
 class StoredPreprocess(Options):
-    """Base of all kinds: which options are stored in files of their own, and how."""
+    """Base of all kinds: what it reads, and which options are stored in files of their own."""
 
+    reads: ClassVar[Kind]
+    """The kind of samples that it encodes. Several kinds of preprocessing may read one."""
+    pads: ClassVar[bool] = False
+    """Whether a batch is padded to its longest sample."""
     stored_in: ClassVar[Mapping[str, str]] = {}
     """Option -> its file in the folder `preprocess/`; the other options are in preprocess.json."""
 
@@ -57,6 +61,7 @@ class StoredPreprocess(Options):
 class ImagePreprocess(StoredPreprocess):
     """An image of one size: bilinear resize, channel change, then (x - mean) / std per channel."""
 
+    reads: ClassVar[Kind] = "image"
     kind: Literal["image"] = "image"
     name: str = "image"
     height: int = Field(ge=1, le=8192)
@@ -121,6 +126,7 @@ class ImagePreprocess(StoredPreprocess):
 class ArrayPreprocess(StoredPreprocess):
     """Named arrays, passed through unchanged."""
 
+    reads: ClassVar[Kind] = "array"
     kind: Literal["array"] = "array"
     names: tuple[str, ...] = Field(min_length=1)
 
@@ -152,6 +158,8 @@ class ArrayPreprocess(StoredPreprocess):
 class TextPreprocess(StoredPreprocess):
     r"""Words (`\w+`) by number: 0 is padding, 1 an unknown word, `vocabulary[i]` is i + 2."""
 
+    reads: ClassVar[Kind] = "text"
+    pads: ClassVar[bool] = True
     stored_in: ClassVar[Mapping[str, str]] = {"vocabulary": "vocabulary.txt"}
     kind: Literal["text"] = "text"
     vocabulary: tuple[str, ...] = Field(min_length=1)
@@ -218,9 +226,7 @@ Preprocess = Annotated[
 ]
 _ADAPTER: TypeAdapter[Preprocess] = TypeAdapter(Preprocess)
 _KINDS: Mapping[str, type[StoredPreprocess]] = {
-    "image": ImagePreprocess,
-    "array": ArrayPreprocess,
-    "text": TextPreprocess,
+    one.model_fields["kind"].default: one for one in get_args(get_args(Preprocess)[0])
 }
 
 

@@ -93,8 +93,7 @@ class Quantize(OnnxStep):
         from edgekd.quantize.static import calibrate, write_int8
 
         self._check(data)
-        # Padding must not enter the statistics, so text goes one sample at a time.
-        size = 1 if preprocess.kind == "text" else 16
+        size = 1 if preprocess.pads else 16  # padding must not enter the statistics
 
         def feeds() -> Iterator[dict[str, NDArray[Any]]]:
             left = self.samples

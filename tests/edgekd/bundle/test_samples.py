@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from edgekd.benchmarks.feeds import Input
 from edgekd.bundle.golden import compare, fit, read_arrays, write_arrays
 from edgekd.bundle.manifest import Tolerance
-from edgekd.bundle.samples import Kind, made_up, may_ship, read_sample, singles, write_sample
+from edgekd.bundle.samples import made_up, may_ship, read_sample, singles, write_sample
+from edgekd.data.dataset import Kind
 from edgekd.data.preprocess import ArrayPreprocess, ImagePreprocess, Preprocess, TextPreprocess
 from edgekd.errors import VerifyFailed
 
