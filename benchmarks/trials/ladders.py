@@ -18,7 +18,8 @@ from pathlib import Path
 
 from edgekd.errors import BadInput
 from edgekd.evaluation.evidence import FileEvidence
-from edgekd.evaluation.results import Finalist, Record, Tested, read_record
+from edgekd.evaluation.record import Record, read_record
+from edgekd.evaluation.results import Finalist, Tested
 from edgekd.store import write_json
 
 

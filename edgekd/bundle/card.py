@@ -8,6 +8,7 @@ from edgekd.bundle.describe import LABELS, Description, Measured
 from edgekd.bundle.snippet import snippet
 from edgekd.data.preprocess import FILE
 from edgekd.evaluation.formatting import NOT_MEASURED, change, latency_text, quality, size, times
+from edgekd.evaluation.results import SPLITS
 
 
 def card(found: Description) -> str:
@@ -177,7 +178,7 @@ def _stages(found: Description) -> Iterator[str]:
 
 def _data(found: Description) -> Iterator[str]:
     data, calibration = found.record.data, found.calibration
-    splits = ", ".join(f"{name} {count:,}" for name, count in data.splits.items())
+    splits = ", ".join(f"{name} {data.splits[name]:,}" for name in SPLITS)
     lines = [
         f"Data: {data.kind}, samples: {splits} (calibration is drawn from train).",
         f"Fingerprint of the data: `{data.fingerprint}`.",

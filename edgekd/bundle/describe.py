@@ -14,7 +14,8 @@ from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.stats import Estimate
 from edgekd.bundle.manifest import FORMAT, Golden
 from edgekd.data.preprocess import FILE, Preprocess
-from edgekd.evaluation.results import Calibration, Record
+from edgekd.evaluation.record import Record
+from edgekd.evaluation.results import Calibration
 from edgekd.exporters.file_facts import Entry, OnnxFacts
 from edgekd.store import file_sha256
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from edgekd.errors import ModelError
-from edgekd.evaluation.results import Record
+from edgekd.evaluation.record import Record
 
 _BINARY = (".npz", ".npy", ".png")
 _LEAST_PARTS, _LEAST_LETTERS = 3, 5

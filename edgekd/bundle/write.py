@@ -20,7 +20,7 @@ from edgekd.bundle.verify import verify
 from edgekd.data.preprocess import Preprocess, TextPreprocess, copy_preprocess, read_preprocess
 from edgekd.errors import ModelError, VerifyFailed
 from edgekd.evaluation.privacy import shareable
-from edgekd.evaluation.results import Record
+from edgekd.evaluation.record import Record
 from edgekd.store import replacing, write_atomic, write_json
 
 

@@ -15,7 +15,7 @@ import typer
 from edgekd.cli import flags
 
 if TYPE_CHECKING:
-    from edgekd.evaluation.results import Record
+    from edgekd.evaluation.record import Record
     from edgekd.recipe.recipe import Recipe
 
 _PLACES = {

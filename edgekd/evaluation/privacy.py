@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from edgekd.evaluation.results import Record, from_json
+from edgekd.evaluation.record import Record, from_json
 
 _HOME = r"(?:/home/[^/\s'\"]+|/Users/[^/\s'\"]+|/root|[A-Za-z]:\\Users\\[^\\\s'\"]+|~[\w.-]*)"
 _ROOT = r"(?:file://(?=/)|~[\w.-]*(?=/)|[A-Za-z]:(?=\\)|\\(?=\\))?[/\\]"

@@ -1,30 +1,20 @@
-"""What a run came to, as one typed value: report, bundle, ladders and terminal show nothing else.
-
-The pipeline builds a `Record`; `report.json` is the same value, and is validated when it is read.
-"""
+"""The parts of a run's record: stages, files, the last session, the test split."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Any, Literal, get_args
 
 from edgekd.artifact import Variant
-from edgekd.benchmarks.measurement import Conditions, Timing
+from edgekd.benchmarks.measurement import Conditions
 from edgekd.benchmarks.stats import Estimate
-from edgekd.errors import RunFolderError
 from edgekd.evaluation.evidence import Evidence, FileEvidence
 from edgekd.evaluation.gate import Findings, Outcome, Ruling
-from edgekd.options import Budget
-from edgekd.store import write_json
 
-JSON = "report.json"
 Kind = Literal["image", "array", "text"]
+Split = Literal["train", "calibration", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +60,7 @@ class DataInfo:
     fingerprint: str
     skipped: tuple[str, ...]
     """Files or rows that cannot be read."""
-    splits: Mapping[Literal["train", "calibration", "validation", "test"], int]
+    splits: Mapping[Split, int]
     """Samples of each."""
 
 
@@ -244,132 +234,3 @@ class Calls:
     title: str
     label: str
     seconds: tuple[float, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """What a run came to."""
-
-    name: str
-    command: str
-    recipe: Mapping[str, Any]
-    """As its author would write it, with every default; to be shown and used again."""
-    budget: Budget
-    devices: tuple[str, ...]
-    """Asked for, with their runtimes; the first decides."""
-    teacher_licence: str | None
-    versions: Mapping[str, str]
-    task: TaskInfo
-    data: DataInfo
-    timing: Timing
-    rungs: tuple[RungRecord, ...]
-    """The teacher first."""
-    final: Final
-    test: OnTest
-    changes: Changes | None
-    """None where the teacher ships, or the task has no classes."""
-    calls: tuple[Calls, ...]
-    over_budget: str | None
-    """Why what ships misses the latency asked for; None where it meets it."""
-
-    def __post_init__(self) -> None:
-        """Refuse parts that do not belong together: what is read may be damaged."""
-        if not self.rungs or self.rungs[0].evidence is None:
-            raise ValueError("the first rung is the teacher, with its evidence")
-        for rung in self.rungs:
-            judged = rung.evidence.findings if rung.evidence else ()
-            if [found.variant for found in judged] != [ruling.variant for ruling in rung.rulings]:
-                raise ValueError(f"{rung.title} lacks a ruling on one of its variants")
-        given = [file.metrics for rung in self.rungs for file in rung.files]
-        given += [file.metrics for file in self.test.files]
-        lacking = [m.name for m in self.task.metrics for found in given if m.name not in found]
-        if lacking:
-            raise ValueError(f"a file lacks the metric {lacking[0]}")
-        titles = {rung.title for rung in self.rungs if rung.kept}
-        timed = {(f.title, f.label) for f in self.final.files if f.latency_s and f.p90_s}
-        strangers = [f.title for f in self.final.files if f.title not in titles]
-        strangers += [c.title for c in self.calls if (c.title, c.label) not in timed]
-        if strangers:
-            raise ValueError(f"there are figures of {strangers[0]}, which was not measured")
-
-    @property
-    def metric(self) -> MetricInfo:
-        """The metric that decides."""
-        return self.task.metrics[0]
-
-    @property
-    def ships(self) -> Finalist:
-        """The file that ships."""
-        return self.final.ships
-
-    @property
-    def teacher_ships(self) -> bool:
-        """Whether no stage took the teacher's place."""
-        return self.ships.title == self.rungs[0].title
-
-    def tested(self, file: Finalist) -> Tested | None:
-        """Return a kept file on the test split."""
-        key = (file.title, file.label)
-        return next((t for t in self.test.files if (t.title, t.label) == key), None)
-
-    def rung_of(self, file: Finalist) -> RungRecord:
-        """Return the stage that a kept file belongs to."""
-        return next(rung for rung in self.rungs if rung.title == file.title)
-
-    def is_shipped(self, rung: RungRecord, file: FileEvidence) -> bool:
-        """Return whether this file of a stage is the one that ships."""
-        return (self.ships.title, self.ships.variant) == (rung.title, file.variant)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        plain: dict[str, Any] = _adapter().dump_python(self, mode="json")
-        return plain
-
-
-@cache
-def _adapter() -> TypeAdapter[Record]:
-    return TypeAdapter(Record)
-
-
-def from_json(value: object) -> Record:
-    """Return the record whose `to_json` gave this.
-
-    Raises:
-        ValidationError: it is something else.
-    """
-    return _adapter().validate_python(value)
-
-
-def write_record(record: Record, folder: Path) -> None:
-    """Write `report.json` into `folder`, whole or not at all."""
-    write_json(folder / JSON, record.to_json())
-
-
-def read_record(folder: Path) -> Record:
-    """Read `report.json` of a finished run.
-
-    Raises:
-        RunFolderError: there is no such file, or it is damaged or of another version.
-    """
-    path = folder / JSON
-    try:
-        return from_json(json.loads(path.read_text(encoding="utf8")))
-    except FileNotFoundError as error:
-        raise RunFolderError(
-            f"there is no {JSON} in {folder}; give the folder of a finished run, for instance "
-            "runs/mnist. A run that was stopped is finished by its `edgekd compress` command"
-        ) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
-        raise RunFolderError(_unreadable(path, f"{where}: {first['msg']}")) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunFolderError(_unreadable(path, str(error))) from error
-
-
-def _unreadable(path: Path, cause: str) -> str:
-    return (
-        f"{path} cannot be read as the record of a run ({cause}); it is damaged or of another "
-        "version of edgekd. Run the same `edgekd compress` command again: finished stages are "
-        "not repeated"
-    )

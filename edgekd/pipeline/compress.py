@@ -11,7 +11,7 @@ from edgekd.artifact import Artifact
 from edgekd.errors import NothingToDo, one_line, require
 from edgekd.evaluation.examiner import Examiner
 from edgekd.evaluation.gate import REFERENCE, Verdict, judge
-from edgekd.evaluation.results import Record
+from edgekd.evaluation.record import Record
 from edgekd.pipeline.deliver import deliver
 from edgekd.pipeline.export import Export
 from edgekd.pipeline.final import Rung, final_session, judge_on_test

@@ -10,7 +10,7 @@ from edgekd.artifact import FP32
 from edgekd.bundle import Contents, write
 from edgekd.bundle.samples import Sample, made_up, may_ship, singles
 from edgekd.data.preprocess import read_preprocess
-from edgekd.evaluation.results import Record
+from edgekd.evaluation.record import Record
 from edgekd.pipeline.final import Rung
 from edgekd.pipeline.setup import Bench
 from edgekd.report.run.write import page, write_report

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.measurement import Session
 from edgekd.evaluation.budget import over_budget
+from edgekd.evaluation.record import Record
 from edgekd.evaluation.results import (
     Calibration,
     Calls,
@@ -27,7 +28,6 @@ from edgekd.evaluation.results import (
     Final,
     MetricInfo,
     OnTest,
-    Record,
     RungRecord,
     TaskInfo,
     Tested,

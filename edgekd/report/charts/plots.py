@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from edgekd.benchmarks.stats import Estimate
-from edgekd.evaluation.results import Record
+from edgekd.evaluation.record import Record
 from edgekd.report.charts.svg import (
     LOG_FROM,
     Box,

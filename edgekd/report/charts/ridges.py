@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.evaluation.results import Calls, Finalist, Record
+from edgekd.evaluation.record import Record
+from edgekd.evaluation.results import Calls, Finalist
 from edgekd.report.charts.svg import (
     LOG_FROM,
     Scale,

@@ -19,7 +19,8 @@ from edgekd.evaluation.formatting import (
     size,
     times,
 )
-from edgekd.evaluation.results import MetricInfo, Record
+from edgekd.evaluation.record import Record
+from edgekd.evaluation.results import MetricInfo
 
 
 @dataclass(frozen=True, kw_only=True)

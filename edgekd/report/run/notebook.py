@@ -8,7 +8,8 @@ from html import escape
 from rich.console import Console, Group
 from rich.text import Text
 
-from edgekd.evaluation.results import Record, RungRecord
+from edgekd.evaluation.record import Record
+from edgekd.evaluation.results import RungRecord
 from edgekd.report.run.table import Line, ladder, lines, outcome
 
 

@@ -21,7 +21,8 @@ from edgekd.evaluation.formatting import (
     times,
 )
 from edgekd.evaluation.gate import Findings, Ruling
-from edgekd.evaluation.results import ChangedSample, ClassChange, Elsewhere, Record, RungRecord
+from edgekd.evaluation.record import Record
+from edgekd.evaluation.results import ChangedSample, ClassChange, Elsewhere, RungRecord
 from edgekd.exporters.file_facts import Kernels
 
 MOST_CLASSES = 20

@@ -11,7 +11,8 @@ from rich.text import Text
 from edgekd.benchmarks.stats import Estimate
 from edgekd.evaluation.formatting import interval, latency_text, size
 from edgekd.evaluation.gate import Ruling
-from edgekd.evaluation.results import Elsewhere, Record, RungRecord
+from edgekd.evaluation.record import Record
+from edgekd.evaluation.results import Elsewhere, RungRecord
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,8 @@ from markupsafe import Markup
 
 from edgekd.evaluation.formatting import change, latency_text, quality, size, times
 from edgekd.evaluation.privacy import shareable
-from edgekd.evaluation.results import Record, read_record, write_record
+from edgekd.evaluation.record import Record, read_record, write_record
+from edgekd.evaluation.results import SPLITS
 from edgekd.report.charts.plots import quality_against_latency
 from edgekd.report.charts.ridges import latency_distributions
 from edgekd.report.run import headline, sections
@@ -61,6 +62,7 @@ def page(record: Record, *, samples: bool = True) -> str:
             toml=toml,
             headline=headline,
             sections=sections,
+            splits=SPLITS,
             change=change,
             latency_text=latency_text,
             quality=quality,

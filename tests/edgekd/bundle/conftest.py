@@ -28,6 +28,7 @@ from edgekd.data.preprocess import (
 )
 from edgekd.evaluation.evidence import Evidence, FileEvidence
 from edgekd.evaluation.gate import Findings, Ruling
+from edgekd.evaluation.record import Record
 from edgekd.evaluation.results import (
     Calibration,
     Calls,
@@ -38,7 +39,6 @@ from edgekd.evaluation.results import (
     Finalist,
     MetricInfo,
     OnTest,
-    Record,
     RungRecord,
     TaskInfo,
     Tested,

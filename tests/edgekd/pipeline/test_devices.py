@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.benchmarks.runtimes import RUNTIMES, Runtime
 from edgekd.errors import RecipeError
-from edgekd.evaluation.results import Record, read_record
+from edgekd.evaluation.record import Record, read_record
 from edgekd.pipeline.compress import compress
 from edgekd.recipe.recipe import recipe_from
 from edgekd.report.run.table import outcome

@@ -24,6 +24,7 @@ from edgekd.benchmarks.measurement import Conditions, Timing
 from edgekd.benchmarks.stats import Estimate
 from edgekd.evaluation.evidence import Evidence, FileEvidence
 from edgekd.evaluation.gate import REFERENCE, Findings, judge
+from edgekd.evaluation.record import Record
 from edgekd.evaluation.results import (
     Calls,
     ChangedSample,
@@ -34,7 +35,6 @@ from edgekd.evaluation.results import (
     Finalist,
     MetricInfo,
     OnTest,
-    Record,
     RungRecord,
     TaskInfo,
     Tested,

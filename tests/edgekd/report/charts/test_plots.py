@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from edgekd.evaluation.results import from_json
+from edgekd.evaluation.record import from_json
 from edgekd.report.charts.plots import quality_against_latency
 from edgekd.report.charts.ridges import latency_distributions
 from edgekd.report.charts.svg import Box, Scale, element, place

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from edgekd.evaluation.results import from_json
+from edgekd.evaluation.record import from_json
 from edgekd.report.run.write import write_report
 
 Content = dict[str, Any]

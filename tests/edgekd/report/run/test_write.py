@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from edgekd.cli.report import report
 from edgekd.errors import RunFolderError
 from edgekd.evaluation.privacy import shareable
-from edgekd.evaluation.results import from_json
+from edgekd.evaluation.record import from_json
 from edgekd.report.run import write
 from edgekd.report.run.notebook import as_html, as_text
 from edgekd.report.run.write import rebuild, write_report
