@@ -140,7 +140,10 @@ def row(known: Described, measured: Measurement, session: Session, floor: float)
     calls = np.concatenate([np.concatenate(run.blocks_s) for run in measured.runs])
     rate_hz = session.timing.rate_hz
     return Row(
-        **{name: getattr(known, name) for name in ("file", "label", "batch", "inputs")},
+        file=known.file,
+        label=known.label,
+        batch=known.batch,
+        inputs=known.inputs,
         conditions=measured.conditions,
         size_bytes=known.size_bytes,
         load_s=float(np.median([run.load_s for run in measured.runs])),

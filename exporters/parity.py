@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgekd.data.dataset import Arrays
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OutputParity:
     """One output of both forms, over all samples.
 
@@ -79,30 +79,38 @@ def parity(reference: Arrays, other: Arrays, *, rtol: float) -> Parity:
     for name, array in reference.items():
         if name not in other:
             reason = f"it is missing; the other form gives {sorted(other)}"
-            outputs[name] = _incomparable(reason)
+            outputs[name] = _unknown(0, finite=True, reason=reason)
         elif array.shape != other[name].shape:
             shapes = f"shape {list(other[name].shape)}, {list(array.shape)} in the reference"
-            outputs[name] = _incomparable(shapes)
+            outputs[name] = _unknown(0, finite=True, reason=shapes)
         else:
             outputs[name] = _compare(array, other[name], rtol)
     return Parity(outputs, rtol)
 
 
-def _incomparable(reason: str) -> OutputParity:
+def _unknown(worst_sample: int, *, finite: bool, reason: str) -> OutputParity:
     nan = float("nan")
-    return OutputParity(nan, nan, nan, 0, finite=True, reason=reason)
+    return OutputParity(
+        max_abs=nan,
+        relative=nan,
+        snr_db=nan,
+        worst_sample=worst_sample,
+        finite=finite,
+        reason=reason,
+    )
 
 
 def _compare(reference: NDArray[Any], other: NDArray[Any], rtol: float) -> OutputParity:
     a, b = (np.asarray(x, dtype=np.float64) for x in (reference, other))
     if not a.size:
-        return OutputParity(0.0, 0.0, float("inf"), 0, finite=True)
+        return OutputParity(
+            max_abs=0.0, relative=0.0, snr_db=float("inf"), worst_sample=0, finite=True
+        )
     broken = ~(np.isfinite(a) & np.isfinite(b))
     if broken.any():
         worst = int(np.argmax(_per_sample(broken.astype(np.float64))))
         reason = f"{int(broken.sum())} elements are NaN or infinite, the first in sample {worst}"
-        nan = float("nan")
-        return OutputParity(nan, nan, nan, worst, finite=False, reason=reason)
+        return _unknown(worst, finite=False, reason=reason)
     difference = np.abs(a - b)
     max_abs, scale = float(difference.max()), float(np.abs(a).max())
     relative = max_abs / scale if scale else (float("inf") if max_abs else 0.0)
@@ -116,7 +124,14 @@ def _compare(reference: NDArray[Any], other: NDArray[Any], rtol: float) -> Outpu
             f"differs by {max_abs:.3g}, {relative:.3g} of its scale {scale:.3g} (at most {rtol:g} "
             f"allowed), most in sample {worst}"
         )
-    return OutputParity(max_abs, relative, snr_db, worst, finite=True, reason=reason)
+    return OutputParity(
+        max_abs=max_abs,
+        relative=relative,
+        snr_db=snr_db,
+        worst_sample=worst,
+        finite=True,
+        reason=reason,
+    )
 
 
 def _per_sample(array: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -39,7 +39,7 @@ class Tensor:
         return cls(value["type"], tuple(value["shape"]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Node:
     """One node of the graph that really runs, after all optimisations."""
 
@@ -61,7 +61,7 @@ class Node:
         return cls(**{**value, **tensors})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Profile:
     """All nodes in the order in which they ran first."""
 

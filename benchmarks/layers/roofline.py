@@ -11,7 +11,7 @@ drawn for main memory. All is measured, so noise may still lift a share a little
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
 from edgekd.benchmarks.layers.nodes import Node, Profile
@@ -21,7 +21,7 @@ from edgekd.benchmarks.layers.work import macs, size_bytes
 Bound = Literal["compute", "memory"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Point:
     """Where one node stands, in the order of the profile. None: not known."""
 
@@ -55,7 +55,7 @@ class Point:
         return self.limit_s / self.time_s if self.limit_s and self.time_s else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Roofline:
     """A profile held against the peaks of the machine on which it was taken."""
 
@@ -127,18 +127,33 @@ def roofline(profile: Profile, peaks: Peaks) -> Roofline:
     working_set = _working_set_bytes(profile.nodes)
     bytes_per_s = peaks.bandwidth(working_set)
     points = tuple(_point(node, peaks, bytes_per_s) for node in profile.nodes)
-    return Roofline(points, peaks, working_set, bytes_per_s, profile.call_s)
+    return Roofline(
+        points=points,
+        peaks=peaks,
+        working_set_bytes=working_set,
+        bytes_per_s=bytes_per_s,
+        call_s=profile.call_s,
+    )
 
 
 def _point(node: Node, peaks: Peaks, bytes_per_s: float) -> Point:
     work, moved, peak = macs(node), size_bytes(node), _peak(node, peaks)
-    point = Point(node.name, node.operator, node.time_s, work, moved, None, None)
+    point = Point(
+        name=node.name,
+        operator=node.operator,
+        time_s=node.time_s,
+        macs=work,
+        size_bytes=moved,
+        limit_s=None,
+        bound=None,
+    )
     if work is None or moved is None or (work and peak is None):
         return point
     memory_s = moved / bytes_per_s
     compute_s = work / peak if work and peak else 0.0
-    limit_s, bound = max((compute_s, "compute"), (memory_s, "memory"))
-    return Point(**{**asdict(point), "limit_s": limit_s, "bound": bound if limit_s else None})
+    limits: tuple[tuple[float, Bound], ...] = ((compute_s, "compute"), (memory_s, "memory"))
+    limit_s, bound = max(limits)
+    return replace(point, limit_s=limit_s, bound=bound if limit_s else None)
 
 
 def _peak(node: Node, peaks: Peaks) -> float | None:

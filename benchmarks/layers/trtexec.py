@@ -74,7 +74,7 @@ def read_profile(
     if known and not any(node.name in known for node in nodes):
         _refuse(profile, f"names none of the layers in {layers}", "--exportProfile on that engine")
     call_s = None if times is None else statistics.median(read_times(times).compute_s)
-    return Profile(nodes, calls=count, runtime="tensorrt", threads=None, call_s=call_s)
+    return Profile(nodes=nodes, calls=count, runtime="tensorrt", threads=None, call_s=call_s)
 
 
 def read_times(path: Path) -> Times:
@@ -103,7 +103,7 @@ def _node(row: Any, count: int, layers: Mapping[str, Any], path: Path) -> Node:
     layer = layers.get(name)
     if not isinstance(layer, dict):  # names alone
         copies = name.startswith("Reformatting CopyNode")
-        return Node(name, "", "layout" if copies else None, time_s)
+        return Node(name=name, operator="", kind="layout" if copies else None, time_s=time_s)
     inputs, outputs = _tensors(layer.get("Inputs")), _tensors(layer.get("Outputs"))
     operator = layer.get("LayerType")
     operator = operator if isinstance(operator, str) else ""

@@ -91,7 +91,7 @@ class Rounds:
     block_s: float = 0.04
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Agreement:
     """What two sides found; seconds are medians over all blocks."""
 
@@ -197,14 +197,15 @@ def _agreement(
 ) -> Agreement:
     pairs = [blocks[:, columns] for blocks in found]
     first, second = np.median(np.concatenate(pairs), axis=0)
+    ratios = [np.median(np.log(p[:, 0] / p[:, 1])) for p in pairs]
     return Agreement(
-        model,
-        sides,
-        float(first),
-        float(second),
-        exp(student(np.array([np.median(np.log(p[:, 0] / p[:, 1])) for p in pairs]))),
-        student(np.array([np.median(p[:, 0] - p[:, 1]) for p in pairs])),
-        asked,
+        model=model,
+        sides=sides,
+        first_s=float(first),
+        second_s=float(second),
+        ratio=exp(student(np.array(ratios))),
+        difference_s=student(np.array([np.median(p[:, 0] - p[:, 1]) for p in pairs])),
+        asked=asked,
     )
 
 

@@ -33,7 +33,7 @@ LAYERS = 50
 CHANNELS, SIZE = 32, 14  # small enough for the caches: arithmetic, not the neighbours, is timed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Try:
     """One comparison."""
 
@@ -87,15 +87,15 @@ def judged(session: Session) -> Try:
     samples = [s.at_s for m in session.measurements for run in m.runs for s in run.samples]
     events = tuple(event.text for event in (other.pair.events if other.pair else ()))
     return Try(
-        other.verdict,
-        other.pair is not None and other.pair.steady,
-        sum(not one.steady for one in rows),
-        other.speedup,
-        floor,
-        other.latency_s.value,
-        other.latency_s.n,
-        max(samples) - min(samples),
-        events,
+        verdict=other.verdict,
+        steady=other.pair is not None and other.pair.steady,
+        restless=sum(not one.steady for one in rows),
+        speedup=other.speedup,
+        floor=floor,
+        latency_s=other.latency_s.value,
+        processes=other.latency_s.n,
+        took_s=max(samples) - min(samples),
+        events=events,
     )
 
 

@@ -27,7 +27,20 @@ MACHINE = Peaks(
 
 
 def node(operator: str, kind: Any, time_s: float, *tensors: Tensor, weights: int = 0) -> Node:
-    return Node("n", operator, kind, time_s, "CPU", tensors[:-1], tensors[-1:], weights)
+    return Node(
+        name="n",
+        operator=operator,
+        kind=kind,
+        time_s=time_s,
+        provider="CPU",
+        inputs=tensors[:-1],
+        outputs=tensors[-1:],
+        parameter_bytes=weights,
+    )
+
+
+def made(*nodes: Node, calls: int = 1, call_s: float | None = None) -> Profile:
+    return Profile(nodes=nodes, calls=calls, runtime="r", threads=1, call_s=call_s)
 
 
 def test_limits_by_hand() -> None:
@@ -36,7 +49,7 @@ def test_limits_by_hand() -> None:
     product = node("MatMul", "other", 100e-6, square, square, square, weights=40_000)
     relu = node("Relu", "other", 20e-6, square, square)
     softmax = node("Softmax", "other", 30e-6, square, square)
-    found = roofline(Profile((product, relu, softmax), 49, "r", 1, call_s=100e-6), MACHINE)
+    found = roofline(made(product, relu, softmax, calls=49, call_s=100e-6), MACHINE)
     assert found.working_set_bytes == 40_000 + 80_000
     assert found.bytes_per_s == 10e9
     first, second, third = found.points
@@ -61,7 +74,7 @@ def test_a_product_of_one_row_waits_for_memory() -> None:
     given = node(
         "MatMulInteger", "int8", 1e-3, row, weights, Tensor("int32", (1, 2000)), weights=4_000_000
     )
-    (point,) = roofline(Profile((given,), 1, "r", 1), MACHINE).points
+    (point,) = roofline(made(given), MACHINE).points
     assert point.bound == "memory"
     assert point.attainable == pytest.approx(4e6 / (2000 + 4e6 + 8000) * 10e9)
 
@@ -70,7 +83,7 @@ def test_the_peak_is_of_the_precision() -> None:
     eight, half = Tensor("uint8", (10, 10)), Tensor("float16", (10, 10))
     int8 = node("QLinearMatMul", "int8", 1e-6, eight, eight, eight, eight, eight)
     fp16 = node("MatMul", "other", 1e-6, half, half, half)
-    first, second = roofline(Profile((int8, fp16), 1, "r", 1), MACHINE).points
+    first, second = roofline(made(int8, fp16), MACHINE).points
     assert first.limit_s == pytest.approx(max(1000 / 100e9, 500 / 80e9))
     assert (second.macs, second.limit_s) == (1000, None)  # no peak was measured for it
 
@@ -83,7 +96,7 @@ def test_an_unknown_working_set_lies_in_main_memory() -> None:
 
 def test_the_caption_tells_what_is_not_known() -> None:
     square = Tensor("float", (10, 10))
-    found = Profile((node("Softmax", "other", 1e-6, square, square),), 49, "r", 1, call_s=1e-6)
+    found = made(node("Softmax", "other", 1e-6, square, square), calls=49, call_s=1e-6)
     text = caption(found, roofline(found, MACHINE))
     assert "work not known, so no limit: Softmax" in text
     assert "run at not known" in text

@@ -94,5 +94,13 @@ def test_a_look_up_reads_the_rows_that_it_finds() -> None:
     """3 rows of 8 floats out of 30,000 are read and written, and 3 indices."""
     table, indices = Tensor("float", (30_000, 8)), Tensor("int64", (3,))
     outputs = (Tensor("float", (3, 8)),)
-    given = Node("n", "Gather", "other", 1e-3, "", (table, indices), outputs, 960_000)
+    given = Node(
+        name="n",
+        operator="Gather",
+        kind="other",
+        time_s=1e-3,
+        inputs=(table, indices),
+        outputs=outputs,
+        parameter_bytes=960_000,
+    )
     assert size_bytes(given) == 24 + 2 * 96

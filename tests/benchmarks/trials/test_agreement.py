@@ -36,7 +36,15 @@ needs_c = pytest.mark.skipif(
 
 def one(ratio: float, *, second_s: float = 2e-3, asked: bool = True) -> Agreement:
     estimate = Estimate(ratio, ratio - 0.01, ratio + 0.01, 3)
-    return Agreement("m", ("a", "b"), ratio * second_s, second_s, estimate, estimate, asked)
+    return Agreement(
+        model="m",
+        sides=("a", "b"),
+        first_s=ratio * second_s,
+        second_s=second_s,
+        ratio=estimate,
+        difference_s=estimate,
+        asked=asked,
+    )
 
 
 def test_the_bound_is_two_per_cent_over_a_millisecond() -> None:
