@@ -42,7 +42,7 @@ class Student(Options):
     input: InputSpec = Field(
         InputSpec(),
         examples=[{"size": 96}],
-        description="what it eats, where it differs from the data",
+        description="model input, where it differs from the dataset",
     )
 
     @model_validator(mode="after")

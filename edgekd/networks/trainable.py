@@ -22,7 +22,7 @@ from edgekd.tasks.task import Task
 
 @dataclass(frozen=True)
 class Model:
-    """A network, how it was built, and what it eats."""
+    """A network, how it was built, and how samples become its inputs."""
 
     body: nn.Module
     blueprint: Blueprint

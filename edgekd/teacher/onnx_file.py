@@ -26,7 +26,7 @@ class OnnxFile(Options):
     input: InputSpec = Field(
         InputSpec(),
         examples=[{"mean": 127.5, "std": 127.5}],
-        description="what it eats, where it differs from the data",
+        description="model input, where it differs from the dataset",
     )
 
     def file(self, root: Path) -> Path:

@@ -49,7 +49,7 @@ class Teacher(TorchStep):
     input: InputSpec = Field(
         InputSpec(),
         examples=[{"size": 224}],
-        description="what it eats, where it differs from the data",
+        description="model input, where it differs from the dataset",
     )
     train: Training | None = Field(None, description="train it in the run; else weights are needed")
     licence: str | None = Field(
