@@ -18,6 +18,7 @@ from edgekd.evaluation.privacy import shareable
 from edgekd.evaluation.record import from_json
 from edgekd.report.run import write
 from edgekd.report.run.notebook import as_html, as_text
+from edgekd.report.run.sections import not_kept, rows
 from edgekd.report.run.write import rebuild, write_report
 
 Content = dict[str, Any]
@@ -261,6 +262,23 @@ def test_a_skipped_stage_stands_in_the_ladder_with_its_reason(
     record = from_json(content)
     assert "merge skipped: it removes nothing" in as_text(record)
     assert "<s>merge</s>" in as_html(record)
+
+
+def test_a_dropped_variant_stands_beside_the_one_that_was_kept(content: Content) -> None:
+    rung = content["rungs"][-1]
+    evidence, name = rung["evidence"], "int8-xnnpack"
+    evidence["files"].append({**evidence["files"][-1], "label": name, "variant": name})
+    evidence["findings"].append({**evidence["findings"][0], "variant": name})
+    ruling = {"variant": name, "kept": False, "reasons": ["slower"], "numbers": "2.00x slower"}
+    rung["rulings"].append(ruling)
+    record = from_json(content)
+    states = [(r.label, r.state, r.reasons) for r in rows(record) if r.title == "quantize"]
+    assert states == [("int8", "kept", ()), (name, "dropped", ("slower",))]
+    assert not_kept(record)[-1].title == f"quantize {name}"
+    assert re.search(rf"quantize {name} .* dropped", as_text(record))
+    assert f"<s>quantize {name}</s>" in as_html(record)
+    html = page(content)
+    assert '<span class="pill dropped">dropped</span> <span class="why">slower</span>' in html
 
 
 def test_the_command_builds_the_page_again(content: Content, tmp_path: Path) -> None:
