@@ -59,20 +59,11 @@ class LearnsFromTeacher(Options):
         for term in self.terms:
             term.check(signals)
 
-    def check_layers(self, student: Model, teacher: Model | None) -> None:
-        """Refuse terms that compare layers which are not there; None is a bare ONNX file.
+    def check_layers(self, student: Model, teacher: Model | None, context: Context) -> None:
+        """Refuse terms that compare layers which are not there, or do not fit; see `transfer`."""
+        from edgekd.training.transfer import check_layers
 
-        Raises:
-            ModelError: one of the networks has no such layer.
-        """
-        from edgekd.networks.layers import find_layer
-
-        for term in self.terms:
-            for path in term.student_wanted.layers:
-                find_layer(student.body, path)
-            if teacher is not None:
-                for path in term.teacher_wanted.layers:
-                    find_layer(teacher.body, path)
+        check_layers(student, teacher, context, self.terms)
 
     def describe_environment(self, precision: str) -> Mapping[str, str]:
         """Return what of this machine changes a training with this loss."""

@@ -128,7 +128,7 @@ class Distill(LearnsFromTeacher, TorchStep):
                 raise
             whole = None
         student = self._student(whole, context)
-        self.check_layers(student, whole)
+        self.check_layers(student, whole, context)
         for another in self.more_teachers:
             another.look(context)
         return student

@@ -55,7 +55,7 @@ class Prune(LearnsFromTeacher, TorchStep):
         whole = source()
         data, task, keep = context.data, context.task, self.keep
         thin = thinned(whole, data, task, ratio=self.ratio, multiple=self.multiple, keep=keep)
-        self.check_layers(thin, whole)
+        self.check_layers(thin, whole, context)
         return thin
 
     def train_model(self, model: Model, source: Artifact, context: Context, work: Path) -> None:

@@ -124,11 +124,10 @@ class MeanOutputs:
             )
         given = [member.signals(batch, wanted).outputs for member in self.members]
         total = sum(self.weights)
+        shares = [weight / total for weight in self.weights]
 
         def mean(name: str) -> torch.Tensor:
-            weighed = zip(self.weights, given, strict=True)
-            return torch.stack([weight / total * outputs[name] for weight, outputs in weighed]).sum(
-                0
-            )
+            weighted = [s * outputs[name] for s, outputs in zip(shares, given, strict=True)]
+            return torch.stack(weighted).sum(0)
 
         return Signals({name: mean(name) for name in given[0]})

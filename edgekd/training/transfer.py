@@ -100,6 +100,31 @@ def make_objective(
     return objective
 
 
+def check_layers(
+    student: Model, teacher: Model | None, context: Context, terms: Sequence[Term]
+) -> None:
+    """Run two samples through both networks, if terms compare layers.
+
+    The teacher is None where it is a bare ONNX file, whose values are looked for when it is opened.
+
+    Raises:
+        ModelError: a network has no such layer, or layers to compare do not fit each other.
+    """
+    wanted = [joined(term.student_wanted for term in terms)]
+    if not wanted[0].layers:
+        return
+    models = [student] if teacher is None else [student, teacher]
+    wanted.append(joined(term.teacher_wanted for term in terms))
+    found = []
+    for model, signals in zip(models, wanted, strict=False):
+        trainee = Trainee(model.deployed(context.task), layers=signals.layers)
+        batch = Course(context.data, {TRAINED: model.preprocess}, 2).example()
+        found.append(_give(trainee, batch))
+    if teacher is not None:
+        for term in terms:
+            term.extra(*found)
+
+
 def name_terms(terms: Sequence[Term]) -> dict[str, Term]:
     """Return the terms by kind; those of a kind that comes again are numbered."""
     named: dict[str, Term] = {}
@@ -113,8 +138,14 @@ def _extras(
     trainee: Trainee, guide: TeacherOutputs, batch: TrainingBatch, terms: Sequence[Term]
 ) -> dict[str, nn.Module]:
     """Return the modules that terms need trained along, for the shapes of this batch."""
-    with torch.no_grad():
-        student = trainee.eval()(to_tensors(batch.inputs[TRAINED], torch.device("cpu")))
+    student = _give(trainee, batch)
     teacher = guide.signals(batch, joined(term.teacher_wanted for term in terms))
     extras = {name: term.extra(student, teacher) for name, term in name_terms(terms).items()}
     return {name: extra for name, extra in extras.items() if extra is not None}
+
+
+def _give(trainee: Trainee, batch: TrainingBatch) -> Signals:
+    """Return the signals of a network that is still on the CPU, as it is when it does not train."""
+    with torch.no_grad():
+        found: Signals = trainee.eval()(to_tensors(batch.inputs[TRAINED], torch.device("cpu")))
+    return found

@@ -152,3 +152,16 @@ def test_a_teacher_whose_terms_have_no_weight_is_not_opened(
     loss.teach(student, nowhere, context, training, work=tmp_path / "work", title="labels")
     assert "teacher's engine" not in loss.describe_environment("fp32")
     assert "teacher's engine" in LearnsFromTeacher().describe_environment("fp32")
+
+
+def test_layers_that_do_not_fit_are_refused_before_training(
+    student: Model, context: Context
+) -> None:
+    teacher = Model(
+        nn.Sequential(nn.Unflatten(1, (2, 1)), nn.Flatten()), student.blueprint, student.preprocess
+    )
+    loss = LearnsFromTeacher(terms=(Hidden(layers={"0": "0"}),))
+    with pytest.raises(ModelError, match=r"shape \[2, 4\] of the student .* \[2, 2, 1\]"):
+        loss.check_layers(student, teacher, context)
+    loss.check_layers(student, student, context)
+    loss.check_layers(student, None, context)
