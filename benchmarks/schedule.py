@@ -18,7 +18,7 @@ from typing import Any, Self
 from edgekd.benchmarks import conductor
 from edgekd.benchmarks.feeds import model_files
 from edgekd.benchmarks.measurement import Candidate, Setup, Timing
-from edgekd.benchmarks.runtimes import engine_of
+from edgekd.benchmarks.runtimes import RUNTIMES, engine_of
 from edgekd.errors import ModelError
 from edgekd.store import file_sha256, write_json
 
@@ -203,16 +203,20 @@ def _copy(path: Path, folder: Path, places: dict[Path, Path]) -> Path:
     """Copy a file once, with the weights that lie outside of it; return where, from `folder`."""
     if path not in places:
         places[path] = Path("files", str(len(places)), path.name)
-        files = model_files(path) if path.suffix == ".onnx" else (path,)
-        for file in files:
-            to = folder / places[path].parent / file.relative_to(_parent(file, path))
+        for file in _parts(path):
+            home = path.parent if file == path else path.resolve().parent
+            to = folder / places[path].parent / file.relative_to(home)
             to.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, to)
     return places[path]
 
 
-def _parent(file: Path, model: Path) -> Path:
-    return model.parent if file == model else model.resolve().parent
+def _parts(path: Path) -> tuple[Path, ...]:
+    """Return a file and those that it cannot be read without; an unknown suffix is ONNX."""
+    if path.suffix == ".xml":  # OpenVINO
+        return (path, path.resolve().with_suffix(".bin"))
+    lone = {".npz", ".py", ".pt2"} | {runtime.built for runtime in RUNTIMES.values()} - {""}
+    return (path,) if path.suffix in lone else model_files(path)
 
 
 def read_schedule(path: Path) -> Schedule:

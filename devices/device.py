@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from edgekd.benchmarks.measurement import Candidate, Conditions, Session, Setup, Timing
-from edgekd.benchmarks.schedule import Schedule
+from edgekd.benchmarks.schedule import Schedule, plan_schedule
+from edgekd.errors import CandidateError, MeasureError
 
 
 class Device(Protocol):
@@ -73,6 +74,24 @@ class Device(Protocol):
             ModelError: a file cannot be read.
             MeasureError: the file could not be run there.
         """
+
+
+def plan_on(device: Device, candidates: Sequence[Candidate], timing: Timing) -> Schedule:
+    """Return the schedule of a session on a device, with what it runs in place of the files built.
+
+    Raises:
+        ModelError: a file cannot be read.
+        CandidateError: what a runtime runs could not be built of a file.
+    """
+
+    def prepared() -> Iterator[Path]:
+        for index, candidate in enumerate(candidates):
+            try:
+                yield device.prepare(candidate)
+            except MeasureError as error:
+                raise CandidateError(str(error), index) from error
+
+    return plan_schedule(candidates, timing, built=prepared())
 
 
 @dataclass(frozen=True)

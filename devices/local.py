@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from edgekd.benchmarks.conductor import hire_process
 from edgekd.benchmarks.measurement import Candidate, Conditions, Session, Setup, Timing
 from edgekd.benchmarks.runtimes import version
 from edgekd.benchmarks.runtimes.providers import explain_lack
-from edgekd.benchmarks.schedule import Schedule, plan_schedule
+from edgekd.benchmarks.schedule import Schedule
 from edgekd.benchmarks.session import conduct
+from edgekd.devices.device import plan_on
 from edgekd.devices.engines import build_engine
-from edgekd.errors import CandidateError, MeasureError, ModelError
+from edgekd.errors import ModelError
 from edgekd.store import digest
 
 RUN_LIMIT_S = 3600.0
@@ -72,15 +73,7 @@ class LocalDevice:
         *,
         progress: Callable[[float], None] | None = None,
     ) -> Session:
-        schedule = plan_schedule(candidates, timing, built=self._prepared(candidates))
-        return self.run_schedule(schedule, progress=progress)
-
-    def _prepared(self, candidates: Sequence[Candidate]) -> Iterator[Path]:
-        for index, candidate in enumerate(candidates):
-            try:
-                yield self.prepare(candidate)
-            except MeasureError as error:
-                raise CandidateError(str(error), index) from error
+        return self.run_schedule(plan_on(self, candidates, timing), progress=progress)
 
     def run_schedule(
         self, schedule: Schedule, *, progress: Callable[[float], None] | None = None

@@ -205,3 +205,21 @@ def test_what_cannot_be_planned(pair: list[Candidate], tmp_path: Path) -> None:
         plan_schedule([], SMALL)
     with pytest.raises(ModelError, match=r"nowhere.onnx cannot be read"):
         plan_schedule([replace(pair[0], file=tmp_path / "nowhere.onnx")], SMALL)
+
+
+def test_a_packed_model_has_all_its_parts(pair: list[Candidate], tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for name in ("ir.xml", "ir.bin", "app.py"):
+        (folder / name).write_text(name, encoding="utf8")
+    pair[0] = replace(pair[0], file=folder / "ir.xml", pipeline=folder / "app.py")
+    pair[1] = replace(pair[1], file=pair[1].file.rename(folder / "no_suffix"))
+    schedule = plan_schedule(pair, SMALL)
+    packed = read_schedule(pack_schedule(schedule, tmp_path / "packed"))
+    ir, unnamed, twin = packed.processes
+    assert ir.file.with_suffix(".bin").read_text(encoding="utf8") == "ir.bin"
+    assert ir.pipeline is not None
+    assert ir.pipeline.read_text(encoding="utf8") == "app.py"
+    assert unnamed.file.read_bytes() == pair[1].file.read_bytes()
+    assert twin == ir
+    assert len({ir.feeds, unnamed.feeds}) == 1  # each file is sent once
