@@ -12,7 +12,7 @@ import pytest
 
 from edgekd.artifact import Artifact
 from edgekd.pipeline.export import Export
-from edgekd.pipeline.setup import set_up
+from edgekd.pipeline.setup import Bench, set_up
 from edgekd.pipeline.stage import run_step
 from edgekd.progress import Progress, Silent, Tick
 from edgekd.recipe.recipe import load_recipe
@@ -70,18 +70,17 @@ def folder(job: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 
 def train(folder: Path, run: Path, *changes: str, progress: Progress | None = None) -> Artifact:
     """Return the trained teacher of the recipe with `changes`, from the run folder `run`."""
+    bench = opened(folder, run, *changes, progress=progress)
+    model = bench.recipe.model
+    return run_step(model, Artifact(run, {}), bench.context(None), bench.stages)
+
+
+def opened(folder: Path, run: Path, *changes: str, progress: Progress | None = None) -> Bench:
     recipe = load_recipe(folder / "mixed.toml", changes=changes)
     listener = progress or Silent()
     bench = set_up(recipe, root=folder, folder=run, progress=listener, export=False)
     bench.stages.mkdir(parents=True, exist_ok=True)
-    return run_step(recipe.model, Artifact(run, {}), bench.context(None), bench.stages)
-
-
-def quantize(folder: Path, run: Path, teacher: Artifact, *changes: str) -> Artifact:
-    recipe = load_recipe(folder / "mixed.toml", changes=changes)
-    bench = set_up(recipe, root=folder, folder=run, progress=Silent(), export=False)
-    exported = run_step(Export(), teacher, bench.context(teacher), bench.stages)
-    return run_step(recipe.steps[0], exported, bench.context(teacher), bench.stages)
+    return bench
 
 
 def test_a_training_on_a_mixture_resumes_to_the_same_bytes(folder: Path, tmp_path: Path) -> None:
@@ -97,11 +96,11 @@ def test_int8_of_one_network_does_not_depend_on_further_sources(
     folder: Path, tmp_path: Path
 ) -> None:
     teacher = train(folder, tmp_path, "model.train.epochs=1")
-    mixed, other = (
-        quantize(folder, tmp_path, teacher, *changes)
-        for changes in ((), ("data.mix=[{path='more.npz', weight=3}]",))
-    )
-    alone = quantize(folder, tmp_path / "alone", teacher, "data.mix=[]")
-    assert mixed.folder == other.folder, "calibrated again"
-    assert mixed.folder.name == alone.folder.name
-    assert mixed.files == alone.files
+    keys = []
+    for change in ("data.mix=[]", "data.mix=[{path='more.npz', weight=3}]", "seed=0"):
+        bench = opened(folder, tmp_path, change)
+        context, (step,) = bench.context(teacher), bench.recipe.steps
+        keys.append((Export().key(teacher, context), step.key(teacher, context)))
+    assert len(set(keys)) == 1
+    exported = run_step(Export(), teacher, context, bench.stages)
+    assert "model.int8.onnx" in run_step(step, exported, context, bench.stages).files
