@@ -148,7 +148,7 @@ class Step(Options):
         """Write `preview.<variant>.onnx` for each of `previews` to `folder`."""
         raise NotImplementedError
 
-    def refusal(self, before: Sequence[Step]) -> str | None:
+    def check_order(self, before: Sequence[Step]) -> str | None:
         """Return why it cannot come after `before`, the model first; None where it can."""
         return None
 
@@ -164,11 +164,11 @@ class Step(Options):
         """Return the step with its trainings shortened to `effort`."""
         return self
 
-    def rehearsal(self, samples: int) -> Step:
+    def shorten(self, samples: int) -> Step:
         """Return the shortest form of the step, with at most `samples` calibration samples."""
         return self.scaled(1e-9)  # one epoch
 
-    def used(self, source: Artifact) -> Mapping[str, str]:
+    def select_files(self, source: Artifact) -> Mapping[str, str]:
         """Return the files of `source` that its result depends on."""
         return source.files
 
@@ -176,7 +176,7 @@ class Step(Options):
         """Equal keys, equal results."""
         needs = {need: context.identity[need] for need in sorted(self.needs)}
         options = self.model_dump(mode="json")
-        used, content = dict(self.used(source)), dict(self.content(context.root))
+        used, content = dict(self.select_files(source)), dict(self.content(context.root))
         environment = dict(self.environment())
         return digest(options, self.revision, used, needs, content, environment)
 
@@ -229,7 +229,7 @@ class TorchStep(Step):
         torch.manual_seed(context.seed)  # for what a builder draws and does not save
         return open_model(built, root=context.root)
 
-    def used(self, source: Artifact) -> Mapping[str, str]:
+    def select_files(self, source: Artifact) -> Mapping[str, str]:
         return source.knowledge  # a new opset changes the ONNX files alone
 
     @property
@@ -237,7 +237,7 @@ class TorchStep(Step):
         """Whether it needs no network before it: it builds its own, and learns from predictions."""
         return False
 
-    def refusal(self, before: Sequence[Step]) -> str | None:
+    def check_order(self, before: Sequence[Step]) -> str | None:
         model, *steps = before
         i = next((i for i, step in enumerate(steps) if not step.makes_network), None)
         if i is not None:

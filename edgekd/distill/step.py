@@ -141,7 +141,7 @@ class Distill(LearnsFromTeacher, TorchStep):
             preprocess = context.data.preprocess_for(self.student.input, root=context.root)
             fresh: Model = new_model(self.student.spec, preprocess, root=context.root)
             return fresh
-        assert teacher is not None  # `refusal` asks for it
+        assert teacher is not None  # `check_order` asks for it
         return thinned(teacher, context.data, context.task, ratio=self.student.ratio)
 
     def open_guide(

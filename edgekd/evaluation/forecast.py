@@ -10,7 +10,7 @@ from edgekd.exporters.file_facts import Entry
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sketch:
+class NetworkForecast:
     """A network of a recipe as it is before training."""
 
     title: str
@@ -73,7 +73,7 @@ class Forecast:
     splits: Mapping[str, int]
     skipped: int
     """Samples that cannot be read and are left out."""
-    networks: tuple[Sketch, ...]
+    networks: tuple[NetworkForecast, ...]
     stages: tuple[StagePlan, ...]
     closing_s: float
     """The last session, the test split, report and bundle."""

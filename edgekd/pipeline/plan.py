@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgekd.evaluation.forecast import Assumed, Forecast, StagePlan
-from edgekd.pipeline.preflight import sketch
+from edgekd.pipeline.preflight import forecast_networks
 from edgekd.pipeline.rehearsal import Rehearsed, rehearse
 from edgekd.pipeline.setup import Bench, check_owner, set_up
 from edgekd.progress import Progress, Silent
@@ -30,7 +30,7 @@ def plan(recipe: Recipe, *, root: Path, folder: Path, progress: Progress | None 
     check_owner(recipe, folder)
     listener = progress or Silent()
     bench = set_up(recipe, root=root, folder=folder, progress=listener, export=False)
-    networks = sketch(recipe, bench.context(None))
+    networks = forecast_networks(recipe, bench.context(None))
     done = []
     with tempfile.TemporaryDirectory(prefix="edgekd-plan-") as scratch:
         stand_in = replace(bench, folder=Path(scratch))

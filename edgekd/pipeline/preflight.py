@@ -21,7 +21,7 @@ from edgekd.errors import (
     NotKnownYet,
     one_line,
 )
-from edgekd.evaluation.forecast import Sketch
+from edgekd.evaluation.forecast import NetworkForecast
 from edgekd.exporters.file_facts import Entry
 from edgekd.recipe.recipe import Recipe, titled
 from edgekd.step import Context, OnnxModel, Opened
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from edgekd.networks.trainable import Model
 
 
-def sketch(recipe: Recipe, context: Context, *, export: bool = False) -> tuple[Sketch, ...]:
+def forecast_networks(
+    recipe: Recipe, context: Context, *, export: bool = False
+) -> tuple[NetworkForecast, ...]:
     """Build every network that `recipe` trains, or look into its file; the first is the teacher.
 
     Args:
@@ -46,17 +48,17 @@ def sketch(recipe: Recipe, context: Context, *, export: bool = False) -> tuple[S
         DataError: the labels do not fit its outputs.
         RecipeError: a loss has no term for one of the task's outputs.
     """
-    found: list[Sketch] = []
+    found: list[NetworkForecast] = []
     models: list[tuple[str, Model]] = []
     teacher = source = _unopened(NothingToDo("there is no network to start from"))
     for title, step in [("teacher", recipe.model), *titled(recipe.steps)]:
         try:
             seen = step.preview(source, teacher, context.only(step.needs))
         except NothingToDo as signal:
-            found.append(Sketch(title=title, note=f"skipped: {one_line(signal)}"))
+            found.append(NetworkForecast(title=title, note=f"skipped: {one_line(signal)}"))
             continue
         except NotKnownYet as signal:
-            found.append(Sketch(title=title, note=one_line(signal)))
+            found.append(NetworkForecast(title=title, note=one_line(signal)))
             source = _unopened(NotKnownYet(f"known when {title} has run"))
             continue
         if isinstance(seen, OnnxModel):
@@ -103,7 +105,7 @@ def _try_export(model: Model, context: Context, opset: int) -> None:
         )
 
 
-def _network(title: str, name: str, model: Model, context: Context) -> Sketch:
+def _network(title: str, name: str, model: Model, context: Context) -> NetworkForecast:
     import torch
 
     from edgekd.networks.blueprint import named, parameters
@@ -120,7 +122,7 @@ def _network(title: str, name: str, model: Model, context: Context) -> Sketch:
     outputs = {name: tensor.numpy() for name, tensor in answers.items()}
     _check_classes(name, outputs, context)
     axes = model.preprocess.dynamic_axes
-    return Sketch(
+    return NetworkForecast(
         title=title,
         parameters=parameters(model.body),
         inputs=_ports(inputs, axes),
@@ -128,7 +130,7 @@ def _network(title: str, name: str, model: Model, context: Context) -> Sketch:
     )
 
 
-def _file(title: str, name: str, model: OnnxModel, context: Context) -> Sketch:
+def _file(title: str, name: str, model: OnnxModel, context: Context) -> NetworkForecast:
     from edgekd.exporters.model_stats import facts
     from edgekd.exporters.ort_session import batch_size, predictor
 
@@ -136,7 +138,7 @@ def _file(title: str, name: str, model: OnnxModel, context: Context) -> Sketch:
     inputs = _samples(model.preprocess, context, size=batch_size(model.path, default=2))
     outputs = name_outputs(predictor(model.path)(inputs), context.task)
     _check_classes(name, outputs, context)
-    return Sketch(
+    return NetworkForecast(
         title=title, parameters=found.parameters, inputs=found.inputs, outputs=found.outputs
     )
 

@@ -64,7 +64,7 @@ def rehearse(bench: Bench) -> Iterator[Rehearsed]:
         before, watch = last, _Stopwatch()
         short = _few(bench, step, watch).context(teacher)
         try:
-            last = run_step(step.rehearsal(FEW), before, short, bench.stages)
+            last = run_step(step.shorten(FEW), before, short, bench.stages)
         except NothingToDo:
             continue
         export_s = 0.0
@@ -143,7 +143,7 @@ def _quantize_s(bench: Bench, step: Step, source: Artifact) -> float:
     for count in counts:
         with tempfile.TemporaryDirectory(dir=bench.folder) as scratch, suppress(NothingToDo):
             start = time.monotonic()
-            short = step.rehearsal(count)
+            short = step.shorten(count)
             short.write_previews(source.onnx(FP32), Path(scratch), preprocess, bench.data)
             took.append(time.monotonic() - start)
     if len(took) < 2:

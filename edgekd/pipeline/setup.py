@@ -21,7 +21,7 @@ from edgekd.errors import DataError, RunFolderError
 from edgekd.evaluation.examiner import Examiner
 from edgekd.evaluation.predictions import Predictions
 from edgekd.evaluation.quality import count_needed_samples
-from edgekd.pipeline.preflight import sketch
+from edgekd.pipeline.preflight import forecast_networks
 from edgekd.progress import Progress
 from edgekd.recipe.option_tree import list_functions
 from edgekd.recipe.recipe import Recipe
@@ -225,7 +225,7 @@ def check(bench: Bench, *, export: bool = True) -> None:
         )
     tried = _networks(bench)
     untried = tried is not None and tried != _exported_before(bench.folder)
-    sketch(recipe, bench.context(None), export=export and untried)
+    forecast_networks(recipe, bench.context(None), export=export and untried)
 
 
 def _networks(bench: Bench) -> str | None:

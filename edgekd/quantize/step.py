@@ -65,10 +65,10 @@ class Quantize(OnnxStep):
     def calibration_samples(self) -> int:
         return self.samples
 
-    def rehearsal(self, samples: int) -> Self:
+    def shorten(self, samples: int) -> Self:
         return self.model_copy(update={"samples": min(samples, self.samples)})
 
-    def refusal(self, before: Sequence[Step]) -> str | None:
+    def check_order(self, before: Sequence[Step]) -> str | None:
         done = any(step.makes != (FP32,) for step in before)
         return "quantizes, but its input is already quantized" if done else None
 

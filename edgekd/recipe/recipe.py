@@ -126,7 +126,7 @@ class Recipe(Options):
     def _order(self) -> Self:
         line: list[Step] = [self.model, *self.steps]
         for i, step in enumerate(self.steps):
-            reason = step.refusal(line[: i + 1])
+            reason = step.check_order(line[: i + 1])
             if reason is not None:
                 raise ValueError(f"steps[{i}] ({step.name}) {reason}")
         return self

@@ -15,7 +15,7 @@ from edgekd.artifact import Artifact, open_artifact
 from edgekd.errors import DataError, NotKnownYet, RunFolderError
 from edgekd.pipeline.compress import Result, compress
 from edgekd.pipeline.export import Export
-from edgekd.pipeline.preflight import sketch
+from edgekd.pipeline.preflight import forecast_networks
 from edgekd.pipeline.setup import set_up
 from edgekd.pipeline.stage import run_step
 from edgekd.progress import Silent
@@ -225,7 +225,7 @@ def test_what_is_skipped_is_known_before_any_work(finished: Path, job: Path) -> 
     changes = ["model.options={width=16}", "steps.0.student={from='teacher'}"]
     recipe = load_recipe(job / "bars.toml", changes=changes)
     bench = set_up(recipe, root=job, folder=finished, progress=Silent(), export=False)
-    networks = sketch(recipe, bench.context(None))
+    networks = forecast_networks(recipe, bench.context(None))
     assert [n.title for n in networks] == ["teacher", "distill", "prune"]
     assert networks[0].parameters
     for network in networks[1:]:
@@ -247,7 +247,7 @@ def test_what_follows_an_unknown_network_is_not_known_before_either(
     student, prune, quantize = recipe.steps
     steps = (student, Later(), prune, quantize)
     bench = set_up(recipe, root=job, folder=finished, progress=Silent(), export=False)
-    networks = sketch(recipe.model_copy(update={"steps": steps}), bench.context(None))
+    networks = forecast_networks(recipe.model_copy(update={"steps": steps}), bench.context(None))
     assert [n.note for n in networks] == ["", "", "found by a search", "known when prune has run"]
 
 
