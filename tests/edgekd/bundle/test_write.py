@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
+from edgekd.bundle.manifest import read_manifest
 from edgekd.bundle.private import private_words
 from edgekd.bundle.write import Contents, write
 from edgekd.data.preprocess import FILE
@@ -82,6 +83,14 @@ def test_the_manifest_tells_what_a_program_needs(bundles: Get) -> None:
     assert rows["onnxruntime", "QNNExecutionProvider"]["file"] == "model.int8.batch1.onnx"
     lacking = rows["tensorrt", ""]
     assert (lacking["file"], lacking["in_bundle"]) == ("model.fp32.onnx", False)
+
+
+def test_verify_is_told_how_many_threads_were_timed(stage: Stage, tmp_path: Path) -> None:
+    here = stage("array")
+    final = here.record.final
+    final = replace(final, conditions=replace(final.conditions, threads=2))
+    write(tmp_path / "bundle", replace(here, record=replace(here.record, final=final)))
+    assert read_manifest(tmp_path / "bundle").timing.threads == 2
 
 
 def test_no_sample_of_the_data_is_in_a_manifest(bundles: Get) -> None:
