@@ -135,11 +135,13 @@ def _speed(found: Description) -> Iterator[str]:
     for other in found.record.final.elsewhere:
         ships = other.files[found.record.final.chosen]
         where = other.conditions
+        takes = f"takes {latency_text(ships.latency_s)}"
+        if ships.latency_s is None:
+            takes = f"does not run: {_cell(ships.refused)}" if ships.refused else "is not measured"
         speed = f", {times(ships.speedup)} against the teacher" if ships.speedup else ""
         yield (
-            f"On `{_cell(other.device)}` ({_cell(where.cpu)}, {where.runtime}) what ships takes "
-            f"{latency_text(ships.latency_s)}{speed}; this was measured after the choice and "
-            "decided nothing."
+            f"On `{_cell(other.device)}` ({_cell(where.cpu)}, {where.runtime}) what ships {takes}"
+            f"{speed}. This was measured after the choice and decided nothing."
         )
     if any(model.batch for model in found.models):
         yield (

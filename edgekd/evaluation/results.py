@@ -168,6 +168,11 @@ class Final(LastSession):
         """Refuse a choice that is not among the files."""
         if not 0 <= self.chosen < len(self.files):
             raise ValueError(f"file {self.chosen} ships, of {len(self.files)}")
+        for other in self.elsewhere:
+            if [f.sha256 for f in other.files] != [f.sha256 for f in self.files]:
+                raise ValueError(f"other files were measured on {other.device} than on the first")
+            if other.best is not None and not 0 <= other.best < len(other.files):
+                raise ValueError(f"file {other.best} is best there, of {len(other.files)}")
 
     @property
     def ships(self) -> Finalist:

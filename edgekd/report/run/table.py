@@ -101,7 +101,9 @@ def _on(found: Elsewhere, chosen: int) -> str:
     """Return how fast what ships is on a further device, and what would ship there."""
     ships = found.files[chosen]
     line = f"on {found.device} it takes {latency_text(ships.latency_s)}"
-    line += f" ({ships.refused})" if ships.refused else ""
+    if ships.latency_s is None:
+        why = f"it does not run ({ships.refused})" if ships.refused else "it is not measured"
+        line = f"on {found.device} {why}"
     if found.best is None or found.best == chosen:
         return line
     best = found.files[found.best]

@@ -129,6 +129,13 @@ def test_golden_answers_are_clear_and_differ(bundles: Get) -> None:
         assert first - second > limit["absolute"]
 
 
+def test_the_card_says_how_fast_it_is_on_every_device(bundles: Get) -> None:
+    card = (bundles("array") / "MODEL_CARD.md").read_text(encoding="utf8")
+    assert "On the device `local`:" in card
+    assert re.search(r"On `phone` \(a phone, onnxruntime [^)]*\) what ships takes \d", card)
+    assert "measured on `local` and `phone` alone" in card
+
+
 def test_made_up_samples_are_called_so(bundles: Get, stage: Stage, tmp_path: Path) -> None:
     assert json.loads((bundles("array") / "manifest.json").read_text())["golden"]["synthetic"]
     write(tmp_path / "real", replace(stage("array"), synthetic=None))

@@ -236,6 +236,8 @@ def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
         (("test", "files", 0, "metrics"), {}, "a file lacks the metric top-1"),
         (("final", "files", 2, "p90_s"), None, "figures of prune, which was not measured"),
         (("task", "metrics"), [], "a task has at least one metric"),
+        (("final", "elsewhere", 0, "best"), 7, "file 7 is best there, of 4"),
+        (("final", "elsewhere", 0, "files"), [], "other files were measured on local, openvino"),
     ],
 )
 def test_parts_of_a_record_that_do_not_belong_together_are_named(
@@ -262,6 +264,19 @@ def test_a_skipped_stage_stands_in_the_ladder_with_its_reason(
     record = from_json(content)
     assert "merge skipped: it removes nothing" in as_text(record)
     assert "<s>merge</s>" in as_html(record)
+
+
+def test_a_further_device_is_shown_with_what_does_not_run_there(
+    content: Content, read: Any
+) -> None:
+    text = read(page(content)).text
+    section = text.partition("On local, openvino, 2 threads")[2].partition("Conditions")[0]
+    assert "Here prune fp32 would ship" in section
+    assert "2.00 ms [" in section
+    assert "there is no QLinearConv <here>" in section
+    closing = " ".join(as_text(from_json(content)).split())
+    assert "on local, openvino, 2 threads it does not run (the model could not" in closing
+    assert "prune (fp32) would ship there: 2.00 ms [" in closing
 
 
 def test_a_dropped_variant_stands_beside_the_one_that_was_kept(content: Content) -> None:
