@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -144,6 +145,9 @@ class Data:
     ) -> Iterator[Batch]:
         """Yield batches of `size`, the last one shorter, so that every sample comes once.
 
+        In an order, which is for training, a single sample at the end joins the batch before it:
+        statistics over one sample do not exist.
+
         In a mixture with weights the samples of an order are those of `order_epoch`.
 
         Order and view are chosen apart. A training takes the number of its epoch for both; a cache
@@ -164,18 +168,19 @@ class Data:
             raise DataError(f"a batch of {size} samples was asked for; it needs at least 1")
         if order is not None:
             indices = order_epoch(indices, self._shares, seed=self._seed, number=order)
-        return self._walk(indices, preprocesses, size, view)
+        starts = batch_starts(len(indices), size, training=order is not None)
+        return self._walk(indices, preprocesses, starts, view)
 
     def _walk(
         self,
         indices: NDArray[np.int64],
         preprocesses: tuple[Preprocess, ...],
-        size: int,
+        starts: Sequence[int],
         view: int | None,
     ) -> Iterator[Batch]:
         varied = view if self._augment.active else None
-        for start in range(0, len(indices), size):
-            index = indices[start : start + size]
+        for start, stop in pairwise([*starts, len(indices)]):
+            index = indices[start:stop]
             samples, targets = self._dataset.take(index)
             if varied is not None:
                 samples["image"] = augment(
@@ -195,3 +200,9 @@ class Data:
                 "sees what it declares in `needs`, and the test split stays closed until the report"
             )
         return self._splits[split]
+
+
+def batch_starts(samples: int, size: int, *, training: bool) -> range:
+    """Return where the batches of an epoch begin; see `Data.batches`."""
+    single = training and samples > size > 1 and samples % size == 1
+    return range(0, samples - single, size)

@@ -87,7 +87,8 @@ class RungRecord:
     rulings: tuple[Ruling, ...]
     """One for each variant that the step made."""
     left: Mapping[Variant, Mapping[str, str]]
-    """Layers that quantization left in float, each with the reason."""
+    """Layers that stayed as they were, each with the reason: of the FP32 file those that kept their
+    channels where others were cut, of another variant those that quantization left in float."""
     history: tuple[Mapping[str, Any], ...]
     """The options of every step up to this stage, each with its key."""
     calibration: Mapping[Variant, Calibration]

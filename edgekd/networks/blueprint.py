@@ -77,6 +77,8 @@ class Blueprint:
 def build_network(blueprint: Blueprint, *, root: Path) -> nn.Module:
     """Build the network afresh, in training mode, and replay its edits.
 
+    Weights of half or double precision become float32, in which networks are trained and exported.
+
     Raises:
         ModelError: the builder cannot be found, refuses its options, fails, or returns no network.
     """
@@ -96,6 +98,8 @@ def build_network(blueprint: Blueprint, *, root: Path) -> nn.Module:
             f"{blueprint.build} returned {type(network).__name__}, expected a torch.nn.Module; "
             "let it return the network itself"
         )
+    if any(p.is_floating_point() and p.dtype != torch.float32 for p in network.parameters()):
+        network.float()
     for edit in blueprint.edits:
         network = apply_edit(network, edit)
     return network
@@ -197,7 +201,8 @@ class Deployed(nn.Module):
         Raises:
             ModelError: the body returns something else than that many tensors, or other names.
         """
-        return _ordered(self.body(*self.body_inputs(*inputs)), self.outputs, self.body)
+        result = self.body(*self.body_inputs(*inputs))
+        return _ordered(result, self.outputs, self.body, more=self.training)
 
     def body_inputs(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return what the body sees of `inputs`."""
@@ -205,7 +210,8 @@ class Deployed(nn.Module):
             return inputs
         (pixels,) = inputs
         x = pixels.permute(0, 3, 1, 2).to(self.mean.dtype)
-        return ((x - self.mean) * self.inverse_std,)
+        # contiguous: a `view` of the user's after a convolution takes no other layout
+        return (((x - self.mean) * self.inverse_std).contiguous(),)
 
 
 def named(deployed: Deployed, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -224,7 +230,10 @@ def named(deployed: Deployed, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]
     return dict(zip(deployed.outputs, values, strict=True))
 
 
-def _ordered(result: object, outputs: tuple[str, ...], body: nn.Module) -> tuple[Tensor, ...]:
+def _ordered(
+    result: object, outputs: tuple[str, ...], body: nn.Module, *, more: bool
+) -> tuple[Tensor, ...]:
+    """Return the outputs; with `more` those after them, heads for training alone, are dropped."""
     if dataclasses.is_dataclass(result) and not isinstance(result, (Mapping, type)):
         result = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
     if isinstance(result, Mapping):
@@ -233,6 +242,7 @@ def _ordered(result: object, outputs: tuple[str, ...], body: nn.Module) -> tuple
     else:
         values = list(result) if isinstance(result, (list, tuple)) else [result]
         came = ", ".join(type(value).__name__ for value in values) or "nothing"
+        values = values[: len(outputs)] if more else values
     if len(values) != len(outputs) or not all(isinstance(value, Tensor) for value in values):
         raise ModelError(
             f"{type(body).__name__} returned {came}, but the task expects the tensors "

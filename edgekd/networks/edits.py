@@ -1,6 +1,7 @@
 """Changes to a network that can be replayed: plain JSON, applied in order after it was built.
 
-The only one now keeps some channels:
+`{"op": "plain"}` turns computed weights into plain ones (`edgekd.networks.parametrized`). The other
+keeps some channels:
 
     {"op": "keep", "tensors": {"conv1.weight": {"0": [0, 2, 5]}, "fc.weight": {"1": [0, 2, 5]}}}
 
@@ -21,6 +22,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from edgekd.errors import ModelError
+from edgekd.networks.parametrized import make_plain
 
 Keep = Mapping[str, Mapping[str, Sequence[int]]]
 """Tensor name -> dimension, as text because JSON has no other keys -> indices that stay."""
@@ -32,6 +34,8 @@ def apply_edit(network: nn.Module, edit: Mapping[str, Any]) -> nn.Module:
     Raises:
         ModelError: the edit is of an unknown kind, or does not fit this network.
     """
+    if edit.get("op") == "plain":
+        return make_plain(network)
     if edit.get("op") != "keep":
         raise ModelError(
             f"unknown edit {edit.get('op')!r}, expected 'keep'; the file was written by a newer "

@@ -26,12 +26,15 @@ def thinned(
 
     Raises:
         NothingToDo: there is nothing to remove.
-        ModelError: the network cannot be followed.
+        ModelError: a name in `keep` is not that of a layer.
     """
+    model = model.plain()
     batch = next(data.batches("train", model.preprocess, size=2))
     deployed = model.deployed(task).eval()
     inputs = [torch.as_tensor(array) for array in batch.inputs[0].values()]
     example = deployed.body_inputs(*inputs)
     found = thin(model.body, example, ratio=ratio, multiple=multiple, keep=keep)
+    for parameter in found.network.parameters():  # it learns, also where the whole was frozen
+        parameter.requires_grad_(parameter.is_floating_point())
     blueprint = replace(model.blueprint, edits=(*model.blueprint.edits, dict(found.edit)))
-    return Model(found.network, blueprint, model.preprocess)
+    return replace(model, body=found.network, blueprint=blueprint, left=found.left)

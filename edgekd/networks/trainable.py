@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import nn
@@ -16,6 +17,8 @@ from edgekd.networks.blueprint import (
     load_weights,
     save_network,
 )
+from edgekd.networks.channel_notes import read_left, write_left
+from edgekd.networks.parametrized import has_computed_weights, make_plain
 from edgekd.networks.spec import NetworkSpec, weights_path
 from edgekd.tasks.task import Task
 
@@ -27,28 +30,47 @@ class Model:
     body: nn.Module
     blueprint: Blueprint
     preprocess: Preprocess
+    notes: tuple[str, ...] = ()
+    """What was found or changed on the way, for the user."""
+    left: Mapping[str, str] = field(default_factory=dict)
+    """Layer -> why it lost no channels, where others did."""
+
+    def plain(self) -> Model:
+        """Return it with computed weights replaced by their values; the body is changed in place.
+
+        It computes the same in evaluation mode, and can be copied, cut and exported.
+        """
+        if not has_computed_weights(self.body):
+            return self
+        edits = (*self.blueprint.edits, {"op": "plain"})
+        return replace(
+            self, body=make_plain(self.body), blueprint=replace(self.blueprint, edits=edits)
+        )
 
     def deployed(self, task: Task) -> Deployed:
         """Return it with the part of its preprocessing that ships inside the graph."""
         return Deployed(self.body, self.preprocess, tuple(task.signals))
 
     def save(self, folder: Path) -> None:
-        """Write `model.pt` and `preprocess.json`."""
+        """Write `model.pt`, `preprocess.json` and, if channels were left, `channels.json`."""
         save_network(self.body, self.blueprint, folder / "model.pt")
         write_preprocess(folder, self.preprocess)
+        write_left(folder, self.left)
 
 
 def new_model(spec: NetworkSpec, preprocess: Preprocess, *, root: Path) -> Model:
     """Build the network that a recipe names and load its weights, if it names any."""
     blueprint = Blueprint(spec.build, spec.options)
     body = build_network(blueprint, root=root)
+    notes: tuple[str, ...] = ()
     if spec.weights is not None:
         path = weights_path(spec.weights, root)
-        load_weights(body, path, replace_head=spec.replace_head)
-    return Model(body, blueprint, preprocess)
+        found = load_weights(body, path, replace_head=spec.replace_head)
+        notes += (found,) if found else ()
+    return Model(body, blueprint, preprocess, notes)
 
 
 def open_model(folder: Path, *, root: Path) -> Model:
     """Open what `save` wrote; a builder in a file of the user's is looked for below `root`."""
     body, blueprint = load_network(folder / "model.pt", root=root)
-    return Model(body, blueprint, read_preprocess(folder))
+    return Model(body, blueprint, read_preprocess(folder), left=read_left(folder))

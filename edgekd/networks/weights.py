@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from edgekd.errors import ModelError, require
 
-_NESTS = ("state_dict", "model_state_dict", "model", "state")
+_MOST_NESTS = 64
+"""Tables in a checkpoint that are looked at: a weights file is not a file system."""
 _FIT = (
     "give the options they were trained with, or replace_head = true where only the number of "
     "classes differs"
 )
-_PREFIXES = ("module.", "_orig_mod.")  # of DistributedDataParallel and torch.compile
 
 
-def load_weights(network: nn.Module, path: Path, *, replace_head: bool = False) -> None:
-    """Load a state_dict from a .pt, .pth or .safetensors file into `network`, in place.
+def load_weights(network: nn.Module, path: Path, *, replace_head: bool = False) -> str:
+    """Load a state_dict from a .pt, .pth, .ckpt or .safetensors file into `network`, in place.
 
-    It may lie one level down (`state_dict`, `model`, ...), and its names may start with `module.`.
+    It may lie in a table of a checkpoint (`state_dict`, `model`, `ema`, ...), and all its names may
+    begin with a prefix, as those of Lightning, DistributedDataParallel and torch.compile do.
 
     Args:
         network: is left as it was when the weights do not fit.
@@ -30,12 +32,19 @@ def load_weights(network: nn.Module, path: Path, *, replace_head: bool = False) 
         replace_head: tensors of another shape in the last layer with a weight keep the values
             they have, for fine-tuning to another number of classes.
 
+    Returns:
+        Where the weights were found, if not at the top under their own names; else "".
+
     Raises:
         ModelError: the file cannot be read, or its tensors do not fit; the message names them.
     """
     held = _read_safetensors(path) if path.suffix == ".safetensors" else read_torch(path)
     head = _head(network) if replace_head else None
-    fill(network, _state_dict(held, path), path, head=head)
+    table, prefix, state = _find_state(held, set(network.state_dict()), path)
+    fill(network, state, path, head=head)
+    found = [f"in its table {table!r}"] if table else []
+    found += [f"under names that begin with {prefix!r}"] if prefix else []
+    return f"the weights of {path.name} were found {' '.join(found)}" if found else ""
 
 
 def read_torch(path: Path) -> object:
@@ -70,21 +79,54 @@ def _unreadable(path: Path, error: Exception) -> ModelError:
     )
 
 
-def _state_dict(held: object, path: Path) -> dict[str, Tensor]:
-    for nest in _NESTS:
-        if isinstance(held, Mapping) and isinstance(held.get(nest), Mapping):
-            held = held[nest]
-            break
-    if not isinstance(held, Mapping) or not all(isinstance(v, Tensor) for v in held.values()):
+def _find_state(held: object, own: set[str], path: Path) -> tuple[str, str, dict[str, Tensor]]:
+    """Return the table and the prefix under which most of the names `own` are, and the tensors.
+
+    Of tables that hold equally many the first wins: weights before their moving average.
+    """
+    tables = list(_tables(held))
+    if not tables:
         raise ModelError(
-            f"{path} holds no state_dict (names and tensors) but {_describe(held)}; "
+            f"{path} does not contain a state_dict (names and tensors) but {_describe(held)}; "
             "save the weights alone: torch.save(network.state_dict(), path)"
         )
-    state = dict(held)
-    for prefix in _PREFIXES:
-        if state and all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    return state
+    best: tuple[int, str, str, dict[str, Tensor]] | None = None
+    for name, tensors in tables:
+        for prefix in _prefixes(tensors, own):
+            cut = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+            hits = len(own & set(cut))
+            if best is None or hits > best[0]:
+                # names beside the prefix belong to something else, a loss or a metric
+                best = hits, name, prefix, cut
+    assert best is not None, "every table has the empty prefix"
+    return best[1:]
+
+
+def _tables(held: object) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield what is a table of tensors: the file itself, or a table in it."""
+    if not isinstance(held, Mapping):
+        return
+    whole = {str(n): t for n, t in held.items() if isinstance(t, Tensor)}
+    if whole and len(whole) == len(held):
+        yield "", whole
+        return
+    for key, value in list(held.items())[:_MOST_NESTS]:
+        if isinstance(value, Mapping):
+            tensors = {str(n): t for n, t in value.items() if isinstance(t, Tensor)}
+            if tensors and not any(isinstance(v, Mapping) for v in value.values()):
+                yield str(key), tensors
+
+
+def _prefixes(tensors: Mapping[str, Tensor], own: set[str]) -> list[str]:
+    """Return "" and every beginning after which a name of the network follows."""
+    found = {""}
+    for name in tensors:
+        parts = name.split(".")
+        for i in range(1, len(parts)):
+            if ".".join(parts[i:]) in own:
+                found.add(".".join(parts[:i]) + ".")
+                break
+    return sorted(found, key=len)
 
 
 def _describe(held: object) -> str:
@@ -117,6 +159,8 @@ def fill(
         ModelError: another tensor differs in shape, is missing, or is not the network's.
     """
     own = network.state_dict()
+    lazy = {name for name, tensor in own.items() if is_lazy(tensor)}
+    own = {name: state[name] if name in lazy and name in state else t for name, t in own.items()}
     misshapen = [name for name in own if name in state and own[name].shape != state[name].shape]
     fresh = {name for name in misshapen if head is not None and name.rpartition(".")[0] == head}
     # batch norm did not always count its batches, and hardly any momentum asks for the count

@@ -16,6 +16,7 @@ from pydantic import Field, SerializeAsAny
 from edgekd.artifact import FP32, Artifact
 from edgekd.data.preprocess import copy_preprocess
 from edgekd.errors import ModelError, NothingToDo
+from edgekd.networks.channel_notes import read_left, write_left
 from edgekd.step import Context, Need, OnnxStep, Step
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Export(OnnxStep):
 
         shutil.copyfile(source.folder / "model.pt", folder / "model.pt")
         copy_preprocess(source.folder, folder)
+        write_left(folder, read_left(source.folder))
         model = open_model(source.folder, root=context.root)
         fp32 = folder / f"model.{FP32}.onnx"
         batch = next(context.data.batches("calibration", model.preprocess, size=8))

@@ -64,9 +64,13 @@ def forecast_networks(
         if isinstance(seen, OnnxModel):
             found.append(_file(title, step.network_name, seen, context))
         elif seen is not None:
+            for note in seen.notes:
+                context.progress.say(note)
             source = _opened(seen)
             models.append((title, seen))
             found.append(_network(title, step.network_name, seen, context))
+            if step.training is not None:
+                _try_training(step.network_name, seen, context)
         teacher = source if title == "teacher" else teacher
     if export:
         with context.progress.track("try the export", len(models)) as tick:
@@ -128,6 +132,38 @@ def _network(title: str, name: str, model: Model, context: Context) -> NetworkFo
         inputs=_ports(inputs, axes),
         outputs=_ports(outputs, {}),
     )
+
+
+def _try_training(name: str, model: Model, context: Context) -> None:
+    """Go forward and back once in training mode, where networks may do something else."""
+    import torch
+
+    from edgekd.networks.blueprint import named
+    from edgekd.training.loop import to_tensors
+
+    batch = next(context.data.batches("train", model.preprocess, size=2))
+    cpu = torch.device("cpu")
+    if not any(p.requires_grad for p in model.body.parameters()):
+        raise ModelError(
+            f"all weights of the {name} {model.blueprint.build} are frozen (requires_grad is "
+            "False), so it cannot be trained; unfreeze them in the function that builds it, or "
+            "give it trained weights"
+        )
+    try:
+        outputs = named(model.deployed(context.task).train(), to_tensors(batch.inputs[0], cpu))
+        if batch.targets:
+            loss = context.task.loss(outputs, to_tensors(batch.targets, cpu)).mean()
+            loss.backward()  # type: ignore[no-untyped-call]
+    except EdgekdError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"the {name} {model.blueprint.build} answers, but fails when it is trained: "
+            f"{type(error).__name__} at {blame(error)}: {one_line(error)[:300]}; correct its "
+            "forward for training mode, or the loss of the task"
+        ) from error
+    finally:
+        model.body.zero_grad(set_to_none=True)
 
 
 def _file(title: str, name: str, model: OnnxModel, context: Context) -> NetworkForecast:

@@ -32,6 +32,7 @@ from edgekd.evaluation.results import (
     TaskInfo,
     Tested,
 )
+from edgekd.networks.channel_notes import read_left
 from edgekd.pipeline.final import Rung, reduced_test
 from edgekd.pipeline.setup import Bench
 from edgekd.quantize.step import QUANTIZED
@@ -127,7 +128,10 @@ def _rung(rung: Rung) -> RungRecord:
         verdict=rung.verdict.text,
         stage=rung.artifact.folder.name,
         rulings=rung.verdict.rulings,
-        left={variant: facts["left"] for variant, facts in quantized.items()},
+        left={
+            FP32: read_left(rung.artifact.folder),
+            **{variant: facts["left"] for variant, facts in quantized.items()},
+        },
         history=tuple(rung.artifact.history),
         calibration={
             variant: Calibration(

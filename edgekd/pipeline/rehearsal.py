@@ -6,7 +6,6 @@ small counts of samples, whose difference is the price of one.
 
 from __future__ import annotations
 
-import math
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.artifact import FP32, Artifact
-from edgekd.data.batches import Data
+from edgekd.data.batches import Data, batch_starts
 from edgekd.data.input_options import InputSpec
 from edgekd.data.preprocess import Preprocess, read_preprocess
 from edgekd.errors import NothingToDo
@@ -130,7 +129,8 @@ def _training_s(bench: Bench, step: Step, watch: _Stopwatch) -> float:
     if training is None:
         return 0.0
     step_s = (watch.moments[-1] - watch.moments[WARMUP_STEPS]) / TIMED_STEPS
-    steps = math.ceil(bench.data.per_epoch("train") / training.batch_size)
+    samples = bench.data.per_epoch("train")
+    steps = len(batch_starts(samples, training.batch_size, training=True))
     return step_s * steps * training.epochs
 
 

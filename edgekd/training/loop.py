@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgekd.data.batches import Data
+from edgekd.data.batches import Data, batch_starts
 from edgekd.data.dataset import Arrays
 from edgekd.data.preprocess import Preprocess
 from edgekd.errors import TrainingDiverged
@@ -94,6 +94,19 @@ def place(network: nn.Module, device: torch.device) -> None:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
 
 
+def _lay_out(trainee: Trainee, course: Course, device: torch.device) -> None:
+    """Go back to the usual memory layout where the network's code takes no other.
+
+    `x.view(x.size(0), -1)` after a convolution is ordinary code, and fails for channels last.
+    """
+    trainee.eval()  # no statistic and no random number is touched
+    try:
+        with torch.no_grad():
+            trainee(to_tensors(course.example().inputs[TRAINED], device))
+    except RuntimeError:
+        trainee.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
 def learning_rate(training: Training, step: int, steps_per_epoch: int) -> float:
     """Return the rate of a step: linear warm-up, then a cosine to zero (SGDR, 2017)."""
     warmup = training.warmup_epochs * steps_per_epoch
@@ -141,9 +154,10 @@ def fit(
     """
     device = device_of_training()
     place(trainee, device)
+    _lay_out(trainee, course, device)
     optimizer = _optimizer(trainee, training)
     first = _resume(trainee, optimizer, work / "last.pt")
-    steps_per_epoch = math.ceil(course.samples / training.batch_size)
+    steps_per_epoch = len(batch_starts(course.samples, training.batch_size, training=True))
     last = max(1, training.epochs * steps_per_epoch - 1)
     with progress.track(title, training.epochs * steps_per_epoch) as tick:
         tick(first * steps_per_epoch)

@@ -120,7 +120,7 @@ def figures(record: Record) -> tuple[list[str], list[list[str]]]:
     metrics = record.task.metrics
     head = ["stage and file", *(metric.title for metric in metrics), "since the teacher"]
     head += ["since the stage before", "size", "parameters", "multiply-accumulates", "in INT8"]
-    head += ["layers that run in INT8", "layers left in float"]
+    head += ["layers that run in INT8", "layers left as they were"]
     head += ["opset", "median latency", "p90", "load", "first call", "peak memory"]
     head += ["against the teacher", "sha256", "verdict on the stage"]
     found = []

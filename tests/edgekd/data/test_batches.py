@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgekd.data.augment import Augment
-from edgekd.data.batches import Data
+from edgekd.data.batches import Data, batch_starts
 from edgekd.data.dataset import Dataset
 from edgekd.data.input_options import InputSpec
 from edgekd.data.preprocess import ImagePreprocess
@@ -46,6 +46,20 @@ def test_every_sample_comes_once_and_the_last_batch_is_short(dataset: Dataset) -
         sizes = [len(b.index) for b in data.batches("train", SMALL, size=7, order=epoch)]
         assert sizes == [7] * 8 + [4]
         assert sorted(order(data, epoch).tolist()) == sorted(splits_of(dataset).train.tolist())
+
+
+@pytest.mark.parametrize("size", [3, 13, 59, 60, 61, 1])
+def test_a_single_sample_at_the_end_of_an_order_joins_the_batch_before(
+    dataset: Dataset, size: int
+) -> None:
+    data = feed(dataset)
+    assert data.count("train") == 60
+    plain = [len(b.index) for b in data.batches("train", SMALL, size=size)]
+    sizes = [len(b.index) for b in data.batches("train", SMALL, size=size, order=2)]
+    assert sum(sizes) == sum(plain) == 60
+    joined = plain[-1] == 1 and len(plain) > 1 and size > 1
+    assert sizes == ([*plain[:-2], size + 1] if joined else plain)
+    assert len(batch_starts(60, size, training=True)) == len(sizes)
 
 
 def test_without_order_and_view_samples_come_in_order_and_unvaried(dataset: Dataset) -> None:

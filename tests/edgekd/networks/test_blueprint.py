@@ -144,8 +144,8 @@ def test_bare_weights_are_no_model_file(root: Path) -> None:
 # --- weights
 
 
-@pytest.mark.parametrize("nest", [None, "state_dict", "model"])
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod."])
+@pytest.mark.parametrize("nest", [None, "state_dict", "model", "ema_state"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.backbone."])
 def test_weights_load_from_nests_and_prefixes(nest: str | None, prefix: str, root: Path) -> None:
     source, target = net(root), net(root)
     with torch.no_grad():
@@ -153,8 +153,39 @@ def test_weights_load_from_nests_and_prefixes(nest: str | None, prefix: str, roo
             parameter.add_(1)
     state = {prefix + name: tensor for name, tensor in source.state_dict().items()}
     torch.save({nest: state, "epoch": 3} if nest else state, root / "w.pth")
-    load_weights(target, root / "w.pth")
+    said = load_weights(target, root / "w.pth")
     assert all(map(torch.equal, source.state_dict().values(), target.state_dict().values()))
+    assert ("" if nest is None else repr(nest)) in said
+    assert ("" if not prefix else repr(prefix)) in said
+    assert bool(said) == bool(nest or prefix)
+
+
+def test_a_checkpoint_holds_more_than_the_weights(root: Path) -> None:
+    """Weights before their moving average, and a loss with weights of its own beside them."""
+    source, target = net(root), net(root)
+    nn.init.ones_(source.get_parameter("0.weight"))
+    plain = {f"net.{name}": tensor for name, tensor in source.state_dict().items()}
+    average = {name: tensor * 0 for name, tensor in plain.items()}
+    torch.save(
+        {
+            "epoch": 7,
+            "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]},
+            "state_dict": {**plain, "loss.weight": torch.ones(3)},
+            "ema": average,
+        },
+        root / "last.ckpt",
+    )
+    load_weights(target, root / "last.ckpt")
+    assert torch.equal(target.get_parameter("0.weight"), source.get_parameter("0.weight"))
+
+
+def test_lazy_layers_take_the_shapes_of_the_weights(root: Path) -> None:
+    source = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 5))
+    torch.save(source.state_dict(), root / "w.pt")
+    lazy = nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(5))
+    load_weights(lazy, root / "w.pt")
+    x = torch.randn(2, 3, 4, 4)
+    assert torch.equal(lazy(x), source(x))
 
 
 def test_weights_load_from_safetensors(root: Path) -> None:
@@ -261,6 +292,14 @@ def test_an_unknown_layer_is_named_and_not_cut() -> None:
     assert layer.weight.shape == (5, 4)
 
 
+def test_weights_of_half_precision_become_single(root: Path) -> None:
+    (root / "half.py").write_text(
+        "from torch import nn\ndef net():\n    return nn.Linear(3, 2).half()\n"
+    )
+    network = build_network(Blueprint("half.py:net", {}), root=root)
+    assert network(torch.ones(1, 3)).dtype == torch.float32
+
+
 # --- deployed
 
 
@@ -333,10 +372,15 @@ def test_outputs_come_in_the_order_of_their_names(make: Callable[..., object]) -
     ],
 )
 def test_other_outputs_are_refused_with_what_came(make: Callable[..., object], came: str) -> None:
-    deployed = Deployed(Returns(make), PAIR, ("logits", "scores"))
+    deployed = Deployed(Returns(make), PAIR, ("logits", "scores")).eval()
     message = refusal(lambda: deployed(A, B))
     assert f"returned {came}, but" in message
     assert "logits, scores" in message
+
+
+def test_heads_for_training_alone_are_dropped() -> None:
+    deployed = Deployed(Returns(lambda a, b: (b, a, a)), PAIR, ("logits", "scores"))
+    assert deployed.train()(A, B) == (B, A)
 
 
 def test_a_missing_input_is_named() -> None:
