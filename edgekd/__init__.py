@@ -3,7 +3,7 @@
     import edgekd
 
     result = edgekd.compress("mnist")  # a recipe; the result shows the ladder of stages
-    edgekd.quantize_onnx("net.onnx", data="photos")
+    edgekd.quantize("net.onnx", data="photos")
     edgekd.benchmark("int8.onnx", vs="fp32.onnx")
     edgekd.verify(result.bundle).ok
 
@@ -13,7 +13,7 @@ Importing this is cheap: numpy, onnx and torch come with the first call that nee
 import importlib
 import typing
 
-from edgekd.api import benchmark, compress, load_recipe, quantize_onnx, verify
+from edgekd.api import benchmark, compress, load_recipe, quantize, verify
 from edgekd.errors import BadInput, EdgekdError, JobFailed
 
 if typing.TYPE_CHECKING:
@@ -33,7 +33,7 @@ __all__ = [
     "benchmark",
     "compress",
     "load_recipe",
-    "quantize_onnx",
+    "quantize",
     "verify",
 ]
 

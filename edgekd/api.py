@@ -82,7 +82,7 @@ def compress(
     )
 
 
-def quantize_onnx(
+def quantize(
     model: str | Path,
     *,
     data: str | Path,

@@ -35,7 +35,7 @@ from edgekd.evaluation.results import (
 from edgekd.networks.channel_notes import read_left
 from edgekd.pipeline.final import Rung, reduced_test
 from edgekd.pipeline.setup import Bench
-from edgekd.quantize.step import QUANTIZED
+from edgekd.quantization.step import QUANTIZED
 from edgekd.recipe.recipe import Recipe
 
 SHOWN_SAMPLES = 24

@@ -25,7 +25,7 @@ from edgekd.distill.step import Distill
 from edgekd.errors import RecipeError
 from edgekd.options import Budget, Options, UserFunction
 from edgekd.prune.step import Prune
-from edgekd.quantize.step import Quantize
+from edgekd.quantization.step import Quantize
 from edgekd.recipe.faults import faults
 from edgekd.recipe.overrides import changed
 from edgekd.step import Step

@@ -42,7 +42,7 @@ def test_all_is_the_public_names() -> None:
 
 
 def test_no_module_takes_the_place_of_a_public_name() -> None:
-    """An imported submodule becomes an attribute of the package: `edgekd.quantize` is one."""
+    """An imported submodule becomes an attribute of the package."""
     for found in pkgutil.walk_packages(edgekd.__path__, "edgekd."):
         if not found.name.endswith("__main__"):
             importlib.import_module(found.name)
@@ -101,6 +101,6 @@ def test_the_other_commands_from_python(finished: Path, tmp_path: Path) -> None:
     assert edgekd.verify(finished / "bundle").ok
     assert issubclass(edgekd.JobFailed, EdgekdError)
     with pytest.raises(edgekd.BadInput, match=r"gone\.onnx does not exist"):
-        edgekd.quantize_onnx("gone.onnx", data="bars.npz", out=tmp_path / "run", progress=False)
+        edgekd.quantize("gone.onnx", data="bars.npz", out=tmp_path / "run", progress=False)
     with pytest.raises(edgekd.BadInput, match=r"gone\.onnx"):
         edgekd.benchmark("gone.onnx", progress=False)

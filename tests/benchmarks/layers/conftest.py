@@ -11,7 +11,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgekd.benchmarks.measurement import Candidate
-from edgekd.quantize.static import quantize_int8
+from edgekd.quantization.static import quantize_int8
 
 CONV = 32 * 32 * 32 * 16 * 9  # outputs times what each sums over
 DEPTHWISE = 32 * 16 * 16 * 9

@@ -19,10 +19,10 @@ from onnx import ModelProto
 
 from edgekd.errors import NothingToDo
 from edgekd.exporters.onnx_files import check, load_onnx, save_onnx, strip
-from edgekd.quantize.calibration import Range, min_max
-from edgekd.quantize.graph_preparation import prepare
-from edgekd.quantize.node_selection import Choice, choose
-from edgekd.quantize.qdq_cleanup import mend
+from edgekd.quantization.calibration import Range, min_max
+from edgekd.quantization.graph_preparation import prepare
+from edgekd.quantization.node_selection import Choice, choose
+from edgekd.quantization.qdq_cleanup import mend
 
 Feeds = Callable[[], Iterator[Mapping[str, NDArray[Any]]]]
 

@@ -9,7 +9,7 @@ from onnx_ir.passes import common
 
 from edgekd.benchmarks.operators import QDQ
 from edgekd.exporters.onnx_files import SIZE_LIMIT_BYTES, apply_passes, messages
-from edgekd.quantize.node_selection import Choice
+from edgekd.quantization.node_selection import Choice
 
 
 def mend(quantized: ModelProto, source: ModelProto, choice: Choice) -> ModelProto:

@@ -18,7 +18,7 @@ from edgekd.store import write_json
 
 if TYPE_CHECKING:
     from edgekd.data.batches import Data
-    from edgekd.quantize.static import Activations, QuantizedFacts
+    from edgekd.quantization.static import Activations, QuantizedFacts
 
 QUANTIZED = "quantized.json"
 """Of each variant: what is in INT8, and what was left in float and why."""
@@ -90,7 +90,7 @@ class Quantize(OnnxStep):
         self, fp32: Path, stem: Path, preprocess: Preprocess, data: Data
     ) -> dict[Variant, QuantizedFacts]:
         """Write `<stem>.<variant>.onnx` of each variant from one calibration."""
-        from edgekd.quantize.static import calibrate, write_int8
+        from edgekd.quantization.static import calibrate, write_int8
 
         self._check(data)
         size = 1 if preprocess.pads else 16  # padding must not enter the statistics

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edgekd.exporters.onnx_files import load_onnx
-from edgekd.quantize.graph_preparation import prepare
-from edgekd.quantize.node_selection import choose, is_transformer
+from edgekd.quantization.graph_preparation import prepare
+from edgekd.quantization.node_selection import choose, is_transformer
 
 
 def test_elementwise_work_at_the_ends_stays_float(cnn: Path) -> None:

@@ -25,7 +25,7 @@ from edgekd.exporters.onnx_files import load_onnx, save_onnx, traces
 from edgekd.exporters.ort_session import predictor
 from edgekd.exporters.parity import parity
 from edgekd.exporters.variants import fixed_shape
-from edgekd.quantize.static import _silenced, quantize_int8
+from edgekd.quantization.static import _silenced, quantize_int8
 
 
 def sha256(path: Path) -> str:
@@ -132,7 +132,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from edgekd.exporters.variants import fixed_shape
-from edgekd.quantize.static import quantize_int8
+from edgekd.quantization.static import quantize_int8
 arrays = np.load(sys.argv[3])
 quantize_int8(Path(sys.argv[1]), Path(sys.argv[2]), lambda: iter([dict(arrays)]))
 """
