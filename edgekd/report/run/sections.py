@@ -195,9 +195,9 @@ def files_elsewhere(found: Elsewhere) -> list[tuple[str, str, str, str]]:
     return [
         (
             f"{file.title} {file.label}",
-            file.refused or latency_text(file.latency_s),
+            "does not run" if file.refused else latency_text(file.latency_s),
             latency_text(file.p90_s),
-            times(file.speedup) if file.speedup else NOT_MEASURED if file.refused else "reference",
+            "reference" if file.latency_s and file is found.files[0] else times(file.speedup),
         )
         for file in found.files
     ]
