@@ -156,7 +156,7 @@ class Step(Options):
         """Return the hashes of the user's files that the options name."""
         return {}
 
-    def environment(self) -> Mapping[str, str]:
+    def environment(self, source: Artifact, context: Context) -> Mapping[str, str]:
         """Return what of this machine changes the result: versions, processor, threads."""
         return {}
 
@@ -177,7 +177,7 @@ class Step(Options):
         needs = {need: context.identity[need] for need in sorted(self.needs)}
         options = self.model_dump(mode="json")
         used, content = dict(self.select_files(source)), dict(self.content(context.root))
-        environment = dict(self.environment())
+        environment = dict(self.environment(source, context))
         return digest(options, self.revision, used, needs, content, environment)
 
 

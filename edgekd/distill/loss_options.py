@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from edgekd.distill.losses import AnyTerm, SoftTargets
 from edgekd.options import Options, Training
-from edgekd.training.signals import joined
+from edgekd.training.signals import Wanted, joined
 
 if TYPE_CHECKING:
     from edgekd.artifact import Artifact
@@ -65,14 +65,20 @@ class LearnsFromTeacher(Options):
 
         check_layers(student, teacher, context, self.terms)
 
-    def describe_environment(self, precision: str) -> Mapping[str, str]:
-        """Return what of this machine changes a training with this loss."""
-        if self.active:
-            from edgekd.training.teacher_outputs import describe_environment
-        else:
-            from edgekd.training.environment import describe_environment
+    @property
+    def wanted(self) -> Wanted:
+        """What the terms need of the teacher; nothing where none has a weight."""
+        return joined(term.teacher_wanted for term in self.active)
 
-        return describe_environment(precision)
+    def describe_environment(self, teacher: Artifact, precision: str) -> dict[str, str]:
+        """Return what of this machine changes a training with this loss and this teacher."""
+        from edgekd.training.environment import describe_environment
+        from edgekd.training.teacher_file import describe_engine
+        from edgekd.training.teacher_outputs import answers_by_file
+
+        by_file = self.wanted.anything and answers_by_file(teacher, self.wanted)
+        engine = describe_engine(precision) if by_file else {}
+        return {**describe_environment(precision), **engine}
 
     def open_guide(
         self, teacher: Artifact, context: Context, precision: str, *, work: Path
@@ -80,8 +86,7 @@ class LearnsFromTeacher(Options):
         """Return what gives the signals of the teacher that the terms want."""
         from edgekd.training.teacher_outputs import open_teacher
 
-        wanted = joined(term.teacher_wanted for term in self.active)
-        return open_teacher(teacher, context, precision, wanted, work=work)
+        return open_teacher(teacher, context, precision, self.wanted, work=work)
 
     def teach(
         self,

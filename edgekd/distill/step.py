@@ -112,8 +112,13 @@ class Distill(LearnsFromTeacher, TorchStep):
             found |= {**user_files(self.student.spec, root), **self.student.input.content(root)}
         return found
 
-    def environment(self) -> Mapping[str, str]:
-        return self.describe_environment(self.train.precision)
+    def environment(self, source: Artifact, context: Context) -> Mapping[str, str]:
+        found = self.describe_environment(context.teachers[0], self.train.precision)
+        if self.active and self.more_teachers:
+            from edgekd.training.teacher_file import describe_engine
+
+            found = {**found, **describe_engine(self.train.precision)}
+        return found
 
     def scaled(self, effort: float) -> Self:
         return self.model_copy(update={"train": self.train.scaled(effort)})
@@ -148,15 +153,13 @@ class Distill(LearnsFromTeacher, TorchStep):
         self, teacher: Artifact, context: Context, precision: str, *, work: Path
     ) -> TeacherOutputs:
         from edgekd.training.teacher_file import FileOutputs
-        from edgekd.training.teacher_outputs import MeanOutputs, answers_in_bf16
+        from edgekd.training.teacher_outputs import MeanOutputs
 
         guides = [super().open_guide(teacher, context, precision, work=work)]
-        in_bf16 = answers_in_bf16(precision)
         for i, another in enumerate(self.more_teachers, 2):
             model, name = another.look(context), f"teacher {i}"
-            guides.append(
-                FileOutputs(model.path, model.preprocess, context.task, in_bf16=in_bf16, name=name)
-            )
+            own = FileOutputs(model.path, model.preprocess, context.task, precision, name=name)
+            guides.append(own)
         weights = [1.0, *(another.weight for another in self.more_teachers)]
         return MeanOutputs(guides, weights) if self.more_teachers else guides[0]
 

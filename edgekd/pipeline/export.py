@@ -35,10 +35,11 @@ class Export(OnnxStep):
         (), description="the steps that write previews of their variants"
     )
 
-    def environment(self) -> Mapping[str, str]:
+    def environment(self, source: Artifact, context: Context) -> Mapping[str, str]:
         packages = {name: importlib.metadata.version(name) for name in ("torch", "onnxscript")}
-        early = {key: value for step in self.early for key, value in step.environment().items()}
-        return {**packages, **early}
+        for step in self.early:
+            packages |= step.environment(source, context)
+        return packages
 
     def apply(self, source: Artifact, context: Context, folder: Path) -> None:
         from edgekd.networks.trainable import open_model

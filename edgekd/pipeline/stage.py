@@ -28,7 +28,8 @@ def run_step(step: Step, source: Artifact, context: Context, stages: Path) -> Ar
     done = stages / f"{step.name}-{key[:12]}"
     if done.exists():
         return _unless_skipped(open_artifact(done))
-    entry = {**step.model_dump(mode="json"), "key": key, "environment": dict(step.environment())}
+    environment = dict(step.environment(source, context))
+    entry = {**step.model_dump(mode="json"), "key": key, "environment": environment}
     changed = _changed_environment(entry, stages)
     if changed:
         context.progress.say(f"{step.name} is made again, because this differs: {changed}")

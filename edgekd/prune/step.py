@@ -42,8 +42,8 @@ class Prune(LearnsFromTeacher, TorchStep):
         description="the training after the removal",
     )
 
-    def environment(self) -> Mapping[str, str]:
-        return self.describe_environment(self.recover.precision)
+    def environment(self, source: Artifact, context: Context) -> Mapping[str, str]:
+        return self.describe_environment(source, self.recover.precision)
 
     def scaled(self, effort: float) -> Self:
         return self.model_copy(update={"recover": self.recover.scaled(effort)})

@@ -47,7 +47,7 @@ class Quantize(OnnxStep):
             raise ValueError(f"a variant is named twice in {', '.join(value)}")
         return value
 
-    def environment(self) -> Mapping[str, str]:
+    def environment(self, source: Artifact, context: Context) -> Mapping[str, str]:
         from edgekd.benchmarks.runtimes import version
         from edgekd.devices.local import processor_name
 

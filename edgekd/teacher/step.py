@@ -77,7 +77,7 @@ class Teacher(TorchStep):
     def content(self, root: Path) -> Mapping[str, str]:
         return {**user_files(self.spec, root), **self.input.content(root)}
 
-    def environment(self) -> Mapping[str, str]:
+    def environment(self, source: Artifact, context: Context) -> Mapping[str, str]:
         from edgekd.training.environment import describe_environment
 
         return describe_environment(self.train.precision) if self.train is not None else {}

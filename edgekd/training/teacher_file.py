@@ -8,15 +8,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgekd.benchmarks.runtimes import missing
+from edgekd.benchmarks.runtimes import missing, version
 from edgekd.benchmarks.runtimes.openvino_engine import import_openvino
 from edgekd.data.dataset import Arrays
 from edgekd.data.preprocess import Preprocess
+from edgekd.devices.local import processor_name
 from edgekd.errors import ModelError
 from edgekd.exporters.ort_session import batch_size, predictor
 from edgekd.networks.layers import describe_similar
 from edgekd.tasks.task import Task, name_outputs
 from edgekd.training.loop import TEACHER, TrainingBatch, device_of_training, to_tensors
+from edgekd.training.precision import autocast_dtype
 from edgekd.training.signals import Signals, Wanted
 
 Predictor = Callable[[Arrays], Arrays]
@@ -30,15 +32,15 @@ class FileOutputs:
         path: Path,
         preprocess: Preprocess,
         task: Task,
+        precision: str,
         *,
-        in_bf16: bool,
         name: str = TEACHER,
     ) -> None:
         """Open the file: in bfloat16 by OpenVINO where it can, else in ONNX Runtime."""
         self.preprocesses: Mapping[str, Preprocess] = {name: preprocess}
         self._name, self._task, self._device = name, task, device_of_training()
         threads = torch.get_num_threads()
-        predict = openvino_in_bf16(path, threads=threads) if in_bf16 else None
+        predict = openvino_in_bf16(path, threads=threads) if _in_bf16(precision) else None
         fixed = batch_size(path, default=0)
         self._predict = predict or predictor(path, threads=threads)
         if fixed:
@@ -49,6 +51,23 @@ class FileOutputs:
         layers = {name: found.pop(name) for name in wanted.layers}
         outputs = name_outputs(found, self._task)
         return Signals(to_tensors(outputs, self._device), to_tensors(layers, self._device))
+
+
+def describe_engine(precision: str) -> dict[str, str]:
+    """Return what of this machine changes the answers of a file in a training of this precision."""
+    engines = ["onnxruntime"]
+    if _in_bf16(precision) and not missing("openvino"):
+        engines.insert(0, "openvino")
+    return {
+        "teacher's engine": ", else ".join(version(name) for name in engines),
+        "teacher's device": processor_name(),
+        "teacher's threads": str(torch.get_num_threads()),
+    }
+
+
+def _in_bf16(precision: str) -> bool:
+    """Whether files answer in bfloat16, where an engine can, in a training of this precision."""
+    return autocast_dtype(precision, torch.device("cpu")) is not None
 
 
 def in_batches_of(size: int, predict: Predictor) -> Predictor:

@@ -14,14 +14,12 @@ from typing import Protocol
 import torch
 
 from edgekd.artifact import FP32, Artifact
-from edgekd.benchmarks.runtimes import missing, version
 from edgekd.data.preprocess import Preprocess, read_preprocess
 from edgekd.errors import ModelError
 from edgekd.networks.trainable import open_model
 from edgekd.step import Context
-from edgekd.training.environment import describe_environment as describe_training
 from edgekd.training.loop import TEACHER, TrainingBatch, device_of_training, place, to_tensors
-from edgekd.training.precision import autocast_dtype, computing
+from edgekd.training.precision import computing
 from edgekd.training.signals import Signals, Wanted
 from edgekd.training.teacher_file import FileOutputs, with_outputs
 from edgekd.training.trainee import Trainee
@@ -59,28 +57,22 @@ def open_teacher(
         wanted: all that will be asked for.
         work: a folder for a copy of a file with more outputs.
     """
-    preprocess, device = read_preprocess(teacher.folder), device_of_training()
-    if teacher.trainable and (device.type != "cpu" or wanted.layers or not teacher.variants):
+    preprocess = read_preprocess(teacher.folder)
+    if not answers_by_file(teacher, wanted):
         network = open_model(teacher.folder, root=context.root).deployed(context.task)
         return NetworkOutputs(Trainee(network, layers=wanted.layers), preprocess, precision)
     path = teacher.onnx(FP32)
     if wanted.layers:
         path = with_outputs(path, wanted.layers, work / "teacher.onnx")
-    return FileOutputs(path, preprocess, context.task, in_bf16=answers_in_bf16(precision))
+    return FileOutputs(path, preprocess, context.task, precision)
 
 
-def answers_in_bf16(precision: str) -> bool:
-    """Whether files answer in bfloat16, where an engine can, in a training of this precision."""
-    return autocast_dtype(precision, CPU) is not None
-
-
-def describe_environment(precision: str) -> dict[str, str]:
-    """Return what of this machine changes a training that learns from a teacher."""
-    engines = ["onnxruntime"]
-    if answers_in_bf16(precision) and not missing("openvino"):
-        engines.insert(0, "openvino")
-    engine = ", else ".join(version(name) for name in engines)
-    return {**describe_training(precision), "teacher's engine": engine}
+def answers_by_file(teacher: Artifact, wanted: Wanted) -> bool:
+    """Whether a teacher answers by its ONNX file, not by its network."""
+    if not teacher.trainable:
+        return True
+    on_cpu = device_of_training().type == "cpu"
+    return on_cpu and bool(teacher.variants) and not wanted.layers
 
 
 class NetworkOutputs:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from edgekd.artifact import Artifact
+from edgekd.distill.losses import Hidden, SoftTargets
 from edgekd.distill.step import Distill
 from edgekd.options import Budget, Training
 from edgekd.pipeline.stage import run_step
@@ -18,9 +19,11 @@ from edgekd.progress import Progress, Silent
 from edgekd.prune.step import Prune
 from edgekd.step import Context, Need, Step
 from edgekd.teacher.step import Teacher
+from edgekd.training.loop import device_of_training
 
 BF16 = Training(precision="bf16")
 STUDENT = {"from": "teacher"}
+NOTHING = Artifact(Path(__file__).parent, {})
 TRAINED = [
     Teacher(build="nets.py:teacher", train=BF16),
     Distill(student=STUDENT, train=BF16),
@@ -42,7 +45,7 @@ def bare_context(progress: Progress | None = None) -> Context:
     identity: dict[Any, str] = dict.fromkeys(get_args(Need), "")
     return Context(
         **parts,
-        teachers=(),
+        teachers=(NOTHING,),
         budget=Budget(),
         seed=0,
         root=Path(__file__).parent,
@@ -53,7 +56,7 @@ def bare_context(progress: Progress | None = None) -> Context:
 
 def key(step: Step) -> str:
     """The key of a step with nothing before it, on this machine as it is now."""
-    return step.key(Artifact(Path(__file__).parent, {}), bare_context())
+    return step.key(NOTHING, bare_context())
 
 
 @pytest.mark.parametrize("step", TRAINED, ids=lambda step: step.name)
@@ -80,11 +83,21 @@ def test_what_auto_means_on_this_processor_is_in_the_key(
 ) -> None:
     monkeypatch.setattr("edgekd.training.precision._bf16_pays", lambda device_type: bf16)
     step = Teacher(build="nets.py:teacher", train=Training(precision="auto"))
-    assert step.environment()["number type"] == ("torch.bfloat16" if bf16 else "torch.float32")
+    found = step.environment(NOTHING, bare_context())["number type"]
+    assert found == ("torch.bfloat16" if bf16 else "torch.float32")
 
 
 def test_weights_that_are_only_loaded_depend_on_no_machine() -> None:
-    assert Teacher(build="nets.py:teacher", weights="w.pt").environment() == {}
+    step = Teacher(build="nets.py:teacher", weights="w.pt")
+    assert step.environment(NOTHING, bare_context()) == {}
+
+
+def test_a_network_that_teaches_by_its_layers_needs_no_engine_for_files() -> None:
+    network = Artifact(NOTHING.folder, {"model.pt": "", "model.fp32.onnx": ""})
+    on_cpu = device_of_training().type == "cpu"
+    for terms, by_file in ((SoftTargets(),), on_cpu), ((Hidden(layers={"0": "0"}),), False):
+        step = Prune(recover=BF16, terms=terms)
+        assert ("teacher's engine" in step.environment(network, bare_context())) == by_file
 
 
 class _Threaded(Step):
@@ -92,7 +105,7 @@ class _Threaded(Step):
 
     name: str = "threaded"
 
-    def environment(self) -> Mapping[str, str]:
+    def environment(self, source: Artifact, context: Context) -> Mapping[str, str]:
         return {"threads": str(torch.get_num_threads())}
 
     def apply(self, source: Artifact, context: Context, folder: Path) -> None:

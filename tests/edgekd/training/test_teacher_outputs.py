@@ -82,7 +82,7 @@ def test_a_network_answers_with_its_inner_layers_in_evaluation_mode(
 def test_several_teachers_give_the_weighted_mean(bare_teacher: Artifact, student: Model) -> None:
     task, path = Classification(), bare_teacher.onnx("fp32")
     members: list[TeacherOutputs] = [
-        FileOutputs(path, student.preprocess, task, in_bf16=False, name="first"),
+        FileOutputs(path, student.preprocess, task, "fp32", name="first"),
         NetworkOutputs(Trainee(student.deployed(task)), student.preprocess, "fp32", name="second"),
     ]
     both = MeanOutputs(members, (3.0, 1.0))

@@ -150,8 +150,8 @@ def test_a_teacher_whose_terms_have_no_weight_is_not_opened(
     loss = LearnsFromTeacher(hard_weight=1.0, terms=(SoftTargets(weight=0.0),))
     training = Training(epochs=1, batch_size=16, precision="fp32")
     loss.teach(student, nowhere, context, training, work=tmp_path / "work", title="labels")
-    assert "teacher's engine" not in loss.describe_environment("fp32")
-    assert "teacher's engine" in LearnsFromTeacher().describe_environment("fp32")
+    assert "teacher's engine" not in loss.describe_environment(nowhere, "fp32")
+    assert "teacher's engine" in LearnsFromTeacher().describe_environment(nowhere, "fp32")
 
 
 def test_layers_that_do_not_fit_are_refused_before_training(
