@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from edgekd.benchmarks.feeds import (
     Arrays,
     Input,
@@ -266,8 +268,6 @@ def _feeds(paths: Sequence[Path], given: Inputs) -> dict[tuple[Path, int], Array
 
 def _all_feeds(feeds: Path) -> Arrays:
     """Return every array of the feeds: nothing says what the model takes."""
-    import numpy as np
-
     with np.load(feeds, allow_pickle=False) as archive:
         names = tuple(Input(n, archive[n].dtype, archive[n].shape[1:]) for n in archive.files)
     return pick_feeds(feeds, names)

@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgekd.errors import RecipeError
+from edgekd.progress import Silent, track_share
+from edgekd.store import locate
+
 if TYPE_CHECKING:
     from edgekd.benchmarks.result import BenchResult
     from edgekd.bundle import VerifyReport
@@ -25,7 +29,6 @@ def load_recipe(recipe: str | Path, *, changes: Sequence[str] = ()) -> Recipe:
         RecipeError: every fault found, in one paragraph.
     """
     from edgekd.recipe.recipe import load_recipe as load
-    from edgekd.store import locate
 
     return load(locate(recipe), changes=changes)
 
@@ -55,11 +58,9 @@ def compress(
     Example:
         >>> result = edgekd.compress("mnist", changes=["effort=0.1"])  # doctest: +SKIP
     """
-    from edgekd.errors import RecipeError
     from edgekd.pipeline.compress import compress as work
     from edgekd.recipe.overrides import changed
     from edgekd.recipe.recipe import Recipe, recipe_from, recipe_root
-    from edgekd.store import locate
 
     if isinstance(recipe, Recipe):
         if changes:
@@ -142,8 +143,6 @@ def benchmark(
     from edgekd.benchmarks.bench import Inputs, bench
     from edgekd.benchmarks.measurement import Setup, Timing
     from edgekd.devices import open_device
-    from edgekd.progress import Silent, track_share
-    from edgekd.store import locate
 
     timing = Timing(precision=precision, time_limit_s=time_limit_s)
     counts = [threads] if isinstance(threads, int) else threads
@@ -173,7 +172,6 @@ def verify(bundle: str | Path, *, device: str = "local", latency: bool = False) 
         BadInput: it is no bundle that can be read. What it does not keep is in the report.
     """
     from edgekd.bundle import verify as work
-    from edgekd.store import locate
 
     return work(locate(bundle), device=device, latency=latency)
 

@@ -15,9 +15,6 @@ from edgekd.benchmarks import operators
 from edgekd.exporters.file_facts import Entry, OnnxFacts
 from edgekd.exporters.onnx_files import load_onnx, messages
 from edgekd.exporters.shapes import fixed_shape, fold, infer_shapes, opset_of
-from edgekd.exporters.structure import same_structure
-
-__all__ = ["Entry", "OnnxFacts", "facts", "inputs_of", "same_structure"]
 
 _QUANTIZED_INPUTS = {  # inputs that may hold weights or biases as integers
     **{name: product.integers for name, product in operators.PRODUCTS.items()},

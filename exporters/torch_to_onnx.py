@@ -19,6 +19,7 @@ from typing import Any
 import onnx
 import torch
 from onnx import ModelProto
+from onnx_ir.passes import common
 from torch import Tensor, nn
 
 from edgekd.errors import ModelError, require
@@ -164,8 +165,6 @@ def _translate(
     opset: int,
 ) -> ModelProto:
     require("onnxscript", extra="train")
-    from onnx_ir.passes import common
-
     made = len(program.graph_signature.user_outputs)
     if made != len(output_names):
         raise ModelError(

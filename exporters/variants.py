@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgekd.artifact import Variant
-from edgekd.exporters.shapes import fixed_shape
-
-__all__ = ["TABLE", "Row", "Variant", "fixed_shape"]
 
 Known = Literal["run here", "from documentation", "unverified"]
 

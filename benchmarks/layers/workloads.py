@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+from onnx import TensorProto, helper
 
 SIDE = 512  # of the matrices: a product takes milliseconds, and its weights stay in the cache
 CHANNELS, PIXELS, KERNEL = 128, 28, 3
@@ -31,9 +33,6 @@ def write(folder: Path, operator: str, *, threads: int = 1, side: int = SIDE) ->
         threads: the work grows with them: so many matrices below each other, or images.
         side: rows and columns of the matrices of a matrix product.
     """
-    import onnx
-    from onnx import helper
-
     kind, nodes, weights, data, shape, macs = OPERATORS[operator](threads, side)
     inputs = helper.make_tensor_value_info("x", kind, list(data.shape))
     outputs = helper.make_tensor_value_info("y", *shape)
@@ -56,8 +55,6 @@ def _bytes(kind: type, *shape: int) -> Any:
 
 
 def _matmul(threads: int, side: int) -> Any:
-    from onnx import TensorProto, helper
-
     data = _float(threads * side, side)
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
     shape = (TensorProto.FLOAT, data.shape)
@@ -65,8 +62,6 @@ def _matmul(threads: int, side: int) -> Any:
 
 
 def _matmul_integer(threads: int, side: int) -> Any:
-    from onnx import TensorProto, helper
-
     data = _bytes(np.uint8, threads * side, side)
     weights = {"w": _bytes(np.int8, side, side), "zx": np.uint8(128), "zw": np.int8(0)}
     nodes = [helper.make_node("MatMulInteger", ["x", "w", "zx", "zw"], ["y"])]
@@ -76,8 +71,6 @@ def _matmul_integer(threads: int, side: int) -> Any:
 
 
 def _conv(threads: int, _: int) -> Any:
-    from onnx import TensorProto, helper
-
     data = _float(threads, CHANNELS, PIXELS, PIXELS)
     nodes = [helper.make_node("Conv", ["x", "w"], ["y"], pads=[KERNEL // 2] * 4)]
     weights = {"w": _float(CHANNELS, CHANNELS, KERNEL, KERNEL)}
@@ -86,8 +79,6 @@ def _conv(threads: int, _: int) -> Any:
 
 
 def _qlinear_conv(threads: int, _: int) -> Any:
-    from onnx import TensorProto, helper
-
     data = _bytes(np.uint8, threads, CHANNELS, PIXELS, PIXELS)
     given = ["x", "sx", "zx", "w", "sw", "zw", "sy", "zy"]
     nodes = [helper.make_node("QLinearConv", given, ["y"], pads=[KERNEL // 2] * 4)]

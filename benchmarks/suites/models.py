@@ -15,7 +15,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from edgekd.benchmarks.feeds import random_feeds
 from edgekd.errors import ModelError, one_line
@@ -79,9 +82,6 @@ def fill_weights(source: Path, target: Path, *, seed: int = 0) -> None:
     Raises:
         ModelError: no such weight, or the operator set cannot be raised.
     """
-    import onnx
-    from onnx import numpy_helper
-
     model = _load(source)
     graph = model.graph
     generator = np.random.default_rng(seed)
@@ -126,7 +126,6 @@ def quantize_at_random(
     Raises:
         ModelError: the file cannot be quantized.
     """
-    import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -196,9 +195,6 @@ def _weight(
 
 
 def _load(source: Path) -> onnx.ModelProto:
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
     try:
         model = onnx.load(source, format="protobuf")
     except (OSError, DecodeError) as error:
@@ -214,8 +210,6 @@ def _load(source: Path) -> onnx.ModelProto:
 
 def _raised(model: onnx.ModelProto, source: Path) -> onnx.ModelProto:
     """Raise the operator set, unless INT8 per channel can be written in it."""
-    import onnx
-
     found = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
     if found >= OPSET:
         return model

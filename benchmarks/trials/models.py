@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 
 ROWS = 16
 
@@ -19,9 +21,6 @@ def chain(path: Path, *, layers: int, width: int = 128, rows: int = ROWS, label:
         rows: of the input; more of them are more arithmetic for the same weights.
         label: changes the bytes of the file and nothing else.
     """
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
     generator = np.random.default_rng(0)
     nodes, weights, last = [], [], "x"
     for i in range(layers):
@@ -52,9 +51,6 @@ def convolutions(
         size: height and width.
         label: changes the bytes of the file and nothing else.
     """
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
     generator = np.random.default_rng(0)
     nodes, weights, last = [], [], "x"
     for i in range(layers):

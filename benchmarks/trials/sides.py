@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 
 from edgekd.benchmarks.children import Child, arguments_of
@@ -81,8 +82,6 @@ def in_c(words: Sequence[str]) -> Side:
         loop = stack.enter_context(opened(words))
 
         def ready() -> Block:
-            import onnxruntime
-
             told = loop.ask()
             if told != onnxruntime.__version__:
                 raise MeasureError(f"the C loop runs {told}, we {onnxruntime.__version__}")

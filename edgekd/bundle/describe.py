@@ -17,6 +17,7 @@ from edgekd.data.preprocess import FILE, Preprocess
 from edgekd.evaluation.record import Record
 from edgekd.evaluation.results import Calibration
 from edgekd.exporters.file_facts import Entry, OnnxFacts
+from edgekd.exporters.variants import TABLE
 from edgekd.store import file_sha256
 
 LABELS = "labels.json"
@@ -196,8 +197,6 @@ def runtimes(shipped: Shipped) -> Iterator[RuntimeFile]:
 
     A runtime whose best variant is not in the bundle gets FP32, which every one of them computes.
     """
-    from edgekd.exporters.variants import TABLE
-
     for row in TABLE:
         has = row.variant in shipped.dynamic
         variant = row.variant if has else FP32

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 
 from edgekd.errors import ModelError
 from edgekd.evaluation.record import Record
+from edgekd.exporters.onnx_files import traces
 
 _BINARY = (".npz", ".npy", ".png")
 _LEAST_PARTS, _LEAST_LETTERS = 3, 5
@@ -33,8 +34,6 @@ def private_words(record: Record, folders: Iterable[Path]) -> tuple[str, ...]:
 
 def named_sources(record: Record) -> frozenset[str]:
     """Return the .py files that the recipe itself names, relative: these may be told."""
-    from edgekd.exporters.onnx_files import traces
-
     told = [record.recipe, record.command, *(rung.history for rung in record.rungs)]
     found = traces(json.dumps(told).encode())
     return frozenset(name for name in found if name.endswith(".py") and name[0] not in "/\\")
@@ -51,8 +50,6 @@ def refuse_traces(folder: Path, words: Sequence[str], sources: frozenset[str]) -
     Raises:
         ModelError: something tells about the developer; file and text are named.
     """
-    from edgekd.exporters.onnx_files import traces
-
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         if path.suffix in _BINARY:
             continue

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from edgekd.data.dataset import Kind
 from edgekd.data.preprocess import Preprocess, TextPreprocess
 from edgekd.errors import VerifyFailed
+from edgekd.exporters.onnx_files import traces
 
 Sample = Mapping[str, NDArray[Any]]
 """Raw arrays of one sample, [1, ...]; images may differ in size from sample to sample."""
@@ -46,8 +47,6 @@ def may_ship(licence: str) -> bool:
 
 def singles(samples: Mapping[str, NDArray[Any]], kind: Kind) -> list[Sample]:
     """Split arrays [n, ...] into n samples; texts that would tell about a person's files go."""
-    from edgekd.exporters.onnx_files import traces
-
     count = len(next(iter(samples.values())))
     found: list[Sample] = [
         {name: array[i : i + 1] for name, array in samples.items()} for i in range(count)

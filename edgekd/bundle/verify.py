@@ -27,6 +27,7 @@ from edgekd.data.preprocess import read_preprocess
 from edgekd.devices import open_device
 from edgekd.devices.device import Device
 from edgekd.errors import BadInput, EdgekdError, ModelError, VerifyFailed
+from edgekd.exporters.onnx_files import load_onnx
 from edgekd.progress import Share
 
 _SHOWN_FAULTS = 20
@@ -189,8 +190,6 @@ def _preprocessing(folder: Path, manifest: Manifest) -> str:
 
 def _answers(folder: Path, manifest: Manifest, model: Model, device: Device) -> str:
     """Run the golden inputs through one file."""
-    from edgekd.exporters.onnx_files import load_onnx
-
     golden, path = manifest.golden, folder / model.file
     load_onnx(path)  # refuses what is too large or reaches out of the bundle
     entries = model_inputs(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.artifact import FP32, Variant
+from edgekd.benchmarks.feeds import model_inputs
 from edgekd.bundle import golden as gold
 from edgekd.bundle.card import card
 from edgekd.bundle.describe import LABELS, Shipped, describe, manifest_of
@@ -21,6 +22,7 @@ from edgekd.data.preprocess import Preprocess, TextPreprocess, copy_preprocess, 
 from edgekd.errors import ModelError, VerifyFailed
 from edgekd.evaluation.privacy import shareable
 from edgekd.evaluation.record import Record
+from edgekd.exporters.onnx_files import load_onnx, save_onnx
 from edgekd.store import replacing, write_atomic, write_json
 
 
@@ -126,8 +128,7 @@ def _fixed(
     preprocess: Preprocess,
 ) -> tuple[dict[Variant, str], dict[str, str]]:
     """Write files with every axis fixed at batch 1; return those written, and those left out."""
-    from edgekd.exporters.onnx_files import load_onnx, save_onnx
-    from edgekd.exporters.variants import fixed_shape
+    from edgekd.exporters.shapes import fixed_shape
 
     written: dict[Variant, str] = {}
     left_out: dict[str, str] = {}
@@ -170,7 +171,6 @@ def _fault(
     limits: Mapping[str, Tolerance],
 ) -> str:
     """Return why a fixed form does not answer as the file it was made from, or ""."""
-    from edgekd.benchmarks.feeds import model_inputs
     from edgekd.exporters.ort_session import predictor
 
     try:

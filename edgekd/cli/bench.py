@@ -9,6 +9,7 @@ import typer
 
 from edgekd.benchmarks.runtimes import RUNTIMES
 from edgekd.benchmarks.runtimes.providers import PROVIDERS
+from edgekd.errors import RecipeError
 
 
 def bench(  # noqa: PLR0913  every option of the command is a parameter of this function
@@ -149,7 +150,6 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
     """
     from edgekd.cli import bench_modes as modes
     from edgekd.cli.bench_words import free_file, inputs_of, setups_of, timing_of
-    from edgekd.errors import RecipeError
 
     out = modes.Out(
         json,

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from edgekd.errors import RecipeError
+from edgekd.progress import track_share
+from edgekd.store import write_atomic, write_json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -88,7 +93,6 @@ def time_against(job: Job, name: str, out: Out) -> None:
     from edgekd.benchmarks.history.store import History
     from edgekd.benchmarks.history.table import baseline_table
     from edgekd.devices import open_device
-    from edgekd.errors import RecipeError
 
     if job.vs is not None:
         raise RecipeError("got --vs and --baseline; files are compared with one or the other")
@@ -153,7 +157,6 @@ def run_suite(name: str, device: str | None, out: Out) -> None:
     from edgekd.benchmarks.suites.run import run_suite as timed
     from edgekd.benchmarks.suites.suite import load_suite
     from edgekd.devices import open_device
-    from edgekd.store import write_atomic
 
     suite = load_suite(name)
     with _bar(suite.title) as share:
@@ -170,7 +173,6 @@ def run_suite(name: str, device: str | None, out: Out) -> None:
 
 def _bar(title: str) -> AbstractContextManager[Share]:
     from edgekd.cli.terminal import Terminal
-    from edgekd.progress import track_share
 
     return track_share(Terminal(), title)
 
@@ -184,13 +186,9 @@ def _show(content: Mapping[str, Any], tables: Sequence[RenderableType], out: Out
     """Write and print JSON for programs, or print tables for people."""
     from rich.console import Console
 
-    from edgekd.store import write_json
-
     if out.json_file is not None:
         write_json(out.json_file, content)
     if out.json == "-":
-        from json import dumps
-
         typer.echo(dumps(content))
         return
     console = Console()

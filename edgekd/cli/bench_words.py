@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from edgekd.errors import RecipeError
 
 if TYPE_CHECKING:
     from edgekd.benchmarks.bench import Inputs
@@ -12,8 +17,6 @@ if TYPE_CHECKING:
 
 def timing_of(rate: float | None, precision: str, time: str, rounds: int, *, parts: bool) -> Timing:
     """Read how long to time."""
-    from dataclasses import replace
-
     from edgekd.benchmarks.measurement import Timing
 
     timing = Timing(
@@ -29,10 +32,6 @@ def timing_of(rate: float | None, precision: str, time: str, rounds: int, *, par
 
 def _positive(option: str, text: str, units: dict[str, float]) -> float:
     """Read a positive number with one of the units."""
-    import re
-
-    from edgekd.errors import RecipeError
-
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-z%]*)\s*", text.lower())
     if match is None or match[2] not in units or not float(match[1]):
         known = ", ".join(f"2{unit}" for unit in units if unit)
@@ -44,11 +43,8 @@ def setups_of(
     runtime: str, provider: str, threads: str, streams: str, options: list[str]
 ) -> list[Setup]:
     """Read the setups: every runtime with every provider, threads and streams."""
-    from itertools import product
-
     from edgekd.benchmarks.measurement import Setup
     from edgekd.benchmarks.runtimes.providers import provider_name
-    from edgekd.errors import RecipeError
 
     pairs = []
     for text in options:
@@ -71,7 +67,6 @@ def setups_of(
 def inputs_of(feeds: Path | None, shape: list[str], batch: str, pipeline: Path | None) -> Inputs:
     """Read what the files are fed with."""
     from edgekd.benchmarks.bench import Inputs
-    from edgekd.errors import RecipeError
 
     if pipeline is not None and not pipeline.is_file():
         raise RecipeError(f"--pipeline {pipeline} does not exist; give a Python file")
@@ -85,8 +80,6 @@ def _words(text: str) -> list[str]:
 
 def _counts(option: str, text: str) -> list[str]:
     """Read 1,2,4; every number is at least 1 and at most 256."""
-    from edgekd.errors import RecipeError
-
     words = _words(text)
     if not words or not all(word.isdecimal() and 1 <= int(word) <= 256 for word in words):
         raise RecipeError(
@@ -97,8 +90,6 @@ def _counts(option: str, text: str) -> list[str]:
 
 def _shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
     """Read NAME=1x3x224x224; the last = counts, names may hold others."""
-    from edgekd.errors import RecipeError
-
     shapes = {}
     for text in texts:
         name, equals, dims = text.rpartition("=")
@@ -114,8 +105,6 @@ def _shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
 
 def free_file(option: str, wanted: str | Path | None) -> Path | None:
     """Return the file to write, checked before the work and not after it."""
-    from edgekd.errors import RecipeError
-
     if wanted is None or str(wanted) == "-":
         return None
     path = Path(wanted)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekd.cli import flags
+from edgekd.errors import RecipeError
 
 if TYPE_CHECKING:
     from edgekd.evaluation.record import Record
@@ -84,7 +85,6 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
 
 
 def _from_flags(model: str | None, data: str | None, asked: Mapping[str, Any]) -> dict[str, Any]:
-    from edgekd.errors import RecipeError
     from edgekd.recipe.from_flags import quick_table
 
     if model is None or data is None:
@@ -99,8 +99,6 @@ def _from_flags(model: str | None, data: str | None, asked: Mapping[str, Any]) -
 
 def _as_changes(recipe: Path, asked: Mapping[str, Any]) -> list[str]:
     """Return the flags that a recipe has a place for as changes to it; refuse the others."""
-    from edgekd.errors import RecipeError
-
     given = {key: value for key, value in asked.items() if value is not None}
     strange = [f"--{key}" for key in given if key not in _PLACES]
     if strange:

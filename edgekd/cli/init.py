@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from edgekd.cli import flags
+from edgekd.errors import RecipeError
+from edgekd.store import locate, write_atomic
 
 _FILES = ("model", "data", "weights", "student")
 
@@ -37,11 +39,9 @@ def init(  # noqa: PLR0913  # each parameter is a flag
 
     Example: edgekd init --model net.py:build --weights net.pt --data photos/
     """
-    from edgekd.errors import RecipeError
     from edgekd.recipe.from_flags import quick_table
     from edgekd.recipe.recipe import recipe_from
     from edgekd.recipe.toml_template import commented_recipe
-    from edgekd.store import write_atomic
 
     if model is None or data is None:
         absent = [n for n, v in (("--model", model), ("--data", data)) if v is None]
@@ -66,8 +66,6 @@ def init(  # noqa: PLR0913  # each parameter is a flag
 
 
 def _check_place(out: Path, force: bool) -> None:
-    from edgekd.errors import RecipeError
-
     if out.is_dir():
         raise RecipeError(f"--out {out} is a folder; give the name of a file in it")
     if out.exists() and not force:
@@ -79,7 +77,6 @@ def _check_place(out: Path, force: bool) -> None:
 def _seen_from(out: Path, key: str, value: Any) -> Any:
     """Return a path on the command line as one that counts from the recipe's folder."""
     from edgekd.data.source import KNOWN_DATA
-    from edgekd.store import locate
 
     if key not in _FILES or value is None:
         return value

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edgekd.cli import flags
+from edgekd.errors import RecipeError
 
 
 def quantize(
@@ -29,7 +30,6 @@ def quantize(
     Example: edgekd quantize net.onnx --data photos/ --samples 512
     """
     from edgekd.cli.compress import run
-    from edgekd.errors import RecipeError
     from edgekd.recipe.from_flags import quick_table
     from edgekd.recipe.overrides import changed
     from edgekd.recipe.recipe import recipe_from

@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from edgekd.errors import RecipeError
+from edgekd.store import write_atomic
+
 
 def schema(
     out: Annotated[
@@ -20,9 +23,7 @@ def schema(
 
     Example: edgekd schema --out recipe.schema.json
     """
-    from edgekd.errors import RecipeError
     from edgekd.recipe.recipe import recipe_schema
-    from edgekd.store import write_atomic
 
     text = json.dumps(recipe_schema(), indent=1, ensure_ascii=False) + "\n"
     if out is None:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgekd.errors import VerifyFailed
+from edgekd.progress import track_share
+
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
@@ -31,8 +34,6 @@ def verify(
 
     from edgekd.bundle.verify import verify as work
     from edgekd.cli.terminal import Terminal
-    from edgekd.errors import VerifyFailed
-    from edgekd.progress import track_share
 
     if latency:
         with track_share(Terminal(), "verify") as share:

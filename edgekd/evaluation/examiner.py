@@ -33,6 +33,8 @@ from edgekd.evaluation.quality import estimate_gain, estimate_metrics
 from edgekd.evaluation.reduced import Reduced
 from edgekd.evaluation.speed import SpeedComparison, compare_speed
 from edgekd.exporters.file_facts import Kernels, OnnxFacts
+from edgekd.exporters.fused_kernels import int8_layers
+from edgekd.exporters.model_stats import facts
 from edgekd.progress import Progress, Silent, track_share
 from edgekd.store import digest, file_sha256, write_atomic, write_json
 
@@ -197,9 +199,6 @@ class Examiner:
 
     def _facts(self, artifact: Artifact, path: Path) -> tuple[OnnxFacts, Kernels | None]:
         """Count at the length that is timed, where the length is free; INT8 kernels too."""
-        from edgekd.exporters.fused_kernels import int8_layers
-        from edgekd.exporters.model_stats import facts
-
         preprocess = read_preprocess(artifact.folder)
         with np.load(self._feeds(artifact), allow_pickle=False) as feeds:
             shapes = {name: feeds[name].shape[1:] for name in feeds.files}

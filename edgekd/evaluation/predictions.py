@@ -21,6 +21,7 @@ from edgekd.data.preprocess import read_preprocess
 from edgekd.devices import open_device
 from edgekd.errors import RunFolderError
 from edgekd.evaluation.reduced import Reduced, reduce_split
+from edgekd.exporters.ort_session import batch_size, predictor
 from edgekd.store import digest, sync
 
 if TYPE_CHECKING:
@@ -67,8 +68,6 @@ class Predictions:
         return digest(files, self.task_identity, self.data.fingerprint(self.split), machine)
 
     def _run(self, artifact: Artifact, path: Path) -> Reduced:
-        from edgekd.exporters.ort_session import batch_size, predictor
-
         base = self._teacher_file
         is_teacher = _identity(artifact, path) == _identity(self.teacher, base)
         return reduce_split(

@@ -10,6 +10,7 @@ from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.measurement import Measurement, Session
 from edgekd.benchmarks.stats import Estimate, latency, noise_floor, pair_steadiness, speedup
 from edgekd.evaluation.evidence import File
+from edgekd.exporters.structure import same_structure
 
 TOO_WIDE = 0.25
 """A speed-up whose interval includes 1 and is this wide is worth another session."""
@@ -105,7 +106,6 @@ def _pair(after: File, before: File, timed: Mapping[Path, Measurement], floor: f
 def _speedup(
     before: Path, after: Path, timed: Mapping[Path, Measurement], floor: float
 ) -> Estimate:
-    from edgekd.exporters.model_stats import same_structure
 
     if same_structure(before, after):  # equal graphs are equally fast by definition
         return Estimate(1.0, 1.0, 1.0, len(timed[after].runs))

@@ -16,6 +16,8 @@ from pydantic import Field, SerializeAsAny
 from edgekd.artifact import FP32, Artifact
 from edgekd.data.preprocess import copy_preprocess
 from edgekd.errors import ModelError, NothingToDo
+from edgekd.exporters.ort_session import predictor
+from edgekd.exporters.parity import parity
 from edgekd.networks.channel_notes import read_left, write_left
 from edgekd.step import Context, Need, OnnxStep, Step
 
@@ -60,8 +62,6 @@ class Export(OnnxStep):
     ) -> None:
         import torch
 
-        from edgekd.exporters.ort_session import predictor
-        from edgekd.exporters.parity import parity
         from edgekd.exporters.torch_to_onnx import export_onnx
 
         deployed = model.deployed(context.task).eval()

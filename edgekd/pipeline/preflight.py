@@ -23,6 +23,8 @@ from edgekd.errors import (
 )
 from edgekd.evaluation.forecast import NetworkForecast
 from edgekd.exporters.file_facts import Entry
+from edgekd.exporters.model_stats import facts
+from edgekd.exporters.ort_session import batch_size, predictor
 from edgekd.recipe.recipe import Recipe, titled
 from edgekd.step import Context, OnnxModel, Opened
 from edgekd.tasks.task import name_outputs
@@ -167,9 +169,6 @@ def _try_training(name: str, model: Model, context: Context) -> None:
 
 
 def _file(title: str, name: str, model: OnnxModel, context: Context) -> NetworkForecast:
-    from edgekd.exporters.model_stats import facts
-    from edgekd.exporters.ort_session import batch_size, predictor
-
     found = facts(model.path)
     inputs = _samples(model.preprocess, context, size=batch_size(model.path, default=2))
     outputs = name_outputs(predictor(model.path)(inputs), context.task)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.measurement import Session
@@ -217,8 +218,6 @@ def _samples(bench: Bench, said: _Answers, rows: NDArray[np.int64]) -> tuple[Cha
 
 def png_uri(pixels: NDArray[np.uint8]) -> str:
     """Return uint8 pixels, shape [height, width, channels], as a data URI."""
-    from PIL import Image
-
     buffer = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

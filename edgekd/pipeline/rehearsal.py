@@ -21,6 +21,7 @@ from edgekd.data.batches import Data, batch_starts
 from edgekd.data.input_options import InputSpec
 from edgekd.data.preprocess import Preprocess, read_preprocess
 from edgekd.errors import NothingToDo
+from edgekd.exporters.ort_session import batch_size, predictor
 from edgekd.pipeline.export import Export
 from edgekd.pipeline.setup import Bench
 from edgekd.pipeline.stage import run_step
@@ -154,8 +155,6 @@ def _quantize_s(bench: Bench, step: Step, source: Artifact) -> float:
 
 def _sample_s(bench: Bench, artifact: Artifact) -> float:
     """Time one batch of the validation split through the FP32 file, after one that warms up."""
-    from edgekd.exporters.ort_session import batch_size, predictor
-
     path = artifact.onnx(FP32)
     size = batch_size(path)
     batch = next(bench.data.batches("validation", read_preprocess(artifact.folder), size=size))

@@ -16,7 +16,7 @@ from edgekd.step import Context, OnnxModel
 from edgekd.store import locate
 
 if TYPE_CHECKING:
-    from edgekd.exporters.model_stats import Entry
+    from edgekd.exporters.file_facts import Entry
 
 
 class OnnxFile(Options):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 
 from edgekd.benchmarks.runtimes import missing, version
@@ -14,6 +15,7 @@ from edgekd.data.dataset import Arrays
 from edgekd.data.preprocess import Preprocess
 from edgekd.devices.local import processor_name
 from edgekd.errors import ModelError
+from edgekd.exporters.onnx_files import load_onnx, save_onnx
 from edgekd.exporters.ort_session import batch_size, predictor
 from edgekd.networks.layers import describe_similar
 from edgekd.tasks.task import Task, name_outputs
@@ -94,10 +96,6 @@ def with_outputs(path: Path, names: Sequence[str], target: Path) -> Path:
     Raises:
         ModelError: the graph has no value of one of these names.
     """
-    import onnx
-
-    from edgekd.exporters.onnx_files import load_onnx, save_onnx
-
     model = load_onnx(path)
     outputs = {output.name for output in model.graph.output}
     inner = [name for node in model.graph.node for name in node.output if name]

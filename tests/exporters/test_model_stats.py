@@ -12,8 +12,10 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from edgekd.exporters.model_stats import Entry, facts, same_structure
+from edgekd.exporters.file_facts import Entry
+from edgekd.exporters.model_stats import facts
 from edgekd.exporters.onnx_files import save_onnx
+from edgekd.exporters.structure import same_structure
 
 
 def test_parameters_and_macs_of_a_cnn(pixels: Any) -> None:

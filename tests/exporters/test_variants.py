@@ -7,11 +7,13 @@ from typing import Any, get_args
 import onnx
 import pytest
 
+from edgekd.artifact import Variant
 from edgekd.errors import ModelError
 from edgekd.exporters.onnx_files import save_onnx
 from edgekd.exporters.ort_session import predictor
 from edgekd.exporters.parity import parity
-from edgekd.exporters.variants import TABLE, Variant, fixed_shape
+from edgekd.exporters.shapes import fixed_shape
+from edgekd.exporters.variants import TABLE
 
 
 def test_the_cpu_wants_what_this_version_builds() -> None:

@@ -24,7 +24,7 @@ from edgekd.exporters.model_stats import facts
 from edgekd.exporters.onnx_files import load_onnx, save_onnx, traces
 from edgekd.exporters.ort_session import predictor
 from edgekd.exporters.parity import parity
-from edgekd.exporters.variants import fixed_shape
+from edgekd.exporters.shapes import fixed_shape
 from edgekd.quantization.static import _silenced, quantize_int8
 
 
@@ -131,7 +131,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import numpy as np
-from edgekd.exporters.variants import fixed_shape
+from edgekd.exporters.shapes import fixed_shape
 from edgekd.quantization.static import quantize_int8
 arrays = np.load(sys.argv[3])
 quantize_int8(Path(sys.argv[1]), Path(sys.argv[2]), lambda: iter([dict(arrays)]))
