@@ -34,6 +34,25 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+def test_contributing_names_files_that_are_there() -> None:
+    """A file by its name alone is one somewhere in the source; a path counts from the top."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf8")
+    source = [ROOT / name for name in ("edgekd", "exporters", "benchmarks", "devices", "tests")]
+    names = {path.name for folder in source for path in folder.rglob("*")}
+    named = re.findall(r"`([a-z0-9_/]+\.py)`", text)
+    assert len(named) > 20
+    for name in named:
+        places = (ROOT / name, ROOT / "edgekd" / name)
+        assert name in names or any(place.exists() for place in places), name
+
+
+def test_contributing_shows_every_room() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf8").partition("## The data's way")[0]
+    for folder in sorted((ROOT / "edgekd").iterdir()):
+        if (folder / "__init__.py").exists() and not (folder / "step.py").exists():
+            assert f"`{folder.name}/`" in table, folder.name
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_every_command_is_one(page: Path) -> None:
     from typer.main import get_command
