@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -14,8 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from edgekd.cli.main import app, main
+from edgekd.report.run.plan import blocks
 
 HEAVY = ("torch", "onnx", "onnxruntime", "numpy", "matplotlib", "jinja2", "PIL")
 COMMANDS = sorted(
@@ -105,20 +108,27 @@ def test_a_dry_run_plans_and_leaves_nothing(run: Run, job: Path) -> None:
     assert plan["disk_bytes"] > 100_000
 
 
-def test_the_plan_of_a_longer_training_is_longer(job: Path) -> None:
+def test_a_longer_training_plans_longer_and_a_step_with_nothing_to_do_is_skipped(
+    job: Path,
+) -> None:
     from edgekd.pipeline.plan import plan
     from edgekd.recipe.recipe import load_recipe
 
-    short, long = (
+    prune = 'steps=[{name="prune", multiple=64}]'  # more than any width
+    plans = [
         plan(
-            load_recipe(job / "bars.toml", changes=["steps=[]", f"model.train.epochs={epochs}"]),
+            load_recipe(job / "bars.toml", changes=[prune, f"model.train.epochs={epochs}"]),
             root=job,
             folder=job / "never",
-        ).stages[0]
+        )
         for epochs in (2, 2000)
-    )
+    ]
+    (short,), (long,) = (found.stages for found in plans)  # the teacher's
     assert long.training_s > 20 * short.training_s > 0  # a thousand, but for the noise
     assert long.measure_s == short.measure_s
+    file = io.StringIO()
+    Console(file=file, width=200).print(*blocks(plans[0]))
+    assert re.search(r"prune +skipped: ratio 0\.3 removes nothing", file.getvalue())
 
 
 def test_a_dry_run_finds_what_cannot_be_exported(run: Run, job: Path) -> None:
