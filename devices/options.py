@@ -32,6 +32,8 @@ class DeviceOptions(Options):
     @classmethod
     def _from_name(cls, value: object) -> object:
         """Take a name alone for a table of it."""
+        if not isinstance(value, (str, dict, DeviceOptions)):
+            raise ValueError("give its name, or a table with name, runtime, provider and threads")
         return {"name": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")

@@ -101,8 +101,8 @@ class Recipe(Options):
     model: AnyTeacher = Field(description="the model that everything is compared with")
     devices: tuple[DeviceOptions, ...] = Field(
         (DeviceOptions(name="local"),),
-        min_length=1,
         max_length=8,
+        json_schema_extra={"minItems": 1},
         description="names, or tables with runtime and threads; the first decides what is kept, "
         "the last session is measured on all",
     )
@@ -110,6 +110,8 @@ class Recipe(Options):
     @field_validator("devices")
     @classmethod
     def _differ(cls, devices: tuple[DeviceOptions, ...]) -> tuple[DeviceOptions, ...]:
+        if not devices:
+            raise ValueError("give at least one, for instance 'local'")
         setups = [(device.name, device.setup()) for device in devices]
         if len(set(setups)) < len(setups):
             raise ValueError("two of them are the same; the devices or their setups must differ")

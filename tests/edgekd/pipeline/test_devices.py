@@ -93,6 +93,16 @@ def test_a_file_that_does_not_run_on_a_further_device_ends_no_job(
     assert "this runtime has no Flatten" in page(record)
 
 
-def test_the_same_device_twice_is_refused(run: Run) -> None:
-    with pytest.raises(RecipeError, match="devices: two of them are the same"):
-        run("local", {"name": "local", "threads": 1})
+@pytest.mark.parametrize(
+    ("devices", "told"),
+    [
+        (["local", {"name": "local", "threads": 1}], "devices: two of them are the same"),
+        ([], "devices: give at least one, for instance 'local'"),
+        ([3], r"devices\[0\]: give its name, or a table with name, runtime, provider and threads"),
+        (["local", {"nam": "local"}], r"devices\[1\].nam is not a known key; did you mean 'name'"),
+    ],
+)
+def test_devices_that_cannot_be_meant_are_refused(run: Run, devices: list[Any], told: str) -> None:
+    with pytest.raises(RecipeError, match=told) as caught:
+        run(*devices)
+    assert "Tuple" not in str(caught.value)
