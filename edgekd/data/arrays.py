@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,18 +90,52 @@ def name_classes(
 
 
 def open_npz(path: Path, *, labels: Sequence[str] | None) -> Dataset:
-    """Read an .npz: inputs beside `y` or `label`, or the same for `x_train`, `x_test`, ...
+    """Read an .npz: inputs, beside `y` or `label` if there are labels; or `x_train`, `x_test`, ...
 
     Raises:
-        DataError: it contains pickled objects, has no targets, or unfolds to more than 16 GiB.
+        DataError: it contains pickled objects, no inputs, or unfolds to more than 16 GiB.
     """
+    arrays = _load_npz(path)
+    parts: dict[str | None, tuple[dict[str, Any], dict[str, Any]]] = {}
+    is_split = any(split == "train" or name in arrays for split, name in _named_splits(arrays))
+    for key, array in arrays.items():
+        split, name = _split_key(key) if is_split else (None, key)
+        is_target = name.lower() in TARGET_NAMES
+        parts.setdefault(split, ({}, {}))[int(is_target)][name] = array
+    _check_parts(path, parts, sorted(arrays))
+    return dataset_from_parts(
+        {split: (x, next(iter(y.values()), None)) for split, (x, y) in parts.items()},
+        labels=labels,
+        where=str(path),
+    )
+
+
+def open_npy(path: Path) -> Dataset:
+    """Read an .npy: one array of inputs, without labels.
+
+    Raises:
+        DataError: it contains pickled objects, or is damaged.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(
+            f"{path} is not a readable .npy file of plain numbers or texts ({error}); write it "
+            "with np.save(path, array)"
+        ) from error
+    if array.ndim == 0:
+        raise DataError(f"{path} contains one number; its first axis must count the samples")
+    return dataset_from_parts({None: ({"x": np.asarray(array)}, None)}, where=str(path))
+
+
+def _load_npz(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with zipfile.ZipFile(path) as archive:
             total = sum(member.file_size for member in archive.infolist())
         if total > MAX_BYTES:
             raise DataError(f"{path} unfolds to {total} bytes; at most {MAX_BYTES} are read")
         with np.load(path, allow_pickle=False) as file:
-            arrays = {str(name): file[name] for name in file.files}
+            return {str(name): file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         if "pickle" in str(error).lower():
             raise DataError(
@@ -110,26 +144,22 @@ def open_npz(path: Path, *, labels: Sequence[str] | None) -> Dataset:
                 "y=np.array(labels, dtype=np.int64)), texts as np.array(texts, dtype=str)"
             ) from error
         raise DataError(f"{path} is not a readable .npz file ({error}); write it again") from error
-    parts: dict[str | None, tuple[dict[str, Any], dict[str, Any]]] = {}
-    for key, array in arrays.items():
-        split, name = _split_key(key)
-        is_target = name.lower() in TARGET_NAMES
-        parts.setdefault(split, ({}, {}))[int(is_target)][name] = array
-    _check_parts(path, parts, sorted(arrays))
-    return dataset_from_parts(
-        {split: (x, next(iter(y.values()))) for split, (x, y) in parts.items()},
-        labels=labels,
-        where=str(path),
-    )
 
 
 def _check_parts(path: Path, parts: Mapping[str | None, tuple[Any, Any]], keys: list[str]) -> None:
-    whole = all(inputs and len(targets) == 1 for inputs, targets in parts.values())
+    counts = {len(targets) for _, targets in parts.values()}
+    whole = all(inputs for inputs, _ in parts.values()) and counts in ({0}, {1})
     if not parts or not whole or (None in parts and len(parts) > 1):
         raise DataError(
-            f"{path} contains the arrays {keys}; inputs (such as x) are expected and one of "
-            f"{', '.join(TARGET_NAMES)}, or pairs for each split (x_train, y_train, x_test, y_test)"
+            f"{path} contains the arrays {keys}; inputs (such as x) are expected, and "
+            f"where there are labels one of {', '.join(TARGET_NAMES)}; or the same for each split "
+            "(x_train, y_train, x_test, y_test)"
         )
+
+
+def _named_splits(keys: Iterable[str]) -> list[tuple[str, str]]:
+    """Return split and name of the keys that have both: an input may well be called "left_test"."""
+    return [(split, name) for split, name in map(_split_key, keys) if split is not None]
 
 
 def _split_key(key: str) -> tuple[str | None, str]:
@@ -198,16 +228,11 @@ def _label_or_value(targets: dict[str, NDArray[Any]], where: str) -> dict[str, N
 
 def _samples(inputs: dict[str, NDArray[Any]], where: str) -> tuple[Kind, dict[str, NDArray[Any]]]:
     if len(inputs) == 1:
-        ((name, array),) = inputs.items()
+        (array,) = inputs.values()
         if array.dtype.kind in "OUT":
             return "text", {"text": array.astype(object)}
         if array.dtype == np.uint8 and array.ndim in (3, 4):
             return "image", {"image": _images(array, where)}
-        if name in ("image", "images") and array.ndim == 4:
-            raise DataError(
-                f"{where}: {name} is {array.dtype} {list(array.shape)}; images are uint8 "
-                "[n, height, width, 1 or 3], values 0..255. Save the pixels so, or call the array x"
-            )
     for name, array in inputs.items():
         if array.dtype.kind not in "buif":
             raise DataError(

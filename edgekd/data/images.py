@@ -1,9 +1,12 @@
-"""A folder of images, one folder a class: decoded once into the cache, then a memmap.
+"""A folder of images: decoded once into the cache, then a memmap.
 
-`class/name.jpg`, or `train/class/name.jpg` with `val|valid|validation/` and `test/` beside
-`train/`. Pixels are upright (EXIF), RGB, or grey when every file is grey; transparency is dropped.
-With a size, the shorter side is brought to it (Pillow's BILINEAR, which averages when it shrinks)
-and the centre is cut out.
+With labels: one folder a class, `class/name.jpg`, or `train/class/name.jpg` with
+`val|valid|validation/` and `test/` beside `train/`. A folder with fewer than two class folders has
+no labels; its images may lie in any folders, also below `train/` and `test/`.
+
+Pixels are upright (EXIF), RGB, or grey when every file is grey; transparency is dropped. With a
+size, the shorter side is brought to it (Pillow's BILINEAR, which averages when it shrinks) and the
+centre is cut out.
 """
 
 from __future__ import annotations
@@ -47,7 +50,8 @@ class _File:
     path: Path
     name: str
     """Relative to the data set's folder."""
-    label: str
+    label: str | None
+    """None: there are no labels."""
     split: str | None
 
 
@@ -56,6 +60,7 @@ def open_folder(
     *,
     size: tuple[int, int] | None,
     labels: Sequence[str] | None,
+    labelled: bool = True,
     skip_broken: bool = False,
     progress: Progress | None = None,
 ) -> Dataset:
@@ -65,13 +70,14 @@ def open_folder(
         folder: see the module's first lines.
         size: (height, width) in pixels; None keeps the files' own, which must then agree.
         labels: the class folders in the order wanted.
+        labelled: False: folders are no classes, whatever their number.
         skip_broken: leave out files that cannot be decoded, instead of raising.
         progress: reports while files are decoded.
 
     Raises:
-        DataError: no images, one class, a broken file, or files that differ in size with no `size`.
+        DataError: no images, a broken file, or files that differ in size with no `size`.
     """
-    files = _list(folder)
+    files = _list(folder, labelled=labelled)
     stats = [(f.name, s.st_size, s.st_mtime_ns) for f in files for s in (f.path.stat(),)]
     key = digest("folder", _REVISION, str(folder.resolve()), size, stats)
 
@@ -83,11 +89,14 @@ def open_folder(
     if skipped and not skip_broken:
         raise _broken_file(folder / skipped[0], "it was left out before, with skip_broken")
     files = [file for file in files if file.name not in set(skipped)]
-    number, ordered = name_classes([file.label for file in files], labels)
+    classes = [file.label for file in files if file.label is not None]
+    targets, ordered = {}, tuple[str, ...]()
+    if classes:
+        targets["label"], ordered = name_classes(classes, labels)
     return Dataset(
         "image",
         {"image": found.pixels},
-        {"label": number},
+        targets,
         ordered,
         fixed=_fixed(files),
         skipped=skipped,
@@ -95,28 +104,40 @@ def open_folder(
     )
 
 
-def _list(folder: Path) -> list[_File]:
-    """Return every image below `folder`, sorted by name."""
+def _list(folder: Path, *, labelled: bool) -> list[_File]:
+    """Return every image below `folder`, sorted by name; with labels if there are two classes."""
     inner = [path for path in _folders(folder) if split_name(path.name)]
     if "train" not in {split_name(path.name) for path in inner}:
         inner = []  # a class may well be called "test"
-    files: list[_File] = []
-    for part in inner or [folder]:
-        split = split_name(part.name) if inner else None
-        for group in _folders(part):
-            files += [
-                _File(path, path.relative_to(folder).as_posix(), group.name, split)
-                for path in sorted(group.rglob("*"))
-                if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-            ]
-    classes = sorted({file.label for file in files})
-    if len(classes) < 2:
-        found = f"images of one class, {classes[0]!r}" if classes else "no images in class folders"
+    parts = [(part, split_name(part.name)) for part in inner] or [(folder, None)]
+    groups = [(group, split) for part, split in parts for group in _folders(part)]
+    files = [
+        _File(path, path.relative_to(folder).as_posix(), group.name, split)
+        for group, split in groups
+        for path in _images_below(group)
+    ]
+    if labelled and len({file.label for file in files}) > 1:
+        return files
+    files = [
+        _File(path, path.relative_to(folder).as_posix(), None, split)
+        for part, split in parts
+        for path in _images_below(part)
+    ]
+    if not files:
         raise DataError(
-            f"{folder} contains {found}; at least two folders of images are expected, one per "
-            "class (cat/1.jpg, dog/1.jpg), or train/ and test/ with such folders"
+            f"{folder} contains no images ({', '.join(sorted(SUFFIXES))}); give a folder with one "
+            "folder of images per class (cat/1.jpg, dog/1.jpg), or with images alone, which then "
+            "have no labels"
         )
     return files
+
+
+def _images_below(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    ]
 
 
 def _folders(folder: Path) -> list[Path]:

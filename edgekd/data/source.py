@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from edgekd.data.arrays import dataset_from_parts, open_npz, split_name
+from edgekd.data.arrays import dataset_from_parts, open_npy, open_npz, split_name
 from edgekd.data.augment import Augment
 from edgekd.data.dataset import Dataset
 from edgekd.data.downloads import open_known
@@ -28,7 +28,7 @@ from edgekd.user_code import blame, resolve
 KnownData = Literal["mnist5k", "cifar10"]
 KNOWN_DATA: tuple[str, ...] = get_args(KnownData)
 """Public data sets, by the name that a recipe gives them."""
-Format = Literal["folder", "npz", "table", "idx", "cifar10"]
+Format = Literal["folder", "npz", "npy", "table", "idx", "cifar10"]
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 
 
@@ -37,7 +37,7 @@ class Origin(Options):
 
     path: str | None = Field(
         default=None,
-        description="a folder of images, an .npz, a table of texts, MNIST or CIFAR-10 files",
+        description="a folder of images, an .npz or .npy, a table of texts, MNIST or CIFAR-10",
     )
     name: KnownData | None = Field(
         default=None, description="a public data set, after `edgekd data NAME`"
@@ -46,7 +46,7 @@ class Origin(Options):
         default=None,
         description="'package.module:function' or 'file.py:function', called without arguments, "
         "returning a Dataset, (inputs, targets), or {'train': (inputs, targets), 'test': ...}; "
-        "targets are None where there are no labels",
+        "inputs alone where there are no labels",
     )
     format: Format | None = Field(
         default=None, description="format of `path`; set it if auto-detection fails"
@@ -149,15 +149,27 @@ class Source(Origin):
 
 
 def open_source(
-    spec: Source, *, root: Path, skip_broken: bool = False, progress: Progress | None = None
+    spec: Source,
+    *,
+    root: Path,
+    labelled: bool = True,
+    skip_broken: bool = False,
+    progress: Progress | None = None,
 ) -> Dataset:
-    """Open what `spec` names; paths are relative to `root`. `skip_broken` adds to the recipe's.
+    """Open what `spec` names.
+
+    Args:
+        spec: which data, and which of its splits the data itself does not fix.
+        root: relative paths start here.
+        labelled: False leaves labels out, where there are any.
+        skip_broken: adds to the recipe's.
+        progress: reports while data is decoded.
 
     Raises:
         DataError: it is not there, not readable, or nothing that can be learned from.
     """
     listener = progress or Silent()
-    main = _open_origin(spec, root, skip_broken, listener)
+    main = _open_origin(spec, root, skip_broken, listener, labelled=labelled)
     if not spec.mix:
         return main
     extras = []
@@ -166,13 +178,15 @@ def open_source(
         if further.size is None and main.kind == "image":
             inherited["size"] = main.samples["image"].shape[1:3]
         same_form = further.model_copy(update=inherited)
-        dataset = _open_origin(same_form, root, skip_broken, listener)
+        dataset = _open_origin(same_form, root, skip_broken, listener, labelled=labelled)
         name = f"the mixed source {further.title!r}"
         extras.append(Extra(name=name, dataset=dataset, weight=further.weight))
     return mix_sources(main, extras, progress=listener)
 
 
-def _open_origin(spec: Origin, root: Path, skip_broken: bool, progress: Progress) -> Dataset:
+def _open_origin(
+    spec: Origin, root: Path, skip_broken: bool, progress: Progress, *, labelled: bool
+) -> Dataset:
     """Open one source, which may be one of several."""
     spec = spec.model_copy(update={"skip_broken": spec.skip_broken or skip_broken})
     if spec.name is not None:
@@ -180,11 +194,12 @@ def _open_origin(spec: Origin, root: Path, skip_broken: bool, progress: Progress
     elif spec.call is not None:
         dataset = _called(spec.call, spec.labels, root)
     else:
-        dataset = _opened(spec, locate(str(spec.path), root=root), progress)
-    return _described(dataset, spec)
+        dataset = _opened(spec, locate(str(spec.path), root=root), progress, labelled=labelled)
+    dataset = _described(dataset, spec)
+    return dataset if labelled else replace(dataset, targets={}, labels=())
 
 
-def _opened(spec: Origin, path: Path, progress: Progress) -> Dataset:
+def _opened(spec: Origin, path: Path, progress: Progress, *, labelled: bool) -> Dataset:
     if not path.exists():
         raise DataError(
             f"the data {path} does not exist; paths in a recipe count from the recipe's folder"
@@ -192,12 +207,15 @@ def _opened(spec: Origin, path: Path, progress: Progress) -> Dataset:
     match spec.format or _format(path):
         case "npz":
             return open_npz(path, labels=spec.labels)
+        case "npy":
+            return open_npy(path)
         case "table":
             return open_table(
                 path,
                 text_column=spec.text_column,
                 label_column=spec.label_column,
                 labels=spec.labels,
+                labelled=labelled,
                 skip_broken=spec.skip_broken,
             )
         case "idx":
@@ -208,6 +226,7 @@ def _opened(spec: Origin, path: Path, progress: Progress) -> Dataset:
         path,
         size=spec.decode_size,
         labels=spec.labels,
+        labelled=labelled,
         skip_broken=spec.skip_broken,
         progress=progress,
     )
@@ -225,11 +244,14 @@ def _format(path: Path) -> Format:
         refuse_pickle(path)
     if path.suffix == ".npz":
         return "npz"
+    if path.suffix == ".npy":
+        return "npy"
     if path.suffix in TABLES:
         return "table"
     raise DataError(
         f"{path.name!r} is not a known format; give a folder of images, an .npz with x and "
-        "y, or a .csv, .tsv or .jsonl with text and label. Anything else: call = 'file.py:function'"
+        "y, an .npy, a .csv, .tsv or .jsonl with text and label, or a .txt. Anything else: "
+        "call = 'file.py:function'"
     )
 
 
@@ -247,22 +269,38 @@ def _called(spec: str, labels: tuple[str, ...] | None, root: Path) -> Dataset:
         ) from error
     if isinstance(value, Dataset):
         return value
-    parts: dict[str | None, Any] = {}
-    if isinstance(value, Mapping):
+    parts: dict[str | None, Any] = {None: value}
+    if isinstance(value, Mapping) and any(split_name(str(name)) == "train" for name in value):
         parts = {split_name(str(name)) or str(name): part for name, part in value.items()}
-    elif isinstance(value, tuple):
-        parts = {None: value}
     strange = set(parts) - {None, "train", "validation", "test"}
-    pairs = all(isinstance(part, tuple) and len(part) == 2 for part in parts.values())
-    if not parts or strange or not pairs or not {None, "train"} & set(parts):
+    parts = {name: _pair(part) for name, part in parts.items()}
+    if strange or any(part is None for part in parts.values()):
         got = type(value).__name__
         if isinstance(value, Mapping):
             got = f"a mapping of {sorted(map(str, value))}"
         raise DataError(
-            f"call = {spec!r} returned {got}; expected is an edgekd Dataset, (inputs, targets), or "
-            "{'train': (inputs, targets), 'test': ...}"
+            f"call = {spec!r} returned {got}; expected is an edgekd Dataset, (inputs, targets), "
+            "{'train': (inputs, targets), 'test': ...}, or without labels the inputs alone: an "
+            "array, a list of texts, or arrays by the names of the model's inputs"
         )
     return dataset_from_parts(parts, labels=labels, where=f"call = {spec!r}")
+
+
+def _pair(part: object) -> tuple[Any, Any] | None:
+    """Return inputs and targets, which are None where only inputs were given; None for neither."""
+    if isinstance(part, tuple):
+        return part if len(part) == 2 else None
+    if _is_array(part):
+        return part, None
+    if isinstance(part, list) and part and all(isinstance(text, str) for text in part):
+        return part, None
+    if isinstance(part, Mapping) and part and all(_is_array(one) for one in part.values()):
+        return part, None
+    return None
+
+
+def _is_array(value: object) -> bool:
+    return hasattr(value, "__array__")  # a tensor of torch too
 
 
 def _described(dataset: Dataset, spec: Origin) -> Dataset:

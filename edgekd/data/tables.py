@@ -1,4 +1,7 @@
-"""Texts with labels from .csv or .tsv (whose first line names the columns) or .jsonl, in UTF-8."""
+"""Texts from .csv or .tsv (whose first line names the columns), .jsonl or .txt, in UTF-8.
+
+A .txt contains one text a line, without labels.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from edgekd.data.arrays import name_classes, split_name
 from edgekd.data.dataset import Dataset
 from edgekd.errors import DataError
 
-SUFFIXES = (".csv", ".tsv", ".jsonl")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".txt")
 _MAX_FIELD = 10**8  # characters; csv's own limit of 131,072 is less than a long article
 Row = Mapping[str, Any]
 
@@ -27,9 +30,12 @@ def open_table(
     text_column: str,
     label_column: str,
     labels: Sequence[str] | None,
+    labelled: bool = True,
     skip_broken: bool = False,
 ) -> Dataset:
     """Read texts and labels; a column `split` (train, validation, test), if any, fixes the splits.
+
+    A table of texts alone has no labels. `labelled` = False leaves those of another one out.
 
     Raises:
         DataError: a column is missing, or a row has no text or label and `skip_broken` is off.
@@ -41,8 +47,9 @@ def open_table(
     with _text_file(path) as file:
         for line, row in _rows(file, path):
             if not texts and not skipped:
-                _check_columns(row, path, text_column, label_column)
-            text, name = row.get(text_column), row.get(label_column)
+                labelled = labelled and bool(set(row) - {text_column, "split"})
+                _check_columns(row, path, [text_column, *([label_column] if labelled else [])])
+            text, name = row.get(text_column), row.get(label_column) if labelled else "none"
             if not isinstance(text, str) or not text.strip() or name in (None, ""):
                 if not skip_broken:
                     raise DataError(
@@ -56,11 +63,13 @@ def open_table(
             splits.append(str(row.get("split") or ""))
     if not texts:
         raise DataError(f"{path} contains no row with a text and a label; give some")
-    number, ordered = name_classes(names, labels)
+    targets, ordered = {}, tuple[str, ...]()
+    if labelled:
+        targets["label"], ordered = name_classes(names, labels)
     return Dataset(
         "text",
         {"text": np.array(texts, dtype=object)},
-        {"label": number},
+        targets,
         ordered,
         fixed=_fixed(splits, path),
         skipped=tuple(skipped),
@@ -82,6 +91,11 @@ def _text_file(path: Path) -> Iterator[TextIO]:
 
 
 def _rows(file: TextIO, path: Path) -> Iterator[tuple[int, Row]]:
+    if path.suffix == ".txt":
+        for line, text in enumerate(file, 1):
+            if text.strip():
+                yield line, {"text": text.strip()}
+        return
     if path.suffix != ".jsonl":
         reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
         for row in reader:
@@ -99,13 +113,14 @@ def _rows(file: TextIO, path: Path) -> Iterator[tuple[int, Row]]:
         yield line, value
 
 
-def _check_columns(row: Row, path: Path, text_column: str, label_column: str) -> None:
-    missing = [name for name in (text_column, label_column) if name not in row]
+def _check_columns(row: Row, path: Path, wanted: Sequence[str]) -> None:
+    missing = [name for name in wanted if name not in row]
     if missing:
         raise DataError(
             f"{path} has the columns {', '.join(str(name) for name in row)}, but no "
             f"{missing[0]!r}; name the right ones with text_column and label_column (.csv or .tsv "
-            "need a first line with the names)"
+            "need a first line with the names), or say that there are no labels: "
+            "task = 'reference', or edgekd quantize --no-labels"
         )
 
 

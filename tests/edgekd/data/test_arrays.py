@@ -119,7 +119,6 @@ def test_a_damaged_npz_is_refused(npz: Saver) -> None:
     "arrays",
     [
         {},
-        {"x": PIXELS},
         {"y": LABEL},
         {"x": PIXELS, "y": LABEL, "label": LABEL},
         {"x_train": PIXELS, "y_train": LABEL, "x_test": PIXELS},
@@ -135,7 +134,6 @@ def test_missing_or_doubled_arrays_are_refused(npz: Saver, arrays: dict[str, Any
     ("arrays", "message"),
     [
         ({"x": PIXELS.transpose(0, 3, 1, 2), "y": LABEL}, r"transpose\(0, 2, 3, 1\)"),
-        ({"image": PIXELS / 255, "y": LABEL}, r"values 0\.\.255"),
         ({"x": PIXELS, "y": np.eye(3, dtype=int)[LABEL]}, r"argmax\(axis=1\)"),
         ({"x": PIXELS, "y": LABEL[:5]}, "different lengths"),
         ({"x": PIXELS, "y": LABEL - 1}, "labels run from -1"),
@@ -151,10 +149,29 @@ def test_unusable_arrays_are_refused(npz: Saver, arrays: dict[str, Any], message
         opened(npz(**arrays))
 
 
-def test_a_lone_array_or_an_unknown_file_is_refused(tmp_path: Path) -> None:
+def test_inputs_alone_have_no_labels(npz: Saver, tmp_path: Path) -> None:
+    dataset = opened(npz(left_test=np.ones((6, 2)), images=np.ones((6, 3, 4, 4))))
+    assert (dataset.targets, dataset.kind, dataset.fixed) == ({}, "array", {})
+    assert set(dataset.samples) == {"left_test", "images"}
+    fixed = opened(npz(x_train=PIXELS[:4], x_test=PIXELS[4:])).fixed
+    assert {name: len(i) for name, i in fixed.items()} == {"train": 4, "test": 2}
     np.save(tmp_path / "x.npy", PIXELS)
-    with pytest.raises(DataError, match=r"x\.npy' is not a known format.*an \.npz with x and y"):
+    assert opened(tmp_path / "x.npy").kind == "image"
+
+
+def test_labels_are_left_out_where_that_is_said(npz: Saver) -> None:
+    spec = Source(path=str(npz(x=PIXELS, y=LABEL)))
+    dataset = open_source(spec, root=Path.cwd(), labelled=False)
+    assert (dataset.targets, dataset.labels) == ({}, ())
+
+
+def test_an_unusable_npy_or_an_unknown_file_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.array([{}], dtype=object))
+    with pytest.raises(DataError, match=r"x\.npy is not a readable \.npy file of plain numbers"):
         opened(tmp_path / "x.npy")
+    (tmp_path / "x.xyz").touch()
+    with pytest.raises(DataError, match=r"x\.xyz' is not a known format.*an \.npz with x and y"):
+        opened(tmp_path / "x.xyz")
     with pytest.raises(DataError, match=r"gone\.npz does not exist; .* recipe's folder"):
         opened(tmp_path / "gone.npz")
 

@@ -206,16 +206,36 @@ def test_nothing_but_broken_files_is_refused(paint: Painter) -> None:
         opened(folder, skip_broken=True)
 
 
-def test_one_class_or_none_is_refused(photos: Path, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="contains no images in class folders"):
+def test_no_images_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty" / "a").mkdir(parents=True)
+    with pytest.raises(DataError, match="contains no images"):
         opened(tmp_path / "empty")
-    with pytest.raises(DataError, match="contains no images in class folders"):
-        opened(photos / "red")  # images, but not in class folders
-    for path in (photos / "red").iterdir():
-        path.unlink()
-    with pytest.raises(DataError, match=r"images of one class, 'blue'.*at least two folders"):
-        opened(photos)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("b.png", "a.png"),
+        ("only/b.png", "only/a.png"),
+        ("2024/may/b.png", "2024/june/a.png", "2024/a.png"),
+        ("train/b.png", "train/deep/er/a.png", "test/c.png"),
+    ],
+)
+def test_images_without_two_class_folders_have_no_labels(
+    paint: Painter, names: tuple[str, ...]
+) -> None:
+    *_, folder = map(paint, names)
+    dataset = opened(folder)
+    assert (len(dataset), dataset.targets, dataset.labels) == (len(names), {}, ())
+    assert set(dataset.fixed) == ({"train", "test"} if names[0][:5] == "train" else set())
+
+
+def test_class_folders_are_no_labels_where_that_is_said(photos: Path) -> None:
+    spec = Source(path=str(photos))
+    dataset = open_source(spec, root=photos, labelled=False)
+    assert dataset.targets == {}
+    assert dataset.labels == ()
+    assert len(dataset) == len(opened(photos))
 
 
 def test_a_cache_that_cannot_be_written_is_said(

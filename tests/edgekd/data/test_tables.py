@@ -39,6 +39,21 @@ def test_texts_and_labels_are_read(tmp_path: Path, suffix: str) -> None:
     assert dataset.targets["label"].tolist() == [1, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", "one\n\ntwo\n"),
+        ("a.csv", "text\none\ntwo\n"),
+        ("a.jsonl", '{"text": "one"}\n{"text": "two"}'),
+    ],
+)
+def test_texts_alone_have_no_labels(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    dataset = opened(tmp_path / name)
+    assert dataset.samples["text"].tolist() == ["one", "two"]
+    assert (dataset.targets, dataset.labels) == ({}, ())
+
+
 def test_columns_can_be_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", ROWS, ("review", "mood"))
     with pytest.raises(DataError, match=r"columns review, mood, but no 'text'.*text_column"):
@@ -84,7 +99,7 @@ def test_rows_without_text_or_label_are_named_or_skipped(tmp_path: Path, suffix:
         ("a.csv", b"", "contains no row"),
         ("a.jsonl", b'{"text": "a", "label": 1}\n{', "line 2 is not JSON"),
         ("a.jsonl", b'["a", 1]', "one object a line"),
-        ("a.jsonl", b'{"text": "a"}', "no 'label'"),
+        ("a.jsonl", b'{"text": "a", "class": 1}', "no 'label'"),
     ],
 )
 def test_damaged_tables_are_refused(
