@@ -55,6 +55,10 @@ def table(**changes: Any) -> dict[str, Any]:
             {"steps": [{"name": "distill", "student": {"build": "n:s", "from": "teacher"}}]},
             "either build = '...' or from = 'teacher'",
         ),
+        (
+            {"steps": [{"name": "distill", "student": {"from": "teacher", "weights": "w.pt"}}]},
+            "weights goes with build; a student cut from the teacher has the teacher's",
+        ),
         ({"data": {}}, "exactly one of path, name and call"),
         ({"export": {"opset": 21}}, "export.opset: .*less than or equal to 20"),
     ],
