@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnx.parser
 import pytest
 
 from edgekd.artifact import Artifact, open_artifact
@@ -20,7 +22,7 @@ from edgekd.pipeline.setup import set_up
 from edgekd.pipeline.stage import run_step
 from edgekd.progress import Silent
 from edgekd.prune.step import Prune
-from edgekd.recipe.recipe import load_recipe
+from edgekd.recipe.recipe import load_recipe, recipe_from
 from edgekd.step import Context, Opened, Preview, Step
 from edgekd.store import file_sha256
 
@@ -218,6 +220,27 @@ def test_a_step_that_can_remove_nothing_is_skipped_and_the_job_goes_on(
     assert page.count('<span class="pill skipped">skipped</span>') == 1
     assert "removes nothing" in page
     assert again(job, out, change).record == first  # a resume replays it
+
+
+def test_a_file_with_nothing_to_quantize_ships_as_it_is(job: Path, tmp_path: Path) -> None:
+    text = """<ir_version: 10, opset_import: ["" : 18]>
+    plain (float[N, 1, 24, 24] x) => (float[N, 3] y)
+    <int64[1] from = {0}, int64[1] to = {3}, int64[1] axis = {1}>
+    { flat = Flatten(x)  y = Slice(flat, from, to, axis) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "plain.onnx")
+    table = {
+        **{"name": "plain", "model": {"onnx": str(tmp_path / "plain.onnx")}},
+        "data": {"path": "bars.npz", "validation": 0.3, "test": 0.2, "calibration": 8},
+        "budget": {"max_drop": 50.0},
+        "measure": {"rounds": 3, "blocks": 2, "block_s": 0.001},
+        "steps": [{"name": "quantize", "samples": 8}],
+    }
+    result = compress(recipe_from(table, origin="test"), root=job, out=tmp_path / "run")
+    teacher, quantize = result.record.rungs
+    assert quantize.outcome == "skipped"
+    assert "nothing in model.fp32.onnx can be quantized" in quantize.reasons[0]
+    assert result.record.ships.title == teacher.title
+    assert (result.bundle / "model.fp32.onnx").exists()
 
 
 def test_what_is_skipped_is_known_before_any_work(finished: Path, job: Path) -> None:
