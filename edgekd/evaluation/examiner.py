@@ -40,7 +40,6 @@ from edgekd.store import digest, file_sha256, write_atomic, write_json
 
 if TYPE_CHECKING:
     from edgekd.data.batches import Data
-    from edgekd.step import Step
     from edgekd.tasks.task import Task
 
 FEED_SAMPLES = 8
@@ -64,22 +63,29 @@ class Examiner:
     """Of this run: `evidence/` and `feeds/` go here."""
     progress: Progress = field(default_factory=Silent)
 
-    def examine(self, step: Step, after: Artifact, before: Artifact) -> Evidence:
-        """Return the evidence for `after`, from disk if it was finished before."""
+    def examine(
+        self, after: Artifact, before: Artifact, *, name: str, makes: tuple[Variant, ...]
+    ) -> Evidence:
+        """Return the evidence for a stage, from disk if it was finished before.
+
+        Args:
+            after: the stage.
+            before: what it was made from.
+            name: of the step, for the names of files.
+            makes: the variants that the step makes.
+        """
         key = digest(
-            step.makes,
+            makes,
             dict(after.files),
             dict(before.files),
             dict(self.teacher.files),
             [self.data.fingerprint("validation"), list(self.permitted), self.judged_by],
         )[:16]
-        path = self.folder / "evidence" / f"{step.name}-{key}.json"
+        path = self.folder / "evidence" / f"{name}-{key}.json"
         if path.exists():
             return TypeAdapter(Evidence).validate_python(json.loads(path.read_text("utf8")))
         path.parent.mkdir(parents=True, exist_ok=True)
-        evidence = self._examine(
-            step.makes, after, before, session_name=f"{path.stem}.session.json"
-        )
+        evidence = self._examine(makes, after, before, session_name=f"{path.stem}.session.json")
         write_json(path, TypeAdapter(Evidence).dump_python(evidence, mode="json"))
         return evidence
 

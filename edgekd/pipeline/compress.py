@@ -91,9 +91,10 @@ def compress(
 
 def climb(bench: Bench) -> tuple[Rung, ...]:
     """Run every step from the last kept stage; the first rung is the teacher."""
-    teacher = _stage(bench, bench.recipe.working_teacher, _nothing(bench), bench.context(None))
+    first = bench.recipe.working_teacher
+    teacher = _stage(bench, first, _nothing(bench), bench.context(None))
     examiner = bench.examiner(teacher)
-    evidence = examiner.examine(bench.recipe.working_teacher, teacher, teacher)
+    evidence = examiner.examine(teacher, teacher, name=first.name, makes=first.makes)
     rungs = [Rung("teacher", teacher, evidence, REFERENCE)]
     best, context = teacher, bench.context(teacher)
     for title, step in titled(bench.recipe.working_steps):
@@ -117,7 +118,7 @@ def _climb_one(
         verdict = Verdict(outcome="skipped", skipped_because=one_line(signal))
         rung = Rung(title, best, None, verdict)
     else:
-        evidence = examiner.examine(step, after, best)
+        evidence = examiner.examine(after, best, name=step.name, makes=step.makes)
         verdict = judge(step.promise, evidence.findings, bench.recipe.budget, gated=step.gate)
         rung = Rung(title, after, evidence, verdict)
     bench.progress.say(f"{title}: {rung.verdict.outcome}: {rung.verdict.text}")

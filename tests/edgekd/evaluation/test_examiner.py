@@ -122,7 +122,7 @@ def examine(folder: Path, *changes: str) -> tuple[Evidence, Final]:
     bench.stages.mkdir(parents=True, exist_ok=True)
     model = bench.recipe.model
     teacher = run_step(model, Artifact(bench.folder, {}), bench.context(None), bench.stages)
-    evidence = bench.examiner(teacher).examine(model, teacher, teacher)
+    evidence = bench.examiner(teacher).examine(teacher, teacher, name=model.name, makes=model.makes)
     rung = Rung("teacher", teacher, evidence, REFERENCE)
     return evidence, final_session(bench, [rung])
 
