@@ -14,7 +14,7 @@ class Entry:
     dtype: str
     """As numpy calls it: uint8, int64, float32."""
     shape: tuple[int | str, ...]
-    """Fixed lengths and symbolic names; "?" where the file says nothing."""
+    """Fixed lengths and symbolic names; "?" where the file gives none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@
     manifest.json, MODEL_CARD.md, report.html            what it is, for programs and for people
     SHA256SUMS                                           of every other file
 
-`write` makes it, whole or not at all; `verify` holds it to its promises anywhere.
+`write` makes it, whole or not at all; `verify` checks its promises anywhere.
 """
 
 from edgekd.bundle.verify import VerifyReport, verify

@@ -17,7 +17,7 @@ def card(found: Description) -> str:
     parts = [
         f"# {_cell(record.name)}",
         f"Ships `{shipped.file}` ({shipped.variant}, stage {_cell(record.ships.title)}). "
-        "`manifest.json` holds every number below and more; `edgekd verify .` checks the files "
+        "`manifest.json` contains every number below and more; `edgekd verify .` checks the files "
         "and that they still compute what is promised here.",
         *_budget(found),
         "## Run it",
@@ -71,9 +71,9 @@ def _interface(found: Description) -> Iterator[str]:
     origin = "made up" if golden.synthetic else "from the validation split"
     files = "".join(f", with `{name}`," for name in found.shipped.preprocess.files().values())
     yield (
-        f"`{FILE}`{files} says how a raw sample becomes the inputs"
+        f"`{FILE}`{files} describes how a raw sample becomes the inputs"
         f"{f', `{LABELS}` names the classes' if found.record.task.labels else ''}. "
-        f"`golden/` holds {len(golden.samples)} raw samples ({origin}: {golden.reason}), the "
+        f"`golden/` contains {len(golden.samples)} raw samples ({origin}: {golden.reason}), the "
         "tensors they become and what each variant must answer: let your app's own preprocessing "
         "run over them and compare."
     )
@@ -163,7 +163,7 @@ def _runtimes(found: Description) -> Iterator[str]:
     ]
     yield _table(["runtime", "load", "known", "why"], rows)
     yield (
-        "*run here*: edgekd's own tests run it. *from documentation*: its maker says so. "
+        "*run here*: edgekd's own tests run it. *from documentation*: its maker states it. "
         "*unverified*: neither. None of these is a measurement on your device."
     )
 
@@ -198,7 +198,7 @@ def _data(found: Description) -> Iterator[str]:
 
 
 def _limits(found: Description) -> Iterator[str]:
-    yield "Quality holds for data like the splits above; nothing else was tried."
+    yield "Quality was measured on data like the splits above, and on nothing else."
     devices = " and ".join(f"`{_cell(device)}`" for device in found.record.devices)
     if found.record.final.conditions.emulated:
         yield "Speed: not measured."
@@ -212,4 +212,4 @@ def _limits(found: Description) -> Iterator[str]:
         yield f"`{name}` was left out: {_cell(reason)}."
     if found.golden.synthetic:
         yield "The golden samples are made up: they test the plumbing, not the quality."
-    yield "SHA256SUMS finds damage; it is no signature."
+    yield "SHA256SUMS detects damage; it is not a signature."

@@ -98,7 +98,7 @@ class RuntimeFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """Everything that a bundle says of itself."""
+    """Everything that the manifest and the card of a bundle state."""
 
     record: Record
     """Of the run, nothing private in it."""

@@ -147,7 +147,7 @@ def compare(expected: NDArray[Any], got: NDArray[Any], limit: Tolerance) -> tupl
         return np.inf, f"has type {expected.dtype}, and numbers were expected"
     a, b = np.asarray(expected, np.float64), np.asarray(got, np.float64)
     if not np.isfinite(b).all():
-        return np.inf, "holds NaN or infinity"
+        return np.inf, "contains NaN or infinity"
     difference = float(np.abs(a - b).max(initial=0.0))
     if difference > limit.absolute:
         return difference, f"differs by {difference:.3g}, {limit.absolute:.3g} is allowed"
@@ -188,10 +188,10 @@ def write_arrays(path: Path, rows: Sequence[Arrays]) -> None:
 
 
 def read_arrays(path: Path, count: int) -> list[dict[str, NDArray[Any]]]:
-    """Read what `write_arrays` wrote, from a folder that anybody may have made.
+    """Read what `write_arrays` wrote, from an untrusted folder.
 
     Raises:
-        VerifyFailed: it is damaged, too large, or holds no arrays of one of `count` samples.
+        VerifyFailed: it is damaged, too large, or contains no arrays of one of `count` samples.
     """
     rows: list[dict[str, NDArray[Any]]] = [{} for _ in range(count)]
     try:
@@ -214,5 +214,5 @@ def read_arrays(path: Path, count: int) -> list[dict[str, NDArray[Any]]]:
         ) from error
     empty = [str(i) for i, row in enumerate(rows) if not row]
     if empty:
-        raise VerifyFailed(f"{path.name!r} holds nothing of the samples {', '.join(empty)}")
+        raise VerifyFailed(f"{path.name!r} contains nothing of the samples {', '.join(empty)}")
     return rows

@@ -1,4 +1,4 @@
-"""What `verify` reads of manifest.json. It may come from anybody: names stay in the folder."""
+"""What `verify` reads of manifest.json. It is untrusted: names stay in the folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LIMIT_BYTES = 64 << 20
 
 def _stays(name: str) -> str:
     if not re.fullmatch(NAME, name):
-        raise ValueError(f"{name!r} is no file name that a bundle may hold")
+        raise ValueError(f"{name!r} is not a file name that a bundle may contain")
     return name
 
 
@@ -84,7 +84,7 @@ class Golden(_Part):
 
 
 class PreprocessFiles(_Part):
-    """What says how a raw sample becomes the inputs."""
+    """What describes how a raw sample becomes the inputs."""
 
     file: Name = "preprocess.json"
     files: tuple[Name, ...] = ()
@@ -122,12 +122,12 @@ def read_manifest(folder: Path) -> Manifest:
     """Read what a bundle promises.
 
     Raises:
-        ModelError: it is damaged, of another version, or names what no bundle may hold.
+        ModelError: it is damaged, of another version, or names what no bundle may contain.
     """
     path = folder / MANIFEST
     try:
         if path.stat().st_size > _LIMIT_BYTES:
-            raise ModelError(f"{path} is larger than {_LIMIT_BYTES:,} bytes; this is no bundle")
+            raise ModelError(f"{path} is larger than {_LIMIT_BYTES:,} bytes; this is not a bundle")
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read ({error}); get the bundle again") from error
@@ -143,4 +143,4 @@ def read_manifest(folder: Path) -> Manifest:
             f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}"
             for one in error.errors()[:5]
         )
-        raise ModelError(f"{path} is no manifest of a bundle ({faults}); get it again") from error
+        raise ModelError(f"{path} is not a bundle's manifest ({faults}); get it again") from error

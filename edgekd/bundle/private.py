@@ -1,4 +1,4 @@
-"""Nothing that ships tells about the developer. Records are cut before; this finds what is left."""
+"""Nothing that ships identifies the developer. A record is cut before; this finds the rest."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LEAST_PARTS, _LEAST_LETTERS = 3, 5
 
 
 def private_words(record: Record, folders: Iterable[Path]) -> tuple[str, ...]:
-    """Return what must not be met in a bundle: the developer's folders and name.
+    """Return what must not be in a bundle: the developer's folders and user name.
 
-    A name that the record uses itself (a class called like the user) tells nothing and is left
-    out, and so are short and general ones.
+    A name that the record itself uses (a class called like the user) identifies nobody and is left
+    out, as are short and general names.
     """
     places = {str(Path.home()), *(str(folder.resolve()) for folder in folders)}
     words = [place for place in places if len(PurePath(place).parts) >= _LEAST_PARTS]
@@ -33,22 +33,22 @@ def private_words(record: Record, folders: Iterable[Path]) -> tuple[str, ...]:
 
 
 def named_sources(record: Record) -> frozenset[str]:
-    """Return the .py files that the recipe itself names, relative: these may be told."""
-    told = [record.recipe, record.command, *(rung.history for rung in record.rungs)]
-    found = traces(json.dumps(told).encode())
+    """Return the .py files that the recipe itself names, relative: texts may name these."""
+    texts = [record.recipe, record.command, *(rung.history for rung in record.rungs)]
+    found = traces(json.dumps(texts).encode())
     return frozenset(name for name in found if name.endswith(".py") and name[0] not in "/\\")
 
 
 def refuse_traces(folder: Path, words: Sequence[str], sources: frozenset[str]) -> None:
-    """Look through every file that ships but pictures and arrays: these hold numbers alone.
+    """Search every file that ships, except pictures and arrays: these contain numbers alone.
 
     Args:
         folder: what would ship.
-        words: that must not be met.
-        sources: .py files that texts may name, models not.
+        words: that must not be there.
+        sources: .py files that texts may name; a model may not.
 
     Raises:
-        ModelError: something tells about the developer; file and text are named.
+        ModelError: something identifies the developer; the message names file and text.
     """
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         if path.suffix in _BINARY:
@@ -58,6 +58,6 @@ def refuse_traces(folder: Path, words: Sequence[str], sources: frozenset[str]) -
         if found:
             raise ModelError(
                 f"{path.relative_to(folder)} would ship {', '.join(map(repr, found[:3]))}, which "
-                "tells about the machine it was made on; rename that file, class or tensor, or "
+                "identifies the machine it was made on; rename that file, class or tensor, or "
                 "give its path relative to the recipe"
             )

@@ -38,7 +38,7 @@ def may_ship(licence: str) -> bool:
     """Tell whether samples under `licence` may go into a bundle that others will ship.
 
     True for CC0, CC BY, CC BY-SA, public domain, PDDL, ODC-By, ODbL, CDLA-Permissive, MIT, BSD,
-    Apache, ISC and Unlicense, however they are spelt; never where it says non-commercial, no
+    Apache, ISC and Unlicense, however they are spelt; never where its text has non-commercial, no
     derivatives or research. Anything else counts as not permitted.
     """
     words = " ".join(re.findall(r"[a-z0-9]+", licence.lower()))
@@ -46,7 +46,7 @@ def may_ship(licence: str) -> bool:
 
 
 def singles(samples: Mapping[str, NDArray[Any]], kind: Kind) -> list[Sample]:
-    """Split arrays [n, ...] into n samples; texts that would tell about a person's files go."""
+    """Split arrays [n, ...] into n samples; texts that name a person's files are left out."""
     count = len(next(iter(samples.values())))
     found: list[Sample] = [
         {name: array[i : i + 1] for name, array in samples.items()} for i in range(count)
@@ -137,7 +137,7 @@ def write_sample(folder: Path, number: int, sample: Sample, kind: Kind) -> dict[
 
 
 def read_sample(folder: Path, files: Mapping[str, str], kind: Kind) -> Sample:
-    """Read what `write_sample` wrote, from a folder that anybody may have made.
+    """Read what `write_sample` wrote, from an untrusted folder.
 
     Raises:
         VerifyFailed: a file is not of its kind, or too large.

@@ -1,4 +1,4 @@
-"""SHA256SUMS: finds every changed, missing and extra file, itself included. It is no signature."""
+"""SHA256SUMS: finds every changed, missing and extra file, itself included. Not a signature."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _odd(path: Path) -> bool:
 
 
 def _plain_files(folder: Path) -> dict[str, Path]:
-    """Return everything below `folder` that is no folder, hidden files and links included."""
+    """Return everything below `folder` that is not a folder, hidden files and links included."""
     return {
         path.relative_to(folder).as_posix(): path
         for path in sorted(folder.rglob("*"))
@@ -75,7 +75,9 @@ def _read(path: Path) -> tuple[dict[str, str], list[str]]:
         if match is None:
             faults.append(f"line {number} of {SUMS} is malformed")
         elif not re.fullmatch(NAME, match[2]):
-            faults.append(f"line {number} of {SUMS} names {match[2]!r}, which no bundle may hold")
+            faults.append(
+                f"line {number} of {SUMS} names {match[2]!r}, which no bundle may contain"
+            )
         else:
             listed[match[2]] = match[1]
     return listed, faults

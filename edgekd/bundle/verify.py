@@ -1,6 +1,6 @@
 """Does a bundle still compute what it promised: its files, its preprocessing, its answers.
 
-A bundle may come from anybody: names stay inside the folder, arrays hold no pickles, damaged files
+A bundle is untrusted: names stay inside the folder, arrays contain no pickles, damaged files
 are not run, and a model's data lies in the bundle or is refused.
 """
 
@@ -45,7 +45,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Speed:
-    """One file, timed again beside what the manifest says; a bundle promises no speed elsewhere."""
+    """One file, timed again beside the manifest's figure; a bundle promises no speed elsewhere."""
 
     file: str
     then_s: Estimate | None
@@ -90,7 +90,7 @@ def verify(
     timing: Timing | None = None,
     progress: Share | None = None,
 ) -> VerifyReport:
-    """Hold a bundle to its promises; what does not hold is in the report and raises nothing.
+    """Check a bundle's promises; a broken one is in the report and raises nothing.
 
     Args:
         folder: the bundle.
@@ -100,13 +100,13 @@ def verify(
         progress: called with the share of the timing that is done, 0 to 1.
 
     Raises:
-        BadInput: the folder is no bundle, or of another version; the device is not known.
+        BadInput: the folder is not a bundle, or of another version; the device is not known.
         MeasureError: with `latency`, a file could not be timed.
     """
     target = open_device(device)
     if not any((folder / name).is_file() for name in (SUMS, MANIFEST)):
         raise BadInput(
-            f"{folder} is no bundle: it holds neither {SUMS} nor {MANIFEST}; give the folder "
+            f"{folder} is not a bundle: it contains neither {SUMS} nor {MANIFEST}; give the folder "
             "`bundle` of a run, or what you shipped of it"
         )
     hashes, faults = check_sums(folder)
@@ -172,7 +172,7 @@ def _preprocessing(folder: Path, manifest: Manifest) -> str:
         got = preprocess.encode(read_sample(folder, files, preprocess.reads))
         if set(got) != set(expected[i]):
             raise VerifyFailed(
-                f"preprocess.json gives the inputs {sorted(got)} and {golden.inputs} holds "
+                f"preprocess.json gives the inputs {sorted(got)} and {golden.inputs} contains "
                 f"{sorted(expected[i])}"
             )
         for name, array in got.items():
@@ -181,7 +181,7 @@ def _preprocessing(folder: Path, manifest: Manifest) -> str:
             worst = max(worst, difference)
             if fault:
                 raise VerifyFailed(
-                    f"sample {i}, encoded as preprocess.json says, is not the golden tensor: "
+                    f"sample {i}, encoded as preprocess.json describes, is not the golden tensor: "
                     f"{name!r} {fault}"
                 )
     made = "made-up" if golden.synthetic else "real"

@@ -31,7 +31,7 @@ class Contents:
     """Everything that a bundle is made of."""
 
     artifact: Path
-    """Holds `model.<variant>.onnx` and `preprocess.json`."""
+    """Contains `model.<variant>.onnx` and `preprocess.json`."""
     variants: tuple[Variant, ...]
     """With FP32."""
     variant: Variant
@@ -48,15 +48,15 @@ class Contents:
     report: str | None = None
     """HTML."""
     folders: tuple[Path, ...] = ()
-    """Of the developer: they must not be met in what ships."""
+    """Of the developer: what ships must not name them."""
 
 
 def write(folder: Path, contents: Contents) -> None:
     """Write the bundle `folder`.
 
     Raises:
-        ModelError: something in it would tell about the developer, or gives NaN.
-        VerifyFailed: the finished folder does not hold its own promises.
+        ModelError: something in it would identify the developer, or gives NaN.
+        VerifyFailed: the finished folder does not keep its own promises.
     """
     preprocess = read_preprocess(contents.artifact)
     record = _shippable(contents.record)
@@ -215,7 +215,7 @@ def _golden(
 
 
 def _prove(folder: Path) -> None:
-    """Hold the finished folder to its promises before anybody sees it.
+    """Verify the finished folder before it appears.
 
     Raises:
         VerifyFailed: it does not keep one.

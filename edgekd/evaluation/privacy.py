@@ -14,7 +14,7 @@ _HOME = r"(?:/home/[^/\s'\"]+|/Users/[^/\s'\"]+|/root|[A-Za-z]:\\Users\\[^\\\s'\
 _ROOT = r"(?:file://(?=/)|~[\w.-]*(?=/)|[A-Za-z]:(?=\\)|\\(?=\\))?[/\\]"
 _PATH = re.compile(
     r"(?P<url>\bhttps?://\S+)"
-    # In quotes a path may hold blanks; in between it ends at one.
+    # In quotes a path may contain blanks; in between it ends at one.
     rf"|(?P<quote>['\"])(?P<option>[\w.-]*=)?(?P<quoted>{_ROOT}(?:(?!(?P=quote)).)*)(?P=quote)"
     rf"|(?<![\w.:/\\+~<-])(?P<bare>{_ROOT}[^\s'\",;()\[\]{{}}]+)"
     rf"|(?<=[\w]:)(?P<after>/(?!/)[^\s'\",;()\[\]{{}}]+)"
@@ -24,7 +24,7 @@ _PATH = re.compile(
 def without_paths(text: str) -> str:
     """Return `text` with every absolute path cut down to its last part; a home becomes `~`.
 
-    Relative paths and web addresses stay. A text that is one path as a whole may hold blanks.
+    Relative paths and web addresses stay. A text that is one path as a whole may contain blanks.
     """
     if re.match(_ROOT + r"\S", text) and not re.search(r"\n|\s[/\\~]", text):
         return _last_part(text)

@@ -23,8 +23,8 @@ def deliver(bench: Bench, rungs: Sequence[Rung], record: Record) -> None:
     """Write `report.json`, `report.html` and `bundle/` into the run folder.
 
     Raises:
-        ModelError: something in the bundle would tell about the developer, or gives NaN.
-        VerifyFailed: the finished bundle does not hold its own promises.
+        ModelError: something in the bundle would identify the developer, or gives NaN.
+        VerifyFailed: the finished bundle does not keep its own promises.
     """
     write_report(record, bench.folder)
     shipped = next(rung for rung in rungs if rung.title == record.ships.title)
@@ -55,6 +55,6 @@ def _candidates(bench: Bench, shipped: Rung) -> tuple[list[Sample], str | None]:
         samples = singles(raw, bench.dataset.kind)
         if samples:
             return samples, None
-        reason = "every text looked at holds a path"
+        reason = "every text looked at contains a path"
     preprocess = read_preprocess(shipped.artifact.folder)
     return made_up(raw, preprocess, count=CANDIDATES, seed=bench.recipe.seed), reason

@@ -1,7 +1,7 @@
 """What a run would be, before it is: stages in order, shapes, minutes, disk.
 
 The minutes are extrapolated from a rehearsal in a temporary folder; what it does not time is
-assumed, and the plan says what.
+assumed, and the plan names it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ASSUMED = Assumed()
 
 
 def plan(recipe: Recipe, *, root: Path, folder: Path, progress: Progress | None = None) -> Forecast:
-    """Rehearse `recipe` and say what its run in `folder` would be; nothing is written there.
+    """Rehearse `recipe` and return what its run in `folder` would be; nothing is written there.
 
     Raises:
         BadInput: as `compress` would, and for what only a rehearsal finds before an hour has

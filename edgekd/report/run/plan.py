@@ -66,7 +66,7 @@ def _stages(plan: Forecast) -> Table:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as people say it; an estimate has no more digits."""
+    """Return a duration in words; an estimate has few digits."""
     if seconds < 0.5:
         return "<1 s"
     if seconds < 90:

@@ -152,7 +152,7 @@ LOGITS = np.array([[1.0, 5.0, 2.0]], np.float32)
         (LOGITS + 0.6, "differs by 0.6"),
         (LOGITS[:, :2], "has shape"),
         (LOGITS.astype(np.float64), "has type float64"),
-        (LOGITS * np.float32(np.nan), "holds NaN"),
+        (LOGITS * np.float32(np.nan), "contains NaN"),
     ],
 )
 def test_outputs_are_held_to_their_tolerance(got: NDArray[Any], fault: str) -> None:

@@ -113,7 +113,7 @@ def test_names_that_leave_the_bundle_are_refused_unread(tmp_path: Path, name: st
     line = f"{file_sha256(tmp_path / 'outside')}  {name}\n"
     (folder / SUMS).write_text(line + (folder / SUMS).read_text())
     assert check_sums(folder)[1] == [
-        f"line 1 of SHA256SUMS names {name!r}, which no bundle may hold"
+        f"line 1 of SHA256SUMS names {name!r}, which no bundle may contain"
     ]
 
 

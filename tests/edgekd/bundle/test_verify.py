@@ -164,7 +164,7 @@ def test_hostile_manifests_are_refused(copy: Get, update: Callable[[Any], None])
     path.write_text(json.dumps(manifest))
     (folder / SUMS).unlink()
     write_sums(folder)
-    with pytest.raises(ModelError, match=r"no manifest|format 99"):
+    with pytest.raises(ModelError, match=r"not a bundle's manifest|format 99"):
         verify(folder)
 
 
@@ -178,7 +178,7 @@ def test_a_promise_that_was_taken_out_is_missed(copy: Get) -> None:
 
 @pytest.mark.parametrize("name", ["nowhere", "."])
 def test_what_is_no_bundle_is_said_so(tmp_path: Path, name: str) -> None:
-    with pytest.raises(BadInput, match="is no bundle") as caught:
+    with pytest.raises(BadInput, match="is not a bundle") as caught:
         verify(tmp_path / name)
     assert caught.value.exit_code == 2
 

@@ -227,7 +227,7 @@ def test_a_wrong_recipe(place: Path, refused: Call, change: str, message: str) -
         (["init", "--model", "a:b", "--data", "d", "--out", "gone/r.toml"], "no folder gone"),
         (["init", "--model", "a:b", "--data", "d", "--epochs", "0"], "greater than or equal to 1"),
         (["schema", "--out", "gone/s.json"], "cannot be written"),
-        (["verify", "photos"], "no bundle"),
+        (["verify", "photos"], "not a bundle"),
         (["report", "photos"], "report.json"),
         (["data", "imagenet"], "known are"),
     ],

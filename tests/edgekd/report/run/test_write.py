@@ -1,4 +1,4 @@
-"""The page shows what the record holds, tells nothing else, and is the same each time."""
+"""The page shows what is in the record, nothing else, and is the same each time."""
 
 from __future__ import annotations
 
