@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from edgekd.artifact import Artifact
-from edgekd.errors import ModelError, RecipeError
+from edgekd.errors import ModelError, NothingToDo, RecipeError
 from edgekd.pipeline.compress import climb, compress
 from edgekd.pipeline.setup import Bench, set_up
 from edgekd.pipeline.stage import run_step
@@ -67,7 +67,7 @@ def place(job: Path, finished: Path, tmp_path: Path) -> Path:
 
 def opened(recipe: Recipe, place: Path) -> Bench:
     """What a run of the recipe has at hand; its folder is there."""
-    bench = set_up(recipe, root=place, folder=place / "run", progress=Silent())
+    bench = set_up(recipe, root=place, folder=place / "run", progress=Silent(), export=False)
     bench.stages.mkdir(parents=True)
     return bench
 
@@ -140,3 +140,14 @@ def test_a_second_file_teaches_beside_the_model(place: Path) -> None:
     # The mean of two equal teachers is either of them, to the last bit: halves add up exactly.
     assert both.files["model.pt"] == alone.files["model.pt"]
     assert both.folder != alone.folder
+
+
+def test_a_step_that_needs_a_network_is_skipped_where_none_was_kept(place: Path) -> None:
+    text = (place / "r.toml").read_text() + PRUNE
+    (place / "r.toml").write_text(text)
+    recipe = load_recipe(place / "r.toml")
+    bench = opened(recipe, place)
+    teacher = run_step(recipe.model, Artifact(place, {}), bench.context(None), bench.stages)
+    for _ in range(2):  # a resume replays it
+        with pytest.raises(NothingToDo, match="there is only an ONNX file"):
+            run_step(recipe.steps[1], teacher, bench.context(teacher), bench.stages)
