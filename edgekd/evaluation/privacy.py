@@ -60,7 +60,8 @@ def shareable(record: Record) -> Record:
     Labels and samples stay letter by letter: they are the data's, and no paths of this machine.
     """
     clean = from_json(cleaned(record.to_json()))
-    return replace(clean, task=record.task, changes=record.changes)
+    task = replace(clean.task, labels=record.task.labels)
+    return replace(clean, task=task, changes=record.changes)
 
 
 def _cleaned(value: Any) -> Any:

@@ -150,6 +150,11 @@ def test_a_metric_without_a_unit_makes_a_sentence(content: Content, read: Any) -
     assert "and loses 2.80 [2.39, 3.21] of top-1 on the test split." in read(page(content)).text
 
 
+def test_a_metric_whose_name_looks_like_a_path_is_shown(content: Content) -> None:
+    text = json.dumps(content).replace('"top-1"', '"F1 /macro"')
+    assert "F1 macro" in page(json.loads(text))
+
+
 def test_no_stage_that_paid_is_said_first(make: Callable[..., Content], read: Any) -> None:
     text = read(page(make(titles=("teacher", "prune 2")))).text
     assert "No stage paid on this device: the teacher ships as it is." in text
