@@ -46,6 +46,13 @@ def tiny() -> nn.Sequential:
     return nn.Sequential(nn.Conv1d(4, 4, 3), nn.BatchNorm1d(4), *layers)
 
 
+@pytest.fixture(scope="module")
+def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tiny") / "a.onnx"
+    write(tiny(), path)
+    return path
+
+
 @pytest.mark.parametrize("name", ["pixels", "words", "boxes"])
 def test_the_file_computes_what_the_network_computes(
     name: str, request: pytest.FixtureRequest
@@ -106,14 +113,15 @@ def test_pooling_is_right_where_cells_divide_and_where_not(length: int, tmp_path
     assert found.ok, str(found)
 
 
-def test_equal_networks_give_equal_bytes_in_two_processes(tmp_path: Path) -> None:
-    write(tiny(), tmp_path / "a.onnx")
-    write(tiny(), tmp_path / "b.onnx")
+def test_equal_networks_give_equal_bytes_in_two_processes(tiny_file: Path, tmp_path: Path) -> None:
     command = [sys.executable, __file__, str(tmp_path / "c.onnx")]
-    subprocess.run(command, check=True, env={"PYTHONHASHSEED": "7", "PYTHONPATH": _root()})
-    names = {hashlib.sha256((tmp_path / f"{n}.onnx").read_bytes()).hexdigest() for n in "abc"}
-    assert len(names) == 1
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.onnx", "b.onnx", "c.onnx"]
+    environment = {"PYTHONHASHSEED": "7", "PYTHONPATH": _root()}
+    with subprocess.Popen(command, env=environment) as other:
+        write(tiny(), tmp_path / "b.onnx")
+        assert other.wait() == 0
+    files = [tiny_file, tmp_path / "b.onnx", tmp_path / "c.onnx"]
+    assert len({hashlib.sha256(file.read_bytes()).hexdigest() for file in files}) == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["b.onnx", "c.onnx"]
 
 
 def _root() -> str:
@@ -130,9 +138,8 @@ def test_the_file_says_nothing_about_its_maker(pixels: Any) -> None:
     assert not model.producer_version
 
 
-def test_equal_constants_are_shared(tmp_path: Path) -> None:
-    write(tiny(), tmp_path / "m.onnx")
-    values = [t.raw_data for t in onnx.load(tmp_path / "m.onnx").graph.initializer]
+def test_equal_constants_are_shared(tiny_file: Path) -> None:
+    values = [t.raw_data for t in onnx.load(tiny_file).graph.initializer]
     assert len(values) == len(set(values))
 
 

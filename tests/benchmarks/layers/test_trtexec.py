@@ -204,7 +204,7 @@ def fuzz(profile: bytes, layers: bytes, folder: Path, *, tries: int) -> int:
 
 def test_damage_never_crashes_and_invents_nothing(tmp_path: Path) -> None:
     profile, layers = json.dumps(PROFILE).encode(), json.dumps(LAYERS).encode()
-    assert 0 < fuzz(profile, layers, tmp_path, tries=3000) < 3000
+    assert 0 < fuzz(profile, layers, tmp_path, tries=1000) < 1000
 
 
 @REAL
