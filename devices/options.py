@@ -21,12 +21,14 @@ def list_usable() -> str:
 
 
 class DeviceOptions(Options):
-    """A device, and the runtime that runs the files there."""
+    """A device, and the runtime that runs the files on it."""
 
-    name: str = Field(description="of the device; local is this machine")
-    runtime: str = Field("onnxruntime", description=f"that runs the files: {list_usable()}")
-    provider: str = Field("", description="of the runtime, such as cuda or GPU.0; empty: the CPU")
-    threads: int = Field(1, ge=1, le=256, description="threads inside one inference")
+    name: str = Field(description="name of the device; local is this machine")
+    runtime: str = Field("onnxruntime", description=f"runtime that runs the files: {list_usable()}")
+    provider: str = Field(
+        "", description="provider of the runtime, such as cuda or GPU.0; empty is the CPU"
+    )
+    threads: int = Field(1, ge=1, le=256, description="threads that one inference uses")
 
     @model_validator(mode="before")
     @classmethod

@@ -131,7 +131,7 @@ def benchmark(
         device: where.
         threads: inside one inference; several are compared.
         runtimes: such as "onnxruntime" and "openvino"; each file is run by each that takes it.
-        precision: stop when every interval is as narrow as +- this share; None: after 6 rounds.
+        precision: stop when all 95 % intervals are within +- this share; None: after 6 rounds.
         time_limit_s: or when this is up.
         feeds: an .npz of real inputs, calls first; default: random.
         progress: show a bar or lines on stderr, or your own listener.
@@ -165,7 +165,7 @@ def verify(bundle: str | Path, *, device: str = "local", latency: bool = False) 
 
     Args:
         bundle: its folder.
-        device: where its files are run.
+        device: device to run its files on.
         latency: also time them again.
 
     Raises:

@@ -21,23 +21,27 @@ UserFunction = Annotated[str, USER_FUNCTION]
 
 
 class Training(Options):
-    """One training: how long, how fast, in which precision."""
+    """Options of a training: length, learning rate, precision."""
 
-    epochs: int = Field(10, ge=1, le=10_000, description="passes over the training split")
-    batch_size: int = Field(128, ge=1, le=65_536, description="samples per step")
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd is Nesterov momentum 0.9")
-    learning_rate: float = Field(0.1, gt=0, le=10, description="peak; a cosine goes down to zero")
-    weight_decay: float = Field(
-        5e-4, ge=0, le=1, description="on weights with two dimensions or more"
+    epochs: int = Field(10, ge=1, le=10_000, description="number of passes over the training split")
+    batch_size: int = Field(128, ge=1, le=65_536, description="number of samples per step")
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd uses Nesterov momentum 0.9")
+    learning_rate: float = Field(
+        0.1, gt=0, le=10, description="peak learning rate; decays to zero along a cosine"
     )
-    warmup_epochs: float = Field(1.0, ge=0, examples=[1.0], description="linear rise to the peak")
+    weight_decay: float = Field(
+        5e-4, ge=0, le=1, description="weight decay of tensors with two dimensions or more"
+    )
+    warmup_epochs: float = Field(
+        1.0, ge=0, examples=[1.0], description="epochs of linear rise to the peak learning rate"
+    )
     clip_norm: float | None = Field(
-        None, gt=0, examples=[1.0], description="largest norm of the gradient"
+        None, gt=0, examples=[1.0], description="clip the norm of the gradient to this"
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
         examples=["auto"],
-        description="auto is bf16 autocast where the processor has it, else fp32",
+        description="auto: bf16 autocast if the processor supports it, otherwise fp32",
     )
 
     def scaled(self, effort: float) -> Self:
@@ -53,25 +57,25 @@ def _seconds(value: object) -> object:
 
 
 class Budget(Options):
-    """What may be lost since the teacher, and how fast it must be."""
+    """Largest loss of quality against the teacher, and largest latency."""
 
     max_drop: float = Field(
         1.0,
         ge=0,
         examples=[1.0],
-        description="largest loss since the teacher, in the unit of the first metric",
+        description="largest loss of quality against the teacher, in the unit of the first metric",
     )
     max_latency_s: Annotated[float | None, BeforeValidator(_seconds)] = Field(
         None,
         gt=0,
         alias="max_latency",
         examples=["8 ms"],
-        description="seconds, or text such as '8 ms'",
+        description="largest latency of the file that ships: seconds, or text such as '8 ms'",
     )
     strict: bool = Field(
         False,
         examples=[False],
-        description="hold the whole 95 % interval, not the estimate, to max_drop",
+        description="compare the upper end of the 95 % interval with max_drop, not the estimate",
     )
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

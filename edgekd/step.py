@@ -98,7 +98,7 @@ class Step(Options):
         True,
         exclude=True,
         examples=[True],
-        description="false keeps the stage whatever was measured",
+        description="false: keep the stage even if it does not pay",
     )
 
     @property

@@ -52,7 +52,7 @@ def find_file(text: str, folder: Path) -> Path:
         return path
     name, *inside = PurePosixPath(text.removeprefix(PACKAGE)).parts or ("",)
     if not name.isidentifier() or not inside or ".." in inside:
-        raise ValueError(f"{text!r} is not understood; write {PACKAGE}NAME/path/inside/it.onnx")
+        raise ValueError(f"{text!r} is invalid; write {PACKAGE}NAME/path/inside/it.onnx")
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise ValueError(f"{text!r}: no package {name} is installed here; pip install {name}")

@@ -90,8 +90,10 @@ class SuiteTiming(Section):
     """How long each model is timed; see `edgekd.benchmarks.measurement.Timing`."""
 
     rounds: int = Field(6, ge=3, le=100, description="fresh processes per file and setup")
-    blocks: int = Field(40, ge=2, le=1000, description="interleaved blocks of calls per process")
-    block_s: float = Field(0.004, gt=0, le=10, description="seconds per block")
+    blocks: int = Field(
+        40, ge=2, le=1000, description="number of interleaved blocks of calls per process"
+    )
+    block_s: float = Field(0.004, gt=0, le=10, description="length of a block in seconds")
     warmup_s: float = Field(0.1, gt=0, le=60, description="seconds of calls before the first block")
     time_limit_s: float = Field(
         120.0, gt=0, le=86_400, description="per model; no new round after it, once there are three"
@@ -100,7 +102,10 @@ class SuiteTiming(Section):
         None, gt=0, le=0.5, description="go on until all 95 % intervals are +- this share"
     )
     rate_hz: float | None = Field(
-        None, ge=0.01, le=1e6, description="a call on this schedule, like a camera's frames"
+        None,
+        ge=0.01,
+        le=1e6,
+        description="calls per second at a fixed rate, like the frames of a camera",
     )
 
     def timing(self) -> Timing:

@@ -94,7 +94,7 @@ def verify(
 
     Args:
         folder: the bundle.
-        device: where its files are run.
+        device: device to run its files on.
         latency: also time them again, in one interleaved session.
         timing: how; as given, with as many threads as the manifest's figures.
         progress: called with the share of the timing that is done, 0 to 1.

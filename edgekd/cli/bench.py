@@ -14,22 +14,23 @@ from edgekd.errors import RecipeError
 
 def bench(  # noqa: PLR0913  every option of the command is a parameter of this function
     models: Annotated[
-        list[Path] | None, typer.Argument(metavar="MODEL", help="ONNX files; .pt2 programs")
+        list[Path] | None,
+        typer.Argument(metavar="MODEL", help="ONNX files, or exported PyTorch programs (.pt2)"),
     ] = None,
     vs: Annotated[
         Path | None,
-        typer.Option(metavar="OTHER", help="compare with this file (default: the first)"),
+        typer.Option(metavar="OTHER", help="compare all with this file [default: the first]"),
     ] = None,
     on: Annotated[
-        str | None, typer.Option(metavar="DEVICE", help="where it is timed (default: local)")
+        str | None, typer.Option(metavar="DEVICE", help="device to measure on [default: local]")
     ] = None,
     threads: Annotated[
         str,
-        typer.Option(metavar="N,N", help="threads inside one inference"),
+        typer.Option(metavar="N,N", help="threads that one inference uses"),
     ] = "1",
     runtime: Annotated[
         str,
-        typer.Option(metavar="NAME,NAME", help=", ".join(RUNTIMES)),
+        typer.Option(metavar="NAME,NAME", help=f"runtimes: {', '.join(RUNTIMES)}"),
     ] = "",
     provider: Annotated[
         str,
@@ -40,109 +41,122 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
     ] = "",
     option: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="of the runtime's session"),
+        typer.Option(metavar="KEY=VALUE", help="session option of the runtime"),
     ] = None,
     streams: Annotated[
         str,
-        typer.Option(metavar="N,N", help="inferences at the same time"),
+        typer.Option(metavar="N,N", help="inferences that run at the same time"),
     ] = "1",
     batch: Annotated[
         str,
-        typer.Option(metavar="N,N", help="samples in one call"),
+        typer.Option(metavar="N,N", help="samples per call"),
     ] = "1",
     feeds: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.npz", help="real inputs, calls first (default: random)"),
+        typer.Option(
+            metavar="FILE.npz", help="real inputs, first axis = calls [default: random inputs]"
+        ),
     ] = None,
     shape: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=DIMS",
-            help="of a random input (pixels=1x3x224x224) or free axis (length=64)",
+            help="shape of a random input (pixels=1x3x224x224), or size of a free axis (length=64)",
         ),
     ] = None,
     end_to_end: Annotated[
         bool,
-        typer.Option("--end-to-end", help="also time the copies in and out apart"),
+        typer.Option("--end-to-end", help="also time copying inputs and outputs, separately"),
     ] = False,
     pipeline: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.py",
-            help="your inputs(), preprocess(raw), postprocess(outputs): timed end to end",
+            help="file with inputs(), preprocess(raw), postprocess(outputs), to time end to end",
         ),
     ] = None,
     rate: Annotated[
         float | None,
         typer.Option(
-            metavar="HZ", min=0.01, help="a call on this schedule, like a camera's frames"
+            metavar="HZ",
+            min=0.01,
+            help="calls per second at a fixed rate, like the frames of a camera",
         ),
     ] = None,
     precision: Annotated[
         str,
-        typer.Option(metavar="SHARE", help="stop when every interval is as narrow as +- this"),
+        typer.Option(metavar="SHARE", help="stop when all 95 % intervals are within +- this"),
     ] = "2%",
     time: Annotated[
         str,
-        typer.Option(metavar="TIME", help="or when this is up"),
+        typer.Option(
+            metavar="TIME", help="stop after this much time, even if the precision is not reached"
+        ),
     ] = "30s",
     rounds: Annotated[
         int,
-        typer.Option(metavar="N", min=3, max=100, help="fresh processes per file, at least"),
+        typer.Option(metavar="N", min=3, max=100, help="least number of fresh processes per file"),
     ] = 6,
     profile: Annotated[
         bool,
         typer.Option(
             "--profile",
-            help="also show where the time goes, and how far from this machine's limits it is",
+            help="also show the time per operator, compared with the limits of this machine",
         ),
     ] = False,
     trt_profile: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="show a layer profile that trtexec --exportProfile wrote; times nothing",
+            help="show the layer profile of trtexec --exportProfile, without timing anything",
         ),
     ] = None,
     trt_layers: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="what --exportLayerInfo wrote beside it"),
+        typer.Option(
+            metavar="FILE", help="layer information of trtexec --exportLayerInfo, for --trt-profile"
+        ),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="a page with plots, in one file")
+        Path | None, typer.Option(metavar="FILE", help="write a page with plots, as one HTML file")
     ] = None,
     store: Annotated[
-        str | None, typer.Option(metavar="NAME", help="keep the session and the files under it")
+        str | None,
+        typer.Option(metavar="NAME", help="store the session and the files under this name"),
     ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="time the stored files again beside these; exit code 1 if proven slower",
+            help="compare with the files stored under this name; exit code 1 if proven slower",
         ),
     ] = None,
-    history: Annotated[Path, typer.Option(metavar="FILE", help="where sessions are kept")] = Path(
-        "edgekd-history.sqlite"
-    ),
+    history: Annotated[
+        Path, typer.Option(metavar="FILE", help="file of the stored sessions")
+    ] = Path("edgekd-history.sqlite"),
     listed: Annotated[
-        bool, typer.Option("--list", help="show what is kept; NAME with --store shows it over time")
+        bool,
+        typer.Option(
+            "--list", help="list the stored sessions; with --store NAME, show that one over time"
+        ),
     ] = False,
     suite: Annotated[
         str | None,
-        typer.Option(metavar="NAME|FILE", help="a suite that ships (cpu, quick), or your own"),
+        typer.Option(metavar="NAME|FILE", help="run a suite: cpu, quick, or a file of yours"),
     ] = None,
     markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="a suite's results as one table")
+        Path | None, typer.Option(metavar="FILE", help="write the results of a suite as one table")
     ] = None,
     json: Annotated[
-        str | None, typer.Option(metavar="-|FILE", help="all numbers, raw seconds too, as JSON")
+        str | None,
+        typer.Option(metavar="-|FILE", help="write all numbers as JSON, raw times included"),
     ] = None,
 ) -> None:
-    """Time models side by side, and say which is faster and how sure that is.
+    """Time models side by side, and report which is faster and how certain that is.
 
     All are timed in one session: fresh processes, blocks of calls in random order.
 
-    "Faster" is said only if the 95 % interval, widened by the A/A noise, lies above 1.
+    "Faster" means that the 95 % interval, widened by the A/A noise floor, is above 1.
 
     Example: edgekd bench model.int8.onnx --vs model.fp32.onnx
 

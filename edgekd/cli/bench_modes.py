@@ -1,4 +1,4 @@
-"""What `edgekd bench` does once its words are read: time, compare, list, run a suite."""
+"""The modes of `edgekd bench`: time, compare with a baseline, list, run a suite."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Job:
 
 
 def time_files(job: Job, out: Out) -> None:
-    """Time them in one session; show, keep and draw the result."""
+    """Time files in one session; show, store and plot the result."""
     from edgekd.benchmarks.bench import bench, profiles
     from edgekd.benchmarks.history.store import History
     from edgekd.benchmarks.layers.table import profile_table
@@ -149,7 +149,7 @@ def show_trtexec(profile: Path, layers: Path | None, out: Out) -> None:
 
 
 def run_suite(name: str, device: str | None, out: Out) -> None:
-    """Time what a suite names; a table for each model.
+    """Time the models of a suite; show one table per model.
 
     Raises:
         MeasureError: some of the models could not be timed; the others are shown all the same.
@@ -183,7 +183,7 @@ def _titled(title: str, table: Table) -> Table:
 
 
 def _show(content: Mapping[str, Any], tables: Sequence[RenderableType], out: Out) -> None:
-    """Write and print JSON for programs, or print tables for people."""
+    """Write and print the result as JSON, or print tables for people."""
     from rich.console import Console
 
     if out.json_file is not None:

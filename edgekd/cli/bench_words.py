@@ -1,4 +1,4 @@
-"""What the words on the command line of `edgekd bench` mean."""
+"""Parse the values of the flags of `edgekd bench`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _positive(option: str, text: str, units: dict[str, float]) -> float:
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-z%]*)\s*", text.lower())
     if match is None or match[2] not in units or not float(match[1]):
         known = ", ".join(f"2{unit}" for unit in units if unit)
-        raise RecipeError(f"{option} {text} is not understood; write a number such as {known}")
+        raise RecipeError(f"{option} {text} is invalid; write a number such as {known}")
     return float(match[1]) * units[match[2]]
 
 
@@ -50,7 +50,7 @@ def setups_of(
     for text in options:
         key, equals, value = text.partition("=")
         if not (key and equals):
-            raise RecipeError(f"--option {text} is not understood; write KEY=VALUE")
+            raise RecipeError(f"--option {text} is invalid; write KEY=VALUE")
         pairs.append((key, value))
     axes = [
         _words(runtime) or ["onnxruntime"],
@@ -65,7 +65,7 @@ def setups_of(
 
 
 def inputs_of(feeds: Path | None, shape: list[str], batch: str, pipeline: Path | None) -> Inputs:
-    """Read what the files are fed with."""
+    """Read the inputs of the files."""
     from edgekd.benchmarks.bench import Inputs
 
     if pipeline is not None and not pipeline.is_file():
@@ -83,7 +83,7 @@ def _counts(option: str, text: str) -> list[str]:
     words = _words(text)
     if not words or not all(word.isdecimal() and 1 <= int(word) <= 256 for word in words):
         raise RecipeError(
-            f"{option} {text} is not understood; write whole numbers from 1 to 256, such as 1,2,4"
+            f"{option} {text} is invalid; write whole numbers from 1 to 256, such as 1,2,4"
         )
     return list(dict.fromkeys(words))
 
@@ -96,7 +96,7 @@ def _shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
         parts = dims.lower().replace(",", "x").split("x")
         if not (equals and name and all(part.isdecimal() and int(part) for part in parts)):
             raise RecipeError(
-                f"--shape {text} is not understood; write NAME=1x3x224x224 for an input, "
+                f"--shape {text} is invalid; write NAME=1x3x224x224 for an input, "
                 "or NAME=64 for a free axis"
             )
         shapes[name] = tuple(int(part) for part in parts)

@@ -31,7 +31,7 @@ _PLACES = {
 def compress(  # noqa: PLR0913  # each parameter is a flag
     recipe: Annotated[
         Path | None,
-        typer.Argument(metavar="RECIPE", help="a recipe file, or the name of one that ships"),
+        typer.Argument(metavar="RECIPE", help="recipe file, or the name of a shipped recipe"),
     ] = None,
     model: flags.Model = None,
     data: flags.Data = None,
@@ -47,14 +47,15 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
     changes: flags.Changes = None,
     out: flags.Out = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="show stages, shapes, time and disk; write nothing")
+        bool,
+        typer.Option("--dry-run", help="show stages, shapes, time and disk space; write nothing"),
     ] = False,
     as_json: flags.AsJson = False,
 ) -> None:
     """Compress a trained model end to end.
 
-    Every stage must pay on the device, or it is rolled back. Stopped at any point, the same command
-    goes on from there. Exit code 1: the budget cannot be met.
+    A stage that does not pay on the device is rolled back. If the run is stopped, the same command
+    resumes it. Exit code 1: the budget cannot be met.
 
     Example: edgekd compress mnist
 

@@ -8,7 +8,9 @@ import typer
 
 
 def data(
-    names: Annotated[list[str] | None, typer.Argument(help="what to fetch")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="names of what to fetch [default: list them]")
+    ] = None,
 ) -> None:
     """Fetch known data sets and pretrained weights into the cache and verify their sha256.
 

@@ -11,7 +11,8 @@ Model = Annotated[
     str | None,
     typer.Option(
         metavar="MODEL",
-        help="FILE.py:FUNCTION or package.module:FUNCTION builds it; or X.onnx",
+        help="function that builds it, FILE.py:FUNCTION or package.module:FUNCTION; or a file "
+        "X.onnx",
     ),
 ]
 Data = Annotated[
@@ -23,22 +24,24 @@ Data = Annotated[
 ]
 Weights = Annotated[
     str | None,
-    typer.Option(metavar="FILE", help="its trained weights [default: it is trained in the run]"),
+    typer.Option(metavar="FILE", help="file of its trained weights [default: train it in the run]"),
 ]
 Student = Annotated[
     str | None,
     typer.Option(
-        metavar="BUILDER", help="FILE.py:FUNCTION [default: half of the model's channels]"
+        metavar="BUILDER",
+        help="function that builds the student, FILE.py:FUNCTION [default: "
+        "half of the model's channels]",
     ),
 ]
 Device = Annotated[
-    str | None, typer.Option(metavar="NAME", help="where it must be fast [default: local]")
+    str | None, typer.Option(metavar="NAME", help="device to measure on [default: local]")
 ]
 MaxLatency = Annotated[
-    str | None, typer.Option(metavar="TIME", help="how fast it must be, such as 8ms")
+    str | None, typer.Option(metavar="TIME", help="largest latency, such as 8ms")
 ]
 MaxDrop = Annotated[
-    float | None, typer.Option(metavar="POINTS", help="how much may be lost [default: 1.0]")
+    float | None, typer.Option(metavar="POINTS", help="largest loss of quality [default: 1.0]")
 ]
 Epochs = Annotated[
     int | None, typer.Option(metavar="N", help="epochs of every training [default: 20]")
@@ -48,6 +51,8 @@ Out = Annotated[
 ]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="change a recipe key, such as effort=0.1"),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="change a key of the recipe, such as effort=0.1"
+    ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON for programs")]
+AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON")]

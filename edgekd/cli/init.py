@@ -26,16 +26,17 @@ def init(  # noqa: PLR0913  # each parameter is a flag
     max_drop: flags.MaxDrop = None,
     epochs: flags.Epochs = None,
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="of the run [default: from model and data]")
+        str | None,
+        typer.Option(metavar="NAME", help="name of the run [default: from model and data]"),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="FILE", help="the recipe to write")] = Path(
         "recipe.toml"
     ),
     force: Annotated[bool, typer.Option("--force", help="overwrite the file")] = False,
 ) -> None:
-    """Write a recipe with a comment on every line, to change and then to run.
+    """Write a recipe with a comment on every line, to edit and then to run.
 
-    It does what `edgekd compress` does with the same flags. Paths in it count from its own folder.
+    It does what `edgekd compress` does with the same flags. Paths in it are relative to its folder.
 
     Example: edgekd init --model net.py:build --weights net.pt --data photos/
     """

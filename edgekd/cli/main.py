@@ -55,17 +55,17 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version")
     ] = False,
 ) -> None:
-    """Compress, measure, verify."""
+    """Compress, measure and verify models."""
     if debug:
         os.environ["EDGEKD_DEBUG"] = "1"
 
 
 _COMMANDS = (
-    (compress, "distill, prune, quantize: keep what pays on the device"),
+    (compress, "distill, prune and quantize a model; keep what pays on the device"),
     (init, "write a commented recipe to start from"),
-    (quantize, "INT8 from an ONNX file, if that is faster and as good"),
-    (bench, "time ONNX files side by side: which is faster, how sure"),
-    (verify, "does a bundle still compute what it promised"),
+    (quantize, "quantize an ONNX file; keep INT8 if it is faster and as good"),
+    (bench, "time ONNX files side by side: which is faster, and how certain"),
+    (verify, "check that a bundle still computes its golden outputs"),
     (report, "build the HTML report of a run again"),
     (data, "fetch public data sets and weights into the cache"),
     (schema, "print the JSON schema of recipes, for editors"),
@@ -75,12 +75,12 @@ for _command, _about in _COMMANDS:
 
 
 def main() -> None:
-    """Run the command line; whatever goes wrong is one paragraph on stderr."""
+    """Run the command line. Errors are one paragraph on stderr."""
     try:
         app([_at_home(argument) for argument in sys.argv[1:]])
     except SystemExit as leaving:
         if leaving.code == STOPPED:
-            _complain("stopped; the same command goes on from here")
+            _complain("stopped; the same command resumes the run")
         raise
     except Exception as error:
         if os.environ.get("EDGEKD_DEBUG"):
@@ -103,7 +103,7 @@ def _explained(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in FULL:
         return (
             f"the disk is full ({error.strerror}: {error.filename or 'while writing'}); what was "
-            "finished is whole. Free some space; the same command goes on from here"
+            "finished is complete. Free some space; the same command resumes the run"
         )
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename} cannot be used ({error.strerror})"

@@ -23,7 +23,7 @@ def quantize(
     out: flags.Out = None,
     as_json: flags.AsJson = False,
 ) -> None:
-    """Quantize an ONNX file to INT8, and keep that only if it is faster here and as good.
+    """Quantize an ONNX file to INT8. The result is kept only if it is faster here and as good.
 
     Needs no PyTorch. The result is a run like that of `edgekd compress`, with report and bundle.
 

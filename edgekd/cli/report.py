@@ -10,7 +10,7 @@ import typer
 
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="folder of a finished run")],
-    open_it: Annotated[bool, typer.Option("--open", help="show it in the browser")] = False,
+    open_it: Annotated[bool, typer.Option("--open", help="open it in the browser")] = False,
 ) -> None:
     """Build report.html again from the report.json of a run; nothing is measured.
 

@@ -1,4 +1,4 @@
-"""`edgekd schema`: what a recipe may say, for editors."""
+"""`edgekd schema`: the JSON schema of recipes, for editors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from edgekd.store import write_atomic
 
 def schema(
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="write it there [default: print it]")
+        Path | None, typer.Option(metavar="FILE", help="file to write [default: print it]")
     ] = None,
 ) -> None:
-    """Print the JSON schema of recipes, with which an editor completes and checks them.
+    """Print the JSON schema of recipes. Editors complete and check recipes with it.
 
     The line `#:schema FILE` at the top of a recipe names it (Taplo, Even Better TOML).
 

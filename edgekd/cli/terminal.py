@@ -1,4 +1,4 @@
-"""Progress in a terminal: bars where there is one, plain lines where there is none."""
+"""Progress reporting: bars in a terminal, plain lines in a file or pipe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def output() -> Console:
 
 
 class Terminal:
-    """Listens to long work and shows it on stderr."""
+    """Shows the progress of long-running work on stderr."""
 
     def __init__(self) -> None:
         """Look whether stderr is a terminal."""

@@ -1,4 +1,4 @@
-"""`edgekd verify`: does a bundle still compute what it promised, here."""
+"""`edgekd verify`: check that a bundle still computes its golden outputs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="the folder that ships")],
-    on: Annotated[str, typer.Option(metavar="DEVICE", help="where its files are run")] = "local",
+    bundle: Annotated[Path, typer.Argument(help="bundle of a run")],
+    on: Annotated[str, typer.Option(metavar="DEVICE", help="device to run its files on")] = "local",
     latency: Annotated[
-        bool, typer.Option("--latency", help="also time its files again, in one session")
+        bool, typer.Option("--latency", help="also measure the latency of its files again")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
 ) -> None:
-    """Check every byte of a bundle, its preprocessing, and that every model answers as promised.
+    """Check the files of a bundle, its preprocessing, and the predictions of its models.
 
     Example: edgekd verify runs/mnist/bundle --latency
     """
@@ -50,19 +50,19 @@ def verify(
             console.print(table)
     if not report.ok:
         raise VerifyFailed(
-            f"the bundle {bundle} does not keep its promises on {report.device}: {report.faults}. "
-            "Do not ship it; get it again from where it was made, or run `edgekd compress` there"
+            f"the bundle {bundle} fails its checks on {report.device}: {report.faults}. "
+            "Do not ship it; copy it again from its source, or run `edgekd compress` there again"
         )
 
 
 def _tables(report: VerifyReport) -> list[Table]:
-    """Return what was looked at, and the speeds if they were measured."""
+    """Return the checks, and the speeds if they were measured."""
     from rich.table import Table
 
     from edgekd.evaluation.formatting import latency_text
 
     checks = Table(title=_plain(f"{report.bundle} on {report.device}"), title_justify="left")
-    for column in ("looked at", "", "found"):
+    for column in ("check", "", "found"):
         checks.add_column(column, overflow="fold")
     words = {True: "ok", False: "WRONG", None: "not run"}
     for check in report.checks:
@@ -86,7 +86,7 @@ def _tables(report: VerifyReport) -> list[Table]:
 
 
 def _plain(text: str) -> Text:
-    """Return text of a stranger's bundle without control characters or markup."""
+    """Return untrusted text of a bundle without control characters or markup."""
     from rich.text import Text
 
     return Text("".join(c if c.isprintable() else "?" for c in text))

@@ -18,15 +18,23 @@ _PURPOSE = 2
 
 
 class Augment(Options):
-    """How training images are varied. For other kinds of data all must stay off."""
+    """Augmentation of training images. Other kinds of data cannot be augmented."""
 
     crop: int = Field(
-        default=0, ge=0, le=512, description="pixels: moved by up to this, borders reflected"
+        default=0,
+        ge=0,
+        le=512,
+        description="random shift of up to this many pixels; borders are reflected",
     )
     shift: int = Field(
-        default=0, ge=0, le=512, description="pixels: moved by up to this, borders repeated"
+        default=0,
+        ge=0,
+        le=512,
+        description="random shift of up to this many pixels; borders are repeated",
     )
-    flip: bool = Field(default=False, description="every other image is mirrored left to right")
+    flip: bool = Field(
+        default=False, description="mirror half of the images left to right, at random"
+    )
 
     @property
     def active(self) -> bool:

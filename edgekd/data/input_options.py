@@ -16,9 +16,9 @@ class InputSpec(Options):
     """`input = {...}` of a model in a recipe: model input, where it differs from the dataset."""
 
     size: int | tuple[int, int] | None = Field(
-        default=None, description="pixels: one side, or [height, width]"
+        default=None, description="size in pixels: one side, or [height, width]"
     )
-    channels: Literal[1, 3] | None = Field(default=None, description="1 grey, 3 RGB")
+    channels: Literal[1, 3] | None = Field(default=None, description="1: grey, 3: RGB")
     mean: float | tuple[float, ...] | None = Field(
         default=None, description="per channel, in pixel units 0..255"
     )
@@ -26,21 +26,26 @@ class InputSpec(Options):
         default=None, description="per channel, in pixel units 0..255"
     )
     in_graph: bool | None = Field(
-        default=None, description="false: the app normalises, not the network"
+        default=None, description="true: the graph normalises its input; false: the app must"
     )
     name: str | None = Field(
-        default=None, min_length=1, description="name of the graph's input, for images"
+        default=None, min_length=1, description="name of the graph's input; images only"
     )
     max_length: int | None = Field(
-        default=None, ge=1, le=65536, description="words of a text; the rest is cut off"
+        default=None,
+        ge=1,
+        le=65536,
+        description="largest number of words of a text; the rest is cut off",
     )
     vocabulary_size: int | None = Field(
-        default=None, ge=1, description="how many of the commonest words of train get a number"
+        default=None,
+        ge=1,
+        description="size of the vocabulary: the most frequent words of the training split",
     )
     vocabulary: str | None = Field(
         default=None,
-        description="text file with one word per line, used instead of the words of train; texts "
-        "are put in lower case unless a word of it has a capital letter",
+        description="text file with one word per line, used instead of the words of the training "
+        "split; texts are converted to lower case unless a word in it has a capital letter",
     )
 
     @model_validator(mode="after")

@@ -40,7 +40,7 @@ class Origin(Options):
         description="a folder of images, an .npz or .npy, a table of texts, MNIST or CIFAR-10",
     )
     name: KnownData | None = Field(
-        default=None, description="a public data set, after `edgekd data NAME`"
+        default=None, description="a public data set that `edgekd data NAME` has fetched"
     )
     call: UserFunction | None = Field(
         default=None,
@@ -58,16 +58,21 @@ class Origin(Options):
     size: int | tuple[int, int] | None = Field(
         default=None,
         examples=[224],
-        description="pixels to which image folders are decoded: a side, or [height, width]",
+        description="size in pixels to which images are decoded: one side, or [height, width]",
     )
     licence: str | None = Field(
-        default=None, description="licence of the data; default: that of the source, or unknown"
+        default=None,
+        description="licence of the data; default: the licence of a public data set, else unknown",
     )
     labels: tuple[str, ...] | None = Field(
-        default=None, examples=[["cat", "dog"]], description="class names in order"
+        default=None,
+        examples=[["cat", "dog"]],
+        description="names of the classes, in the order of the model's outputs",
     )
     skip_broken: bool = Field(
-        default=False, examples=[False], description="leave out what cannot be read, and list it"
+        default=False,
+        examples=[False],
+        description="leave out samples that cannot be read, and list them",
     )
 
     @model_validator(mode="after")
@@ -101,37 +106,41 @@ class FurtherSource(Origin):
         default=None,
         gt=0,
         le=1000,
-        description="samples drawn from here per sample of the main source; default: each sample "
-        "once per epoch",
+        description="samples drawn from this source per sample of the main source; default: each "
+        "sample once per epoch",
     )
 
 
 class Source(Origin):
-    """Where the samples come from and how they are split."""
+    """The data of a run: its source and its splits."""
 
     validation: int | float = Field(
-        default=0.1, examples=[0.1], description="share (below 1) or number of samples"
+        default=0.1,
+        examples=[0.1],
+        description="validation split: share of the samples (below 1), or their number",
     )
     test: int | float = Field(
         default=0.1,
         examples=[0.1],
-        description="share or number of samples, where the data does not fix them",
+        description="test split: share of the samples (below 1), or their number, if the data has "
+        "no test split",
     )
     calibration: int | None = Field(
         default=None,
         ge=1,
         examples=[512],
-        description="number of samples of train; default 512, or all of a smaller train split",
+        description="number of training samples for calibration; default: 512, or all if there "
+        "are fewer",
     )
     augment: Augment = Field(
         default=Augment(),
         examples=[{"flip": True, "crop": 4}],
-        description="how training images are varied; also shift",
+        description="augmentation of training images: crop, shift, flip",
     )
     mix: tuple[FurtherSource, ...] = Field(
         default=(),
-        description="further sources of training samples; validation, test and calibration samples "
-        "are of the main source alone",
+        description="further sources of training samples; validation, test and calibration use "
+        "the main source only",
     )
 
     @field_validator("validation", "test")

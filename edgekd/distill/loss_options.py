@@ -31,12 +31,12 @@ class LearnsFromTeacher(Options):
         ge=0,
         le=1e6,
         examples=[0.1],
-        description="factor of the task's own loss; 0 leaves the labels out",
+        description="weight of the task's own loss; 0 ignores the labels",
     )
     terms: tuple[AnyTerm, ...] = Field(
         (SoftTargets(),),
         examples=[[SoftTargets().model_dump(exclude_none=True)]],
-        description="what is learned from the teacher",
+        description="losses against the teacher, summed with their weights",
     )
 
     @model_validator(mode="after")

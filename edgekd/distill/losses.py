@@ -48,12 +48,14 @@ def mean_squared(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class SoftTargets(Term):
-    """Learn the teacher's outputs: classes by soft targets, labels and numbers by their own."""
+    """Learn the outputs of the teacher; class scores are softened by the temperature."""
 
     kinds: ClassVar[frozenset[SignalKind]] = frozenset({"classes", "labels", "values", "embedding"})
     kind: Literal["soft-targets"] = "soft-targets"
-    weight: float = Field(0.9, ge=0, le=1e6, description="factor in the sum of all terms")
-    temperature: float = Field(4.0, gt=0, le=100, description="softens both; classes only")
+    weight: float = Field(0.9, ge=0, le=1e6, description="weight in the sum of all losses")
+    temperature: float = Field(
+        4.0, gt=0, le=100, description="temperature of both softmaxes; classes only"
+    )
 
     def parts(
         self,
@@ -74,17 +76,17 @@ class SoftTargets(Term):
 
 
 class Hidden(Term):
-    """Learn what inner layers of the teacher return (FitNets, Romero et al. 2015, section 2.2).
+    """Learn the outputs of inner layers of the teacher (FitNets, Romero et al. 2015, section 2.2).
 
-    Where the widths differ, a linear projection of the student's layer is trained along. It does
-    not ship. Maps of another size are averaged to that of the student's.
+    If the widths differ, a linear projection of the student's layer is trained too. It does not
+    ship. Feature maps of another size are averaged to the size of the student's.
     """
 
     kind: Literal["hidden"] = "hidden"
     layers: dict[str, str] = Field(
         min_length=1,
-        description="path of a layer of the student -> path of the layer of the teacher that it "
-        "learns from; of a bare ONNX file, the name of a value in its graph",
+        description="layer of the student = layer of the teacher, both as paths; for an ONNX "
+        "teacher, the name of a value in its graph",
     )
 
     @property

@@ -23,22 +23,31 @@ if TYPE_CHECKING:
 
 
 class Student(Options):
-    """The network that learns: built anew, or cut from the teacher with its weights."""
+    """The network to train: built by a function, or cut from the teacher with its weights."""
 
     build: UserFunction | None = Field(
-        None, description="as in [model]; or leave it out and say from"
+        None, description="function that builds the network, as in [model]; or use `from`"
     )
     options: dict[str, object] = Field(
         {}, examples=[{"classes": 10}], description="keyword arguments of that function"
     )
-    weights: str | None = Field(None, examples=["student.pt"], description="weights to start from")
-    replace_head: bool = Field(False, description="as in [model]")
+    weights: str | None = Field(
+        None, examples=["student.pt"], description="file of weights to start from, as in [model]"
+    )
+    replace_head: bool = Field(
+        False,
+        description="the last layer may differ in shape from the "
+        "weights; it is then initialised anew",
+    )
     source: Literal["teacher"] | None = Field(
         None,
         alias="from",
-        description="'teacher': the teacher with `ratio` of its channels removed",
+        description="'teacher': start from the teacher, with the share `ratio` of its channels "
+        "removed",
     )
-    ratio: float = Field(0.5, gt=0, lt=1, description="share of channels removed, with from only")
+    ratio: float = Field(
+        0.5, gt=0, lt=1, description="share of the channels to remove; with `from` only"
+    )
     input: InputSpec = Field(
         InputSpec(),
         examples=[{"size": 96}],
@@ -71,21 +80,25 @@ class Student(Options):
 
 
 class AnotherTeacher(OnnxFile):
-    """A bare ONNX file that teaches beside the model."""
+    """A further teacher: an ONNX file."""
 
-    weight: float = Field(1.0, gt=0, description="in the mean of all teachers; the model has 1")
+    weight: float = Field(
+        1.0,
+        gt=0,
+        description="weight in the mean of all teachers; the model of the run has weight 1",
+    )
 
 
 class Distill(LearnsFromTeacher, TorchStep):
-    """Train a compact student on the teacher's outputs and the labels."""
+    """Train a small student on the outputs of the teacher and on the labels."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data", "teachers", "seed"})
     network_name: ClassVar[str] = "student"
     name: Literal["distill"] = "distill"
-    student: Student = Field(description="the network that learns")
-    train: Training = Field(Training(), description="how it is trained")
+    student: Student = Field(description="the network to train")
+    train: Training = Field(Training(), description="options of the training")
     more_teachers: tuple[AnotherTeacher, ...] = Field(
-        (), description="files that teach beside the model: the mean of all outputs is learned"
+        (), description="further teachers; the student learns the weighted mean of all outputs"
     )
 
     @model_validator(mode="after")

@@ -21,25 +21,28 @@ if TYPE_CHECKING:
 
 
 class Prune(LearnsFromTeacher, TorchStep):
-    """Remove whole channels through the dependency graph and recover what they knew."""
+    """Remove whole channels along the dependency graph, then train to recover the quality."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data", "seed"})
     network_name: ClassVar[str] = "pruned network"
     name: Literal["prune"] = "prune"
-    ratio: float = Field(0.3, gt=0, lt=1, description="share of channels removed from every group")
+    ratio: float = Field(
+        0.3, gt=0, lt=1, description="share of the channels to remove from every group"
+    )
     multiple: int = Field(
         16,
         ge=1,
         le=256,
         examples=[16],
-        description="widths stay multiples of this; latency is a staircase",
+        description="keep the remaining widths at multiples of this, since kernels are fastest "
+        "there",
     )
     keep: tuple[str, ...] = Field(
-        (), examples=[["features.0"]], description="names of layers that lose no channels"
+        (), examples=[["features.0"]], description="names of layers to leave as they are"
     )
     recover: Training = Field(
         Training(epochs=5, learning_rate=0.02, warmup_epochs=0.5),
-        description="the training after the removal",
+        description="options of the training after the removal",
     )
 
     def environment(self, source: Artifact, context: Context) -> Mapping[str, str]:

@@ -31,13 +31,15 @@ class Quantize(OnnxStep):
 
     needs: ClassVar[frozenset[Need]] = frozenset({"calibration data"})
     name: Literal["quantize"] = "quantize"
-    samples: int = Field(256, ge=1, le=100_000, examples=[256], description="calibration samples")
+    samples: int = Field(
+        256, ge=1, le=100_000, examples=[256], description="number of calibration samples"
+    )
     variants: tuple[Literal["int8", "int8-xnnpack"], ...] = Field(
         ("int8",),
         min_length=1,
         examples=[["int8"]],
-        description="files to write, each judged by itself: int8 has the uint8 activations that "
-        "ONNX Runtime fuses on CPUs, int8-xnnpack has symmetric int8 activations",
+        description="files to write, each judged separately: int8 uses uint8 activations, which "
+        "ONNX Runtime fuses on CPUs; int8-xnnpack uses symmetric int8 activations",
     )
 
     @field_validator("variants")

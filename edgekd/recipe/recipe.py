@@ -50,12 +50,21 @@ AnyTeacher = Annotated[
 class Measure(Options):
     """How speed is measured."""
 
-    rounds: int = Field(6, ge=3, le=100, examples=[6], description="fresh processes per file")
-    blocks: int = Field(40, ge=2, le=1000, description="interleaved blocks of calls per process")
-    block_s: float = Field(0.004, gt=0, le=10, description="seconds per block")
-    time_limit_s: float = Field(120.0, gt=0, description="stop after the round that passes it")
+    rounds: int = Field(
+        6, ge=3, le=100, examples=[6], description="number of fresh processes per file"
+    )
+    blocks: int = Field(
+        40, ge=2, le=1000, description="number of interleaved blocks of calls per process"
+    )
+    block_s: float = Field(0.004, gt=0, le=10, description="length of a block in seconds")
+    time_limit_s: float = Field(
+        120.0, gt=0, description="stop after the round in which this many seconds have passed"
+    )
     precision: float | None = Field(
-        None, gt=0, le=0.5, description="go on after `rounds` until intervals are +- this share"
+        None,
+        gt=0,
+        le=0.5,
+        description="after `rounds`, add rounds until all intervals are within +- this share",
     )
 
     def timing(self) -> Timing:
@@ -66,45 +75,48 @@ class Measure(Options):
 class ExportOptions(Options):
     """How every network leaves PyTorch."""
 
-    opset: int = Field(20, ge=18, le=20, examples=[20], description="ONNX operator set")
+    opset: int = Field(20, ge=18, le=20, examples=[20], description="ONNX operator set version")
     fixed_shape: bool = Field(
-        True, examples=[True], description="also ship files with batch 1 fixed, for phones"
+        True,
+        examples=[True],
+        description="also write files with the batch size fixed to 1, for phones",
     )
 
 
 class Recipe(Options):
-    """The whole job."""
+    """A recipe: data, model, devices, budget and steps of a run."""
 
     name: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="of the run folder: runs/NAME"
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$",
+        description="name of the run; its folder is runs/NAME",
     )
     seed: int = Field(
         0,
         ge=0,
         lt=2**31,
         examples=[0],
-        description="of everything random; equal seeds give equal runs",
+        description="seed of all random choices; equal seeds give equal runs",
     )
     effort: float = Field(
         1.0,
         gt=0,
         le=10,
         examples=[1.0],
-        description="0.1 is a quick try: every training runs a tenth of its epochs",
+        description="multiplies the epochs of every training; 0.1 gives a quick trial",
     )
     task: UserFunction = Field(
         "classification",
         examples=["classification"],
-        description="or 'path/to/file.py:function'",
+        description="name of a task, or 'path/to/file.py:function' that returns one",
     )
-    data: Source = Field(description="the samples, and how they are split")
-    model: AnyTeacher = Field(description="the model that everything is compared with")
+    data: Source = Field(description="the data and its splits")
+    model: AnyTeacher = Field(description="the model to compress; every stage is compared with it")
     devices: tuple[DeviceOptions, ...] = Field(
         (DeviceOptions(name="local"),),
         max_length=8,
         json_schema_extra={"minItems": 1},
-        description="names, or tables with runtime and threads; the first decides what is kept, "
-        "the last session is measured on all",
+        description="devices to measure on: names, or tables with runtime and threads; the first "
+        "decides what is kept, the kept files are measured on all",
     )
 
     @field_validator("devices")
@@ -117,11 +129,11 @@ class Recipe(Options):
             raise ValueError("two of them are the same; the devices or their setups must differ")
         return devices
 
-    budget: Budget = Field(Budget(), description="what may be lost, and how fast it must be")
+    budget: Budget = Field(Budget(), description="largest loss of quality and largest latency")
     measure: Measure = Field(Measure(), description="how speed is measured")
-    export: ExportOptions = Field(ExportOptions(), description="what is written at last")
+    export: ExportOptions = Field(ExportOptions(), description="options of the ONNX export")
     steps: tuple[AnyStep, ...] = Field(
-        (), description="in this order; each must pay or is rolled back"
+        (), description="the steps, in their order; a step that does not pay is rolled back"
     )
 
     @model_validator(mode="after")

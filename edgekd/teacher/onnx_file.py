@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class OnnxFile(Options):
     """A file that anybody may have made."""
 
-    onnx: str = Field(description="path of the file, relative to the recipe")
+    onnx: str = Field(description="path of the ONNX file, relative to the recipe")
     input: InputSpec = Field(
         InputSpec(),
         examples=[{"mean": 127.5, "std": 127.5}],

@@ -28,32 +28,42 @@ if TYPE_CHECKING:
 
 
 class Teacher(TorchStep):
-    """The trained model that everything is compared with: `[model]` in a recipe."""
+    """The trained model that all stages are compared with: `[model]` in a recipe."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data", "seed"})
     network_name: ClassVar[str] = "model"
     name: Literal["teacher"] = "teacher"
     gate: ClassVar[bool] = True  # type: ignore[misc]  # it is what all else is judged by
     build: UserFunction = Field(
-        description="'package.module:function' or 'path/to/file.py:function'"
+        description="function that builds the network: 'package.module:function' or "
+        "'path/to/file.py:function'"
     )
     options: dict[str, object] = Field(
         {}, examples=[{"classes": 10}], description="keyword arguments of that function"
     )
     weights: str | None = Field(
-        None, examples=["weights.pt"], description="a state_dict, or 'cache:NAME'"
+        None,
+        examples=["weights.pt"],
+        description="file with a state_dict (.pt, .pth, "
+        ".safetensors), or 'cache:NAME' after `edgekd data NAME`",
     )
     replace_head: bool = Field(
-        False, examples=[False], description="the last layer may differ from the weights"
+        False,
+        examples=[False],
+        description="the last layer may differ in shape from the "
+        "weights; it is then initialised anew",
     )
     input: InputSpec = Field(
         InputSpec(),
         examples=[{"size": 224}],
         description="model input, where it differs from the dataset",
     )
-    train: Training | None = Field(None, description="train it in the run; else weights are needed")
+    train: Training | None = Field(
+        None,
+        description="options of its training, if the run has to train it; otherwise give weights",
+    )
     licence: str | None = Field(
-        None, exclude=True, description="of the model; it goes into the bundle's manifest"
+        None, exclude=True, description="licence of the model, for the bundle's manifest"
     )
 
     @model_validator(mode="after")
@@ -112,14 +122,14 @@ class Teacher(TorchStep):
 
 
 class OnnxTeacher(OnnxFile, OnnxStep):
-    """A bare ONNX file: it can be quantized, measured and bundled, but no longer trained."""
+    """A bare ONNX file as the model: it can be quantized, measured and bundled, but not trained."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"task", "training data"})
     network_name: ClassVar[str] = "model"
     name: Literal["teacher"] = "teacher"
     gate: ClassVar[bool] = True  # type: ignore[misc]  # it is what all else is judged by
     licence: str | None = Field(
-        None, exclude=True, description="of the model; it goes into the bundle's manifest"
+        None, exclude=True, description="licence of the model, for the bundle's manifest"
     )
 
     def content(self, root: Path) -> Mapping[str, str]:

@@ -23,13 +23,18 @@ if TYPE_CHECKING:
 
 
 class Schedule(Options):
-    """A factor of a weight that changes over the training."""
+    """A factor that changes the weight of a loss during training."""
 
     kind: Literal["linear", "cosine"] = Field(
-        "linear", description="a straight line, or half a cosine: slow at both ends"
+        "linear", description="linear, or half a cosine, which is slow at both ends"
     )
-    start: float = Field(1.0, ge=0, alias="from", description="factor at the first step")
-    to: float = Field(1.0, ge=0, description="factor at the last step")
+    start: float = Field(
+        1.0,
+        ge=0,
+        alias="from",
+        description="factor of the weight at the first step of the training",
+    )
+    to: float = Field(1.0, ge=0, description="factor of the weight at the last step")
 
     def factor(self, done: float) -> float:
         """Return the factor where the share `done` (0 to 1) of the training is over."""
@@ -44,9 +49,9 @@ class Term(Options):
     """The kinds of outputs that it can compare; outputs of all other kinds are refused."""
 
     kind: str
-    weight: float = Field(1.0, ge=0, le=1e6, description="factor in the sum of all terms")
+    weight: float = Field(1.0, ge=0, le=1e6, description="weight in the sum of all losses")
     schedule: Schedule | None = Field(
-        None, description="how the weight changes over the training; left out, it does not"
+        None, description="how the weight changes during training; default: it is constant"
     )
 
     def weight_at(self, done: float) -> float:

@@ -139,7 +139,7 @@ def test_a_device_that_is_not_known_is_refused_before_the_work(chain: Save, tmp_
         (MODEL.replace("net.onnx", "gone.onnx"), "gone.onnx; give a path relative to"),
         (MODEL.replace("net.onnx", "package:onnx/no.onnx"), "onnx holds no file no.onnx"),
         (MODEL.replace("net.onnx", "package:no_such/a.onnx"), "pip install no_such"),
-        (MODEL.replace("net.onnx", "package:onnx/../a.onnx"), "is not understood"),
+        (MODEL.replace("net.onnx", "package:onnx/../a.onnx"), "is invalid"),
         ("models = []", "models: "),
         (MODEL + MODEL, "models: two models are called 'net'"),
         ("", "models: Field required"),
