@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import ast
+import ctypes
 import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edgekd.benchmarks import conductor
 from edgekd.benchmarks.children import RUNNER, Child
+from edgekd.benchmarks.runner import windows_peak_bytes
 from edgekd.errors import MeasureError
 
 
@@ -164,3 +168,28 @@ def test_an_interpreter_that_is_not_there() -> None:
     told = pytest.raises(MeasureError, match="/no/python could not be started")
     with told, open_child(python="/no/python"):
         pass
+
+
+def test_the_peak_on_windows_is_read_where_its_structure_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """PROCESS_MEMORY_COUNTERS as Windows documents it; only the reading is tested here."""
+
+    class Counters(ctypes.Structure):
+        _fields_ = (
+            ("cb", ctypes.c_uint32),
+            ("page_faults", ctypes.c_uint32),
+            ("peak_working_set", ctypes.c_size_t),
+            ("others", ctypes.c_size_t * 7),
+        )
+
+    class Kernel:
+        GetCurrentProcess = ctypes.CFUNCTYPE(ctypes.c_void_p)(lambda: 1)
+
+        @staticmethod
+        def K32GetProcessMemoryInfo(process: Any, to: Any, size: int) -> None:
+            assert size == ctypes.sizeof(Counters)
+            ctypes.memmove(to, ctypes.byref(Counters(size, 7, 12_345_678)), size)
+
+    monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=Kernel), raising=False)
+    assert windows_peak_bytes() == 12_345_678
