@@ -52,7 +52,8 @@ data: $(VENV)/ready
 
 test: $(VENV)/ready
 	$(EDGEKD) data mnist5k
-	$(PY) -m pytest -m "not slow and not gpu"
+	$(PY) -m pytest -m "not slow and not gpu and not timing" --numprocesses 2 --dist loadfile
+	$(PY) -m pytest -m "timing and not slow and not gpu"
 
 test-slow: $(VENV)/ready
 	$(EDGEKD) data mnist5k cifar10 efficientnet-lite0

@@ -51,12 +51,12 @@ def demo(out: Path, *changes: str, limit_s: float) -> dict[str, Any]:
     return content
 
 
-# A fifth of the digits, an epoch each: no quality to speak of, so that the clock alone decides and
+# A seventh of the digits, an epoch each: no quality to speak of, so that the clock alone decides and
 # more than the teacher is kept, tested and shipped. The demo itself is `test_the_demo_whole`.
 SHORT = {
     "effort": 0.05,
-    "data.validation": 0.4,
-    "data.test": 0.4,
+    "data.validation": 0.43,
+    "data.test": 0.43,
     "budget.max_drop": 100.0,
     "measure.rounds": 3,
     "measure.blocks": 3,
@@ -72,7 +72,7 @@ def test_the_demo_shortened(tmp_path: Path, lawful: Callable[[Mapping[str, Any]]
     trained = [r["history"][-2]["train"]["epochs"] for r in content["rungs"][:2]]
     assert trained == [1, 1]
     splits = content["data"]["splits"]
-    assert [splits[name] for name in ("train", "validation", "test")] == [1000, 2000, 2000]
+    assert [splits[name] for name in ("train", "validation", "test")] == [700, 2150, 2150]
     assert all(f["speedup"] for r in content["rungs"] for f in r["evidence"]["findings"])
     lawful(content)
 

@@ -50,11 +50,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def clean(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `bin` of an environment that holds the wheel and its core dependencies alone."""
     folder = tmp_path_factory.mktemp("clean") / "env"
-    assert run([sys.executable, "-m", "venv", str(folder)]).returncode == 0
+    assert run([sys.executable, "-m", "venv", "--without-pip", str(folder)]).returncode == 0
     pinned = folder / "pins.txt"
     lines = (ROOT / "requirements.txt").read_text(encoding="utf8").splitlines()
     pinned.write_text("\n".join(line for line in lines if "==" in line and "torch" not in line))
-    installed = run([str(folder / "bin" / "pip"), "install", "-q", "-c", str(pinned), str(wheel)])
+    into = ("--python", str(folder / "bin" / "python"))
+    pip = [sys.executable, "-m", "pip", *into, "install", "-q", "--no-compile"]
+    installed = run([*pip, "-c", str(pinned), str(wheel)])
     assert installed.returncode == 0, installed.stderr[-2000:]
     return folder / "bin"
 

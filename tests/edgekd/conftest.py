@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from edgekd.benchmarks.measurement import (
     Candidate,
@@ -144,14 +146,19 @@ def emulator() -> type[LocalDevice]:
     return Emulator
 
 
-@pytest.fixture(scope="session")
-def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a recipe, its networks and its data."""
-    folder = tmp_path_factory.mktemp("job")
+def write_job(folder: Path) -> Path:
+    """Write a recipe, its networks and its data; return the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "nets.py").write_text(NETS)
     (folder / "bars.toml").write_text(RECIPE)
     write_bars(folder / "bars.npz")
     return folder
+
+
+@pytest.fixture(scope="session")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a recipe, its networks and its data."""
+    return write_job(tmp_path_factory.mktemp("job"))
 
 
 @pytest.fixture(scope="session")
@@ -165,19 +172,29 @@ def one_thread() -> Mapping[str, str]:
 
 
 @pytest.fixture(scope="session")
-def finished(job: Path, one_thread: Mapping[str, str]) -> Path:
+def finished(
+    job: Path, one_thread: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The folder of a whole run of that recipe by the real command, for all tests that look at one.
 
-    A test that adds to it works on a copy.
+    A test that adds to it works on a copy. Processes that test in parallel share one run.
     """
-    said = subprocess.run(
-        [sys.executable, "-m", "edgekd", "compress", "bars.toml"],
-        cwd=job,
-        env=one_thread,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert said.returncode == 0, said.stderr
-    return job / "runs" / "bars"
+    parallel = "PYTEST_XDIST_WORKER" in os.environ
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if parallel else base) / "finished"
+    with FileLock(shared.with_suffix(".lock")):
+        if not (shared / "done").exists():
+            said = subprocess.run(
+                [sys.executable, "-m", "edgekd", "compress", "bars.toml"],
+                cwd=write_job(shared),
+                env=one_thread,
+                capture_output=True,
+                text=True,
+                timeout=300,
+                check=False,
+            )
+            assert said.returncode == 0, said.stderr
+            (shared / "done").touch()
+    run = job / "runs" / "bars"
+    shutil.copytree(shared / "runs" / "bars", run, dirs_exist_ok=True)
+    return run

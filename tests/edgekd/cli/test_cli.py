@@ -6,10 +6,10 @@ import io
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,10 +28,13 @@ BEST_S = 0.7
 
 
 def helped(*args: str) -> tuple[str, float]:
-    """What `edgekd ARGS --help` prints in 80 columns, and the best of three times."""
-    took = []
-    for _ in range(3):
-        start = time.perf_counter()
+    """What `edgekd ARGS --help` prints in 80 columns, and the best of up to three processor times.
+
+    Processor time: how long it takes by the clock is the business of what else runs here.
+    """
+    took: list[float] = []
+    while not took or (min(took) >= BEST_S and len(took) < 3):
+        start = children_s()
         done = subprocess.run(
             [sys.executable, "-X", "importtime", "-m", "edgekd", *args, "--help"],
             capture_output=True,
@@ -39,10 +42,16 @@ def helped(*args: str) -> tuple[str, float]:
             check=True,
             env={**os.environ, "COLUMNS": "80"},
         )
-        took.append(time.perf_counter() - start)
+        took.append(children_s() - start)
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert not imported & set(HEAVY)
     return done.stdout, min(took)
+
+
+def children_s() -> float:
+    """The processor time of all children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_there_are_commands() -> None:
