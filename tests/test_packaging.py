@@ -68,7 +68,8 @@ def sources() -> set[str]:
         for path in (ROOT / name).rglob("*"):
             inside = path.relative_to(ROOT)
             linked = any((ROOT / p).is_symlink() for p in inside.parents)
-            if linked or path.is_dir() or {"__pycache__", "results"} & set(inside.parts):
+            left_out = {"__pycache__", "results", "trials"} & set(inside.parts)
+            if linked or path.is_dir() or left_out:
                 continue
             found.add(str(inside) if name == "edgekd" else f"edgekd/{inside}")
     return found
