@@ -51,7 +51,7 @@ def demo(out: Path, *changes: str, limit_s: float) -> dict[str, Any]:
     return content
 
 
-# A seventh of the digits, an epoch each: no quality to speak of, so that the clock alone decides and
+# A seventh of the digits, an epoch each: no quality to speak of. So the clock alone decides and
 # more than the teacher is kept, tested and shipped. The demo itself is `test_the_demo_whole`.
 SHORT = {
     "effort": 0.05,
