@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
@@ -69,7 +70,7 @@ def predictor(
     """Return a function that runs an ONNX file: named inputs to named outputs.
 
     Kernels are deterministic, so that equal inputs give equal outputs. Inputs that the file does
-    not know are left out.
+    not know are left out. A file whose first axis is fixed is called as often as it takes.
 
     Raises:
         ModelError: ONNX Runtime cannot load the file; when called: an input is missing or does
@@ -89,7 +90,34 @@ def predictor(
         found = run(session, outputs, {name: arrays[name] for name in inputs}, name=str(path))
         return dict(zip(outputs, found, strict=True))
 
-    return predict
+    fixed = batch_size(path, default=0)
+    return in_batches_of(fixed, predict) if fixed else predict
+
+
+def in_batches_of(size: int, predict: Callable[[Arrays], Arrays]) -> Callable[[Arrays], Arrays]:
+    """Return `predict` for any number of samples, where it takes `size` of them at once.
+
+    The last sample is repeated to fill the last batch. Inputs of other lengths than the first one
+    are no samples and are given whole.
+    """
+
+    def run_all(inputs: Arrays) -> Arrays:
+        samples = len(next(iter(inputs.values()), ()))
+        if samples == size or not samples:
+            return predict(inputs)
+        rows = np.minimum(np.arange(-(-samples // size) * size), samples - 1)
+        found = [
+            predict(
+                {
+                    name: array[rows[start : start + size]] if len(array) == samples else array
+                    for name, array in inputs.items()
+                }
+            )
+            for start in range(0, len(rows), size)
+        ]
+        return {name: np.concatenate([part[name] for part in found])[:samples] for name in found[0]}
+
+    return run_all
 
 
 def run(session: Any, outputs: list[str], feeds: Arrays, *, name: str) -> list[NDArray[Any]]:

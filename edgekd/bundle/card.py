@@ -115,7 +115,7 @@ def _speed(found: Description) -> Iterator[str]:
     yield (
         f"On the device `{found.record.devices[0]}`: {_cell(where.cpu)}, {where.runtime} with "
         f"{where.provider}, {where.threads} thread(s), {_cell(where.os)}{governor}; "
-        "batch 1, all files in one interleaved session."
+        f"batch {found.record.samples_per_call}, all files in one interleaved session."
     )
     rows = []
     for model in found.models:
@@ -204,8 +204,8 @@ def _limits(found: Description) -> Iterator[str]:
         yield "Speed: not measured."
     else:
         yield (
-            f"Speed was measured on {devices} alone, at batch 1; on any other device, "
-            "runtime or number of threads it is not measured."
+            f"Speed was measured on {devices} alone, at batch {found.record.samples_per_call}; "
+            "on any other device, runtime or number of threads it is not measured."
         )
     yield "Energy, heat and long runs: not measured."
     for name, reason in found.shipped.left_out.items():

@@ -43,7 +43,11 @@ _MOST_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Answered:
-    """One sample, the tensors it becomes [1, ...], and the outputs by variant."""
+    """One sample, the tensors it becomes, and the outputs by variant.
+
+    The first axis of tensors and outputs is 1. A file that takes more at once gets the sample as
+    often as it takes.
+    """
 
     sample: Sample
     inputs: Arrays
@@ -51,16 +55,22 @@ class Answered:
 
 
 def answer(
-    samples: Sequence[Sample], preprocess: Preprocess, predictors: Mapping[Variant, Predictor]
+    samples: Sequence[Sample],
+    preprocess: Preprocess,
+    predictors: Mapping[Variant, Predictor],
+    *,
+    batch: int = 1,
 ) -> list[Answered]:
     """Ask every variant; samples with an answer that is not finite are left out.
+
+    `batch` is how many samples the files take at once.
 
     Raises:
         ModelError: none is left.
     """
     found = []
     for sample in samples:
-        inputs = preprocess.encode(sample)
+        inputs = {n: np.repeat(a, batch, axis=0) for n, a in preprocess.encode(sample).items()}
         outputs = {variant: dict(ask(inputs)) for variant, ask in predictors.items()}
         if all(np.isfinite(a).all() for said in outputs.values() for a in said.values()):
             found.append(Answered(sample, inputs, outputs))
@@ -97,14 +107,15 @@ def choose(answered: Sequence[Answered], *, winners: str | None) -> list[Answere
 
 
 def _lead(output: NDArray[Any]) -> float:
-    """Return how far the greatest class is before the second; output [1, classes]."""
-    second, first = np.sort(np.asarray(output, np.float64).ravel())[-2:]
+    """Return how far the greatest class is before the second; rows of [n, classes] are equal."""
+    second, first = np.sort(np.asarray(output[0], np.float64))[-2:]
     return float(first - second)
 
 
 def has_winner(output: NDArray[Any]) -> bool:
-    """Tell whether an output is one row of two classes or more."""
-    return output.ndim == 2 and output.shape[0] == 1 and output.shape[1] >= 2
+    """Tell whether an output is one row of two classes or more, or that row several times."""
+    is_row = output.ndim == 2 and output.shape[0] >= 1 and output.shape[1] >= 2
+    return is_row and np.allclose(output, output[:1])
 
 
 def tolerances(
@@ -152,7 +163,7 @@ def compare(expected: NDArray[Any], got: NDArray[Any], limit: Tolerance) -> tupl
     if difference > limit.absolute:
         return difference, f"differs by {difference:.3g}, {limit.absolute:.3g} is allowed"
     if limit.same_winner and has_winner(a) and _lead(a) > limit.absolute:
-        old, new = int(a.argmax()), int(b.argmax())
+        old, new = int(a[0].argmax()), int(b[0].argmax())
         if old != new:
             return difference, f"answers class {new}, class {old} was promised"
     return difference, ""

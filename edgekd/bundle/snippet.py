@@ -32,16 +32,16 @@ def _host(preprocess: Preprocess) -> list[str]:
     """Say what the app does instead of loading golden inputs."""
     if isinstance(preprocess, ImagePreprocess):
         colour = "RGB" if preprocess.channels == 3 else "grey"
-        size = f"{preprocess.height}, {preprocess.width}"
+        shape = ", ".join(map(str, preprocess.shape))
         if preprocess.in_graph:
             return [
-                f"In an app: uint8 {colour} pixels 0..255, [1, {size}, {preprocess.channels}], "
+                f"In an app: uint8 {colour} pixels 0..255, [1, {shape}], "
                 "resized bilinearly (antialiased);",
                 "no normalisation: the network does it.",
             ]
         return [
             f"In an app: {colour} pixels 0..255, resized bilinearly (antialiased), then",
-            f"(x - mean) / std of preprocess.json, float32 [1, {preprocess.channels}, {size}].",
+            f"(x - mean) / std of preprocess.json, float32 [1, {shape}].",
         ]
     if isinstance(preprocess, TextPreprocess):
         case, most = "lower-cased text" if preprocess.lower else "text", preprocess.max_length

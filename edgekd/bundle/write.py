@@ -87,13 +87,14 @@ def _models(
     folder: Path, contents: Contents, preprocess: Preprocess
 ) -> tuple[Shipped, list[gold.Answered]]:
     """Copy the ONNX files, choose the golden samples on them, write the fixed forms."""
-    from edgekd.exporters.ort_session import predictor
+    from edgekd.exporters.ort_session import batch_size, predictor
 
     dynamic = {variant: f"model.{variant}.onnx" for variant in contents.variants}
     for name in dynamic.values():
         shutil.copyfile(contents.artifact / name, folder / name)
     predictors = {v: predictor(folder / name) for v, name in dynamic.items()}
-    answered = gold.answer(contents.samples, preprocess, predictors)
+    batch = batch_size(folder / dynamic[FP32], default=1)
+    answered = gold.answer(contents.samples, preprocess, predictors, batch=batch)
     outputs = answered[0].outputs[FP32]
     if len(outputs) != len(contents.signals):
         raise ModelError(

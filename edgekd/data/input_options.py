@@ -28,6 +28,10 @@ class InputSpec(Options):
     in_graph: bool | None = Field(
         default=None, description="true: the graph normalises its input; false: the app must"
     )
+    layout: Literal["nchw", "nhwc"] | None = Field(
+        default=None,
+        description="axes of an ONNX file's images, if its shapes do not show them: nchw or nhwc",
+    )
     name: str | None = Field(
         default=None, min_length=1, description="name of the graph's input; images only"
     )

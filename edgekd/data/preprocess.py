@@ -25,6 +25,8 @@ from edgekd.errors import DataError, ModelError
 from edgekd.options import Options
 from edgekd.store import write_atomic, write_json
 
+Layout = Literal["nchw", "nhwc"]
+"""[batch, channels, height, width] or [batch, height, width, channels]."""
 FILE, FOLDER = "preprocess.json", "preprocess"
 PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2
 
@@ -71,12 +73,16 @@ class ImagePreprocess(StoredPreprocess):
     std: tuple[float, ...] = Field(description="per channel, in pixel units 0..255")
     in_graph: bool = Field(
         default=True,
-        description="the network takes uint8 [batch, height, width, channels] and normalises by "
-        "itself; false: the host gives float32 [batch, channels, height, width]",
+        description="the network takes uint8 and normalises by itself; false: the host gives "
+        "float32, normalised",
+    )
+    layout: Layout | None = Field(
+        default=None,
+        description="axes of the tensor; default: nhwc for uint8, nchw for float32",
     )
 
     @model_validator(mode="after")
-    def _per_channel(self) -> Self:
+    def _check_channels(self) -> Self:
         for what, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != self.channels:
                 raise ValueError(f"{what} has {len(values)} values for {self.channels} channels")
@@ -86,6 +92,17 @@ class ImagePreprocess(StoredPreprocess):
                 "multiply values for pixels in 0..1 by 255"
             )
         return self
+
+    @property
+    def axes(self) -> Layout:
+        """The order of the tensor's axes."""
+        return self.layout or ("nhwc" if self.in_graph else "nchw")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The tensor's axes after the batch."""
+        size = (self.height, self.width)
+        return (*size, self.channels) if self.axes == "nhwc" else (self.channels, *size)
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -100,8 +117,8 @@ class ImagePreprocess(StoredPreprocess):
     def encode(self, samples: Arrays) -> dict[str, NDArray[Any]]:
         """Return the host's part for `samples["image"]`, uint8 [n, h, w, 1 or 3].
 
-        uint8 [n, height, width, channels] for `in_graph`, the very array where size and channels
-        agree already; else float32 [n, channels, height, width], normalised, not rounded between.
+        uint8 for `in_graph`, the very array where size, channels and layout agree already; else
+        float32, normalised, not rounded between. The axes are those of `layout`.
 
         Raises:
             DataError: there are no such images.
@@ -113,22 +130,37 @@ class ImagePreprocess(StoredPreprocess):
                 f"got {_shapes(samples)}"
             )
         target = (self.height, self.width, self.channels)
-        if self.in_graph and image.shape[1:] == target:
-            return {self.name: image}
-        planes = resize(to_planes(image, self.channels), height=self.height, width=self.width)
         if self.in_graph:
-            return {self.name: to_pixels(planes)}
+            pixels = image if image.shape[1:] == target else to_pixels(self._planes(image))
+            if self.axes == "nchw":
+                pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+            return {self.name: pixels}
         mean = np.array(self.mean, np.float32)[:, None, None]
         std = np.array(self.std, np.float32)[:, None, None]
-        return {self.name: (planes - mean) / std}
+        values = (self._planes(image) - mean) / std
+        if self.axes == "nhwc":
+            values = np.ascontiguousarray(values.transpose(0, 2, 3, 1))
+        return {self.name: values}
+
+    def _planes(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return resize(to_planes(image, self.channels), height=self.height, width=self.width)
 
 
 class ArrayPreprocess(StoredPreprocess):
-    """Named arrays, passed through unchanged."""
+    """Named arrays, passed through unchanged. Those that are not named are left out."""
 
     reads: ClassVar[Kind] = "array"
     kind: Literal["array"] = "array"
-    names: tuple[str, ...] = Field(min_length=1)
+    names: tuple[str, ...] = Field(min_length=1, description="inputs of the network, in order")
+    arrays: tuple[str, ...] = Field(
+        default=(), description="arrays of the data, one per input, where these have other names"
+    )
+
+    @model_validator(mode="after")
+    def _one_array_per_input(self) -> Self:
+        if self.arrays and len(self.arrays) != len(self.names):
+            raise ValueError(f"{len(self.arrays)} arrays are named for {len(self.names)} inputs")
+        return self
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -146,13 +178,14 @@ class ArrayPreprocess(StoredPreprocess):
         Raises:
             DataError: one of them is not among `samples`.
         """
-        missing = [name for name in self.names if name not in samples]
+        arrays = self.arrays or self.names
+        missing = [name for name in arrays if name not in samples]
         if missing:
             raise DataError(
-                f"this model takes the arrays {', '.join(self.names)}; the data has "
+                f"this model takes the arrays {', '.join(arrays)}; the data has "
                 f"{_shapes(samples)}. Name the arrays of the data so"
             )
-        return {name: samples[name] for name in self.names}
+        return {name: samples[array] for name, array in zip(self.names, arrays, strict=True)}
 
 
 class TextPreprocess(StoredPreprocess):

@@ -11,9 +11,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from edgekd.artifact import FP32, Artifact, Variant
@@ -35,6 +36,7 @@ from edgekd.evaluation.speed import SpeedComparison, compare_speed
 from edgekd.exporters.file_facts import Kernels, OnnxFacts
 from edgekd.exporters.fused_kernels import int8_layers
 from edgekd.exporters.model_stats import facts
+from edgekd.exporters.ort_session import batch_size
 from edgekd.progress import Progress, Silent, track_share
 from edgekd.store import digest, file_sha256, write_atomic, write_json
 
@@ -217,17 +219,30 @@ class Examiner:
         return found, int8_layers(path) if found.int8_share else None
 
     def _feeds(self, artifact: Artifact) -> Path:
-        """Write real inputs of the artifact's own kind, one sample a call; return the file."""
+        """Write real inputs of the artifact's own kind; return the file.
+
+        A call is one sample, or as many as the teacher takes at once if its batch is fixed: all
+        files of a run are timed on calls of one size.
+        """
         preprocess = read_preprocess(artifact.folder)
-        key = digest(self.data.fingerprint("validation"), preprocess.model_dump(mode="json"))[:16]
+        a_call = batch_size(self.teacher.onnx(FP32), default=1)
+        kind = preprocess.model_dump(mode="json")
+        key = digest(self.data.fingerprint("validation"), kind, a_call)[:16]
         path = self.folder / "feeds" / f"{key}.npz"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            batch = next(self.data.batches("validation", preprocess, size=FEED_SAMPLES))
+            batch = next(self.data.batches("validation", preprocess, size=FEED_SAMPLES * a_call))
             partial = path.with_suffix(".partial")
-            save_feeds(partial, {name: a[:, None] for name, a in batch.inputs[0].items()})
+            save_feeds(partial, {n: _in_calls(a, a_call) for n, a in batch.inputs[0].items()})
             partial.replace(path)
         return path
+
+
+def _in_calls(samples: NDArray[Any], size: int) -> NDArray[Any]:
+    """Return [calls, size, ...] from [n, ...]; fewer than `size` samples are repeated."""
+    calls = max(1, len(samples) // size)
+    rows = np.arange(calls * size) % len(samples)
+    return samples[rows].reshape(calls, size, *samples.shape[1:])
 
 
 def _distinct(pairs: Sequence[tuple[Artifact, File]]) -> list[tuple[Artifact, File]]:

@@ -46,6 +46,13 @@ def latency_text(estimate: Estimate | None) -> str:
     return f"{estimate.value * scale:.{digits}f} {unit} [{low}, {high}]"
 
 
+def per_sample(estimate: Estimate | None, samples: int) -> str:
+    """Return ", 4 samples a call: 3.2 µs each", or nothing for a single sample."""
+    if samples == 1 or estimate is None:
+        return ""
+    return f", {samples} samples a call: {seconds(estimate.value / samples)} each"
+
+
 def decimals(width: float) -> int:
     """Return how many decimals an interval of this width deserves: 1 to 4."""
     return 1 if width <= 0 else min(4, max(1, -math.floor(math.log10(width))))

@@ -92,6 +92,13 @@ class Record:
         return self.final.ships
 
     @property
+    def samples_per_call(self) -> int:
+        """How many samples a timed call contains: what the teacher takes at once, else one."""
+        inputs = self.rungs[0].files[0].facts.inputs
+        first = next((entry.shape[0] for entry in inputs if entry.shape), 1)
+        return first if isinstance(first, int) else 1
+
+    @property
     def teacher_ships(self) -> bool:
         """Whether no stage took the teacher's place."""
         return self.ships.title == self.rungs[0].title

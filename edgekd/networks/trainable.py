@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from edgekd.data.preprocess import Preprocess, read_preprocess, write_preprocess
+from edgekd.errors import ModelError
 from edgekd.networks.blueprint import (
     Blueprint,
     Deployed,
@@ -59,7 +60,16 @@ class Model:
 
 
 def new_model(spec: NetworkSpec, preprocess: Preprocess, *, root: Path) -> Model:
-    """Build the network that a recipe names and load its weights, if it names any."""
+    """Build the network that a recipe names and load its weights, if it names any.
+
+    Raises:
+        ModelError: the input has a layout that is not the one in which networks take images.
+    """
+    if preprocess.kind == "image" and preprocess.layout is not None:
+        raise ModelError(
+            f"input.layout is for ONNX files; {spec.build} gets images as [batch, channels, "
+            "height, width]: permute them in its forward, and leave input.layout out"
+        )
     blueprint = Blueprint(spec.build, spec.options)
     body = build_network(blueprint, root=root)
     notes: tuple[str, ...] = ()

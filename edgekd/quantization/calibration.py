@@ -2,7 +2,8 @@
 
 Samples run one at a time, whatever the batch they come in: a kernel may round differently in
 another batch, and then two runs on the same samples would write different files. One sample's
-activations are all that is held at once.
+activations are all that is held at once. A file with a fixed first axis gets as many samples as it
+takes at once; the last one is repeated where some are missing, which moves no range.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ def min_max(
     ranges: dict[str, Range] = {}
     count = 0
     for batch in feeds:
-        for sample in _one_by_one(inputs, batch, batch_symbol(model)):
+        for sample, samples in _calls(inputs, batch, batch_symbol(model)):
             arrays = run(session, list(tensors), sample, name="the model to calibrate")
             for name, array in zip(tensors, arrays, strict=True):
                 if array.size:
                     ranges[name] = _merge(ranges.get(name), array, name, count)
-            count += 1
+            count += samples
     if not count:
         raise DataError("there are no calibration samples; give at least one")
     return ranges, count
@@ -66,10 +67,14 @@ def _watching(model: ModelProto, tensors: Sequence[str]) -> bytes:
     return bytes(watched.SerializeToString())
 
 
-def _one_by_one(
+def _calls(
     inputs: Sequence[ValueInfoProto], batch: Mapping[str, NDArray[Any]], symbol: str
-) -> Iterator[dict[str, NDArray[Any]]]:
-    """Cut a batch into samples where the graph's first axis is the batch, else give it whole."""
+) -> Iterator[tuple[dict[str, NDArray[Any]], int]]:
+    """Cut a batch into calls, each with its number of samples.
+
+    One sample a call where the graph leaves its first axis free, else as many as it fixes. A graph
+    whose first axis is neither gets the batch whole.
+    """
     missing = [value.name for value in inputs if value.name not in batch]
     if missing:
         raise ModelError(
@@ -77,13 +82,32 @@ def _one_by_one(
             f"lack {missing}; they give {sorted(batch)}"
         )
     fed = {value.name: np.asarray(batch[value.name]) for value in inputs}
-    split = [value.name for value in inputs if _is_batch(value, symbol) and fed[value.name].ndim]
+    size = _fixed_batch(inputs, fed) or 1
+    split = [
+        value.name
+        for value in inputs
+        if fed[value.name].ndim and (_is_batch(value, symbol) or _first_axis(value) == size > 0)
+    ]
     lengths = {len(fed[name]) for name in split}
     if len(lengths) != 1:
-        yield fed
+        yield fed, 1
         return
-    for i in range(lengths.pop()):
-        yield {name: a[i : i + 1] if name in split else a for name, a in fed.items()}
+    count = lengths.pop()
+    for start in range(0, count, size):
+        rows = np.minimum(np.arange(start, start + size), count - 1)
+        call = {name: a[rows] if name in split else a for name, a in fed.items()}
+        yield call, min(size, count - start)
+
+
+def _fixed_batch(inputs: Sequence[ValueInfoProto], fed: Mapping[str, NDArray[Any]]) -> int:
+    """Return the fixed first axis of the first input, or 0 where it is free or not the samples."""
+    first = next((value for value in inputs if fed[value.name].ndim), None)
+    return _first_axis(first) if first is not None else 0
+
+
+def _first_axis(value: ValueInfoProto) -> int:
+    dims = value.type.tensor_type.shape.dim
+    return int(dims[0].dim_value) if dims else 0
 
 
 def _is_batch(value: ValueInfoProto, symbol: str) -> bool:

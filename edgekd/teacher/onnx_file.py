@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
 from pydantic import Field
 
 from edgekd.benchmarks.model_content import model_content
 from edgekd.data.input_options import InputSpec
-from edgekd.data.preprocess import ImagePreprocess, Preprocess
+from edgekd.data.preprocess import ArrayPreprocess, Preprocess
 from edgekd.errors import ModelError
 from edgekd.options import Options
 from edgekd.step import Context, OnnxModel
 from edgekd.store import locate
-
-if TYPE_CHECKING:
-    from edgekd.exporters.file_facts import Entry
+from edgekd.teacher.file_inputs import image_spec, match_arrays
 
 
 class OnnxFile(Options):
@@ -55,7 +53,10 @@ class OnnxFile(Options):
 
         path = self.file(context.root)
         load_onnx(path)  # a file that cannot be read is refused here
-        return OnnxModel(path, self.preprocess(path, context))
+        preprocess, notes = self._preprocess(path, context)
+        for note in notes:
+            context.progress.say(note)
+        return OnnxModel(path, preprocess)
 
     def preprocess(self, path: Path, context: Context) -> Preprocess:
         """Return how samples become the inputs of the file, which now is at `path`.
@@ -63,29 +64,27 @@ class OnnxFile(Options):
         Raises:
             ModelError: it takes other inputs than the data gives.
         """
+        return self._preprocess(path, context)[0]
+
+    def _preprocess(self, path: Path, context: Context) -> tuple[Preprocess, list[str]]:
         from edgekd.exporters.model_stats import facts
 
-        found = facts(path)
-        preprocess = context.data.preprocess_for(self.input, root=context.root)
-        if isinstance(preprocess, ImagePreprocess) and len(found.inputs) == 1:
-            preprocess = _as_the_file_has_it(preprocess, self.input, found.inputs[0])
-        wanted = {entry.name for entry in found.inputs}
+        entries, data = facts(path).inputs, context.data
+        sample, _ = data.raw("train", np.arange(1))
+        if data.kind == "image" and len(entries) == 1:
+            channels = sample["image"].shape[3]
+            spec, notes = image_spec(self.input, entries[0], channels, file=self.onnx)
+            return data.preprocess_for(spec, root=context.root), notes
+        preprocess = data.preprocess_for(self.input, root=context.root)
+        if isinstance(preprocess, ArrayPreprocess):
+            arrays, notes = match_arrays(entries, sample, file=self.onnx)
+            names = tuple(entry.name for entry in entries)
+            return ArrayPreprocess(names=names, arrays=() if arrays == names else arrays), notes
+        wanted = {entry.name for entry in entries}
         if wanted != set(preprocess.input_names):
             raise ModelError(
                 f"{self.onnx} takes the inputs {sorted(wanted)} and the data gives "
                 f"{sorted(preprocess.input_names)}; give arrays of these names (an .npz or a "
                 "callable) or another model"
             )
-        return preprocess
-
-
-def _as_the_file_has_it(
-    preprocess: ImagePreprocess, asked: InputSpec, entry: Entry
-) -> ImagePreprocess:
-    """Take the input's name, layout and fixed size from the file, where the recipe says nothing."""
-    pixels = entry.dtype == "uint8"
-    height, width = entry.shape[1:3] if pixels else entry.shape[2:4]
-    update: dict[str, object] = {"name": entry.name, "in_graph": pixels}
-    if asked.size is None and isinstance(height, int) and isinstance(width, int):
-        update |= {"height": height, "width": width}
-    return preprocess.model_copy(update=update)
+        return preprocess, []

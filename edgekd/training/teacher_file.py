@@ -16,7 +16,7 @@ from edgekd.data.preprocess import Preprocess
 from edgekd.devices.local import processor_name
 from edgekd.errors import ModelError
 from edgekd.exporters.onnx_files import load_onnx, save_onnx
-from edgekd.exporters.ort_session import batch_size, predictor
+from edgekd.exporters.ort_session import batch_size, in_batches_of, predictor
 from edgekd.networks.layers import describe_similar
 from edgekd.tasks.task import Task, name_outputs
 from edgekd.training.loop import TEACHER, TrainingBatch, device_of_training, to_tensors
@@ -44,9 +44,9 @@ class FileOutputs:
         threads = torch.get_num_threads()
         predict = openvino_in_bf16(path, threads=threads) if _in_bf16(precision) else None
         fixed = batch_size(path, default=0)
+        if predict is not None and fixed:
+            predict = in_batches_of(fixed, predict)
         self._predict = predict or predictor(path, threads=threads)
-        if fixed:
-            self._predict = in_batches_of(fixed, self._predict)
 
     def signals(self, batch: TrainingBatch, wanted: Wanted) -> Signals:
         found = dict(self._predict(batch.inputs[self._name]))
@@ -70,24 +70,6 @@ def describe_engine(precision: str) -> dict[str, str]:
 def _in_bf16(precision: str) -> bool:
     """Whether files answer in bfloat16, where an engine can, in a training of this precision."""
     return autocast_dtype(precision, torch.device("cpu")) is not None
-
-
-def in_batches_of(size: int, predict: Predictor) -> Predictor:
-    """Return `predict` for any number of samples, where it takes `size` of them at once.
-
-    The last samples are repeated to fill the last batch.
-    """
-
-    def run(inputs: Arrays) -> Arrays:
-        samples = len(next(iter(inputs.values())))
-        rows = np.minimum(np.arange(-(-samples // size) * size), samples - 1)
-        found = [
-            predict({name: array[rows[start : start + size]] for name, array in inputs.items()})
-            for start in range(0, len(rows), size)
-        ]
-        return {name: np.concatenate([part[name] for part in found])[:samples] for name in found[0]}
-
-    return run
 
 
 def with_outputs(path: Path, names: Sequence[str], target: Path) -> Path:

@@ -54,3 +54,13 @@ def test_the_level_decides_what_is_left_of_the_graph(pixels: Any) -> None:
     )
     assert len(plain.graph.node) == len(onnx.load(pixels.path).graph.node)
     assert len(fused.graph.node) < len(plain.graph.node)
+
+
+def test_a_file_of_a_fixed_batch_takes_any_number_of_samples(pixels: Any, tmp_path: Path) -> None:
+    save_onnx(fixed_shape(onnx.load(pixels.path), 3), tmp_path / "three.onnx")
+    image = np.random.default_rng(2).integers(0, 256, (7, 16, 16, 3), dtype=np.uint8)
+    free, fixed = predictor(pixels.path), predictor(tmp_path / "three.onnx")
+    for count in (1, 3, 7):
+        expected = free({"image": image[:count]})["logits"]
+        found = fixed({"image": image[:count]})["logits"]
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

@@ -13,6 +13,7 @@ from edgekd.evaluation.formatting import (
     change,
     difference,
     latency_text,
+    per_sample,
     quality,
     ratio,
     seconds,
@@ -109,6 +110,7 @@ def _quality_pieces(metric: MetricInfo, gain: Estimate) -> list[Piece]:
 def tiles(record: Record) -> list[Tile]:
     """Return size, latency and quality as from -> to, with the intervals."""
     base, ships, metric = record.final.files[0], record.ships, record.metric
+    each = per_sample(ships.latency_s, record.samples_per_call)
     found = [
         _tile(record, "Size", size(base.size_bytes), size(ships.size_bytes), _parameters(record)),
         _tile(
@@ -116,7 +118,7 @@ def tiles(record: Record) -> list[Tile]:
             "Median latency",
             latency_text(base.latency_s),
             latency_text(ships.latency_s),
-            f"speed-up {times(ships.speedup)}" if ships.speedup else "",
+            (f"speed-up {times(ships.speedup)}{each}" if ships.speedup else each.lstrip(", ")),
         ),
     ]
     was, now = record.tested(base), record.tested(ships)

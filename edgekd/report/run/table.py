@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgekd.benchmarks.stats import Estimate
-from edgekd.evaluation.formatting import interval, latency_text, size
+from edgekd.evaluation.formatting import interval, latency_text, per_sample, size
 from edgekd.evaluation.gate import Ruling
 from edgekd.evaluation.record import Record
 from edgekd.evaluation.results import Elsewhere, RungRecord
@@ -83,6 +83,7 @@ def outcome(record: Record) -> list[str]:
     found.append(
         f"ships {ships.title} ({ships.variant}): {size(ships.size_bytes)}, "
         f"{latency_text(ships.latency_s)}{faster}"
+        f"{per_sample(ships.latency_s, record.samples_per_call)}"
     )
     found += [_on(device, record.final.chosen) for device in record.final.elsewhere]
     tested = record.tested(ships)

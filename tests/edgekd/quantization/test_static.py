@@ -25,7 +25,7 @@ from edgekd.exporters.onnx_files import load_onnx, save_onnx, traces
 from edgekd.exporters.ort_session import predictor
 from edgekd.exporters.parity import parity
 from edgekd.exporters.shapes import fixed_shape
-from edgekd.quantization.static import _silenced, quantize_int8
+from edgekd.quantization.static import _silenced, calibrate, quantize_int8
 
 
 def sha256(path: Path) -> str:
@@ -418,3 +418,17 @@ def test_a_fixed_shape_changes_no_answer(
     dynamic, fixed = (predictor(tmp_path / n)(one) for n in ("m.onnx", "fixed.onnx"))
     assert parity(dynamic, fixed, rtol=0.0).ok
     assert int8_layers(tmp_path / "fixed.onnx").int8_layers == 3
+
+
+def test_a_fixed_batch_is_calibrated_by_groups_and_gives_equal_ranges(
+    cnn: Path, pictures: Any, batched: Any, tmp_path: Path
+) -> None:
+    """24 pictures in batches of 7: no group of the file's five is ever full by itself."""
+    fixed = tmp_path / "fixed.onnx"
+    save_onnx(fixed_shape(onnx.load(cnn), 5), fixed)
+    free = calibrate(cnn, batched(pictures, 8))
+    five = calibrate(fixed, batched(pictures, 7))
+    assert five.samples == free.samples == 24
+    assert five.ranges.keys() == free.ranges.keys()
+    for name, bounds in five.ranges.items():
+        np.testing.assert_allclose(bounds, free.ranges[name], rtol=1e-5, atol=1e-5)

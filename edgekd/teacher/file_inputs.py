@@ -1,0 +1,155 @@
+"""How samples become the inputs of an ONNX file that anybody may have made: read from the file.
+
+Names, layout, channels, number type and fixed sizes are the file's. What the recipe says is used
+where the file leaves it open, and refused where the two contradict each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from edgekd.data.dataset import Arrays
+from edgekd.data.input_options import InputSpec
+from edgekd.errors import ModelError
+
+if TYPE_CHECKING:
+    from edgekd.exporters.file_facts import Entry
+
+_CHANNELS = (1, 3)
+
+
+def image_spec(
+    asked: InputSpec, entry: Entry, own_channels: int, *, file: str
+) -> tuple[InputSpec, list[str]]:
+    """Return the options of an image input as the file has them, and what is worth a word.
+
+    Args:
+        asked: by the recipe.
+        entry: the file's only input.
+        own_channels: of the data.
+        file: its name, for messages.
+
+    Raises:
+        ModelError: it takes no image, or something else than the recipe says.
+    """
+    takes = f"{file} takes {entry.dtype} {_text(entry.shape)} as its input {entry.name!r}"
+    if len(entry.shape) != 4:
+        raise ModelError(
+            f"{takes}, and images have four axes: [batch, channels, height, width] or [batch, "
+            "height, width, channels]; give its inputs as arrays (an .npz or a callable)"
+        )
+    if entry.dtype not in ("uint8", "float32"):
+        raise ModelError(
+            f"{takes}, and pixels are given as uint8 or float32; export it with one of these, or "
+            "give its inputs as arrays (an .npz or a callable)"
+        )
+    layout = asked.layout or _layout(entry)
+    at, rows = (3, (1, 2)) if layout == "nhwc" else (1, (2, 3))
+    channels = entry.shape[at]
+    if isinstance(channels, int) and channels not in _CHANNELS:
+        raise ModelError(
+            f"{takes}, which is {channels} channels in the layout {layout}; images have 1 or 3. If "
+            "its axes are in the other order, set input.layout to nchw or nhwc; else give its "
+            "inputs as arrays (an .npz or a callable)"
+        )
+    found: dict[str, object] = {
+        "name": entry.name,
+        "in_graph": entry.dtype == "uint8",
+        "layout": layout,
+    }
+    if isinstance(channels, int):
+        _agree("channels", asked.channels, channels, takes)
+        found["channels"] = channels
+    size = tuple(entry.shape[row] for row in rows)
+    if all(isinstance(side, int) for side in size):
+        wanted = (asked.size, asked.size) if isinstance(asked.size, int) else asked.size
+        _agree("size", wanted, size, takes)
+        found["size"] = size
+    spec = asked.model_copy(update=found)
+    used = spec.channels or own_channels
+    notes = []
+    if used != own_channels:
+        how = "repeated three times" if used == 3 else "brightness (ITU-R BT.601)"
+        kind = "grey" if own_channels == 1 else "in colour"
+        notes.append(f"{takes}; the pictures are {kind}, so each is given as its {how}")
+    return spec, notes
+
+
+def _layout(entry: Entry) -> str:
+    """Return where the channels are; where the shape does not show it, as is usual for the type."""
+    front, back = entry.shape[1] in _CHANNELS, entry.shape[3] in _CHANNELS
+    if front != back:
+        return "nchw" if front else "nhwc"
+    return "nhwc" if entry.dtype == "uint8" and not front else "nchw"
+
+
+def _agree(what: str, asked: object, found: object, takes: str) -> None:
+    if asked is not None and asked != found:
+        raise ModelError(f"{takes}, but input.{what} says {asked}; leave input.{what} out")
+
+
+def match_arrays(
+    entries: Sequence[Entry], sample: Arrays, *, file: str
+) -> tuple[tuple[str, ...], list[str]]:
+    """Return the array of the data for each input of the file, and what is worth a word.
+
+    Equal names belong together, and one input and one array that are left over.
+
+    Args:
+        entries: the file's inputs.
+        sample: one sample [1, ...] of the data.
+        file: its name, for messages.
+
+    Raises:
+        ModelError: an input is without an array, or an array has another type or shape.
+    """
+    pairs = {entry.name: entry.name for entry in entries if entry.name in sample}
+    open_inputs = [entry.name for entry in entries if entry.name not in pairs]
+    spare = [name for name in sample if name not in pairs]
+    notes = []
+    if len(open_inputs) == len(spare) == 1:
+        pairs[open_inputs[0]] = spare[0]
+        notes.append(f"the array {spare[0]!r} is given to the input {open_inputs[0]!r} of {file}")
+        open_inputs, spare = [], []
+    if open_inputs:
+        raise ModelError(
+            f"{file} takes the inputs {[e.name for e in entries]} and the data gives "
+            f"{list(sample)}; give an array of the name {open_inputs[0]!r} (an .npz or a "
+            "callable), or another model"
+        )
+    if spare:
+        notes.append(f"{file} does not take {', '.join(spare)}: left out")
+    _check_forms(entries, {name: sample[array] for name, array in pairs.items()}, pairs, file)
+    return tuple(pairs[entry.name] for entry in entries), notes
+
+
+def _check_forms(
+    entries: Sequence[Entry], arrays: Arrays, names: Mapping[str, str], file: str
+) -> None:
+    for entry in entries:
+        array = arrays[entry.name]
+        fits = len(entry.shape) == array.ndim and all(
+            isinstance(want, str) or want == have
+            for want, have in zip(entry.shape[1:], array.shape[1:], strict=True)
+        )
+        if fits and entry.dtype in (array.dtype.name, "?"):
+            continue
+        raise ModelError(
+            f"{file} takes {entry.dtype} {_text(entry.shape)} as its input {entry.name!r}, and "
+            f"the array {names[entry.name]!r} is {array.dtype} {_text(('n', *array.shape[1:]))}; "
+            "give it in that type and shape, the samples along the first axis"
+            + _hint(entry, array.shape[1:])
+        )
+
+
+def _hint(entry: Entry, shape: tuple[int, ...]) -> str:
+    if len(shape) == 3 and len(entry.shape) == 4:
+        for axes, order in (((2, 0, 1), "0, 3, 1, 2"), ((1, 2, 0), "0, 2, 3, 1")):
+            if tuple(shape[axis] for axis in axes) == tuple(entry.shape[1:]):
+                return f": x.transpose({order})"
+    return ""
+
+
+def _text(shape: Sequence[int | str]) -> str:
+    return f"[{', '.join(map(str, shape))}]"

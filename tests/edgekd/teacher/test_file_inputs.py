@@ -1,0 +1,127 @@
+"""What an ONNX file takes is read from the file: names, layout, channels, type and size."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgekd.data.input_options import InputSpec
+from edgekd.data.inputs import preprocess_for
+from edgekd.data.preprocess import ArrayPreprocess, ImagePreprocess
+from edgekd.data.source import Source, open_source
+from edgekd.errors import ModelError
+from edgekd.exporters.file_facts import Entry
+from edgekd.teacher.file_inputs import image_spec, match_arrays
+
+Shape = tuple[int | str, ...]
+
+
+def entry(shape: Shape, dtype: str = "float32", name: str = "images") -> Entry:
+    return Entry(name, dtype, shape)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "given"),
+    [
+        (("n", 3, 4, 6), "float32", (3, 4, 6)),
+        (("n", 4, 6, 3), "float32", (4, 6, 3)),
+        ((1, 4, 6, 1), "float32", (4, 6, 1)),
+        ((32, 1, 4, 6), "float32", (1, 4, 6)),
+        (("n", 4, 6, 3), "uint8", (4, 6, 3)),
+        (("n", 3, 4, 6), "uint8", (3, 4, 6)),
+        (("n", "c", "h", "w"), "float32", (1, 8, 10)),
+        (("n", 1, 28, 1), "float32", (1, 28, 1)),
+    ],
+)
+def test_pictures_become_tensors_of_the_files_own_form(
+    shape: Shape, dtype: str, given: tuple[int, ...], tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 10, 1), dtype=np.uint8)
+    np.savez(tmp_path / "grey.npz", x=pixels, y=[0, 1, 0, 1])
+    dataset = open_source(Source(path="grey.npz"), root=tmp_path)
+    asked = InputSpec(mean=100.0, std=50.0)
+    spec, notes = image_spec(asked, entry(shape, dtype), 1, file="m.onnx")
+    encoder = preprocess_for(spec, dataset, np.arange(4), root=tmp_path)
+    assert isinstance(encoder, ImagePreprocess)
+    tensor = encoder.encode(dataset.samples)["images"]
+    assert tensor.shape == (4, *given)
+    assert tensor.dtype == dtype
+    assert bool(notes) == (3 in given)  # grey pictures for three channels: that is worth a word
+    assert encoder.shape == given
+
+
+def test_both_layouts_contain_the_same_numbers() -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 5, 7, 3), dtype=np.uint8)
+    mean, std = (1.0, 2.0, 3.0), (4.0, 5.0, 6.0)
+    for in_graph in (True, False):
+        first, last = (
+            ImagePreprocess(
+                height=5, width=7, mean=mean, std=std, in_graph=in_graph, layout=layout
+            ).encode({"image": pixels})["image"]
+            for layout in ("nchw", "nhwc")
+        )
+        np.testing.assert_array_equal(first.transpose(0, 2, 3, 1), last)
+    np.testing.assert_allclose(last, (pixels - np.array(mean)) / np.array(std), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("form", "asked", "said"),
+    [
+        (entry(("n", 4, 8, 8)), {}, r"4 channels in the layout nchw.*input\.layout"),
+        (entry(("n", 12)), {}, "images have four axes"),
+        (entry(("n", 3, 8, 8), "float16"), {}, "uint8 or float32"),
+        (entry(("n", 3, 8, 8)), {"channels": 1}, r"input\.channels says 1; leave"),
+        (entry(("n", 3, 8, 8)), {"size": 9}, r"input\.size says \(9, 9\); leave"),
+    ],
+)
+def test_what_contradicts_the_file_is_refused(
+    form: Entry, asked: Mapping[str, Any], said: str
+) -> None:
+    with pytest.raises(ModelError, match=said):
+        image_spec(InputSpec.model_validate(asked), form, 3, file="m.onnx")
+
+
+def test_no_input_name_is_reserved_and_one_array_needs_no_name() -> None:
+    floats = np.zeros((1, 3, 4, 4), np.float32)
+    for name in ("images", "image", "x", "text", "label", "y", "a/b:0"):
+        form = (entry(("n", 3, 4, 4), name=name),)
+        assert match_arrays(form, {name: floats}, file="m.onnx") == ((name,), [])
+        arrays, notes = match_arrays(form, {"other": floats}, file="m.onnx")
+        assert arrays == ("other",)
+        assert len(notes) == 1
+    renamed = ArrayPreprocess(names=("images",), arrays=("x",))
+    assert renamed.encode({"x": floats, "id": np.zeros(1)}).keys() == {"images"}
+
+
+def test_arrays_are_matched_by_name_and_what_the_file_does_not_take_is_named() -> None:
+    forms = (entry(("n", 2), name="left"), entry(("n", 2), name="right"))
+    array = np.zeros((1, 2), np.float32)
+    sample = {"right": array, "id": array, "left": array}
+    assert match_arrays(forms, sample, file="m") == (
+        ("left", "right"),
+        ["m does not take id: left out"],
+    )
+    with pytest.raises(ModelError, match="give an array of the name 'left'"):
+        match_arrays(forms, {"a": array, "b": array}, file="m")
+
+
+@pytest.mark.parametrize(
+    ("form", "array", "said"),
+    [
+        (entry(("n", 4, 4, 3)), np.zeros((1, 3, 4, 4), np.float32), "x.transpose(0, 2, 3, 1)"),
+        (entry(("n", 3, 4, 4)), np.zeros((1, 4, 4, 3), np.float32), "x.transpose(0, 3, 1, 2)"),
+        (entry(("n", 4)), np.zeros((1, 5), np.float32), "[n, 5]"),
+        (entry(("n", 4)), np.zeros((1, 4), np.int64), "is int64 [n, 4]"),
+        (entry(("n", 4)), np.zeros((1, 2, 2), np.float32), "[n, 2, 2]"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_before_any_work(
+    form: Entry, array: Any, said: str
+) -> None:
+    with pytest.raises(ModelError, match=re.escape(said)):
+        match_arrays((form,), {"images": array}, file="m.onnx")
