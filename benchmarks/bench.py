@@ -186,7 +186,7 @@ def _cases(
         if not any(_takes(setup, path) for setup in usable):
             asked = ", ".join(dict.fromkeys(setup.runtime for setup in usable))
             raise RecipeError(
-                f"{path} cannot be run by {asked}; "
+                f"{asked} cannot run {path}; "
                 + "; ".join(f"{n} takes {', '.join(r.suffixes)}" for n, r in RUNTIMES.items())
             )
     cases = [
@@ -248,7 +248,7 @@ def _feeds(paths: Sequence[Path], given: Inputs) -> dict[tuple[Path, int], Array
         }
     if not models:
         raise RecipeError(
-            f"{paths[0].name} does not say what it takes; give real inputs with --feeds FILE.npz, "
+            f"{paths[0].name} does not describe its inputs; give real ones with --feeds FILE.npz, "
             "or time it beside an ONNX file with the same inputs"
         )
     inputs = {path: model_inputs(path) for path in models}
@@ -279,7 +279,7 @@ def _check_shapes(inputs: Sequence[Sequence[Input]], shapes: Mapping[str, Sequen
     for name, shape in shapes.items():
         if name not in names and not (name in symbols and len(shape) == 1):
             raise RecipeError(
-                f"--shape {name}={describe(shape)} fits nothing; inputs are {_listed(names)}, "
+                f"--shape {name}={describe(shape)} matches no input; inputs are {_listed(names)}, "
                 f"free axes (one number) are {_listed(symbols)}"
             )
 
@@ -305,8 +305,8 @@ class _Work:
                     if self.given.feeds is not None:
                         raise
                     raise MeasureError(
-                        f"{error}\nIt was run on random inputs; if the model refuses those, give "
-                        "real ones with --feeds FILE.npz, or their shape with "
+                        f"{error}\nIt was run on random inputs; if the model needs real ones, "
+                        "give them with --feeds FILE.npz, or their shape with "
                         "--shape NAME=1x3x224x224"
                     ) from error
                 label = entries.pop(error.index).described.label

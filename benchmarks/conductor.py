@@ -219,7 +219,7 @@ class Process:
         except OSError as error:
             self._stderr.close()
             raise self.failure(
-                f"{self._words[0]} could not be started to time {self._name}: {error.strerror}"
+                f"{self._words[0]} could not be started to measure {self._name}: {error.strerror}"
             ) from error
         # A thread, since Windows cannot wait for a pipe with a time limit.
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -257,7 +257,7 @@ class Process:
         try:
             line = self._lines.get(timeout=self._limit_s)
         except queue.Empty:
-            raise self._failed(f"gave no answer in {self._limit_s:.0f} s") from None
+            raise self._failed(f"did not answer within {self._limit_s:.0f} s") from None
         if not line.endswith(b"\n"):
             assert self._process is not None
             raise self._failed(f"ended with exit code {self._process.wait()}")
@@ -275,7 +275,7 @@ class Process:
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").splitlines()
         tail = "\n".join(lines[-STDERR_LINES:]) or "(nothing)"
-        return self.failure(f"the process that runs {self._name} {what}; its last words:\n{tail}")
+        return self.failure(f"the process that runs {self._name} {what}; its last output:\n{tail}")
 
     def close(self) -> None:
         """End the process, whatever happened."""

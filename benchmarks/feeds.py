@@ -89,8 +89,8 @@ def random_feeds(
     stiff = [i.name for i in inputs if i.shape and i.shape[0] not in (batch, *_symbols(i))]
     if batch != 1 and stiff:
         raise RecipeError(
-            f"{model} has a fixed first axis of its input {stiff[0]!r} and takes no batch of "
-            f"{batch}; export it with a free batch, or leave --batch out"
+            f"{model} has a fixed first axis in its input {stiff[0]!r} and cannot take a batch of "
+            f"{batch}; export it with a free batch axis, or leave --batch out"
         )
     known = dict(lengths or {})
     fixed = {
@@ -161,7 +161,7 @@ def _load(model: Path) -> onnx.ModelProto:
 
 
 def _damaged(model: Path, why: str) -> str:
-    return f"{model} is no ONNX file, or is damaged ({why}); export or copy it again"
+    return f"{model} is not an ONNX file, or is damaged ({why}); export or copy it again"
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
@@ -184,12 +184,14 @@ def _check_external(tensor: onnx.TensorProto, model: Path) -> None:
     target = (folder / location).resolve()
     if Path(location).is_absolute() or not target.is_relative_to(folder):
         raise ModelError(
-            f"{model} keeps the weights {tensor.name!r} in {location!r}, outside of its own "
-            "folder, and could so read any file of this machine; save it with its data beside it"
+            f"{model} stores the weights {tensor.name!r} in {location!r}, outside its own folder; "
+            "this could read any file of this machine, so it is refused. Save the model with its "
+            "data file beside it"
         )
     if not target.is_file():
         raise ModelError(
-            f"{model} keeps weights in {location!r}, which is not there; copy it beside the model"
+            f"{model} stores weights in {location!r}, which is missing; copy that file beside the "
+            "model"
         )
 
 
@@ -199,7 +201,7 @@ def _input(value: onnx.ValueInfoProto, model: Path) -> Input:
     kind = value.type.tensor_type
     if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
         raise ModelError(
-            f"the input {value.name!r} of {model} is no tensor of a fixed rank; "
+            f"the input {value.name!r} of {model} is not a tensor of fixed rank; "
             "export the model with the shapes of its inputs"
         )
     try:
@@ -208,8 +210,9 @@ def _input(value: onnx.ValueInfoProto, model: Path) -> Input:
         dtype = np.dtype(object)
     if dtype.kind not in "fiub":
         raise ModelError(
-            f"the input {value.name!r} of {model} has the type {kind.elem_type}, which cannot be "
-            "drawn or stored; expected floats, integers or booleans: move that part out of the file"
+            f"the input {value.name!r} of {model} has the type {kind.elem_type}, for which no "
+            "values can be made; floats, integers or booleans were expected. Move that part out "
+            "of the model"
         )
     shape = tuple(
         axis.dim_value if axis.dim_value > 0 else axis.dim_param for axis in kind.shape.dim
@@ -221,8 +224,8 @@ def _fixed(item: Input, wanted: Sequence[int], known: dict[str, int]) -> tuple[i
     """Check a given shape against the file; what it says about symbols is added to `known`."""
     if not _fits(item, wanted):
         raise RecipeError(
-            f"the shape {describe(wanted)} for input {item.name!r} does not fit the file, "
-            f"which says {describe(item.shape)}; a name or ? may be any length"
+            f"the shape {describe(wanted)} for input {item.name!r} does not fit the model, whose "
+            f"shape is {describe(item.shape)}; a name or ? is a free axis"
         )
     for axis, length in zip(item.shape, wanted, strict=True):
         if isinstance(axis, str) and axis:

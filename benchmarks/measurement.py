@@ -20,7 +20,7 @@ class Setup:
     provider: str = ""  # an execution provider of ONNX Runtime, a device of OpenVINO; "": the CPU
     threads: int = 1  # inside one inference
     streams: int = 1  # inferences at the same time
-    options: tuple[tuple[str, str], ...] = ()  # of the runtime's session, by its own names
+    options: tuple[tuple[str, str], ...] = ()  # session options of the runtime, by its own names
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""

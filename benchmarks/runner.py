@@ -105,7 +105,7 @@ def open_session(arguments: Any, profile: str = "") -> Any:
     provider = arguments.provider or "CPUExecutionProvider"
     if provider not in ort.get_available_providers():
         known = ", ".join(ort.get_available_providers())
-        raise ValueError(f"this onnxruntime has no provider {provider}; it has {known}")
+        raise ValueError(f"this onnxruntime does not have the provider {provider}; it has {known}")
     options = ort.SessionOptions()
     options.intra_op_num_threads = arguments.threads
     options.inter_op_num_threads = 1
@@ -130,7 +130,7 @@ def load_file(path: str) -> Any:
     """Return a Python file as a module."""
     spec = importlib.util.spec_from_file_location("loaded", path)
     if spec is None or spec.loader is None:
-        raise ValueError("no Python can be loaded from " + path)
+        raise ValueError("cannot load Python code from " + path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -456,7 +456,7 @@ def serve(engine: Any, arguments: Any, feeds: list[dict[str, Any]], out: IO[str]
         elif "sample" in command:
             say(out, {"sample": sensors.sample()})
         elif timer is None:
-            raise ValueError("load comes first")
+            raise ValueError("the command `load` must come first")
         elif "warm" in command:
             say(out, {"warm_s": timer.warm(command["warm"])})
         elif "run" in command:

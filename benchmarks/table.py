@@ -90,8 +90,9 @@ def caption(result: BenchResult) -> str:
         f"{c.device}: {c.cpu}, {runtimes}, {c.provider}, {counted}",
         f"{result.feeds} inputs: {', '.join(inputs)}",
         f"one interleaved session, {count} processes per file; memory is of the whole process",
-        f"A/A floor {100 * result.floor:.1f} %, added to every speed-up interval: what a "
-        f"second timing of {result.rows[0].label} differed by, at least {100 * LEAST_FLOOR:.1f} %",
+        f"A/A noise floor {100 * result.floor:.1f} %, added to every speed-up interval: the "
+        f"difference of a second timing of {result.rows[0].label}, at least "
+        f"{100 * LEAST_FLOOR:.1f} %",
         *_mode(result),
         *_bounds(result),
         *_parts(result),
@@ -107,13 +108,13 @@ def _mode(result: BenchResult) -> list[str]:
     if rate_hz is None:
         return []
     late = [
-        f"{100 * row.late_share:.1f} % of {row.label} ended after the next was due"
+        f"{100 * row.late_share:.1f} % of the calls of {row.label} ended after the next one was due"
         for row in result.rows
         if row.late_share
     ]
     return [
-        f"a call every {1e3 / rate_hz:g} ms, latency from the intended start, so that a stall "
-        "counts for all that had to wait" + ("; " + "; ".join(late) if late else "")
+        f"a call every {1e3 / rate_hz:g} ms, latency is from the intended start, so a stall "
+        "counts for every call that had to wait" + ("; " + "; ".join(late) if late else "")
     ]
 
 
@@ -142,11 +143,11 @@ def _events(result: BenchResult) -> list[str]:
     restless = [row.label for row in result.rows if not row.steady]
     if restless:
         lines.append(
-            f"no steady state of {', '.join(restless)}: the speed changed while it was timed, or "
-            "there was time for too few processes. Do not trust these absolute times; let the "
-            "machine rest, or give more --time"
+            f"no steady state of {', '.join(restless)}: the speed changed during the measurement, "
+            "or there was only time for too few processes. Do not trust these absolute times; let "
+            "the machine rest, or give more --time"
         )
     verdicts = [row.verdict for row in result.rows if row.verdict]
     if restless and verdicts and "no steady state" not in verdicts:
-        lines.append("files that ran side by side changed alike, so the comparison holds")
+        lines.append("files that ran side by side changed alike, so the comparison is valid")
     return lines

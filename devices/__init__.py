@@ -18,9 +18,7 @@ def open_device(name: str) -> Device:
         RecipeError: there is none; the message lists those known.
     """
     if name not in DEVICES:
-        raise RecipeError(
-            f"the device {name!r} is unknown; known are: {', '.join(sorted(DEVICES))}"
-        )
+        raise RecipeError(f"the device {name!r} is unknown; known: {', '.join(sorted(DEVICES))}")
     return DEVICES[name]()
 
 

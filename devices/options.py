@@ -35,15 +35,16 @@ class DeviceOptions(Options):
     def _from_name(cls, value: object) -> object:
         """Take a name alone for a table of it."""
         if not isinstance(value, (str, dict, DeviceOptions)):
-            raise ValueError("give its name, or a table with name, runtime, provider and threads")
+            raise ValueError(
+                "give the name of a device, or a table with name, runtime, provider and threads"
+            )
         return {"name": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _check_runtime(self) -> Self:
         if self.runtime not in list_usable().split(", "):
             raise ValueError(
-                f"the runtime {self.runtime!r} is not one that runs ONNX files; "
-                f"these are: {list_usable()}"
+                f"the runtime {self.runtime!r} does not run ONNX files; these do: {list_usable()}"
             )
         try:
             provider_name(self.runtime, self.provider)

@@ -86,7 +86,7 @@ def open_artifact(folder: Path) -> Artifact:
         path = folder / name
         if not path.is_file() or file_sha256(path) != expected:
             raise RunFolderError(
-                f"{path} is not the file that this run wrote (its sha256 differs); "
+                f"{path} was changed after this run wrote it (its sha256 differs); "
                 f"remove the folder {folder.name} and run the same command again"
             )
     return Artifact(folder, files, history)

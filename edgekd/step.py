@@ -216,7 +216,7 @@ class TorchStep(Step):
 
         def opened(artifact: Artifact) -> Model:
             if not artifact.trainable:
-                raise NothingToDo("it starts from a network, and there is only an ONNX file")
+                raise NothingToDo("it needs a network, and there is only an ONNX file")
             return open_model(artifact.folder, root=context.root)
 
         if not built.exists():
@@ -242,7 +242,7 @@ class TorchStep(Step):
         i = next((i for i, step in enumerate(steps) if not step.makes_network), None)
         if i is not None:
             maker = f"steps[{i}] ({steps[i].name}) gives an ONNX file"
-            return f"trains a network, but {maker}; put it before, or leave it out"
+            return f"trains a network, but {maker}; move it before that step, or remove it"
         if steps or model.makes_network or self.starts_without_network:
             return None
         return (

@@ -40,7 +40,7 @@ def resolve(spec: str, *, root: Path) -> Callable[..., Any]:
     where, colon, name = spec.rpartition(":")
     if not (colon and where and name):
         raise ModelError(
-            f"{spec!r} names no function; write 'package.module:function' "
+            f"{spec!r} is not a function; write 'package.module:function' "
             "or 'path/to/file.py:function'"
         )
     is_file = where.endswith(".py") or "/" in where or "\\" in where
@@ -132,7 +132,7 @@ def _from_file(where: str, root: Path) -> ModuleType:
             "correct the path, or move the file there"
         )
     if path.suffix != ".py":
-        raise ModelError(f"{path} is no Python file; write 'path/to/file.py:function'")
+        raise ModelError(f"{path} is not a Python file; write 'path/to/file.py:function'")
     name = f"edgekd_file_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
     source = path.read_bytes()
     version = hashlib.sha256(source).hexdigest()
@@ -203,8 +203,8 @@ def _callable(module: ModuleType, name: str, spec: str) -> Callable[..., Any]:
     )
     close = difflib.get_close_matches(name, public, n=3)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
-    fault = "there is none of that name" if found is None else f"it is {type(found).__name__}"
+    fault = "it does not exist" if found is None else f"it is {type(found).__name__}"
     raise ModelError(
         f"{spec!r} must name a function, but {fault} in {module.__file__}; {hint}"
-        f"it offers: {', '.join(public[:20]) or 'nothing that can be called'}"
+        f"it contains: {', '.join(public[:20]) or 'no functions'}"
     )

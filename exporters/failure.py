@@ -18,18 +18,18 @@ _ADVICE = (
     (
         r"data-dependent|unbacked|GuardOnDataDependent",
         "a decision in Python (if, while, range, int() or .item()) depends on the values of a "
-        "tensor, and a graph has one course for all values",
-        "compute both ways and choose with torch.where, or decide by shapes or options instead",
+        "tensor, and a graph computes the same for all values",
+        "compute both results and choose with torch.where, or decide by shapes or options instead",
     ),
     (
         r"\.numpy\(\) is not supported|data pointer of Tensor|\.tolist\(\)",
         "the values leave torch here (numpy, .tolist(), ctypes or a custom kernel), and a graph "
-        "can only follow torch operations",
+        "can only contain torch operations",
         "write it with torch operations, or move it out of forward into the preprocessing",
     ),
     (
         r"marked .* as dynamic|static shape|Constraints violated|specialized it",
-        "the code fixes a length that is to change: {axes}",
+        "the code fixes a length that must stay free: {axes}",
         "take lengths from x.shape in every reshape, expand and newly made tensor, "
         "and do not turn them into numbers with int(), len() or .tolist()",
     ),

@@ -46,18 +46,20 @@ def load_onnx(path: Path, *, limit_bytes: int = SIZE_LIMIT_BYTES) -> ModelProto:
     size_bytes = path.stat().st_size
     if size_bytes > limit_bytes:
         raise ModelError(
-            f"{path} holds {size_bytes:,} bytes and edgekd reads at most {limit_bytes:,}; "
-            "edge models are far smaller: is this the right file?"
+            f"{path} has {size_bytes:,} bytes and edgekd reads at most {limit_bytes:,}; models "
+            "for devices are much smaller. Check that this is the right file"
         )
     model = ModelProto()
     try:
         model.ParseFromString(path.read_bytes())
     except DecodeError as error:
         raise ModelError(
-            f"{path} is no whole ONNX file ({error}); export or copy it again"
+            f"{path} is not a complete ONNX file ({error}); export or copy it again"
         ) from error
     if not model.ir_version or not model.HasField("graph"):
-        raise ModelError(f"{path} is no ONNX model: it holds no graph; export or copy it again")
+        raise ModelError(
+            f"{path} is not an ONNX model: it contains no graph; export or copy it again"
+        )
     _read_external(model, path, limit_bytes - size_bytes)
     check(model, str(path))
     return model
@@ -89,8 +91,8 @@ def _read_external(model: ModelProto, path: Path, limit_bytes: int) -> None:
         total_bytes += int(length) if length.isdecimal() else file.stat().st_size
         if total_bytes > limit_bytes:
             raise ModelError(
-                f"{path} and its external data hold more than the limit "
-                f"(reached at tensor {tensor.name!r}); edge models are far smaller"
+                f"{path} and its external data are larger than the limit "
+                f"(reached at tensor {tensor.name!r}); models for devices are much smaller"
             )
     if not tensors:
         return
@@ -107,13 +109,13 @@ def _inside(folder: Path, location: str, tensor: str, model: Path) -> Path:
     outside = relative.is_absolute() or ".." in relative.parts or "\\" in location
     if not location or outside or not file.is_relative_to(folder):
         raise ModelError(
-            f"tensor {tensor!r} of {model} keeps its data in {location!r}, outside the folder of "
+            f"tensor {tensor!r} of {model} stores its data in {location!r}, outside the folder of "
             "the model; edgekd reads external data only beside the model: save it as one file"
         )
     if not file.is_file():
         raise ModelError(
-            f"tensor {tensor!r} of {model} keeps its data in {location!r}, which is not there; "
-            "copy it beside the model, or save the model as one file"
+            f"tensor {tensor!r} of {model} stores its data in {location!r}, which is missing; "
+            "copy that file beside the model, or save the model as one file"
         )
     return file
 

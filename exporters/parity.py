@@ -78,7 +78,7 @@ def parity(reference: Arrays, other: Arrays, *, rtol: float) -> Parity:
     outputs = {}
     for name, array in reference.items():
         if name not in other:
-            reason = f"it is missing; the other form gives {sorted(other)}"
+            reason = f"it is missing; the other model gives {sorted(other)}"
             outputs[name] = _unknown(0, finite=True, reason=reason)
         elif array.shape != other[name].shape:
             shapes = f"shape {list(other[name].shape)}, {list(array.shape)} in the reference"

@@ -91,7 +91,7 @@ def _check_call(
             if opset > OPSETS[-1]
             else "torch's exporter writes 18 at least and silently stays there when asked for less"
         )
-        raise ModelError(f"operator set {opset} was asked for, and {reason}; ask for 18 to 20")
+        raise ModelError(f"got opset {opset}, but {reason}; use 18 to 20")
     if len(example) != len(input_names):
         raise ModelError(
             f"{len(example)} example tensors were given for the inputs {list(input_names)}; "
@@ -168,8 +168,8 @@ def _translate(
     made = len(program.graph_signature.user_outputs)
     if made != len(output_names):
         raise ModelError(
-            f"the network returns {made} tensors and the outputs {list(output_names)} were asked "
-            "for; let forward return exactly these, in this order"
+            f"the network returns {made} tensors, but the outputs {list(output_names)} are "
+            "expected; let forward return exactly these, in this order"
         )
     try:
         written: Any = torch.onnx.export(
@@ -249,14 +249,14 @@ def _check_written(
     found = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     if found.get("ai.onnx") != opset:
         raise ModelError(
-            f"the exporter wrote operator set {found.get('ai.onnx')} and {opset} was asked for; "
-            f"ask for {found.get('ai.onnx')}"
+            f"the exporter wrote opset {found.get('ai.onnx')} instead of {opset}; use "
+            f"{found.get('ai.onnx')}"
         )
     inputs, outputs = ([v.name for v in vs] for vs in (model.graph.input, model.graph.output))
     if inputs != list(input_names) or outputs != list(output_names):
         raise ModelError(
             f"the exported file takes {inputs} and gives {outputs}; "
-            f"{list(input_names)} and {list(output_names)} were asked for"
+            f"{list(input_names)} and {list(output_names)} were expected"
         )
     for value in model.graph.input:
         for axis, name in dynamic_axes.get(value.name, {}).items():

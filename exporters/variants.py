@@ -30,7 +30,7 @@ TABLE = (
         "CPUExecutionProvider",
         "int8",
         "run here",
-        "its kernels want uint8 activations and int8 weights per channel; with int8 activations "
+        "its kernels need uint8 activations and int8 weights per channel; with int8 activations "
         "a ResNet-8 was slower than in float32",
     ),
     Row(
@@ -45,7 +45,7 @@ TABLE = (
         "XnnpackExecutionProvider",
         "int8-xnnpack",
         "from documentation",
-        "XNNPACK wants one sign for activations and weights",
+        "XNNPACK needs the same signedness for activations and weights",
     ),
     Row(
         "onnxruntime",
@@ -60,7 +60,7 @@ TABLE = (
         "QNNExecutionProvider",
         "int8",
         "from documentation",
-        "the NPU takes Q/DQ with uint8 activations and fixed shapes",
+        "the NPU needs Q/DQ with uint8 activations and fixed shapes",
         fixed_shape=True,
     ),
     Row(
@@ -75,7 +75,7 @@ TABLE = (
         "TensorrtExecutionProvider",
         "int8-tensorrt",
         "from documentation",
-        "TensorRT wants symmetric int8 and float biases; fp16 is the rival to beat",
+        "TensorRT needs symmetric int8 and float biases; compare with fp16",
     ),
     Row(
         "onnxruntime-web",
@@ -89,13 +89,13 @@ TABLE = (
         "",
         "int8-tensorrt",
         "from documentation",
-        "symmetric int8 and float biases; fp16 is the rival to beat",
+        "symmetric int8 and float biases; compare with fp16",
     ),
     Row(
         "openvino",
         "CPU",
         "int8",
         "unverified",
-        "it reads either sign of Q/DQ activations",
+        "it accepts signed and unsigned Q/DQ activations",
     ),
 )

@@ -53,7 +53,7 @@ def compare_across(
             before_s=None,
             now_s=row.latency_s,
             speedup=None,
-            verdict="cannot be told",
+            verdict="undecided",
         )
         twin = next((old for old in stored if _same_call(old, row)), None)
         if equal and twin is not None and twin.conditions == row.conditions:
@@ -80,7 +80,7 @@ def compare_across(
 
 def unchanged(plain: Comparison) -> Comparison:
     """Return the answer for what is the same as before in all that is recorded."""
-    why = "the file and all recorded conditions are those of the baseline"
+    why = "the file and all recorded conditions are the same as for the baseline"
     return replace(plain, verdict="unchanged", reason=why)
 
 
@@ -117,12 +117,12 @@ def _refusal(twin: StoredRow | None, row: Row, sessions: int) -> str:
     if twin.conditions.machine != row.conditions.machine:
         return (
             f"the baseline was stored on another machine ({_machine(twin.conditions)}; now "
-            f"{_machine(row.conditions)}), and times of two machines are not compared"
+            f"{_machine(row.conditions)}), and times of different machines are not compared"
         )
     if sessions < LEAST_SESSIONS:
         return (
             f"{sessions} steady stored session{'s' * (sessions != 1)}, {LEAST_SESSIONS} needed to "
-            "know what sessions of this machine differ by; store the baseline more often"
+            "know how much sessions on this machine differ; store the baseline more often"
         )
     return ""
 

@@ -105,7 +105,8 @@ def _pairs(baseline: Entry, files: Sequence[Path]) -> list[tuple[Path, list[Stor
     if len(files) == len(stored):
         return list(zip(files, stored, strict=True))
     raise HistoryError(
-        f"the baseline {baseline.name!r} holds {', '.join(rows[0].file for rows in stored)}, and "
+        f"the baseline {baseline.name!r} contains {', '.join(rows[0].file for rows in stored)}, "
+        "and "
         f"got {', '.join(map(str, files)) or 'no file'}; give files of the same names, or as many "
         "in the same order"
     )
@@ -220,7 +221,7 @@ def side_by_side(file: Path, name: str, copy: Path, result: BenchResult) -> list
                     before_s=None,
                     now_s=row.latency_s,
                     speedup=None,
-                    verdict="cannot be told",
+                    verdict="undecided",
                     reason=why,
                 )
             )

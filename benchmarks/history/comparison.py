@@ -23,7 +23,7 @@ Verdict = Literal[
     "unchanged",
     "throttled",
     "no steady state",
-    "cannot be told",
+    "undecided",
 ]
 
 PROOFS = 2  # sessions that must find a slow-down

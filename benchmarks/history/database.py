@@ -117,12 +117,12 @@ def _checked(connection: sqlite3.Connection, path: Path, *, create: bool) -> Non
         return
     if application != APPLICATION_ID:
         raise HistoryError(
-            f"{path} is an SQLite file, but no history of edgekd; it is left as it is: "
+            f"{path} is an SQLite file, but not an edgekd history; it was not changed: "
             "give another file with --history"
         )
     if schema != SCHEMA:
         raise HistoryError(
-            f"the history {path} has schema {schema}, and this edgekd knows {SCHEMA}; "
+            f"the history {path} has schema {schema}, and this edgekd reads {SCHEMA}; "
             "use the edgekd that wrote it, or give another file with --history"
         )
 
@@ -130,13 +130,13 @@ def _checked(connection: sqlite3.Connection, path: Path, *, create: bool) -> Non
 def _explained(path: Path, error: sqlite3.Error) -> str:
     code = getattr(error, "sqlite_errorname", "")
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return f"another process holds the history {path} for too long; try again when it is done"
+        return f"another process has locked the history {path}; try again when it is done"
     if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         return (
-            f"{path} is no history of edgekd, or is damaged ({error}); "
+            f"{path} is not an edgekd history, or is damaged ({error}); "
             "restore it from a copy, or give another file with --history"
         )
     return (
-        f"the history {path} cannot be used ({error}); look at its permissions and at the free "
-        "space, or give another file with --history"
+        f"the history {path} cannot be used ({error}); check its permissions and the free space, "
+        "or give another file with --history"
     )

@@ -57,8 +57,8 @@ def row_cells(row: Row, content: Content, not_kept: str, file_sha256: str) -> tu
     """Return the values of `ROW_COLUMNS`."""
     if content.hashes[0][1] != file_sha256:
         raise HistoryError(
-            f"{row.file} changed since it was timed, and the times are not those of the file that "
-            "is there now; time it again, and leave it alone meanwhile"
+            f"{row.file} changed since it was timed, so the times belong to another file; time it "
+            "again, and do not change it meanwhile"
         )
     state = row.steadiness
     return (

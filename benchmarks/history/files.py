@@ -37,8 +37,8 @@ def keep(content: Content, store: Path) -> None:
             shutil.copyfile(folder / name if name else content.file, target)
             if file_sha256(target) != sha256:
                 raise HistoryError(
-                    f"{content.file} changed while it was stored; time it again, and leave it "
-                    "alone meanwhile"
+                    f"{content.file} changed while it was stored; time it again, and do not "
+                    "change it meanwhile"
                 )
         try:
             seal(partial, done)
@@ -58,13 +58,13 @@ def kept(key: str, store: Path) -> Path:
     found = sorted((store / key).glob(f"{key}.*")) or sorted((store / key).glob(key))
     if not found:
         raise HistoryError(
-            f"the history lost its copy of the baseline: {store / key} is not there; "
-            "copy that folder beside the history again, or store the baseline anew"
+            f"the history's copy of the baseline, {store / key}, is missing; copy that folder "
+            "beside the history again, or store the baseline again"
         )
     if _key(found[0]) != key:
         raise HistoryError(
-            f"the history's copy of the baseline, {found[0]}, is not what was stored; "
-            "remove that folder and store the baseline anew"
+            f"the history's copy of the baseline, {found[0]}, was changed after it was stored; "
+            "remove that folder and store the baseline again"
         )
     return found[0]
 

@@ -116,7 +116,8 @@ class History:
         if not found:
             known = ", ".join(sorted({entry.name for entry in self.entries()})) or "none"
             raise HistoryError(
-                f"the history {self.path} holds no session {name!r}; it holds: {known}. Store one "
+                f"the history {self.path} contains no session {name!r}; it contains: {known}. "
+                "Store one "
                 f"first: edgekd bench MODEL --store {name}"
             )
         return found[-1]
@@ -131,7 +132,7 @@ class History:
             query = "SELECT result FROM sessions WHERE id = ?"
             found = connection.execute(query, (entry,)).fetchone()
         if found is None:
-            raise HistoryError(f"the history {self.path} holds no session number {entry}")
+            raise HistoryError(f"the history {self.path} contains no session number {entry}")
         try:
             document: dict[str, Any] = json.loads(zlib.decompress(found[0]))
         except (zlib.error, ValueError, TypeError) as error:

@@ -64,8 +64,8 @@ def trend_table(entries: Sequence[Entry]) -> Table:
             last = row
         table.add_section()
     table.caption = (
-        "sessions apart: on a shared machine they differ by several per cent although nothing "
-        "changed; only --baseline, which times both files side by side, proves a difference"
+        "these are separate sessions: on a shared machine they differ by several per cent even if "
+        "nothing changed; only --baseline, which times both files side by side, proves a difference"
     )
     return table
 
@@ -118,7 +118,7 @@ def baseline_notes(result: BaselineResult, *, named: bool = True) -> list[str]:
         lines.append(f"A/A floor of each session, added to its interval: {floors}")
     if "across sessions" in methods:
         lines.append(
-            "across sessions: today against where the next session should fall if nothing changed "
+            "across sessions: today's session against the range expected for it if nothing changed "
             f"(95 % prediction interval over the stored ones, {LEAST_SESSIONS} at least)"
         )
     reasons = [f"{row.label}: {row.reason}" for row in result.rows if row.reason]

@@ -33,8 +33,8 @@ def read_events(path: Path) -> tuple[dict[Key, Node], float, int]:
     runs = sorted((e for e in events if e["name"] == "model_run"), key=lambda e: e["ts"])
     if len(runs) < 2 or not found:
         raise MeasureError(
-            f"ONNX Runtime's profile tells of {len(runs)} calls and {len(found)} nodes; two calls "
-            "and a node were expected: this build of onnxruntime may lack the profiler"
+            f"ONNX Runtime's profile contains {len(runs)} calls and {len(found)} nodes; at least "
+            "two calls and one node were expected: this build of onnxruntime may lack the profiler"
         )
     times = [_of_call(run, found) for run in runs[1:]]
     first = {_key(event): event for event in sorted(found, key=_start, reverse=True)}

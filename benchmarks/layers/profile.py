@@ -34,8 +34,8 @@ def profile(candidate: Candidate, *, python: str = sys.executable) -> Profile:
     runtime = candidate.setup.runtime
     if runtime != "onnxruntime":
         raise BadInput(
-            f"{candidate.file.name} was to be profiled in {runtime}; only onnxruntime's profiler "
-            "is driven from here, so leave the runtime out, or give trtexec's own profile"
+            f"{candidate.file.name} cannot be profiled in {runtime}, only in onnxruntime; leave "
+            "--runtime out, or give a profile of trtexec with --trt-profile"
         )
     nodes, profiled_call_s, calls = _profiled(candidate, python)
     shapes = _shapes(candidate, python)

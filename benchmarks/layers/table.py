@@ -88,8 +88,8 @@ def _totals(profile: Profile) -> list[str]:
     lines = [f"{total}; a whole call {1e6 * profile.call_s:,.0f} us without the profiler"]
     if profile.total_s > PROFILER_COSTS * profile.call_s:
         lines.append(
-            "the profiler itself costs some us a node here, so short nodes look dearer than they "
-            "are: trust the order of the long ones"
+            "the profiler adds some us per node, so short nodes look slower than they are: trust "
+            "the order of the long ones"
         )
     return lines
 
@@ -111,8 +111,8 @@ def _limits(roofline: Roofline) -> list[str]:
     beyond = sorted({p.operator for p in roofline.points if p.share and p.share > BEYOND})
     if beyond:
         lines.append(
-            f"beyond the limit: {', '.join(beyond)}; their data lie in a nearer cache than the "
-            "model as a whole, or their kernel is better than those that the peak was measured on"
+            f"beyond the limit: {', '.join(beyond)}; their data are in a faster cache than the "
+            "model as a whole, or their kernel is better than those that measured the peak"
         )
     return lines
 

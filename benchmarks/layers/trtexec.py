@@ -64,7 +64,7 @@ def read_profile(
     """
     document = _load(profile)
     if not isinstance(document, list) or not document:
-        _refuse(profile, "is no list that begins with a count", "--exportProfile")
+        _refuse(profile, "is not a list that begins with a count", "--exportProfile")
     head, *rows = document
     count = head.get("count") if isinstance(head, dict) else None
     if type(count) is not int or not 0 < count < MOST_CALLS or not rows:
@@ -85,7 +85,7 @@ def read_times(path: Path) -> Times:
     """
     rows = _load(path)
     if not isinstance(rows, list) or not rows:
-        _refuse(path, "is no list of queries", "--exportTimes")
+        _refuse(path, "is not a list of queries", "--exportTimes")
     keys = {"h2d_s": "h2dMs", "compute_s": "computeMs", "d2h_s": "d2hMs", "latency_s": "latencyMs"}
     return Times(
         **{name: tuple(_number(row, key, path) / 1e3 for row in rows) for name, key in keys.items()}
@@ -95,7 +95,7 @@ def read_times(path: Path) -> Times:
 def _node(row: Any, count: int, layers: Mapping[str, Any], path: Path) -> Node:
     name = row.get("name") if isinstance(row, dict) else None
     if not isinstance(name, str):
-        _refuse(path, "holds a layer without a name", "--exportProfile")
+        _refuse(path, "contains a layer without a name", "--exportProfile")
     average_ms, time_ms = _number(row, "averageMs", path), _number(row, "timeMs", path)
     if not math.isclose(average_ms * count, time_ms, rel_tol=ROUNDING, abs_tol=1e-9):
         _refuse(path, f"is damaged: the times of {name!r} contradict each other", "--exportProfile")
@@ -138,12 +138,12 @@ def _layers(path: Path) -> dict[str, Any]:
     document = _load(path)
     rows = document.get("Layers") if isinstance(document, dict) else None
     if not isinstance(rows, list) or not rows:
-        _refuse(path, "holds no list of layers", "--exportLayerInfo")
+        _refuse(path, "contains no list of layers", "--exportLayerInfo")
     found: dict[str, Any] = {}
     for row in rows:
         name = row.get("Name") if isinstance(row, dict) else row
         if not isinstance(name, str):
-            _refuse(path, "holds a layer without a name", "--exportLayerInfo")
+            _refuse(path, "contains a layer without a name", "--exportLayerInfo")
         single = isinstance(row, dict) and name not in found
         found[name] = row if single else None  # two of one name: nobody can say which is meant
     return found

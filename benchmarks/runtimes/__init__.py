@@ -120,7 +120,7 @@ def engine_of(name: str) -> Path | None:
 def known(name: str) -> Runtime:
     """Return the runtime of that name; raises as `engine_of` does."""
     if name not in RUNTIMES:
-        raise RecipeError(f"the runtime {name!r} is unknown; known are: {', '.join(RUNTIMES)}")
+        raise RecipeError(f"the runtime {name!r} is unknown; known: {', '.join(RUNTIMES)}")
     return RUNTIMES[name]
 
 

@@ -88,7 +88,7 @@ def provider_name(runtime: str, provider: str) -> str:
         return provider
     if provider.lower() not in PROVIDERS:
         raise RecipeError(
-            f"the provider {provider!r} of onnxruntime is unknown; known are: "
+            f"the provider {provider!r} of onnxruntime is unknown; known: "
             f"{', '.join(PROVIDERS)}, or a full name such as CPUExecutionProvider"
         )
     return PROVIDERS[provider.lower()].name

@@ -36,7 +36,7 @@ class Engine:
         import tensorrt
 
         if arguments.provider not in ("", "cuda"):
-            raise ValueError(f"TensorRT runs on a GPU alone, got the device {arguments.provider!r}")
+            raise ValueError(f"TensorRT runs only on a GPU, got the device {arguments.provider!r}")
         self.version = "tensorrt " + tensorrt.__version__
         self.trt = tensorrt
         self.feeds = feeds
@@ -46,7 +46,7 @@ class Engine:
         plan = read_plan(tensorrt, self.logger, arguments, feeds[0])
         self.engine = self.runtime.deserialize_cuda_engine(plan)
         if self.engine is None:
-            raise ValueError("TensorRT cannot run this plan on this GPU; the lines above say why")
+            raise ValueError("TensorRT cannot run this plan on this GPU; see the lines above")
         names = [self.engine.get_tensor_name(i) for i in range(self.engine.num_io_tensors)]
         inputs = {n for n in names if self._mode(n) == tensorrt.TensorIOMode.INPUT}
         if inputs != set(feeds[0]):
@@ -97,7 +97,7 @@ class Bound:
                     f"input {name} is {np.dtype(kind)} in the engine, {array.dtype} given"
                 )
             if not self.context.set_input_shape(name, array.shape):
-                raise ValueError(f"the engine does not take {name} with shape {array.shape}")
+                raise ValueError(f"the engine does not accept {name} with shape {array.shape}")
         self.results = {}
         for name in owner.names:
             shape = tuple(self.context.get_tensor_shape(name))
@@ -118,7 +118,7 @@ class Bound:
     def run(self) -> None:
         """Run once and wait until the GPU has finished."""
         if not self.context.execute_async_v3(self.stream.value):
-            raise ValueError("TensorRT could not run the engine; the lines above say why")
+            raise ValueError("TensorRT could not run the engine; see the lines above")
         self.cuda.wait(self.stream)
 
     def copy_out(self) -> dict[str, Any]:
@@ -224,11 +224,13 @@ def build(trt: Any, logger: Any, model: str, feed: dict[str, Any], options: dict
     free = [tensor.name for tensor in inputs if min(tensor.shape, default=0) < 0]
     for name in free:
         if name not in feed:
-            raise ValueError(f"the model's input {name} has no feed; got {sorted(feed)}")
+            raise ValueError(
+                f"the model's input {name} is missing from the feeds; got {sorted(feed)}"
+            )
         profile.set_shape(name, *([feed[name].shape] * 3))  # smallest, best for, largest
     if free:
         config.add_optimization_profile(profile)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise ValueError("TensorRT cannot build an engine; the lines above say why")
+        raise ValueError("TensorRT cannot build an engine; see the lines above")
     return plan

@@ -48,8 +48,8 @@ def warnings(session: Session) -> tuple[Doubt, ...]:
     found = [*_load(session), *_clocks(session), *_calls(session)]
     precision = session.timing.precision
     if precision is not None and not narrow_enough(session, precision):
-        asked = f"the intervals are wider than the +- {100 * precision:g} % that were asked for"
-        found.append(Doubt(asked, "give it more --time, or let other work on the machine end"))
+        asked = f"the intervals are wider than the requested +- {100 * precision:g} %"
+        found.append(Doubt(asked, "give it more --time, or stop other work on the machine"))
     return tuple(found)
 
 
@@ -139,7 +139,7 @@ def _load(session: Session) -> Iterator[Doubt]:
     if steal is not None and steal / seconds > MOST_STEAL:
         yield Doubt(
             f"the hypervisor kept {100 * steal / seconds:.0f} % of a core for other machines",
-            "time it on a machine of its own, or trust comparisons and not absolute times",
+            "use a dedicated machine, or trust only comparisons, not absolute times",
         )
 
 
@@ -154,7 +154,7 @@ def _clocks(session: Session) -> Iterator[Doubt]:
     governor = session.measurements[0].conditions.governor
     if governor not in (None, "performance"):
         yield Doubt(
-            f"the clock governor is {governor}: it changes the clock as it sees fit",
+            f"the clock governor is {governor}, which may change the clock at any time",
             "set it to performance while timing (cpupower frequency-set -g performance)",
         )
     every = (*session.measurements, session.twin)
@@ -175,8 +175,8 @@ def _calls(session: Session) -> Iterator[Doubt]:
     share = float(np.mean(shares))
     if share > MOST_OUTLIERS:
         yield Doubt(
-            f"{100 * share:.0f} % of the calls took far longer than the others",
-            "look at p90, and at what else the machine does",
+            f"{100 * share:.0f} % of the calls took much longer than the others",
+            "look at p90, and check what else runs on the machine",
         )
     fastest = min(latency(measurement).value for measurement in session.measurements)
     harness = [run.harness_s for m in session.measurements for run in m.runs]
@@ -185,7 +185,7 @@ def _calls(session: Session) -> Iterator[Doubt]:
         yield Doubt(
             f"the harness itself takes {1e9 * float(np.median(harness)):.0f} ns of a call, "
             f"{100 * part:.1f} % of the fastest",
-            "take that off when such short calls are compared with other tools",
+            "subtract it when comparing such short calls with other tools",
         )
 
 

@@ -61,8 +61,8 @@ def find_file(text: str, folder: Path) -> Path:
         if path.is_file():
             return path
     raise ValueError(
-        f"the installed package {name} holds no file {'/'.join(inside)}; "
-        "see which files it has, or install the version that has this one"
+        f"the installed package {name} does not contain {'/'.join(inside)}; correct the path, or "
+        "install the version that contains it"
     )
 
 
@@ -101,7 +101,7 @@ def fill_weights(source: Path, target: Path, *, seed: int = 0) -> None:
         kept.append(node)
     if not filled:
         raise ModelError(
-            f"{source} has all its weights, and random_weights fills only such as are a "
+            f"{source} already has its weights: random_weights replaces only those that are a "
             "ConstantOfShape; leave random_weights out"
         )
     _replace(graph.node, kept)
@@ -147,7 +147,8 @@ def quantize_at_random(
     except Exception as error:  # onnxruntime raises bare Exceptions and assertions
         reason = one_line(error)[:300]
         raise ModelError(
-            f"{source} cannot be quantized at random ({type(error).__name__}: {reason}); leave "
+            f"{source} cannot be quantized with random ranges ({type(error).__name__}: {reason}); "
+            "leave "
             "int8 out, and name a quantized file among the variants"
         ) from error
     finally:

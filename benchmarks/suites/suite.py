@@ -59,15 +59,23 @@ class Setups(Section):
     """How every file is run: each runtime with each provider, threads, streams and batch."""
 
     runtimes: tuple[str, ...] = Field(
-        ("onnxruntime",), min_length=1, description=f"of {', '.join(RUNTIMES)}"
+        ("onnxruntime",), min_length=1, description=f"runtimes: {', '.join(RUNTIMES)}"
     )
     providers: tuple[str, ...] = Field(
-        ("",), min_length=1, description="of ONNX Runtime: cpu, cuda, ...; or OpenVINO's devices"
+        ("",),
+        min_length=1,
+        description="execution providers of ONNX Runtime (cpu, cuda, ...), or devices of OpenVINO",
     )
-    threads: tuple[Count, ...] = Field((1,), min_length=1, description="inside one inference")
-    streams: tuple[Count, ...] = Field((1,), min_length=1, description="inferences at one time")
-    batches: tuple[Count, ...] = Field((1,), min_length=1, description="samples in one call")
-    options: dict[str, str] = Field({}, description="of the runtime's session, by its own names")
+    threads: tuple[Count, ...] = Field(
+        (1,), min_length=1, description="threads that one inference uses"
+    )
+    streams: tuple[Count, ...] = Field(
+        (1,), min_length=1, description="inferences that run at the same time"
+    )
+    batches: tuple[Count, ...] = Field((1,), min_length=1, description="samples per call")
+    options: dict[str, str] = Field(
+        {}, description="session options of the runtime, by its own names"
+    )
 
     @field_validator("runtimes")
     @classmethod
@@ -89,17 +97,26 @@ class Setups(Section):
 class SuiteTiming(Section):
     """How long each model is timed; see `edgekd.benchmarks.measurement.Timing`."""
 
-    rounds: int = Field(6, ge=3, le=100, description="fresh processes per file and setup")
+    rounds: int = Field(6, ge=3, le=100, description="number of fresh processes per file and setup")
     blocks: int = Field(
         40, ge=2, le=1000, description="number of interleaved blocks of calls per process"
     )
     block_s: float = Field(0.004, gt=0, le=10, description="length of a block in seconds")
-    warmup_s: float = Field(0.1, gt=0, le=60, description="seconds of calls before the first block")
+    warmup_s: float = Field(
+        0.1, gt=0, le=60, description="warm-up before the first block, in seconds"
+    )
     time_limit_s: float = Field(
-        120.0, gt=0, le=86_400, description="per model; no new round after it, once there are three"
+        120.0,
+        gt=0,
+        le=86_400,
+        description="time limit per model, in seconds; no round is "
+        "started after it, once there are three",
     )
     precision: float | None = Field(
-        None, gt=0, le=0.5, description="go on until all 95 % intervals are +- this share"
+        None,
+        gt=0,
+        le=0.5,
+        description="add rounds until all 95 % intervals are within +- this share",
     )
     rate_hz: float | None = Field(
         None,
@@ -116,16 +133,20 @@ class SuiteTiming(Section):
 class SuiteModel(Section):
     """One network; `file` in the first setup is the reference of its session."""
 
-    name: str = Field(min_length=1, max_length=80, description="the title of its table")
-    file: File = Field(description="the reference: a path, or package:NAME/path/inside/it.onnx")
-    variants: tuple[File, ...] = Field((), description="files that are compared with it")
-    random_weights: bool = Field(
-        False, description="fill weights that `file` has only the shapes of, as onnx's light files"
+    name: str = Field(min_length=1, max_length=80, description="title of the model's table")
+    file: File = Field(
+        description="the reference file: a path, or package:NAME/path/inside/it.onnx"
     )
-    int8: bool = Field(False, description="also time an INT8 form, calibrated on random inputs")
-    feeds: File | None = Field(None, description="an .npz of real inputs (default: random)")
+    variants: tuple[File, ...] = Field((), description="files to compare with it")
+    random_weights: bool = Field(
+        False,
+        description="fill weights of which `file` contains only the shapes, like the light "
+        "models of the onnx package",
+    )
+    int8: bool = Field(False, description="also time an INT8 version, calibrated on random inputs")
+    feeds: File | None = Field(None, description="an .npz of real inputs; default: random inputs")
     shapes: dict[str, tuple[Annotated[int, Field(ge=1)], ...]] = Field(
-        {}, description="of random inputs by name, or [length] of a free axis by its symbol"
+        {}, description="shapes of random inputs by name, or [length] of a free axis by its symbol"
     )
 
     def inputs(self, batches: tuple[int, ...]) -> Inputs:
@@ -136,12 +157,10 @@ class SuiteModel(Section):
     @property
     def note(self) -> str:
         """What must be said of files that were made for their speed alone; "" if none was."""
-        made = ["random weights"] * self.random_weights + [
-            "an INT8 form of random ranges"
-        ] * self.int8
+        made = ["random weights"] * self.random_weights + ["INT8 with random ranges"] * self.int8
         if not made:
             return ""
-        return f"{' and '.join(made)}: its answers mean nothing, only its speed is shown"
+        return f"{' and '.join(made)}: its outputs mean nothing, only its speed is shown"
 
     def files(self, folder: Path) -> list[Path]:
         """Write what has to be made to `folder` and return all files, the reference first.
@@ -164,11 +183,13 @@ class SuiteModel(Section):
 class Suite(Section):
     """What `edgekd bench --suite` times."""
 
-    title: str = Field(min_length=1, max_length=200, description="what the suite shows")
-    device: str = Field("local", description="where it is timed, unless the command says it")
-    setups: Setups = Field(Setups(), description="how every file is run")
-    timing: SuiteTiming = Field(SuiteTiming(), description="how long each model is timed")
-    models: tuple[SuiteModel, ...] = Field(min_length=1, description="each is a session of its own")
+    title: str = Field(min_length=1, max_length=200, description="title of the suite")
+    device: str = Field("local", description="device to measure on, unless --on names another")
+    setups: Setups = Field(Setups(), description="how every file is run: runtimes, threads, ...")
+    timing: SuiteTiming = Field(SuiteTiming(), description="how long each model is measured")
+    models: tuple[SuiteModel, ...] = Field(
+        min_length=1, description="the models; each is measured in its own session"
+    )
 
     @field_validator("models")
     @classmethod

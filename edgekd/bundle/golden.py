@@ -76,8 +76,8 @@ def answer(
             found.append(Answered(sample, inputs, outputs))
     if not found:
         raise ModelError(
-            f"{', '.join(predictors)}: every one of {len(samples)} golden samples gives NaN or "
-            "infinity; a bundle cannot promise that. Look at the training and the input's scale"
+            f"{', '.join(predictors)}: all {len(samples)} golden samples give NaN or infinity, so "
+            "there are no outputs to verify. Check the training and the scale of the input"
         )
     return found
 
@@ -151,9 +151,9 @@ def input_tolerances(answered: Sequence[Answered]) -> dict[str, float]:
 def compare(expected: NDArray[Any], got: NDArray[Any], limit: Tolerance) -> tuple[float, str]:
     """Return the greatest difference, and what is wrong ("" if nothing is)."""
     if expected.shape != got.shape:
-        return np.inf, f"has shape {list(got.shape)}, {list(expected.shape)} was promised"
+        return np.inf, f"has shape {list(got.shape)}, {list(expected.shape)} was expected"
     if expected.dtype != got.dtype:
-        return np.inf, f"has type {got.dtype}, {expected.dtype} was promised"
+        return np.inf, f"has type {got.dtype}, {expected.dtype} was expected"
     if expected.dtype.kind not in "biuf":
         return np.inf, f"has type {expected.dtype}, and numbers were expected"
     a, b = np.asarray(expected, np.float64), np.asarray(got, np.float64)
@@ -165,7 +165,7 @@ def compare(expected: NDArray[Any], got: NDArray[Any], limit: Tolerance) -> tupl
     if limit.same_winner and has_winner(a) and _lead(a) > limit.absolute:
         old, new = int(a[0].argmax()), int(b[0].argmax())
         if old != new:
-            return difference, f"answers class {new}, class {old} was promised"
+            return difference, f"predicts class {new}, class {old} was expected"
     return difference, ""
 
 
@@ -209,11 +209,11 @@ def read_arrays(path: Path, count: int) -> list[dict[str, NDArray[Any]]]:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             if sum(member.file_size for member in members) > _MOST_BYTES:
-                raise ValueError(f"it unfolds to more than {_MOST_BYTES:,} bytes")
+                raise ValueError(f"it unpacks to more than {_MOST_BYTES:,} bytes")
             for member in members:
                 number, slash, name = member.filename.removesuffix(".npy").partition("/")
                 if not (slash and number.isdecimal() and int(number) < count):
-                    raise ValueError(f"{member.filename!r} belongs to no sample")
+                    raise ValueError(f"{member.filename!r} does not belong to a sample")
                 with archive.open(member) as file:
                     rows[int(number)][name] = np.lib.format.read_array(file, allow_pickle=False)
     except (
@@ -221,9 +221,9 @@ def read_arrays(path: Path, count: int) -> list[dict[str, NDArray[Any]]]:
         *(NotImplementedError, zipfile.BadZipFile, zlib.error),
     ) as error:
         raise VerifyFailed(
-            f"{path.name!r} cannot be read ({error}); get the bundle again"
+            f"{path.name!r} cannot be read ({error}); copy the bundle again"
         ) from error
     empty = [str(i) for i, row in enumerate(rows) if not row]
     if empty:
-        raise VerifyFailed(f"{path.name!r} contains nothing of the samples {', '.join(empty)}")
+        raise VerifyFailed(f"{path.name!r} lacks the samples {', '.join(empty)}")
     return rows

@@ -130,7 +130,7 @@ def read_manifest(folder: Path) -> Manifest:
             raise ModelError(f"{path} is larger than {_LIMIT_BYTES:,} bytes; this is not a bundle")
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} cannot be read ({error}); get the bundle again") from error
+        raise ModelError(f"{path} cannot be read ({error}); copy the bundle again") from error
     if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
         raise ModelError(
             f"{path} has the format {content['format']} and this edgekd reads {FORMAT}; "
@@ -143,4 +143,6 @@ def read_manifest(folder: Path) -> Manifest:
             f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}"
             for one in error.errors()[:5]
         )
-        raise ModelError(f"{path} is not a bundle's manifest ({faults}); get it again") from error
+        raise ModelError(
+            f"{path} is not the manifest of a bundle ({faults}); copy the bundle again"
+        ) from error

@@ -57,7 +57,7 @@ def refuse_traces(folder: Path, words: Sequence[str], sources: frozenset[str]) -
         found = [find for find in traces(path, words) if find not in permitted]
         if found:
             raise ModelError(
-                f"{path.relative_to(folder)} would ship {', '.join(map(repr, found[:3]))}, which "
-                "identifies the machine it was made on; rename that file, class or tensor, or "
+                f"{path.relative_to(folder)} contains {', '.join(map(repr, found[:3]))}, which "
+                "identifies the machine that made it; rename that file, class or tensor, or "
                 "give its path relative to the recipe"
             )

@@ -31,7 +31,7 @@ def check_sums(folder: Path) -> tuple[Mapping[str, str], list[str]]:
     listed, faults = _read(folder / SUMS)
     files = _plain_files(folder)
     found = {name: file_sha256(path) for name, path in files.items() if not _odd(path)}
-    faults += [f"{n!r} is a link or no plain file" for n, path in files.items() if _odd(path)]
+    faults += [f"{n!r} is not a plain file" for n, path in files.items() if _odd(path)]
     faults += [f"{name!r} is missing" for name in listed if name not in files]
     faults += [
         f"{name!r} was changed: its sha256 differs"
@@ -76,7 +76,7 @@ def _read(path: Path) -> tuple[dict[str, str], list[str]]:
             faults.append(f"line {number} of {SUMS} is malformed")
         elif not re.fullmatch(NAME, match[2]):
             faults.append(
-                f"line {number} of {SUMS} names {match[2]!r}, which no bundle may contain"
+                f"line {number} of {SUMS} names {match[2]!r}, which a bundle may not contain"
             )
         else:
             listed[match[2]] = match[1]

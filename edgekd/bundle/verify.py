@@ -106,8 +106,8 @@ def verify(
     target = open_device(device)
     if not any((folder / name).is_file() for name in (SUMS, MANIFEST)):
         raise BadInput(
-            f"{folder} is not a bundle: it contains neither {SUMS} nor {MANIFEST}; give the folder "
-            "`bundle` of a run, or what you shipped of it"
+            f"{folder} is not a bundle: it contains neither {SUMS} nor {MANIFEST}; give the "
+            "folder `bundle` of a run, or the copy that you shipped"
         )
     hashes, faults = check_sums(folder)
     if not faults:
@@ -116,7 +116,7 @@ def verify(
     if faults:
         more = [f"and {len(faults) - _SHOWN_FAULTS} more"] if len(faults) > _SHOWN_FAULTS else []
         shown = "; ".join([*faults[:_SHOWN_FAULTS], *more])
-        skipped = "not run, because the files are not those that were promised"
+        skipped = "not run, because the files differ from the manifest"
         broken = (Check("files", False, shown), Check("answers", None, skipped))
         return VerifyReport(folder.resolve().name, device, broken)
     checks = (
@@ -136,7 +136,7 @@ def verify(
         speeds,
         f"{then.get('cpu', 'unknown')}, {then.get('runtime', 'unknown')}",
         f"{conditions.cpu}, {conditions.runtime}"
-        + (", emulated: this is no speed" if conditions.emulated else ""),
+        + (", emulated: this is not a speed" if conditions.emulated else ""),
     )
 
 
@@ -159,7 +159,7 @@ def _promised(manifest: Manifest, hashes: Mapping[str, str]) -> list[str]:
     golden = manifest.golden
     for model in manifest.models:
         if model.variant not in golden.outputs or not golden.output_tolerance.get(model.variant):
-            faults.append(f"{MANIFEST} promises no answers of {model.variant!r}")
+            faults.append(f"{MANIFEST} contains no golden outputs of {model.variant!r}")
     return sorted(set(faults))
 
 
@@ -204,7 +204,7 @@ def _answers(folder: Path, manifest: Manifest, model: Model, device: Device) -> 
     share = 0.0
     for i, row in enumerate(expected):
         if set(row) - set(got[i]):
-            raise VerifyFailed(f"it gives {sorted(got[i])}, and {sorted(row)} were promised")
+            raise VerifyFailed(f"it gives {sorted(got[i])}, and {sorted(row)} were expected")
         for name, array in row.items():
             if name not in limits:
                 raise VerifyFailed(f"{MANIFEST} gives no tolerance for the output {name!r}")
@@ -212,7 +212,8 @@ def _answers(folder: Path, manifest: Manifest, model: Model, device: Device) -> 
             if fault:
                 raise VerifyFailed(f"sample {i}: {name!r} {fault}")
             share = max(share, difference / limits[name].absolute if difference else 0.0)
-    return f"{count} answers as promised, {100 * share:.2g} % of the tolerance used"
+    return f"{count} outputs are equal to the golden ones, within {100 * share:.2g} % of the "
+    "tolerance"
 
 
 def _run(device: Device, file: Path, inputs: Sequence[Arrays]) -> list[dict[str, NDArray[Any]]]:
@@ -248,7 +249,9 @@ def _timed(
         (m for m in manifest.models if m.batch is None), key=lambda m: m.variant != FP32
     )
     if not models:
-        raise ModelError(f"{MANIFEST} names no file with a free batch; there is nothing to time")
+        raise ModelError(
+            f"{MANIFEST} names no file with a free batch axis; there is nothing to time"
+        )
     rows = read_arrays(folder / manifest.golden.inputs, len(manifest.golden.samples))
     with tempfile.TemporaryDirectory(prefix="edgekd-") as scratch:
         feeds = Path(scratch) / "feeds.npz"

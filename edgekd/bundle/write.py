@@ -177,7 +177,7 @@ def _fault(
     try:
         entries = model_inputs(path)
         if any(not isinstance(axis, int) for entry in entries for axis in entry.shape):
-            return "an axis has no length that is known"
+            return "the length of an axis is unknown"
         predict = predictor(path)
         for one in chosen:
             said = predict(gold.fit(one.inputs, entries))
@@ -205,7 +205,7 @@ def _golden(
     limits = gold.tolerances(chosen, _winners(contents.signals, chosen[0].outputs[FP32]))
     return Golden(
         synthetic=contents.synthetic is not None,
-        reason=contents.synthetic or "the data's licence lets them ship",
+        reason=contents.synthetic or "the licence of the data allows it",
         samples=tuple(files),
         inputs=gold.INPUTS,
         outputs=outputs,
@@ -224,7 +224,7 @@ def _prove(folder: Path) -> None:
     report = verify(folder)
     if not report.ok:
         raise VerifyFailed(
-            f"the finished bundle does not keep its own promises ({report.faults}); nothing was "
+            f"the finished bundle fails its own checks ({report.faults}); nothing was "
             "written. This is a defect of edgekd or of ONNX Runtime's kernels on this machine: "
             "please report it"
         )

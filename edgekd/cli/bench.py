@@ -172,9 +172,11 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
         free_file("--markdown", markdown),
     )
     if html is not None and (trt_profile or listed):
-        raise RecipeError("--html draws what was timed; leave the other modes out")
+        raise RecipeError(
+            "--html shows what was timed; it does not go with --trt-profile or --list"
+        )
     if markdown is not None and suite is None:
-        raise RecipeError("--markdown is a suite's table; give --suite")
+        raise RecipeError("--markdown writes the table of a suite; give --suite too")
     if trt_profile is not None:
         modes.show_trtexec(trt_profile, trt_layers, out)
     elif listed:

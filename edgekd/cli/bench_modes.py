@@ -95,9 +95,9 @@ def time_against(job: Job, name: str, out: Out) -> None:
     from edgekd.devices import open_device
 
     if job.vs is not None:
-        raise RecipeError("got --vs and --baseline; files are compared with one or the other")
+        raise RecipeError("got --vs and --baseline; give only one of them")
     if job.store is not None:
-        raise RecipeError("got --store and --baseline; store the files once they have passed")
+        raise RecipeError("got --store and --baseline; store the files after they have passed")
     history = History(job.history)
     with _bar("bench") as share:
         result = against(

@@ -109,9 +109,7 @@ def free_file(option: str, wanted: str | Path | None) -> Path | None:
         return None
     path = Path(wanted)
     if path.exists():
-        raise RecipeError(
-            f"{option} {path} exists already, and nothing is overwritten; remove it first"
-        )
+        raise RecipeError(f"{option} {path} exists already and is not overwritten; remove it first")
     if not path.parent.is_dir():
         raise RecipeError(f"{option} {path} cannot be written: there is no folder {path.parent}")
     return path

@@ -104,8 +104,8 @@ def _as_changes(recipe: Path, asked: Mapping[str, Any]) -> list[str]:
     strange = [f"--{key}" for key in given if key not in _PLACES]
     if strange:
         raise RecipeError(
-            f"{' and '.join(strange)} cannot be given with the recipe {recipe}, which says this "
-            "itself; leave the recipe out, or change its keys, for instance --set data.path=photos"
+            f"{' and '.join(strange)} cannot be given with the recipe {recipe}, which has its own "
+            "values; leave the recipe out, or change its keys, for instance --set data.path=photos"
         )
     if "device" in given:
         given["device"] = [given["device"]]
@@ -137,7 +137,7 @@ def run(
 
 def _headline(recipe: Recipe, folder: Path) -> str:
     budget = recipe.budget
-    wanted = [f"at most {budget.max_drop:g} lost since the teacher"]
+    wanted = [f"at most {budget.max_drop:g} lost against the teacher"]
     if budget.max_latency_s is not None:
         wanted.append(f"{budget.max_latency_s * 1e3:g} ms")
     steps = ", ".join(step.name for step in recipe.steps) or "no steps"

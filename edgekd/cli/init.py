@@ -63,7 +63,7 @@ def init(  # noqa: PLR0913  # each parameter is a flag
     table = quick_table(**{key: _seen_from(out, key, value) for key, value in asked.items()})
     recipe_from(table, origin="the flags")
     write_atomic(out, commented_recipe(table, file=str(out)))
-    typer.echo(f"wrote {out}; look at it, then run: edgekd compress {out}")
+    typer.echo(f"wrote {out}; check it, then run: edgekd compress {out}")
 
 
 def _check_place(out: Path, force: bool) -> None:

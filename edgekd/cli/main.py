@@ -108,8 +108,8 @@ def _explained(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename} cannot be used ({error.strerror})"
     return (
-        f"{type(error).__name__}: {error}. This is a fault of edgekd, not of the call; please "
-        "report it, with the traceback that `edgekd --debug ...` prints"
+        f"{type(error).__name__}: {error}. This is a bug in edgekd; please report it, with the "
+        "traceback that `edgekd --debug ...` prints"
     )
 
 

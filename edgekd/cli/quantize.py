@@ -36,11 +36,11 @@ def quantize(
 
     if not model.endswith(".onnx"):
         raise RecipeError(
-            f"{model} is no .onnx file; a PyTorch model goes through edgekd compress --model"
+            f"{model} is not an .onnx file; for a PyTorch model use edgekd compress --model"
         )
     if data is None:
         raise RecipeError(
-            "--data is missing; calibration and judgement need samples: give a folder of images, "
+            "--data is missing; calibration needs samples: give a folder of images, "
             "an .npz or a table, as in `edgekd quantize --help`"
         )
     table = quick_table(model=model, data=data, samples=samples, max_drop=max_drop, device=device)

@@ -81,8 +81,8 @@ def name_classes(
         counted = order == [str(i) for i in range(len(labels))]
         if strange and not counted:
             raise DataError(
-                f"class {strange[0]!r} is in the data but not in labels = {list(labels)}; "
-                "name every class there, or leave labels out"
+                f"class {strange[0]!r} of the data is missing from labels = {list(labels)}; name "
+                "every class, or leave labels out"
             )
         order, called = (order, list(labels)) if strange else (list(labels), list(labels))
     place = {name: i for i, name in enumerate(order)}
@@ -133,7 +133,7 @@ def _load_npz(path: Path) -> dict[str, NDArray[Any]]:
         with zipfile.ZipFile(path) as archive:
             total = sum(member.file_size for member in archive.infolist())
         if total > MAX_BYTES:
-            raise DataError(f"{path} unfolds to {total} bytes; at most {MAX_BYTES} are read")
+            raise DataError(f"{path} unpacks to {total} bytes; at most {MAX_BYTES} are read")
         with np.load(path, allow_pickle=False) as file:
             return {str(name): file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:

@@ -49,7 +49,7 @@ def check_augment(options: Augment, dataset: Dataset) -> None:
     if dataset.kind != "image":
         raise DataError(
             f"augment = {options.model_dump(exclude_defaults=True)} is for images, and the data is "
-            f"of kind {dataset.kind!r}; take it out"
+            f"of kind {dataset.kind!r}; remove it"
         )
     side = min(dataset.samples["image"].shape[1:3])
     if max(options.crop, options.shift) >= side:

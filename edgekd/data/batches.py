@@ -64,8 +64,8 @@ class Data:
         """
         if not splits or not (set(splits) <= VISIBLE or set(splits) == HELD_OUT):
             raise DataError(
-                f"splits {sorted(splits)} cannot be seen together: a step sees "
-                f"{', '.join(sorted(VISIBLE))}; the test split is opened alone, once, at the end"
+                f"splits {sorted(splits)} cannot be used together: a step sees "
+                f"{', '.join(sorted(VISIBLE))}; the test split is used once, at the end"
             )
         check_augment(augment, dataset)
         self._dataset = dataset
@@ -165,7 +165,7 @@ class Data:
         """
         indices = self._indices(split)
         if size < 1:
-            raise DataError(f"a batch of {size} samples was asked for; it needs at least 1")
+            raise DataError(f"got a batch size of {size}; it must be at least 1")
         if order is not None:
             indices = order_epoch(indices, self._shares, seed=self._seed, number=order)
         starts = batch_starts(len(indices), size, training=order is not None)
@@ -196,8 +196,8 @@ class Data:
     def _indices(self, split: str) -> NDArray[np.int64]:
         if split not in self._splits:
             raise DataError(
-                f"there is no split {split!r} here, only {', '.join(sorted(self._splits))}; a step "
-                "sees what it declares in `needs`, and the test split stays closed until the report"
+                f"there is no split {split!r} here, only {', '.join(sorted(self._splits))}; a "
+                "step sees only what it declares in `needs`, and never the test split"
             )
         return self._splits[split]
 

@@ -154,7 +154,7 @@ def _check_lengths(dataset: Dataset) -> None:
         found = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise DataError(
             f"the arrays have different lengths ({found}); the first axis of each counts the "
-            "samples: give one row per sample in all of them"
+            "samples: all must have one row per sample"
         )
     if not len(dataset):
         raise DataError("the data set is empty; give at least a few samples of each class")
@@ -211,5 +211,6 @@ def _check_fixed(dataset: Dataset) -> None:
         np.add.at(taken, indices, 1)
     if (taken > 1).any():
         raise DataError(
-            f"sample {int(taken.argmax())} is in more than one fixed split; splits must be disjoint"
+            f"sample {int(taken.argmax())} is in more than one fixed split; give each sample to "
+            "one split only"
         )

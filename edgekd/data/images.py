@@ -188,9 +188,7 @@ def _decode_all(
             assert isinstance(pixels, np.ndarray)
             writer.add(pixels[None])
     if not writer.count:
-        raise DataError(
-            f"none of the {len(files)} images could be decoded; look at {files[0].path}"
-        )
+        raise DataError(f"none of the {len(files)} images could be decoded; check {files[0].path}")
     return sorted(skipped)
 
 
@@ -230,7 +228,7 @@ def _form(
 ) -> tuple[int, int, int]:
     """Return the (height, width, channels) that all images are decoded to."""
     if not heads:
-        raise DataError("none of the images could be opened; look at the files")
+        raise DataError("none of the images could be opened; check the files")
     channels = 1 if all(grey for _, (_, _, grey) in heads) else 3
     if size is not None:
         return (*size, channels)

@@ -57,11 +57,11 @@ def mix_sources(main: Dataset, extras: Sequence[Extra], *, progress: Progress) -
         if len(after) < len(before):
             progress.say(
                 f"{extra.name}: {len(before) - len(after)} of {len(before)} samples are left out, "
-                "because the main source contains them too"
+                "because they are also in the main source"
             )
         if not len(after):
             raise DataError(
-                f"{extra.name} has no training sample that the main source lacks; leave it out of "
+                f"{extra.name} adds no training sample to the main source; leave it out of "
                 "mix in [data]"
             )
     targets = {
@@ -143,7 +143,7 @@ def _targets(main: Dataset, extra: Extra, name: str) -> NDArray[Any]:
     if strange:
         raise DataError(
             f"class {strange[0]!r} of {extra.name} is not a class of the main source "
-            f"({', '.join(known[:8])}{', ...' if len(known) > 8 else ''}); name the classes alike"
+            f"({', '.join(known[:8])}{', ...' if len(known) > 8 else ''}); use the same class names"
         )
     return np.array([known.index(label) for label in names], np.int64)[array]
 

@@ -92,7 +92,7 @@ def _fill(folder: Path, build: Callable[[PixelWriter], Mapping[str, Any]]) -> No
     except OSError as error:
         raise DataError(
             f"the cache {folder.parent} cannot be written ({error.strerror}); decoded images are "
-            "kept there: set EDGEKD_CACHE to a folder with room"
+            "stored there: set EDGEKD_CACHE to a folder with free space"
         ) from error
     try:
         with (partial / _PIXELS).open("wb") as file:

@@ -73,8 +73,8 @@ class ImagePreprocess(StoredPreprocess):
     std: tuple[float, ...] = Field(description="per channel, in pixel units 0..255")
     in_graph: bool = Field(
         default=True,
-        description="the network takes uint8 and normalises by itself; false: the host gives "
-        "float32, normalised",
+        description="true: the network takes uint8 and normalises it; false: it takes normalised "
+        "float32",
     )
     layout: Layout | None = Field(
         default=None,
@@ -183,7 +183,7 @@ class ArrayPreprocess(StoredPreprocess):
         if missing:
             raise DataError(
                 f"this model takes the arrays {', '.join(arrays)}; the data has "
-                f"{_shapes(samples)}. Name the arrays of the data so"
+                f"{_shapes(samples)}. Give the arrays of the data these names"
             )
         return {name: samples[array] for name, array in zip(self.names, arrays, strict=True)}
 
@@ -197,15 +197,15 @@ class TextPreprocess(StoredPreprocess):
     kind: Literal["text"] = "text"
     vocabulary: tuple[str, ...] = Field(min_length=1)
     max_length: int = Field(
-        default=128, ge=1, le=65536, description="words; longer texts are cut off"
+        default=128, ge=1, le=65536, description="largest number of words; longer texts are cut off"
     )
-    lower: bool = Field(default=True, description="texts are put in lower case first")
+    lower: bool = Field(default=True, description="convert texts to lower case")
 
     @field_validator("vocabulary")
     @classmethod
     def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(value)) < len(value):
-            raise ValueError("the vocabulary contains a word twice")
+            raise ValueError("the vocabulary contains a duplicate word")
         return value
 
     def file_content(self, option: str) -> bytes:

@@ -117,8 +117,8 @@ def _count(name: str, asked: float | int, open_samples: int, left: int) -> int:
     share = isinstance(asked, float)
     if asked <= 0 or (share and asked >= 1):
         raise DataError(
-            f"{name} = {asked} is neither a share (0.1) nor a count (500) of samples; every "
-            "decision needs a validation split and the report a test split: give a number above 0"
+            f"{name} = {asked} is neither a share (0.1) nor a count (500) of samples; validation "
+            "and test splits are needed: give a number above 0"
         )
     count = max(1, round(asked * open_samples)) if share else int(asked)
     if count >= left:

@@ -73,7 +73,7 @@ def run_splits(folder: Path, options: SplitOptions, dataset: Dataset) -> tuple[S
     if splits.to_json() == {name: content.get(name) for name in _NAMES}:
         return splits, ""
     return splits, (
-        f"the splits of this run are made anew, since {_changes(content['options'], options)}; "
+        f"the splits of this run are made again, because {_changes(content['options'], options)}; "
         "stages that were made from the old splits run again"
     )
 
@@ -84,7 +84,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise _unusable(path, f"cannot be read ({type(error).__name__}: {error})") from error
     if not isinstance(content, dict) or not isinstance(content.get("options"), dict):
-        raise _unusable(path, "cannot be read (it is not what a run writes)")
+        raise _unusable(path, "cannot be read (a run did not write it)")
     return content
 
 

@@ -109,7 +109,7 @@ def _rows(file: TextIO, path: Path) -> Iterator[tuple[int, Row]]:
         except ValueError as error:
             raise DataError(f"{path} line {line} is not JSON ({error}); fix it") from error
         if not isinstance(value, dict):
-            raise DataError(f"{path} line {line} is {text[:40]!r}; one object a line is expected")
+            raise DataError(f"{path} line {line} is {text[:40]!r}; expected one object per line")
         yield line, value
 
 
@@ -118,8 +118,8 @@ def _check_columns(row: Row, path: Path, wanted: Sequence[str]) -> None:
     if missing:
         raise DataError(
             f"{path} has the columns {', '.join(str(name) for name in row)}, but no "
-            f"{missing[0]!r}; name the right ones with text_column and label_column (.csv or .tsv "
-            "need a first line with the names), or say that there are no labels: "
+            f"{missing[0]!r}; give the right names in text_column and label_column (.csv or .tsv "
+            "need a first line with the names), or state that there are no labels: "
             "task = 'reference', or edgekd quantize --no-labels"
         )
 

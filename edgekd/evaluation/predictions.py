@@ -105,6 +105,7 @@ def _read(path: Path) -> Reduced:
         return Reduced(**parts, index=whole["index"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise RunFolderError(
-            f"{path} is not what this run wrote ({error}); remove that file and run the same "
+            f"{path} was changed after this run wrote it ({error}); remove that file and run the "
+            "same "
             "command again"
         ) from error

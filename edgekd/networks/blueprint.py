@@ -158,12 +158,13 @@ def load_network(path: Path, *, root: Path) -> tuple[nn.Module, Blueprint]:
     held = read_torch(path)
     if not isinstance(held, dict) or set(held) != {"build", "options", "edits", "state"}:
         raise ModelError(
-            f"{path} is no model.pt of edgekd: it holds no builder; bare weights are given as "
-            "`weights` beside `build` in the recipe"
+            f"{path} is not a model.pt of edgekd: it does not name the function that builds the "
+            "network. Give plain weights as `weights` next to `build` in the recipe"
         )
     blueprint = Blueprint(held["build"], held["options"], tuple(held["edits"]))
     network = build_network(blueprint, root=root)
-    advice = f"{blueprint.build} builds another network than it did then: restore that version"
+    advice = f"{blueprint.build} builds another network than when the file was written: restore "
+    "that version"
     fill(network, held["state"], path, advice=advice)
     return network, blueprint
 

@@ -39,7 +39,7 @@ def apply_edit(network: nn.Module, edit: Mapping[str, Any]) -> nn.Module:
     if edit.get("op") != "keep":
         raise ModelError(
             f"unknown edit {edit.get('op')!r}, expected 'keep'; the file was written by a newer "
-            "edgekd: upgrade this one"
+            "edgekd: upgrade"
         )
     keep: Keep = edit["tensors"]
     owners: dict[nn.Module, str] = {}

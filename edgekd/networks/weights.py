@@ -15,7 +15,7 @@ from edgekd.errors import ModelError, require
 _MOST_NESTS = 64
 """Tables in a checkpoint that are looked at: a weights file is not a file system."""
 _FIT = (
-    "give the options they were trained with, or replace_head = true where only the number of "
+    "give the options they were trained with, or replace_head = true if only the number of "
     "classes differs"
 )
 
@@ -57,8 +57,8 @@ def read_torch(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"{path} holds pickled objects or is damaged, and pickles can run any code, so they "
-            "are not loaded; save the weights alone: torch.save(network.state_dict(), path)"
+            f"{path} contains pickled objects or is damaged; pickles can run any code, so they "
+            "are not loaded. Save only the weights: torch.save(network.state_dict(), path)"
         ) from error
     except Exception as error:  # a damaged file fails in any way
         raise _unreadable(path, error) from error
@@ -88,7 +88,7 @@ def _find_state(held: object, own: set[str], path: Path) -> tuple[str, str, dict
     if not tables:
         raise ModelError(
             f"{path} does not contain a state_dict (names and tensors) but {_describe(held)}; "
-            "save the weights alone: torch.save(network.state_dict(), path)"
+            "save only the weights: torch.save(network.state_dict(), path)"
         )
     best: tuple[int, str, str, dict[str, Tensor]] | None = None
     for name, tensors in tables:

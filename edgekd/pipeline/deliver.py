@@ -50,11 +50,11 @@ def _candidates(bench: Bench, shipped: Rung) -> tuple[list[Sample], str | None]:
     licence, count = bench.dataset.licence, bench.data.count("validation")
     positions = np.unique(np.linspace(0, count - 1, CANDIDATES).astype(np.int64))
     raw, _ = bench.data.raw("validation", positions)
-    reason = f"the data's licence is {licence!r}, which is not known to let samples ship"
+    reason = f"the data's licence is {licence!r}, which is not known to allow shipping samples"
     if may_ship(licence):
         samples = singles(raw, bench.dataset.kind)
         if samples:
             return samples, None
-        reason = "every text looked at contains a path"
+        reason = "every text that was checked contains a path"
     preprocess = read_preprocess(shipped.artifact.folder)
     return made_up(raw, preprocess, count=CANDIDATES, seed=bench.recipe.seed), reason

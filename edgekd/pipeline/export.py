@@ -81,7 +81,7 @@ class Export(OnnxStep):
         found = parity(reference, predictor(path)(inputs), rtol=1e-4)
         if not found.ok:
             raise ModelError(
-                f"the exported file does not compute what the network computes: {found}; "
-                "the exporter wrote this graph wrongly. Look for code in forward that depends on "
-                "values or on the batch size"
+                f"the outputs of the exported file differ from those of the network: {found}. "
+                "Look for code in forward that depends on values or on the batch size, which the "
+                "exporter cannot translate"
             )

@@ -160,7 +160,7 @@ def _try_training(name: str, model: Model, context: Context) -> None:
         raise
     except Exception as error:
         raise ModelError(
-            f"the {name} {model.blueprint.build} answers, but fails when it is trained: "
+            f"the {name} {model.blueprint.build} runs, but fails in training: "
             f"{type(error).__name__} at {blame(error)}: {one_line(error)[:300]}; correct its "
             "forward for training mode, or the loss of the task"
         ) from error
@@ -202,12 +202,12 @@ def _refused(
         size = f"{preprocess.channels}, {preprocess.height}, {preprocess.width}"
         given = f"images, float32 [{len(next(iter(inputs.values())))}, {size}]"
         cure = (
-            "mend it there, or say what it takes where that differs from the data: "
+            "correct it there, or describe its input if that differs from the data: "
             f"input = {{ size = 224, channels = 3 }} of the {name}"
         )
     else:
         given = ", ".join(f"{n} {a.dtype} {list(a.shape)}" for n, a in inputs.items())
-        cure = "mend it there, or name and shape the data's arrays as it takes them"
+        cure = "correct it there, or give the data's arrays the names and shapes that it takes"
     reason = one_line(error)[:300]
     return ModelError(
         f"the {name} {model.blueprint.build} cannot take the data ({given}): "
@@ -226,5 +226,5 @@ def _check_classes(called: str, outputs: Mapping[str, NDArray[Any]], context: Co
             raise DataError(
                 f"the data has labels from 0 to {last}, and the {called} gives {classes} "
                 f"{name} (labels 0 to {classes - 1}); build it with {last + 1} classes, for "
-                f"instance options = {{ classes = {last + 1} }}, or mend the labels"
+                f"instance options = {{ classes = {last + 1} }}, or fix the labels"
             )

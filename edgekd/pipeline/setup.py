@@ -141,14 +141,14 @@ def check_owner(recipe: Recipe, folder: Path) -> None:
         others = sorted(set(found) - OWN)
         if others:
             raise RunFolderError(
-                f"{folder} is no run folder, and it is not empty ({_few(others)}); nothing is put "
-                "among other files: give a new folder with --out"
+                f"{folder} is not an edgekd run folder and contains other files ({_few(others)}); "
+                "refusing to write there: give a new folder with --out"
             )
     else:
         owner = _read_record(path)["name"]
         if owner != recipe.name:
             raise RunFolderError(
-                f"{folder} holds a run of the recipe {owner!r}, not of {recipe.name!r}; "
+                f"{folder} contains a run of the recipe {owner!r}, not of {recipe.name!r}; "
                 "give another folder with --out"
             )
 
@@ -187,7 +187,7 @@ def set_up(
     dataset = open_source(recipe.data, root=root, progress=progress)
     if dataset.skipped:
         progress.say(
-            f"left out {len(dataset.skipped)} that cannot be read: {_few(dataset.skipped)}"
+            f"left out {len(dataset.skipped)} samples that cannot be read: {_few(dataset.skipped)}"
         )
     task.check(dataset.targets)
     splits, remark = run_splits(folder, recipe.data.split_options(recipe.seed), dataset)
@@ -259,7 +259,7 @@ def _read_record(path: Path) -> dict[str, Any]:
         value = None
     if not isinstance(value, dict) or "name" not in value:
         raise RunFolderError(
-            f"{path} is damaged or not written by a run; give another folder with --out"
+            f"{path} is damaged or was not written by a run; give another folder with --out"
         )
     return value
 

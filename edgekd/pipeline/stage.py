@@ -32,7 +32,7 @@ def run_step(step: Step, source: Artifact, context: Context, stages: Path) -> Ar
     entry = {**step.model_dump(mode="json"), "key": key, "environment": environment}
     changed = _changed_environment(entry, stages)
     if changed:
-        context.progress.say(f"{step.name} is made again, because this differs: {changed}")
+        context.progress.say(f"{step.name} is made again, because of a change: {changed}")
     partial = done.with_name(done.name + ".partial")
     (partial / WORK).mkdir(parents=True, exist_ok=True)
     if (source.folder / FILE).exists():  # a new network brings its own

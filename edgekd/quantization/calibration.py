@@ -119,7 +119,8 @@ def _merge(known: Range | None, array: NDArray[Any], name: str, sample: int) -> 
     low, high = np.float32(array.min()), np.float32(array.max())
     if not (np.isfinite(low) and np.isfinite(high)):  # min and max of numpy pass NaN on
         raise ModelError(
-            f"the activation {name!r} is NaN or infinite on calibration sample {sample}; no INT8 "
-            "range can hold it: check this sample's input, or the float model on it"
+            f"the activation {name!r} is NaN or infinite on calibration sample {sample}, which "
+            "has no INT8 range; check the input of this sample, or what the float model computes "
+            "for it"
         )
     return (low, high) if known is None else (min(known[0], low), max(known[1], high))

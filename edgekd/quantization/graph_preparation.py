@@ -28,7 +28,7 @@ def prepare(model: ModelProto, name: str) -> ModelProto:
     """
     if any(is_quantized(node.op_type) for node in messages(model, NodeProto)):
         raise ModelError(
-            f"{name} is quantized already (it holds Q/DQ or integer layers); "
+            f"{name} is already quantized (it contains Q/DQ or integer layers); "
             "start from the float file"
         )
     ready = ModelProto()
@@ -58,7 +58,7 @@ def _raise_opset(model: ModelProto, name: str) -> ModelProto:
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
         reason = one_line(error)[:300]
         raise ModelError(
-            f"{name} is of operator set {opset_of(model)} and INT8 per channel needs {MIN_OPSET}; "
+            f"{name} has opset {opset_of(model)}, and INT8 per channel needs {MIN_OPSET}; "
             f"it cannot be raised ({reason}): export it again with opset 18 or more"
         ) from error
     raised.ir_version = max(raised.ir_version, 7)  # what operator set 13 came with

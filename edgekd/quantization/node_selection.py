@@ -117,12 +117,12 @@ def _unfit(node: NodeProto, model: ModelProto) -> str:
     if weight.data_type != TensorProto.FLOAT:
         return "its weight is not float32"
     if node.op_type != "Conv" and len(weight.dims) != 2:
-        return "its weight is no matrix"
+        return "its weight is not a matrix"
     if len(node.input) > 2 and node.input[2] and node.input[2] not in constants:
         return "its bias is computed, not constant"
     users = [n for n in model.graph.node if weight.name in n.input]
     if any(_form(user) != _form(node) or user.input[1] != weight.name for user in users):
-        return "its weight also serves another kind of layer, which would unpack it on every run"
+        return "another kind of layer uses its weight too and would dequantize it in every run"
     return ""
 
 

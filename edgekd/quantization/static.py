@@ -92,7 +92,7 @@ def calibrate(source: Path, feeds: Feeds) -> Calibrated:
     if not choice.layers:
         found = "; ".join(f"{name}: {why}" for name, why in list(choice.left.items())[:5])
         raise NothingToDo(
-            f"nothing in {source.name} can be quantized: INT8 pays for Conv, Gemm and MatMul with "
+            f"nothing in {source.name} can be quantized: INT8 helps Conv, Gemm and MatMul with "
             f"constant float32 weights ({found or 'it contains none of these'})"
         )
     ranges, samples = _calibrate(model, choice, feeds)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 QUANTIZED = "quantized.json"
 """Of each variant: what is in INT8, and what was left in float and why."""
 ACTIVATIONS: Mapping[Variant, Activations] = {"int8": "uint8", "int8-xnnpack": "int8"}
-"""XNNPACK wants one sign for activations and weights, and weights are always signed."""
+"""XNNPACK needs the same signedness for activations and weights, and weights are always signed."""
 
 
 class Quantize(OnnxStep):
@@ -117,6 +117,6 @@ class Quantize(OnnxStep):
         have = data.count("calibration")
         if have < self.samples:
             raise DataError(
-                f"quantize asks for {self.samples} calibration samples and the calibration split "
-                f"holds {have}; lower samples, or raise calibration in [data]"
+                f"quantize asks for {self.samples} calibration samples, but the calibration split "
+                f"has {have}; lower samples, or raise calibration in [data]"
             )

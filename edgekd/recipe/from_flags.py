@@ -77,19 +77,20 @@ def _check(model: str, onnx: bool, asked: Asked) -> None:
             )
     elif model.endswith(_BARE_WEIGHTS):
         raise RecipeError(
-            f"--model {model} holds weights, which say nothing of the network they belong to; give "
+            f"--model {model} contains only weights, not the network that they belong to; give "
             f"the function that builds it: --model path/to/file.py:function --weights {model}"
         )
     elif not _FUNCTION.fullmatch(model):
         raise RecipeError(
-            f"--model {model} names no model; give path/to/file.py:function, "
+            f"--model {model} is not a model; give path/to/file.py:function, "
             "package.module:function, or a file that ends in .onnx"
         )
     student = asked.get("student")
     if student is not None and not _FUNCTION.fullmatch(student):
         raise RecipeError(
-            f"--student {student} names no function; give path/to/file.py:function or "
-            "package.module:function, or leave it out: then it is cut from the model"
+            f"--student {student} is not a function; give path/to/file.py:function or "
+            "package.module:function, or leave --student out: then the student is cut from the "
+            "model"
         )
 
 

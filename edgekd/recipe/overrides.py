@@ -37,13 +37,13 @@ def _change(table: dict[str, Any], change: str) -> None:
         if isinstance(target, list):
             if not part.isdigit() or int(part) >= len(target):
                 raise RecipeError(
-                    f"--set {change!r}: there is no {part!r} in a list of {len(target)}"
+                    f"--set {change!r}: index {part!r} does not exist in a list of {len(target)}"
                 )
             target = target[int(part)]
         elif isinstance(target, dict):
             target = target.setdefault(part, {})
         else:
-            raise RecipeError(f"--set {change!r}: {part!r} is no table")
+            raise RecipeError(f"--set {change!r}: {part!r} is not a table")
     if not isinstance(target, dict):
         raise RecipeError(f"--set {change!r}: {last!r} must be a key of a table")
     target[last] = value

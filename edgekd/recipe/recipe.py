@@ -126,7 +126,7 @@ class Recipe(Options):
             raise ValueError("give at least one, for instance 'local'")
         setups = [(device.name, device.setup()) for device in devices]
         if len(set(setups)) < len(setups):
-            raise ValueError("two of them are the same; the devices or their setups must differ")
+            raise ValueError("duplicate device; the devices or their setups must differ")
         return devices
 
     budget: Budget = Field(Budget(), description="largest loss of quality and largest latency")
@@ -203,8 +203,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         path = shipped[str(path)]
     if not path.is_file():
         raise RecipeError(
-            f"the recipe {path} does not exist; write one with `edgekd init`, or name one that "
-            f"ships: {', '.join(shipped)}"
+            f"the recipe {path} does not exist; write one with `edgekd init`, or name a shipped "
+            f"recipe: {', '.join(shipped)}"
         )
     try:
         with path.open("rb") as file:

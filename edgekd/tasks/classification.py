@@ -82,7 +82,8 @@ class Classification:
         logits, label = outputs["logits"], targets["label"]
         if int(label.max()) >= logits.shape[1]:
             raise DataError(
-                f"label {int(label.max())} was met, but the network has {logits.shape[1]} outputs "
+                f"label {int(label.max())} occurs in the data, but the network has "
+                f"{logits.shape[1]} outputs "
                 f"(labels 0 to {logits.shape[1] - 1}); build it with more classes or fix the labels"
             )
         return cross_entropy(logits.float(), label, reduction="none")
@@ -91,6 +92,6 @@ class Classification:
         if "label" not in targets:
             found = ", ".join(sorted(targets)) or "no targets"
             raise DataError(
-                f"task 'classification' needs a target named 'label', got {found}; "
-                "name it so, or give a task of your own (task = 'file.py:function')"
+                f"task 'classification' needs a target named 'label', got {found}; give it this "
+                "name, or use a task of your own (task = 'file.py:function')"
             )

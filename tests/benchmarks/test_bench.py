@@ -91,8 +91,8 @@ def test_bad_calls(echo: Save, tmp_path: Path) -> None:
             bench([model], device=LOCAL, timing=QUICK, inputs=Inputs(**options))
 
     refused(RecipeError, "inputs are x, free axes .* are batch, time", shapes={"y": (1, 2)})
-    refused(RecipeError, "--shape time=1x2 fits nothing", shapes={"time": (1, 2)})
-    refused(RecipeError, "does not fit the file", shapes={"x": (1, 2, 4)})
+    refused(RecipeError, "--shape time=1x2 matches no input", shapes={"time": (1, 2)})
+    refused(RecipeError, "does not fit the model", shapes={"x": (1, 2, 4)})
     refused(RecipeError, "only one", shapes={"x": (1, 2, 3)}, feeds=tmp_path / "f.npz")
     refused(DataError, "cannot be read", feeds=tmp_path / "f.npz")
     refused(RecipeError, "only one", batches=(1, 2), feeds=tmp_path / "f.npz")
@@ -180,7 +180,7 @@ def test_the_command_imports_nothing_heavy() -> None:
         (["--option", "spin"], "KEY=VALUE"),
         (["--runtime", "abacus"], "the runtime 'abacus' is unknown"),
         (["--pipeline", "{folder}/no.py"], "does not exist"),
-        (["--json", "{folder}/there.json"], "nothing is overwritten"),
+        (["--json", "{folder}/there.json"], "is not overwritten"),
         (["--json", "{folder}/no/there.json"], "there is no folder"),
     ],
 )
@@ -298,10 +298,10 @@ def test_the_command_asks_for_a_model() -> None:
 def test_files_and_runtimes_must_fit(tmp_path: Path, chain: Save) -> None:
     with pytest.raises(RecipeError, match=r"m.onnx cannot be run by torch; .*torch takes .pt2"):
         bench([chain("m.onnx")], device=LOCAL, setups=[Setup("torch")])
-    with pytest.raises(RecipeError, match=r"does not say what it takes"):
+    with pytest.raises(RecipeError, match=r"does not describe its inputs"):
         bench([tmp_path / "m.pt2"], device=LOCAL, setups=[Setup("torch")])
     said = run_command(str(tmp_path / "m.onnx"), "--html", str(tmp_path / "o.html"), "--list")
-    assert (said.returncode, "leave the other modes out" in said.stderr) == (2, True)
+    assert (said.returncode, "it does not go with" in said.stderr) == (2, True)
 
 
 @pytest.mark.timing

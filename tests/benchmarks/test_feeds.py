@@ -94,12 +94,12 @@ def test_files_that_are_no_models(tmp_path: Path, chain: Save) -> None:
     for content in (b"", b"hello, I am no model", whole[: len(whole) // 2], b"\x00" * 100):
         path = tmp_path / "bad.onnx"
         path.write_bytes(content)
-        with pytest.raises(ModelError, match="is no ONNX file, or is damaged"):
+        with pytest.raises(ModelError, match="is not an ONNX file, or is damaged"):
             model_inputs(path)
 
 
 def test_inputs_that_cannot_be_drawn(echo: Save) -> None:
-    with pytest.raises(ModelError, match=r"'x' .* cannot be drawn"):
+    with pytest.raises(ModelError, match=r"'x' .* no values can be made"):
         model_inputs(echo(x=(T.STRING, [1])))
     path = echo(x=(T.FLOAT, [1]))
     model = onnx.load(path)
@@ -115,7 +115,7 @@ def test_weights_may_not_lie_outside(chain: Save, tmp_path: Path, location: str)
     folder.mkdir()
     (tmp_path / "secret.bin").write_bytes(bytes(1 << 20))
     path = move_weights(chain("m.onnx"), folder / "m.onnx", location)
-    with pytest.raises(ModelError, match="outside of its own folder"):
+    with pytest.raises(ModelError, match="outside its own folder"):
         model_inputs(path)
 
 
@@ -124,13 +124,13 @@ def test_a_link_does_not_lead_outside_either(chain: Save, tmp_path: Path) -> Non
     folder.mkdir()
     (tmp_path / "secret.bin").write_bytes(bytes(1 << 20))
     (folder / "weights.bin").symlink_to(tmp_path / "secret.bin")
-    with pytest.raises(ModelError, match="outside of its own folder"):
+    with pytest.raises(ModelError, match="outside its own folder"):
         model_inputs(move_weights(chain("m.onnx"), folder / "m.onnx", "weights.bin"))
 
 
 def test_weights_beside_the_model_are_fine(chain: Save, tmp_path: Path) -> None:
     path = move_weights(chain("m.onnx"), tmp_path / "x.onnx", "x.bin")
-    with pytest.raises(ModelError, match=r"'x.bin', which is not there"):
+    with pytest.raises(ModelError, match=r"'x.bin', which is missing"):
         model_inputs(path)
     (tmp_path / "x.bin").write_bytes(bytes(1 << 20))
     assert [item.name for item in model_inputs(path)] == ["x"]

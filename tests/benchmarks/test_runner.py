@@ -151,7 +151,7 @@ def test_a_kill_is_a_crash(chain: Callable[..., Path], feeds: Path) -> None:
 
 
 def test_a_child_that_hangs_is_given_up_and_ended(fake_python: Callable[[str], str]) -> None:
-    told = pytest.raises(MeasureError, match="gave no answer")
+    told = pytest.raises(MeasureError, match="did not answer")
     with open_child(python=fake_python("exec sleep 60"), limit_s=0.2) as child, told:
         child.ask(ready=True)
     with pytest.raises(ProcessLookupError):

@@ -34,7 +34,7 @@ def double(tmp_path: Path) -> Candidate:
 
 
 def test_an_unknown_device_is_told_the_known() -> None:
-    with pytest.raises(RecipeError, match="'jetson' is unknown; known are: local"):
+    with pytest.raises(RecipeError, match="'jetson' is unknown; known: local"):
         open_device("jetson")
     assert set(DEVICES) == {"local"}
 

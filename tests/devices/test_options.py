@@ -26,7 +26,7 @@ def test_providers_have_short_names_and_every_setup_a_title() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"runtime": "torch"}, "'torch' is not one that runs ONNX files; these are: onnxruntime"),
+        ({"runtime": "torch"}, "'torch' does not run ONNX files; these do: onnxruntime"),
         ({"provider": "gpu"}, "the provider 'gpu' of onnxruntime is unknown"),
         ({"threads": 0}, "greater than or equal to 1"),
         ({"thread": 2}, "Extra inputs"),

@@ -99,7 +99,7 @@ def _nothing(ratio: float, multiple: int, found: Channels, left: Mapping[str, st
         return f"no channels of it can be removed ({shown or 'it has no layers with channels'})"
     return (
         f"ratio {ratio} removes nothing: every width that may shrink is at or below multiple "
-        f"({multiple}), or rounds back to itself; a higher ratio or a lower multiple may help"
+        f"({multiple}), or rounds to itself; try a higher ratio or a lower multiple"
     )
 
 
@@ -216,11 +216,12 @@ class _Trial:
                 got = tensors(apply_edit(copy.deepcopy(self._network), edit)(*self._inputs))
             except (*RUN_ERRORS, ModelError) as error:
                 reason = str(error).partition("\n")[0][:200]
-                return f"without these channels it fails with {type(error).__name__}: {reason}"
+                return f"the network fails without these channels with {type(error).__name__}: "
+                f"{reason}"
         for one, other in zip(got, expected, strict=True):
             # a misread channel changes everything; rounding in a deep network stays far below this
             one, other = one.double(), other.double()
             tolerance = 1e-3 * float(other.abs().max())
             if one.shape != other.shape or not torch.allclose(one, other, rtol=0, atol=tolerance):
-                return "it does not compute what it computes with these channels set to zero"
+                return "its outputs differ from those with these channels set to zero"
         return None

@@ -113,10 +113,14 @@ def banners(result: BenchResult, names: Sequence[str]) -> list[str]:
         kept = holds and "no steady state" not in holds and "throttled" not in holds
         found.append(
             f"No steady state of {', '.join(restless)}: do not trust these absolute times."
-            + (" What ran side by side changed alike, so the comparison holds." if kept else "")
+            + (
+                " Files that ran side by side changed alike, so the comparison is valid."
+                if kept
+                else ""
+            )
         )
     if any(row.conditions.emulated for row in result.rows):
-        found.append("An emulated device: these times say nothing about a real one.")
+        found.append("This device is emulated: these times do not apply to a real one.")
     return found
 
 

@@ -111,11 +111,11 @@ def doubts(result: BenchResult, names: Sequence[str]) -> list[tuple[str, str]]:
     found = [(capital(doubt.what), doubt.advice) for doubt in result.doubts]
     for row, name in zip(result.rows, names, strict=True):
         if not row.steadiness.enough:
-            what = f"{name}: there was time for too few processes to tell a steady state"
+            what = f"{name}: there was only time for too few processes to judge a steady state"
             found.append((what, "give it more --time, or lower --precision"))
         elif not row.steady:
-            what = f"{name} did not hold one speed: {cause(row)}"
-            found.append((what, "let the machine rest, end other work, and time it again"))
+            what = f"{name} did not run at one speed: {cause(row)}"
+            found.append((what, "let the machine rest, stop other work, and measure again"))
     found += [(f"{name} was not timed", reason) for name, reason in result.unavailable.items()]
     return [(without_paths(what), capital(without_paths(advice))) for what, advice in found]
 
@@ -123,9 +123,9 @@ def doubts(result: BenchResult, names: Sequence[str]) -> list[tuple[str, str]]:
 def cause(row: Row) -> str:
     """Say why the absolute times of a row are doubtful."""
     if not row.steadiness.enough:
-        return "there was time for too few processes to judge"
+        return "there was only time for too few processes to judge"
     events = [event for event in row.steadiness.events if event.kind != "warm-up"]
-    return without_paths(events[0].text) if events else "the speed changed while it was timed"
+    return without_paths(events[0].text) if events else "the speed changed during the measurement"
 
 
 def conditions(result: BenchResult) -> list[tuple[str, str]]:
@@ -175,5 +175,5 @@ def method(result: BenchResult, names: Sequence[str]) -> list[str]:
         "ran side by side, with a bootstrap interval over processes and blocks.",
         f"{names[0]} was timed twice in the same session, as its own A/A twin: the difference that "
         f"was found, {100 * result.floor:.1f} % (at least {100 * LEAST_FLOOR:.1f} %), widens every "
-        "interval of a speed-up, and what does not clear it is no difference.",
+        "interval of a speed-up; a smaller difference counts as none.",
     ]

@@ -65,13 +65,13 @@ def headline(record: Record) -> list[Piece]:
 def _nothing_paid(record: Record) -> str:
     stages = record.rungs[1:]
     if not stages:
-        return "No stage was asked for: the teacher ships as it is."
+        return "The recipe has no steps: the teacher ships unchanged."
     kept = [rung.title for rung in stages if rung.kept]
     if not kept:
-        return "No stage paid on this device: the teacher ships as it is."
+        return "No stage paid on this device: the teacher ships unchanged."
     return (
-        f"The teacher ships as it is: of the files that were kept ({', '.join(kept)}) none is "
-        "proven faster than it, and none is smaller."
+        f"The teacher ships unchanged: of the files that were kept ({', '.join(kept)}), none is "
+        "proven faster than the teacher and none is smaller."
     )
 
 
@@ -166,10 +166,13 @@ def warnings(record: Record) -> list[str]:
     if tested is not None and -tested.gain.value > allowed:
         found.append(
             f"Quality budget missed on the test split: {-tested.gain.value:.2f} "
-            f"{record.metric.points()} lost, {allowed:g} allowed. Validation decided, where the "
-            "loss was within the budget or the gate was off; the test split is for this report "
-            "alone and changes no decision."
+            f"{record.metric.points()} lost, {allowed:g} allowed. Decisions use the validation "
+            "split, where the loss was within the budget or the gate was off; the test split is "
+            "used only for this report and changes no decision."
         )
     if record.final.conditions.emulated:
-        found.append("This device is emulated: it proves function and numbers, never speed.")
+        found.append(
+            "This device is emulated: it shows that files run and compute the right "
+            "numbers, not how fast."
+        )
     return found

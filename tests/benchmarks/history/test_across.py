@@ -88,7 +88,7 @@ def test_a_new_runtime_that_is_slower(
     for number, log in enumerate(LOGS):
         if number:
             row = compared(history, model, slow, equal=True)
-            assert row.verdict == "cannot be told"
+            assert row.verdict == "undecided"
             assert f"{number} steady stored session" in row.reason
             assert "3 needed" in row.reason
             assert row.speedup is None
@@ -116,7 +116,7 @@ def test_another_machine_is_never_slower(
         history.store(timed((model, processes(log))), name="main")
     slow = timed((model, processes(2)), at=replace(conditions, cpu="a slow one"))
     row = compared(history, model, slow, equal=True)
-    assert (row.verdict, row.method, row.speedup) == ("cannot be told", "none", None)
+    assert (row.verdict, row.method, row.speedup) == ("undecided", "none", None)
     assert "another machine (local, test, test; now local, a slow one, test)" in row.reason
 
 
@@ -132,5 +132,5 @@ def test_a_file_too_large_to_keep(
     assert row.reason == "the stored file is larger than 0.001 MB and was not kept"
     two = replace(conditions, threads=2)
     row = compared(small, new, timed((new, processes(0.3)), at=two), equal=False)
-    assert row.verdict == "cannot be told"
+    assert row.verdict == "undecided"
     assert "not timed in this setup" in row.reason

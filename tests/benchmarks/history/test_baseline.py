@@ -90,7 +90,7 @@ def test_a_heavier_model_is_proven_slower(history: History, chain: Save, tmp_pat
     assert same.sessions == ()
     assert not same.proven_slower
     same.check()
-    assert "all recorded conditions are those of the baseline" in shown(baseline_table(same))
+    assert "all recorded conditions are the same as for the baseline" in shown(baseline_table(same))
 
 
 @pytest.mark.timing
@@ -101,7 +101,7 @@ def test_equal_bytes_under_other_conditions(history: History, chain: Save, timed
     history.store(timed((model, MS), at=old), name="main")
     history.store(timed((model, MS), at=replace(old, cpu="another one")), name="elsewhere")
     found = against(history, "main", [model], device=LOCAL, timing=QUICK)
-    assert [row.verdict for row in found.rows] == ["cannot be told"]
+    assert [row.verdict for row in found.rows] == ["undecided"]
     assert "1 steady stored session, 3 needed" in found.rows[0].reason
     assert found.notes == (f"conditions have changed: onnxruntime 0.1 then, {here.runtime} now",)
     found = against(history, "elsewhere", [model], device=LOCAL, timing=QUICK)
@@ -137,11 +137,11 @@ def test_who_is_compared_with_whom(history: History, chain: Save, timed: Timed) 
     for files in ([c], [], [a, b, c]):
         with pytest.raises(HistoryError, match=r"holds a.onnx, b.onnx, and got"):
             against(history, "main", files, device=LOCAL, timing=QUICK)
-    with pytest.raises(HistoryError, match="holds no session 'dev'; it holds: main"):
+    with pytest.raises(HistoryError, match="contains no session 'dev'; it contains: main"):
         against(history, "dev", [a], device=LOCAL, timing=QUICK)
     for copy in history.files.rglob("*.onnx"):
         copy.write_bytes(b"damaged")
-    with pytest.raises(HistoryError, match="is not what was stored"):
+    with pytest.raises(HistoryError, match="was changed after it was stored"):
         against(history, "main", [c, c], device=LOCAL, timing=QUICK)
 
 
@@ -164,7 +164,7 @@ def row(verdict: Verdict, number: int = 0) -> Comparison:
 SLOWER: Verdict = "slower"
 EQUAL: Verdict = "no difference"
 UNSURE: Verdict = "no steady state"
-TOLD: Verdict = "cannot be told"
+TOLD: Verdict = "undecided"
 
 
 @pytest.mark.parametrize(

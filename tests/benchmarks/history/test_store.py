@@ -63,7 +63,7 @@ def test_latest_and_names(history: History, chain: Save, timed: Timed) -> None:
         history.store(timed((a, [factor * s for s in MS])), name=name)
     assert [e.id for e in history.entries("main")] == [1, 3]
     assert history.latest("main").rows[0].latency_s.value == pytest.approx(3e-3, rel=0.01)
-    with pytest.raises(HistoryError, match="holds no session 'dev'; it holds: main, other"):
+    with pytest.raises(HistoryError, match="contains no session 'dev'; it contains: main, other"):
         history.latest("dev")
     with pytest.raises(HistoryError, match="no session number 9"):
         history.session(9)
@@ -105,7 +105,7 @@ def test_external_data_is_part_of_the_content(
         assert (copy.parent / "w.bin").read_bytes() == (file.parent / "w.bin").read_bytes()
         onnx.load(copy)  # finds its data
     (copy.parent / "w.bin").write_bytes(b"damaged")
-    with pytest.raises(HistoryError, match="is not what was stored"):
+    with pytest.raises(HistoryError, match="was changed after it was stored"):
         history.copy(contents[1])
 
 
@@ -126,7 +126,7 @@ def test_real_feeds_are_kept_and_large_files_are_not(
     assert entry.feeds_sha256 is None
     assert entry.rows[0].not_kept == "larger than 0.001 MB"
     assert not small.files.exists()
-    with pytest.raises(HistoryError, match=r"lost its copy of the baseline.*is not there"):
+    with pytest.raises(HistoryError, match=r"history's copy of the baseline.*is missing"):
         small.copy(entry.rows[0].content)
 
 
@@ -157,18 +157,18 @@ def test_what_is_no_history_is_left_alone(
 
     with pytest.raises(HistoryError, match="there is no history"):
         history.entries()
-    refused(b"what I wrote in spring" * 100, "is no history of edgekd, or is damaged")
+    refused(b"what I wrote in spring" * 100, "is not an edgekd history, or is damaged")
     foreign = tmp_path / "foreign.sqlite"
     with sqlite3.connect(foreign) as connection:
         connection.execute("CREATE TABLE mine (x)")
     connection.close()
-    refused(foreign.read_bytes(), "no history of edgekd; it is left as it is")
+    refused(foreign.read_bytes(), "not an edgekd history; it was not changed")
     history.path.unlink()
     history.store(result, name="main")
     with sqlite3.connect(history.path) as connection:
         connection.execute("PRAGMA user_version = 2")
     connection.close()
-    refused(history.path.read_bytes(), "has schema 2, and this edgekd knows 1")
+    refused(history.path.read_bytes(), "has schema 2, and this edgekd reads 1")
     with pytest.raises(HistoryError, match="there is no folder"):
         replace(history, path=tmp_path / "no" / "h.sqlite").store(result, name="main")
 
@@ -196,7 +196,7 @@ def test_a_held_history_is_waited_for_and_then_given_up(tmp_path: Path) -> None:
     path = tmp_path / "h.sqlite"
     with (
         opened(path, write=True),
-        pytest.raises(HistoryError, match="another process holds the history"),
+        pytest.raises(HistoryError, match="another process has locked the history"),
         opened(path, write=True, timeout_s=0.1),
     ):
         pass

@@ -61,7 +61,7 @@ def test_without_a_gpu_tensorrt_is_not_available() -> None:
 
 
 def test_an_unknown_runtime_lists_the_known() -> None:
-    with pytest.raises(RecipeError, match="'tflite' is unknown; known are: onnxruntime, openvino"):
+    with pytest.raises(RecipeError, match="'tflite' is unknown; known: onnxruntime, openvino"):
         known("tflite")
 
 
@@ -91,5 +91,5 @@ def test_short_names_are_resolved() -> None:
     assert provider_name("onnxruntime", "NewExecutionProvider") == "NewExecutionProvider"
     assert provider_name("openvino", "gpu.0") == "GPU.0"
     assert provider_name("torch", "CUDA") == "cuda"
-    with pytest.raises(RecipeError, match=r"'gpu' of onnxruntime is unknown; known are: cpu, cuda"):
+    with pytest.raises(RecipeError, match=r"'gpu' of onnxruntime is unknown; known: cpu, cuda"):
         provider_name("onnxruntime", "gpu")

@@ -87,7 +87,7 @@ def test_a_precision_that_was_not_reached_is_told(conditions: Conditions) -> Non
         for r in plain.measurements[0].runs
     )
     wide = replace(plain, measurements=(replace(plain.measurements[0], runs=slower),))
-    assert "wider than the +- 2 %" in said(replace(wide, timing=Timing(precision=0.02)))
+    assert "wider than the requested +- 2 %" in said(replace(wide, timing=Timing(precision=0.02)))
 
 
 def test_energy_by_hand(conditions: Conditions) -> None:

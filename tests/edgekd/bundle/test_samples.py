@@ -132,13 +132,13 @@ def test_hostile_arrays_are_refused(tmp_path: Path) -> None:
         read_arrays(path, 1)
     for name in ("1/x.npy", "-1/x.npy", "x.npy", "../0/x.npy"):
         _npz(path, name, np.zeros(1))
-        with pytest.raises(VerifyFailed, match="belongs to no sample"):
+        with pytest.raises(VerifyFailed, match="does not belong to a sample"):
             read_arrays(path, 1)
     path.write_bytes(b"no zip")
     with pytest.raises(VerifyFailed, match="cannot be read"):
         read_arrays(path, 1)
     _npz(path, "0/x.npy", np.zeros(1))
-    with pytest.raises(VerifyFailed, match="nothing of the samples 1"):
+    with pytest.raises(VerifyFailed, match="lacks the samples 1"):
         read_arrays(path, 2)
 
 
@@ -164,7 +164,7 @@ def test_a_clear_winner_must_stay_and_a_close_one_need_not() -> None:
     limit = Tolerance(absolute=1.0, same_winner=True)
     clear, close = np.array([[0.0, 1.5]]), np.array([[0.0, 0.5]])
     flipped = np.array([[0.9, 0.6]])
-    assert "answers class 0, class 1 was promised" in compare(clear, flipped, limit)[1]
+    assert "predicts class 0, class 1 was expected" in compare(clear, flipped, limit)[1]
     assert not compare(close, flipped, limit)[1]
 
 

@@ -103,7 +103,7 @@ def test_a_link_is_no_file_of_a_bundle(tmp_path: Path) -> None:
     outside.write_bytes(b"one")
     (folder / "a.txt").unlink()
     (folder / "a.txt").symlink_to(outside)
-    assert check_sums(folder)[1] == ["'a.txt' is a link or no plain file"]
+    assert check_sums(folder)[1] == ["'a.txt' is not a plain file"]
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "sub/../../outside", "..", "a\\b"])
@@ -113,7 +113,7 @@ def test_names_that_leave_the_bundle_are_refused_unread(tmp_path: Path, name: st
     line = f"{file_sha256(tmp_path / 'outside')}  {name}\n"
     (folder / SUMS).write_text(line + (folder / SUMS).read_text())
     assert check_sums(folder)[1] == [
-        f"line 1 of SHA256SUMS names {name!r}, which no bundle may contain"
+        f"line 1 of SHA256SUMS names {name!r}, which a bundle may not contain"
     ]
 
 

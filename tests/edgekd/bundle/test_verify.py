@@ -171,7 +171,7 @@ def test_hostile_manifests_are_refused(copy: Get, update: Callable[[Any], None])
 def test_a_promise_that_was_taken_out_is_missed(copy: Get) -> None:
     folder = copy("pixels")
     change(folder, "manifest.json", lambda m: m["golden"]["outputs"].pop("int8"))
-    assert "promises no answers of 'int8'" in verify(folder).faults
+    assert "contains no golden outputs of 'int8'" in verify(folder).faults
     change(folder, "manifest.json", lambda m: m["golden"].update(outputs={"int8": "x.npz"}))
     assert "'x.npz' is named by manifest.json and missing" in verify(folder).faults
 

@@ -109,7 +109,7 @@ def test_nothing_asked_nothing_done() -> None:
 def test_image_options_do_not_suit_texts() -> None:
     text = Dataset("text", {"text": np.array(["a", "b"])}, {"label": np.array([0, 1])})
     check_augment(Augment(), text)
-    with pytest.raises(DataError, match=r"'flip': True.* of kind 'text'; take it out"):
+    with pytest.raises(DataError, match=r"'flip': True.* of kind 'text'; remove it"):
         check_augment(Augment(flip=True), text)
 
 

@@ -110,10 +110,10 @@ def test_the_test_split_is_out_of_reach(dataset: Dataset) -> None:
     seen = {int(i) for s in ("train", "calibration", "validation") for b in data.batches(s, size=9)
             for i in b.index}  # fmt: skip
     assert not seen & closed
-    with pytest.raises(DataError, match=r"no split 'test' here.*until the report"):
+    with pytest.raises(DataError, match=r"no split 'test' here.*never the test split"):
         data.batches("test", SMALL, size=4)
     splits = splits_of(dataset)
-    with pytest.raises(DataError, match=r"opened alone"):
+    with pytest.raises(DataError, match=r"used once"):
         Data(dataset, {**splits.for_steps(), "test": splits.test}, augment=Augment(), seed=0)
     alone = Data(dataset, {"test": splits.test}, augment=Augment(), seed=0)
     assert alone.count("test") == 10
@@ -189,7 +189,7 @@ def test_parts_that_are_not_named_are_withheld(dataset: Dataset) -> None:
     some = feed(dataset).only({"calibration"})
     assert some.count("calibration") == 8
     for split in ("train", "validation", "test"):
-        with pytest.raises(DataError, match=r"sees what it declares in `needs`"):
+        with pytest.raises(DataError, match=r"sees only what it declares in `needs`"):
             some.count(split)
     assert feed(dataset).count("train") == 60
 

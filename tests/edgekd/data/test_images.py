@@ -68,7 +68,7 @@ def test_numbered_folders_are_in_order_of_number(paint: Painter) -> None:
 def test_labels_decide_the_order_and_must_name_all(photos: Path) -> None:
     dataset = opened(photos, labels=["red", "blue"])
     assert dataset.targets["label"].tolist() == [1, 1, 1, 0, 0, 0]
-    with pytest.raises(DataError, match=r"class 'blue' is in the data but not in labels"):
+    with pytest.raises(DataError, match=r"class 'blue' of the data is missing from labels"):
         opened(photos, labels=["red", "green"])
 
 
@@ -243,5 +243,5 @@ def test_a_cache_that_cannot_be_written_is_said(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("EDGEKD_CACHE", str(tmp_path / "file"))
-    with pytest.raises(DataError, match="set EDGEKD_CACHE to a folder with room"):
+    with pytest.raises(DataError, match="set EDGEKD_CACHE to a folder with free space"):
         opened(photos)

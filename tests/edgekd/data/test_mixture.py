@@ -119,9 +119,9 @@ def test_samples_of_the_main_source_do_not_come_back_by_another(
         assert whole.targets["label"][60:].tolist() == (np.arange(2, 11) % 2).tolist()
     assert (
         listener.said
-        == ["other: 2 of 11 samples are left out, because the main source contains them too"] * 2
+        == ["other: 2 of 11 samples are left out, because they are also in the main source"] * 2
     )
-    with pytest.raises(DataError, match="no training sample that the main source lacks"):
+    with pytest.raises(DataError, match="no training sample to the main source"):
         mixed(main, main)
 
 

@@ -98,7 +98,7 @@ def test_rows_without_text_or_label_are_named_or_skipped(tmp_path: Path, suffix:
         ("a.csv", b"text,label\n", "contains no row"),
         ("a.csv", b"", "contains no row"),
         ("a.jsonl", b'{"text": "a", "label": 1}\n{', "line 2 is not JSON"),
-        ("a.jsonl", b'["a", 1]', "one object a line"),
+        ("a.jsonl", b'["a", 1]', "one object per line"),
         ("a.jsonl", b'{"text": "a", "class": 1}', "no 'label'"),
     ],
 )

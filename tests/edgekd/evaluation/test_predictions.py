@@ -105,6 +105,6 @@ def test_damaged_predictions_are_named(job: Path) -> None:
     stored = max((job / "run" / "predictions").iterdir(), key=lambda p: p.stat().st_mtime_ns)
     whole = stored.read_bytes()
     stored.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(RunFolderError, match=rf"{stored.name} is not what this run wrote"):
+    with pytest.raises(RunFolderError, match=rf"{stored.name} was changed after this run wrote it"):
         run(job)
     stored.write_bytes(whole)

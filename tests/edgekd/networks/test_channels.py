@@ -382,7 +382,7 @@ class Padded(Shuffle):
 @pytest.mark.parametrize(
     ("make", "layer", "words"),
     [
-        (Fixed, "a", "without these channels it fails with RuntimeError"),
+        (Fixed, "a", "the network fails without these channels with RuntimeError"),
         (Bare, "a", "hard is a Bare"),
         (Padded, "a", "pad works along it"),
     ],

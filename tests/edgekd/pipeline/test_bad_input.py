@@ -175,11 +175,11 @@ def _onnx(path: Path, *, weights: TensorProto | None = None, name: str = "x") ->
         ("data.path=net.py", "'net.py' is not a known format"),
         ("data.validation=1.5", "neither a share"),
         ("data.validation=40", "asks for 40 samples"),
-        ("data.labels=['a','b']", "class 'c' is in the data but not in labels"),
+        ("data.labels=['a','b']", "class 'c' of the data is missing from labels"),
         ("data.calibration=100", "the train split has"),
-        ("steps.1.samples=30", "asks for 30 calibration samples and the calibration split holds"),
+        ("steps.1.samples=30", "asks for 30 calibration samples, but the calibration split has"),
         ("budget.max_drop=1", "the validation split has 4 samples; a budget of 1 points needs 542"),
-        ("devices=['fridge']", "the device 'fridge' is unknown; known are"),
+        ("devices=['fridge']", "the device 'fridge' is unknown; known"),
         ("task=net.py:text", "a task has signals, metrics, predict, reference, reduce"),
         ("task=detection", "'detection' is not known"),
         ("model.build=net.py:smal", "did you mean small"),
@@ -219,7 +219,7 @@ def test_a_wrong_recipe(place: Path, refused: Call, change: str, message: str) -
         (["compress", "--model", "n.onnx", "--data", "photos", "--epochs", "2"], "only quantized"),
         (["compress", "--model", "net.py:small", "--data", "cifar10"], "edgekd data cifar10"),
         (["quantize", "gone.onnx", "--data", "rows.npz"], "gone.onnx does not exist"),
-        (["quantize", "net.py", "--data", "rows.npz"], "no .onnx file"),
+        (["quantize", "net.py", "--data", "rows.npz"], "not an .onnx file"),
         (["quantize", "gone.onnx"], "--data is missing"),
         (["init", "--model", "net.py:small"], "--data is missing"),
         (["init", "--model", "a:b", "--data", "d", "--out", "net.py"], "net.py exists already"),
@@ -347,7 +347,7 @@ def test_a_run_folder_of_another_recipe(place: Path, refused: Call) -> None:
     out.mkdir()
     (out / "run.json").write_text('{"name": "other"}')
     said = refused("compress", "r.toml", "--out", "run", leaves=r"run/\.lock$")
-    assert "holds a run of the recipe 'other', not of 'tiny'" in said
+    assert "contains a run of the recipe 'other', not of 'tiny'" in said
     (out / "run.json").write_text("{")
     assert "damaged" in refused("compress", "r.toml", "--out", "run")
 

@@ -189,7 +189,7 @@ def test_the_budget_is_met_by_the_file_that_ships(
 
 
 def test_a_folder_of_another_recipe_is_refused(finished: Path, job: Path) -> None:
-    with pytest.raises(RunFolderError, match="holds a run of the recipe 'bars', not of 'other'"):
+    with pytest.raises(RunFolderError, match="contains a run of the recipe 'bars', not of 'other'"):
         again(job, finished, "name=other")
 
 

@@ -96,9 +96,12 @@ def test_a_file_that_does_not_run_on_a_further_device_ends_no_job(
 @pytest.mark.parametrize(
     ("devices", "told"),
     [
-        (["local", {"name": "local", "threads": 1}], "devices: two of them are the same"),
+        (["local", {"name": "local", "threads": 1}], "devices: duplicate device"),
         ([], "devices: give at least one, for instance 'local'"),
-        ([3], r"devices\[0\]: give its name, or a table with name, runtime, provider and threads"),
+        (
+            [3],
+            r"devices\[0\]: give the name of a device, or a table with name",
+        ),
         (["local", {"nam": "local"}], r"devices\[1\].nam is not a known key; did you mean 'name'"),
     ],
 )

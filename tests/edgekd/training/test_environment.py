@@ -127,4 +127,4 @@ def test_what_is_made_again_for_another_machine_says_why(tmp_path: Path) -> None
     made.append(run_step(_Threaded(), source, bare_context(heard), tmp_path))
     made.append(run_step(_Threaded(), source, bare_context(heard), tmp_path))
     assert [(stage.folder / "found.txt").read_text() for stage in made] == ["2", "1", "1"]
-    assert heard.lines == ["threaded is made again, because this differs: threads 2 -> 1"]
+    assert heard.lines == ["threaded is made again, because of a change: threads 2 -> 1"]

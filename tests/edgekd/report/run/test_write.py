@@ -157,7 +157,7 @@ def test_a_metric_whose_name_looks_like_a_path_is_shown(content: Content) -> Non
 
 def test_no_stage_that_paid_is_said_first(make: Callable[..., Content], read: Any) -> None:
     text = read(page(make(titles=("teacher", "prune 2")))).text
-    assert "No stage paid on this device: the teacher ships as it is." in text
+    assert "No stage paid on this device: the teacher ships unchanged." in text
     assert "The teacher itself ships, so no answer changed." in text
 
 
@@ -176,7 +176,7 @@ def test_a_missed_budget_stands_above_all(content: Content, read: Any) -> None:
     content["over_budget"] = "0.1 ms were asked for; what ships, quantize, takes 0.12 ms"
     content["budget"]["max_drop"] = 2.0
     top = read(page(content).partition("<h1>")[0]).text
-    assert "Latency budget missed: 0.1 ms were asked for" in top
+    assert "Latency budget missed: 0.1 ms at most were requested" in top
     assert "Quality budget missed on the test split: 2.80 points lost, 2 allowed." in top
 
 
