@@ -1,1 +1,1 @@
-"""How it is measured: one runner, one timing core, one set of statistics."""
+"""Measure models: the schedule, the runner that times calls, the session and its statistics."""

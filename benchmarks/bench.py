@@ -1,4 +1,4 @@
-"""`edgekd bench`: time files that somebody brings, side by side, and say which is faster."""
+"""`edgekd bench`: time the user's model files side by side and report which is faster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes under test on this machine, as workers: the runner in a child process."""
+"""Workers on this machine: each runs `runner.py` in a child process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Carry a schedule out: start its processes, ask them in its order, hand on what they answer.
+"""Carry out a schedule: start its processes, send commands in order, pass on the answers.
 
     python conductor.py SCHEDULE.json ANSWERS.jsonl       in a folder that `pack_schedule` wrote
 

@@ -1,4 +1,4 @@
-"""Inputs for a file of which nothing is known but the file: read what it wants, draw values.
+"""Inputs for a model file: read its input shapes and types, then draw random values.
 
 Random values are good for timing a dense network (its speed does not depend on them) and for
 nothing else. Feeds hold, per input, one array with a leading axis of calls.

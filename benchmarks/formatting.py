@@ -1,4 +1,4 @@
-"""Measured numbers as text: no more digits than their interval supports."""
+"""Format measured numbers: no more digits than the interval supports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a timing is: raw seconds of every call, the session they come from, and the conditions.
+"""A measurement: the raw time of every call, its session and its conditions.
 
 Statistics are derived (`edgekd.benchmarks.stats`) and never stored, so a better one can be
 applied to old numbers. Every class goes to plain JSON values and back without loss.

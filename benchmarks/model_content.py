@@ -1,4 +1,4 @@
-"""What identifies a model file: its own bytes and those of its external data."""
+"""The identity of a model file: a hash of its bytes and of its external data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one table of ONNX operators: what is a product and how large, what only moves or converts."""
+"""The table of ONNX operators: which are products and of what size, which only move data."""
 
 from __future__ import annotations
 

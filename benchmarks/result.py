@@ -1,4 +1,4 @@
-"""What `edgekd bench` found: one row per file and setup, and all raw seconds."""
+"""The result of `edgekd bench`: one row per file and setup, and all raw times."""
 
 from __future__ import annotations
 

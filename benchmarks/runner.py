@@ -1,4 +1,4 @@
-"""Time one model in one process; the only file that a board needs beside numpy and onnxruntime.
+"""Time one model in one process; a board needs only this file, numpy and onnxruntime.
 
     python runner.py MODEL FEEDS.npz --threads 1                  serve commands on stdin
     python runner.py MODEL FEEDS.npz --outputs OUT.npz            run every feed once and stop

@@ -1,4 +1,4 @@
-"""A session before it happens: which files, in which setups, asked in which order, for how long.
+"""The plan of a session: which files and setups run, in which order, for how long.
 
 A schedule is data. It is drawn from a seed on the host, goes to JSON and back without loss, and a
 device carries it out as it is (`conductor.py`): through workers that the host asks, or alone.

@@ -1,4 +1,4 @@
-"""One interleaved session: the only thing from which two files may be compared.
+"""One interleaved session. Two files may be compared only within a session.
 
 A schedule is carried out and its answers become a Session. One more process per round runs the
 first candidate again; what the statistics find between these equal files (the A/A floor) they must

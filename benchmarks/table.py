@@ -1,4 +1,4 @@
-"""The table of `edgekd bench` for people, with the conditions below it."""
+"""The table of `edgekd bench`, with the conditions below it."""
 
 from __future__ import annotations
 

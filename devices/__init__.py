@@ -1,4 +1,4 @@
-"""Where it is measured."""
+"""The devices that models are measured on."""
 
 from __future__ import annotations
 

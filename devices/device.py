@@ -1,4 +1,4 @@
-"""What a device can do: few verbs, files in, raw seconds or outputs out."""
+"""The protocol of a device: a few methods, files in, raw times or outputs out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a runtime builds of a file on this machine: built once, cached by all that it depends on."""
+"""The engines that a runtime builds from a file: built once, cached by all that they depend on."""
 
 from __future__ import annotations
 

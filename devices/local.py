@@ -1,4 +1,4 @@
-"""This machine's processor, through ONNX Runtime. It uses the same runner as a board would."""
+"""This machine as a device. It uses the same runner as a board would."""
 
 from __future__ import annotations
 

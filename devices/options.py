@@ -1,4 +1,4 @@
-"""How a recipe names a device: by its name alone, or with the runtime that runs the files there."""
+"""The options of a device in a recipe: its name, or a table with the runtime."""
 
 from __future__ import annotations
 

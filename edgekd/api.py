@@ -1,4 +1,4 @@
-"""What a script or a notebook calls: the commands as functions. Heavy imports wait for the call."""
+"""The commands as functions, for scripts and notebooks. Heavy imports wait for the call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An Artifact is a sealed folder: what a step made, with the hash of each file and its history."""
+"""An Artifact: a sealed folder with the files of a stage, their hashes and their history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every error edgekd raises on purpose.
+"""All errors that edgekd raises on purpose.
 
 EdgekdError                 base; carries the exit code of the command line
 ├── NothingToDo             a signal: a step can do nothing for this network, and is skipped

@@ -1,4 +1,4 @@
-"""The small groups of options that recipe lines share. No torch here: reading is fast."""
+"""Groups of options that several tables of a recipe share. Without torch, to load fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Step is a line of a recipe, judged as a whole; a Context is all that it may use."""
+"""A Step is a line of a recipe; a Context is all that a step may use."""
 
 from __future__ import annotations
 

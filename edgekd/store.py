@@ -1,4 +1,4 @@
-"""What is on disk is whole or absent: atomic files, sealed folders, the lock of a run."""
+"""Safe writing: atomic files, sealed folders, the lock of a run folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From "package.module:function" or "path/to/file.py:function" to the function itself.
+"""Load a user's function from "package.module:function" or "path/to/file.py:function".
 
 A user's file is run under a module name made from its path, so that two files called `model.py`
 live side by side. While it runs, and only then, its folder is first on `sys.path`: it may import

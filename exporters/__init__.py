@@ -1,1 +1,1 @@
-"""How it leaves: ONNX, parity checks, what a file holds."""
+"""Export to ONNX, check parity, and read ONNX files."""

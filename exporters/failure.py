@@ -1,4 +1,4 @@
-"""Why a network could not be exported, in the user's terms: what, at which line, what to do."""
+"""Explain why a network could not be exported: what, at which line, what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of an ONNX file, as plain values: reading a record needs no onnx."""
+"""Facts about an ONNX file as plain values, so that reading a record needs no onnx."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which kernels ONNX Runtime really runs for a file: INT8, float, and Q/DQ that did not fuse."""
+"""The kernels that ONNX Runtime runs for a file: INT8, float, and Q/DQ that did not fuse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an ONNX file holds, read from the file alone: parameters, multiplications, INT8, names."""
+"""Statistics of an ONNX file: parameters, multiplications, INT8 layers, names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ONNX files in and out: foreign ones are read with care, ours say nothing about their maker."""
+"""Read untrusted ONNX files with care, and write ours without traces of their maker."""
 
 from __future__ import annotations
 

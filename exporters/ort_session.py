@@ -1,4 +1,4 @@
-"""ONNX Runtime in this process: the one place that opens a session, for quality, not for timing.
+"""Open ONNX Runtime sessions in this process: for quality, not for timing.
 
 Timings come from `benchmarks/runner.py`. It travels alone to a device and opens its own sessions.
 """

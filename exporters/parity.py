@@ -1,4 +1,4 @@
-"""Do two forms of a network give the same answers, and if not, where and by how much."""
+"""Compare the outputs of two forms of a network: where they differ, and by how much."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shapes of an ONNX graph: symbolic axes given a length, and shape inference afterwards."""
+"""Shapes of an ONNX graph: give symbolic axes a length, and infer shapes."""
 
 from __future__ import annotations
 

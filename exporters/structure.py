@@ -1,4 +1,4 @@
-"""Are two ONNX files the same graph but for weights and names?"""
+"""Are two ONNX files the same graph, except for weights and names?"""
 
 from __future__ import annotations
 

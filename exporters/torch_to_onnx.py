@@ -1,4 +1,4 @@
-"""From a PyTorch network to an ONNX file: equal networks give equal bytes, and nothing else.
+"""Export a PyTorch network to an ONNX file: equal networks give equal bytes.
 
 The network is captured by torch.export and translated by torch's own dynamo exporter, in memory.
 Its clean-up passes fold constants and batch norm and share initializers; what tells about the

@@ -1,4 +1,4 @@
-"""The one table that says which variant a runtime wants, and how well that is known."""
+"""The table of runtimes: which variant each one needs, and how well that is known."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Results over time, and the question whether something became slower."""
+"""Results over time: has something become slower?"""

@@ -1,4 +1,4 @@
-"""Two sessions, unpaired: is today's time outside of what sessions of this machine differ by?
+"""Compare two sessions, unpaired: is today's time outside the usual range of this machine?
 
 Sessions on a shared machine differ by several per cent for reasons that no session can see: who
 else works there, where memory lies, how warm it is. So a stored session is one value, whatever its

@@ -1,4 +1,4 @@
-"""Did it become slower since it was stored? A proof, or no claim.
+"""Compare with a stored baseline: prove a slow-down, or claim nothing.
 
 Where the bytes differ, the stored file itself is timed again, side by side with the new one and
 under today's conditions: the difference is then that of the files alone. Where they do not (only

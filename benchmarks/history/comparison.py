@@ -1,4 +1,4 @@
-"""What a comparison with a stored baseline found: one row per file and setup."""
+"""The result of a comparison with a stored baseline: one row per file and setup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SQLite file of a history: opened, checked, locked while it is written.
+"""The SQLite file of a history: open it, check it, lock it for writing.
 
 Every use is one transaction on its own connection, so a killed process leaves the old state and
 two writers wait for each other. No write-ahead log: the history stays one file that can be copied.

@@ -1,4 +1,4 @@
-"""What a history says of a stored session without its raw seconds."""
+"""A stored session without its raw times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copies of what was timed, beside the history, named by content: equal files are kept once.
+"""Copies of the timed files, next to the history and named by content: equal files are kept once.
 
 A copy is a folder: the model under a name made of its content, its external data under the names
 that the model calls them by.

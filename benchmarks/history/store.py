@@ -1,4 +1,4 @@
-"""Sessions kept over time in one SQLite file, and the very files that were timed beside it.
+"""Store sessions over time in one SQLite file, with copies of the timed files next to it.
 
     history = History(Path("edgekd-history.sqlite"))
     history.store(bench(["model.onnx"], device=device), name="main")

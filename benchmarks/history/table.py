@@ -1,4 +1,4 @@
-"""A history for people: what is stored, one name over time, a comparison with a baseline."""
+"""Tables of a history: the stored sessions, one name over time, a comparison with a baseline."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where the time of a model goes: operators, their precision, and the limits of the machine."""
+"""Profile a model by operator, and compare with the limits of the machine."""

@@ -1,4 +1,4 @@
-"""Move memory, as an engine of the runner: its calls are what bandwidth is timed by.
+"""An engine for the runner that copies memory, to measure bandwidth.
 
 The model's place is taken by options: `kernel` (a key of `KERNELS`), `bytes` of all its arrays, and
 `repeats` in a call, so that a call on small arrays is long enough to be timed. Nothing of edgekd is

@@ -1,4 +1,4 @@
-"""How to move memory in a child process, and how much of it no cache can hold."""
+"""How to copy memory in a child process, and how much of it exceeds every cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A profile: what each node of a model is and how long it takes. Shares are derived."""
+"""A profile: the nodes of a model and their times. Shares are derived."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The most that this machine does: measured, not taken from a data sheet.
+"""The peak rates of this machine: measured, not taken from a data sheet.
 
 A peak of arithmetic is the best that ONNX Runtime itself reached on a large matrix product or a
 3 x 3 convolution, both on data in the cache: what a layer can reach in this runtime. Neither is

@@ -1,4 +1,4 @@
-"""Where the time of a model goes, operator by operator, as the runtime's own profiler tells."""
+"""Profile a model operator by operator with the runtime's own profiler."""
 
 from __future__ import annotations
 

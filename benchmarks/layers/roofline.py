@@ -1,4 +1,4 @@
-"""How far each node, and the whole model, runs from what this machine could do.
+"""The roofline: how far each node and the whole model are from the limits of this machine.
 
 The roofline model (S. Williams, A. Waterman, D. Patterson, CACM 52(4), 2009): a node of M
 multiply-accumulates that moves B bytes runs at min(peak, M / B x bandwidth) at best. Here the peak

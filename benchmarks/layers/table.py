@@ -1,4 +1,4 @@
-"""A profile and its roofline in words for people."""
+"""The table of a profile and its roofline."""
 
 from __future__ import annotations
 

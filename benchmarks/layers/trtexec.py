@@ -1,4 +1,4 @@
-"""What trtexec wrote about an engine (--exportProfile, LayerInfo, Times), as a profile.
+"""Read what trtexec wrote about an engine (--exportProfile, LayerInfo, Times) as a profile.
 
 Keys as in NVIDIA/TensorRT samples/common/sampleReporting.cpp, tags 8.0 to 11.1. Layer information
 tells precision only where the engine was built with --profilingVerbosity=detailed. The files come

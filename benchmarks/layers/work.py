@@ -1,4 +1,4 @@
-"""What a node must do at least: multiply-accumulates and bytes, from the shapes that it ran on.
+"""The least work of a node: multiply-accumulates and bytes, from the shapes that it ran on.
 
 A convolution of channels in blocks works on the channels that pad its last block too; those are
 counted, as the kernel computes them. Nothing is guessed: what is not known is None.

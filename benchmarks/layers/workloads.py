@@ -1,4 +1,4 @@
-"""Large products as ONNX files: what a runtime's peak is measured on."""
+"""Large matrix products as ONNX files, to measure the peak rate of a runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can run a model. ONNX Runtime is the runner's own engine; any other is a file in here.
+"""The runtimes that can run a model. ONNX Runtime is in the runner; others have a file here.
 
 An engine file defines `Engine` with the members of the runner's own, imports nothing of edgekd, and
 is loaded by the runner inside the process under test. Where a runtime builds something of a file

@@ -1,4 +1,4 @@
-"""The devices of a runtime: execution providers of ONNX Runtime, and what the others call so."""
+"""The execution providers of ONNX Runtime, and the device names of the other runtimes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PyTorch compiled, a baseline: what `torch_engine.py` beside it runs, through torch.compile.
+"""PyTorch with torch.compile as an engine of the runner, a baseline; see `torch_engine.py`.
 
 Compiling is part of `load_s`; PyTorch keeps what it compiled in a cache of its own, so only the
 first process pays in full (TORCHINDUCTOR_FORCE_DISABLE_CACHES=1 makes every one pay). Options:

@@ -1,4 +1,4 @@
-"""From raw seconds to claims. The samples are processes: calls inside one share its luck."""
+"""Statistics over processes, since the calls of one process are not independent samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is one faster than the other: the ratio of medians of one interleaved session.
+"""Compare two files of one interleaved session: the ratio of their medians.
 
 With ten rounds or more (one process of each file side by side) the interval is Student's over the
 rounds, whose false alarms `benchmarks/trials/twins.py` counts. With fewer it is the wider of two:

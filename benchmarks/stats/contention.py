@@ -1,4 +1,4 @@
-"""Whether other work took the core: the process was ready to run, and did not.
+"""Detect other work on the core: the process was ready to run, but did not run.
 
 Two processes on one core take turns of some milliseconds. Calls much shorter than a turn leave
 their median where it was, and a few of them take a turn longer: no step, and often no period. What

@@ -1,4 +1,4 @@
-"""One figure and its 95 % interval: Student's interval of the processes, on the log scale.
+"""An estimate and its 95 % interval: Student's interval over processes, on the log scale.
 
 All values are positive and are treated on the log scale: a ratio and its inverse then get mirrored
 intervals. A process is one sample, whatever the calls inside it have in common: autocorrelation,

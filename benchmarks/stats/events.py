@@ -1,4 +1,4 @@
-"""What can happen while something is timed."""
+"""The events that a measurement may contain: steps, ramps, stalls, throttling."""
 
 from __future__ import annotations
 

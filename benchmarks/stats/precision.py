@@ -1,4 +1,4 @@
-"""When to stop: every interval of the session is as narrow as it was asked to be."""
+"""When to stop: all intervals of the session are as narrow as requested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the speed of a measurement changed: between its processes, inside them, along a single one.
+"""Find where the speed of a measurement changed: between processes, inside them, in a single one.
 
 Processes are independent samples, each with luck of its own, so a change between them is judged by
 how they scatter; one inside them by how much they agree on it, whatever the correlation of their

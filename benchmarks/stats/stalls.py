@@ -1,4 +1,4 @@
-"""Calls that stall regularly: every so many calls, or every so many seconds.
+"""Find regular stalls: every n-th call, or every t seconds.
 
 A stall is a call far slower than its block. Stalls at random fall anywhere in a period; regular
 ones fall into one phase of it. For each period that comes into question the fullest phase is

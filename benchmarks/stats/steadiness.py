@@ -1,4 +1,4 @@
-"""Did it run at one speed, and if not, what happened.
+"""Judge the steady state: did it run at one speed, and if not, what happened?
 
 A figure is worth something where the machine held its speed. E. Barrett et al. ("Virtual Machine
 Warmup Blows Hot and Cold", OOPSLA 2017) found that four in ten benchmarks of theirs never do, and

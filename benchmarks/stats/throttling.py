@@ -1,4 +1,4 @@
-"""Whether the processor slowed itself down: by its own count, by its clock, or by its heat.
+"""Detect throttling of the processor: by its own counter, its clock, or its temperature.
 
 Clocks move for many reasons (a governor, a read between two calls), so a falling clock is
 throttling only where the time of a call follows it. Heat alone is no event either: it counts where

@@ -1,4 +1,4 @@
-"""What a sceptic should doubt about a session, with what to do about it; and energy, if counted."""
+"""Reasons to doubt a session and what to do about each; the energy, if it was counted."""
 
 from __future__ import annotations
 

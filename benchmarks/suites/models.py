@@ -1,4 +1,4 @@
-"""The files that a suite times: found beside it or in a package, and made from those.
+"""The files of a suite: found beside it or in a package, or made from those.
 
 What is made here is for speed alone. Random weights and random calibration give a network of the
 real shape whose answers mean nothing; a model that is to be used takes `edgekd quantize`.

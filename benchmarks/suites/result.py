@@ -1,4 +1,4 @@
-"""What a suite found: one session per model, as tables, as Markdown and as JSON."""
+"""The result of a suite: one session per model, as tables, Markdown and JSON."""
 
 from __future__ import annotations
 

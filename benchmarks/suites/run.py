@@ -1,4 +1,4 @@
-"""A suite is timed: one interleaved session per model; a model that fails does not end the rest."""
+"""Run a suite: one interleaved session per model. A model that fails does not stop the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A suite: models, setups and timing in one TOML file, so that anybody can time the same again."""
+"""A suite: models, setups and timing in one TOML file, to repeat a measurement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the harness find the times that others find?
+"""Does the harness measure the same times as other tools?
 
     python -m edgekd.benchmarks.trials.agreement --json benchmarks/results/agreement.json
 

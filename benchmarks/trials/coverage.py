@@ -1,4 +1,4 @@
-"""How often do the 95 % intervals hold the truth?
+"""How often do the 95 % intervals contain the true value?
 
     python -m edgekd.benchmarks.trials.coverage --json benchmarks/results/coverage.json
 

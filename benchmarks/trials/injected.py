@@ -1,4 +1,4 @@
-"""Faults put in on purpose: is each found, called by its name, and never taken for a steady state?
+"""Injected faults: is each found, named correctly, and never taken for a steady state?
 
     python -m edgekd.benchmarks.trials.injected --sessions 200 --json FILE
     python -m edgekd.benchmarks.trials.injected --sessions 0 --real 20

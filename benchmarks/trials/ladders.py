@@ -1,4 +1,4 @@
-"""Ladders of finished runs as one small table: the spread over seeds beside the figures.
+"""The ladders of finished runs as one small table, with the spread over seeds.
 
     python -m edgekd.benchmarks.trials.ladders runs/mnist runs/mnist-1 runs/mnist-2 --json FILE
 

@@ -1,4 +1,4 @@
-"""What does the harness itself cost?
+"""How much time does the harness itself take?
 
     python -m edgekd.benchmarks.trials.overhead --json benchmarks/results/overhead.json
 

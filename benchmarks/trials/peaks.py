@@ -1,4 +1,4 @@
-"""Are the peaks of the roofline those that others find?
+"""Do the peaks of the roofline agree with independent measurements?
 
     python -m edgekd.benchmarks.trials.peaks --json benchmarks/results/peaks.json
 

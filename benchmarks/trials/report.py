@@ -1,4 +1,4 @@
-"""What every trial ends with: a table for people, and JSON that says how it was made."""
+"""The output of every trial: a table, and JSON that records how it was made."""
 
 from __future__ import annotations
 

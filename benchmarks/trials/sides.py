@@ -1,4 +1,4 @@
-"""Programs that time the same work, ours and others, each in a process of its own.
+"""Programs that time the same work, ours and others, each in its own process.
 
 A `Side` starts one and returns a function that waits until it is ready; that returns a `Block`.
 """

@@ -1,4 +1,4 @@
-"""Sessions that never ran: noise as machines have it, and one fault put in on purpose.
+"""Synthetic sessions: realistic noise, and one injected fault.
 
 The clock of a synthetic session is kept call by call, so that a fault can hang on wall-clock time,
 on the number of a call, or on the age of a process. Candidates take turns as in a real session.

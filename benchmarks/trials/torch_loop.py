@@ -1,4 +1,4 @@
-"""PyTorch's own benchmark in a process of its own: `torch.utils.benchmark.Timer` on a module.
+"""PyTorch's own benchmark in its own process: `torch.utils.benchmark.Timer` on a module.
 
 Answers each line "SECONDS" on standard input with one line of JSON, the seconds of each call of
 `Timer.blocked_autorange`. The module is an ordinary one, called as everybody does; our harness

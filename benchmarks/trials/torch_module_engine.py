@@ -1,4 +1,4 @@
-"""An engine that calls an ordinary PyTorch module, the very one that PyTorch's own Timer calls.
+"""An engine that calls a plain PyTorch module, the same one that PyTorch's Timer calls.
 
 The runtime `torch` runs the exported graph, without the Python of the modules (some 3 microseconds
 each): timing that against a module would compare two programs, not two harnesses.

@@ -1,4 +1,4 @@
-"""What a training step costs, and what makes it cheaper on this processor.
+"""How long a training step takes, and what makes it faster on this processor.
 
     python -m edgekd.benchmarks.trials.training --json benchmarks/results/training.json
 

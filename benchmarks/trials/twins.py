@@ -1,4 +1,4 @@
-"""Does `edgekd bench` claim what is not there, and does it find what is?
+"""Does `edgekd bench` report differences that do not exist, and does it find those that do?
 
     python -m edgekd.benchmarks.trials.twins --tries 200 --time 10 --json FILE
     python -m edgekd.benchmarks.trials.twins --slower 2 --tries 50 --time 60 --json FILE

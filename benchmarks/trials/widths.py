@@ -1,4 +1,4 @@
-"""How fast could a thinner student of the CIFAR-10 recipe be, whatever its accuracy?
+"""How fast could a narrower student of the CIFAR-10 recipe be, whatever its accuracy?
 
     python -m edgekd.benchmarks.trials.widths --time 60 --json benchmarks/results/widths.json
 

@@ -1,4 +1,4 @@
-"""The bundle: the folder that a user ships, and the proof that it still computes what it promised.
+"""The bundle: the folder that a user ships, with golden outputs to verify it.
 
     model.<variant>.onnx, model.<variant>.batch1.onnx    what runs
     preprocess.json, preprocess/, labels.json            what stands before and after it

@@ -1,4 +1,4 @@
-"""MODEL_CARD.md: the bundle for people."""
+"""MODEL_CARD.md: the description of a bundle for readers."""
 
 from __future__ import annotations
 

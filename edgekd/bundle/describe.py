@@ -1,4 +1,4 @@
-"""What a bundle is, and every number that was measured of it: for the manifest and the card."""
+"""The contents of a bundle and all its measured numbers, for the manifest and the card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Golden answers: what each variant gives for a few samples, how far an answer may be off.
+"""Golden outputs: what each variant computes for a few samples, and the tolerance.
 
 The tolerance is a share of the output's scale (its greatest magnitude over all golden samples).
 FP32 kernels of different CPUs add in different order: 1e-4. An INT8 file rounds at every layer, and

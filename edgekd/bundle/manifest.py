@@ -1,4 +1,4 @@
-"""What `verify` reads of manifest.json. It is untrusted: names stay in the folder."""
+"""Read manifest.json as untrusted input: file names stay inside the folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing that ships identifies the developer. A record is cut before; this finds the rest."""
+"""Check that nothing that ships identifies the developer or the machine."""
 
 from __future__ import annotations
 

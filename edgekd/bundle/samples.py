@@ -1,4 +1,4 @@
-"""Raw golden samples: taken from the data where its licence lets them ship, else made up.
+"""Raw golden samples: from the data if its licence allows it, else made up.
 
 Redistribution needs a right, so the rule is a list of open licences and not of forbidden ones:
 what is not on it ("unknown", "proprietary", "see the website") ships made-up samples, which test

@@ -1,4 +1,4 @@
-"""The ten lines that run a bundle with nothing but numpy and onnxruntime."""
+"""Ten lines of Python that run a bundle with only numpy and onnxruntime."""
 
 from __future__ import annotations
 

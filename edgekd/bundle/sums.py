@@ -1,4 +1,4 @@
-"""SHA256SUMS: finds every changed, missing and extra file, itself included. Not a signature."""
+"""SHA256SUMS: detects every changed, missing and extra file. It is not a signature."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a bundle still compute what it promised: its files, its preprocessing, its answers.
+"""Verify a bundle: its files, its preprocessing, and the outputs of its models.
 
 A bundle is untrusted: names stay inside the folder, arrays contain no pickles, damaged files
 are not run, and a model's data lies in the bundle or is refused.

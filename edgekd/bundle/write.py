@@ -1,4 +1,4 @@
-"""Make a bundle from what a run came to: whole or not at all, and proven before it appears."""
+"""Write the bundle of a run. It appears only when it is complete and verified."""
 
 from __future__ import annotations
 

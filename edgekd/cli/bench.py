@@ -1,4 +1,4 @@
-"""`edgekd bench`: how fast, and is it faster."""
+"""`edgekd bench`: time models side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The flags that more than one command has: what stands in a recipe otherwise."""
+"""The flags that several commands share. Each stands for a key of a recipe."""
 
 from __future__ import annotations
 

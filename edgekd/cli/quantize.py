@@ -1,4 +1,4 @@
-"""`edgekd quantize`: INT8 from a bare ONNX file, judged like every stage."""
+"""`edgekd quantize`: INT8 from a bare ONNX file, with the same gate as any stage."""
 
 from __future__ import annotations
 

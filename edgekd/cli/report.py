@@ -1,4 +1,4 @@
-"""`edgekd report`: build the page of a run again."""
+"""`edgekd report`: render the page of a run again."""
 
 from __future__ import annotations
 

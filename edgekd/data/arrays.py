@@ -1,4 +1,4 @@
-"""Data sets from arrays: those a function returns, and those of an .npz file."""
+"""Data sets from arrays: from a function, an .npz or an .npy file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A view of a training image is a function of (seed, view number, index), in any batch or process.
+"""Augmentation of images. A view is a function of (seed, view number, index), in any process.
 
 Exact resume, a teacher's cached answers and several processes all rest on that.
 """

@@ -1,4 +1,4 @@
-"""Batches, in order or shuffled: what a step sees of the data. The test split is not in it."""
+"""Batches of the splits that a step may see, in order or shuffled; never of the test split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Dataset is arrays in memory or in a read-only memmap: samples, targets and what they are."""
+"""A Dataset: samples and targets as arrays, in memory or in a read-only memmap."""
 
 from __future__ import annotations
 

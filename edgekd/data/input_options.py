@@ -1,4 +1,4 @@
-"""What a recipe may say about a model input; `inputs.py` makes a Preprocess of it and the data."""
+"""The options of a model input in a recipe. `inputs.py` turns them into a Preprocess."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choose the preprocessing of a model: from the recipe, and from the data for the rest."""
+"""Choose the preprocessing of a model from the recipe and the data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A mixture: further sources give training samples; all decisions stay with the main source.
+"""Mixed data: further sources add training samples; all other splits use the main source.
 
 The sources are joined into one Dataset, the main one first. Its validation, test and calibration
 splits are as if it were alone (see `make_splits`).

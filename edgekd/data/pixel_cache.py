@@ -1,4 +1,4 @@
-"""Decoded pixels in the cache: written once, then a read-only memmap, so that memory stays flat."""
+"""The cache of decoded pixels: written once, then read as a memmap to save memory."""
 
 from __future__ import annotations
 

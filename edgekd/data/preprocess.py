@@ -1,4 +1,4 @@
-"""From raw samples to model inputs. It belongs to the model: teacher and student may differ.
+"""Preprocessing: raw samples to model inputs. Each model has its own.
 
 `preprocess.json` of an artifact contains one of these; an app follows it, so every word of it
 counts. What is large or has a format of its own (a vocabulary) is a file in the folder

@@ -1,4 +1,4 @@
-"""Random numbers that are a function of what they are for: no generator runs, no order matters.
+"""Random numbers as a function of their purpose: no generator state, no order of calls.
 
 A number for (seed, epoch, index, lane) is the same in any batch, process and numpy version. The
 mixer is splitmix64 (Steele, Lea, Flood, OOPSLA 2014, figure 17), one round per word.

@@ -1,4 +1,4 @@
-"""Who may see what: train, calibration (from train), validation, test.
+"""Make the splits: train, calibration (part of train), validation, test.
 
 Every split is in seeded order, so that any prefix of it is a fair sample of it.
 """

@@ -1,4 +1,4 @@
-"""The splits of a run folder: made once, stored, and read back by every later call.
+"""The stored splits of a run folder: made once, then read by every later command.
 
 A file that does not fit the data is refused: a sample that was tested would be trained on, or the
 stages of two different splits would be compared.

@@ -1,4 +1,4 @@
-"""Texts from .csv or .tsv (whose first line names the columns), .jsonl or .txt, in UTF-8.
+"""Read texts from .csv, .tsv (with column names in the first line), .jsonl or .txt, in UTF-8.
 
 A .txt contains one text a line, without labels.
 """

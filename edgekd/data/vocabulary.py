@@ -1,4 +1,4 @@
-r"""Words of texts by number: learned from the training texts, or taken from a user's file."""
+r"""The vocabulary of text models: learned from the training texts, or read from a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loss among the options of a step whose network learns from a teacher."""
+"""The loss options of every step that learns from a teacher."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distillation losses: pure functions of tensors, and the terms of a loss that a recipe may name.
+"""The distillation losses: pure functions of tensors, and the loss terms of a recipe.
 
 A term is added by one function here and one class, which `AnyTerm` lists.
 """

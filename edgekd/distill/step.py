@@ -1,4 +1,4 @@
-"""The step `distill`: a compact student learns from the teacher."""
+"""The step `distill`: a small student learns from the teacher."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a file is worth: its quality, its speed, and whether a step paid."""
+"""Evaluate files: quality, speed, and whether a step paid."""

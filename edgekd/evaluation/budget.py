@@ -1,4 +1,4 @@
-"""What was asked for, held against what ships."""
+"""Compare the file that ships with the requested latency."""
 
 from __future__ import annotations
 

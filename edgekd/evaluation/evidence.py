@@ -1,4 +1,4 @@
-"""Evidence: what is measured after every stage, on the files as they would ship."""
+"""Evidence: the measurements of a stage, on the files as they would ship."""
 
 from __future__ import annotations
 

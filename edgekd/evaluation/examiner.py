@@ -1,4 +1,4 @@
-"""The examiner gathers evidence: quality on validation, speed from one interleaved session.
+"""Gather the evidence of a stage: quality on validation, speed from one interleaved session.
 
 Quality is paired by sample with the teacher and with the stage before. Finished evidence is stored
 by content, so a resumed run replays its verdicts.

@@ -1,4 +1,4 @@
-"""What a run would be, as one typed value, before any of it is done."""
+"""The forecast of a run, as one typed value: what `--dry-run` shows."""
 
 from __future__ import annotations
 

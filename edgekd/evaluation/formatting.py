@@ -1,4 +1,4 @@
-"""Figures as people read them: with their interval, and no more digits than it deserves."""
+"""Format figures with their interval, and no more digits than it supports."""
 
 from __future__ import annotations
 

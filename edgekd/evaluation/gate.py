@@ -1,4 +1,4 @@
-"""The gate: a variant pays on the device that will run it, or it is dropped."""
+"""The gate: keep a variant if it pays on the device (speed, size, quality), else drop it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictions on a split: each file is run once, and what the task keeps of it stays on disk.
+"""Predictions on a split: each file is run once, and the reduced predictions are stored.
 
 What is asked of it later (metrics, classes, samples that changed), and what a resumed run asks
 again, is read from there.

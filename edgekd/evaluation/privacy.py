@@ -1,4 +1,4 @@
-"""What of a record may leave this machine: no absolute path."""
+"""Remove from a record what must not leave this machine: absolute paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run came to, as one typed value: report, bundle, ladders and terminal show nothing else.
+"""The record of a run, as one typed value: report, bundle, ladders and terminal show only this.
 
 The pipeline builds a `Record`; `report.json` is the same value, and is validated when it is read.
 """

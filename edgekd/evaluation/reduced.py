@@ -1,4 +1,4 @@
-"""Run a model over a split and keep, batch by batch, only what the task's metrics need of it.
+"""Run a model over a split, and keep per batch only what the metrics of the task need.
 
 The teacher is run once per split. Of its predictions the task keeps what the other models are
 compared with (`Task.reference`), so that those of a whole split are never in memory together.

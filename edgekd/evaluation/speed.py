@@ -1,4 +1,4 @@
-"""Which two files of a session decide whether a variant of a stage is faster."""
+"""Decide which two files of a session are compared for the speed of a stage."""
 
 from __future__ import annotations
 

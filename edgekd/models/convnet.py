@@ -1,4 +1,4 @@
-"""A plain stack of convolutions for images such as MNIST's: teacher or student by its options."""
+"""A plain stack of convolutions for small images such as MNIST's, as teacher or student."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Networks: what a recipe names, and what is built from it."""
+"""Networks: named in a recipe, built, stored, loaded and edited."""

@@ -1,4 +1,4 @@
-"""A network and how to make it again: build, edit, save, load; and how it ships: `Deployed`.
+"""How a network is built, edited, saved and loaded; and how it ships: `Deployed`.
 
 `model.pt` holds the builder's name and options, the ordered edits, and the weights: no pickled
 class, so that code may move and a thinned network can be rebuilt before its weights are loaded.

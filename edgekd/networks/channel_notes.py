@@ -1,4 +1,4 @@
-"""`channels.json` of a stage: which layers kept their channels where others lost some, and why."""
+"""`channels.json` of a stage: which layers kept all their channels, and why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes to a network that can be replayed: plain JSON, applied in order after it was built.
+"""Edits of a network that can be replayed: plain JSON, applied in order after the build.
 
 `{"op": "plain"}` turns computed weights into plain ones (`edgekd.networks.parametrized`). The other
 keeps some channels:

@@ -1,4 +1,4 @@
-"""Layers of a network by their paths, such as `features.3.conv`."""
+"""Find layers of a network by their paths, such as `features.3.conv`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights that are computed from others at each call: weight norm, spectral norm and the like.
+"""Weights computed from other weights at each call: weight norm, spectral norm and others.
 
 They serve a training. What is pruned, copied and shipped has plain weights, of the same values.
 """

@@ -1,4 +1,4 @@
-"""A model with fewer channels, its weights inherited: for `prune` and cut students."""
+"""Make a network with fewer channels that inherits weights: for `prune` and cut students."""
 
 from __future__ import annotations
 

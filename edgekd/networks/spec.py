@@ -1,4 +1,4 @@
-"""The network that a recipe names: how it is built, and the user's files that it rests on."""
+"""The network of a recipe: how it is built, and the user's files that it needs."""
 
 from __future__ import annotations
 

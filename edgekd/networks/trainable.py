@@ -1,4 +1,4 @@
-"""From what is on disk or in a recipe to a network that can be trained and exported."""
+"""Load a network for training and export, from a stage or from a recipe."""
 
 from __future__ import annotations
 

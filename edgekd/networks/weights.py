@@ -1,4 +1,4 @@
-"""Weights from a file into a network: all of them fit, or none is loaded."""
+"""Load weights from a file into a network: all must fit, or none is loaded."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The main job from set-up to bundle."""
+"""A run from its set-up to the bundle."""

@@ -1,4 +1,4 @@
-"""The main job: run the steps, let evidence decide which stay, write down what ships."""
+"""A run: do the steps, let the gate decide which stay, write what ships."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a finished run hands over: the report, and the bundle for the stage that ships."""
+"""The results of a finished run: the report, and the bundle of the stage that ships."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The automatic export: it follows every torch step by itself and is no line of a recipe."""
+"""The automatic ONNX export after every torch step. It is not a step of a recipe."""
 
 from __future__ import annotations
 

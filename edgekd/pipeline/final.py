@@ -1,4 +1,4 @@
-"""The end of a run: all kept files in one session, what ships, the test split once."""
+"""The end of a run: one last session, the choice of what ships, the test split once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run would be, before it is: stages in order, shapes, minutes, disk.
+"""`--dry-run`: the stages of a run in order, with shapes, minutes and disk space.
 
 The minutes are extrapolated from a rehearsal in a temporary folder; what it does not time is
 assumed, and the plan names it.

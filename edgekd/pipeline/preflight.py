@@ -1,4 +1,4 @@
-"""Every network of a recipe, made once before any work: what is wrong with one is said at once.
+"""Checks before any work: build every network of a recipe once and report what is wrong.
 
 Nothing is trained here. A network is built as its step will build it, and answers two samples.
 """

@@ -1,4 +1,4 @@
-"""The record of a run: what the pipeline has at hand at its end, as one typed value."""
+"""Build the record of a run from what the pipeline has at its end."""
 
 from __future__ import annotations
 

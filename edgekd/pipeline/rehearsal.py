@@ -1,4 +1,4 @@
-"""Every step of a recipe done for real, but short: what fails is found, and the rest is timed.
+"""Rehearse a recipe: do every step for real, but short, to find failures and estimate times.
 
 A training runs three steps (the first warms up), an export is an export, a calibration takes two
 small counts of samples, whose difference is the price of one.

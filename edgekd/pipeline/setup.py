@@ -1,4 +1,4 @@
-"""A run is a folder: what is in it, whose it is, and what a run has at hand."""
+"""Set up a run: its folder, data, task, devices and splits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stage is a step that was run: a sealed folder, written once and replayed by its key."""
+"""Run a step into a stage: a sealed folder, written once and reused by its key."""
 
 from __future__ import annotations
 

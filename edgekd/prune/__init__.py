@@ -1,1 +1,1 @@
-"""Structured pruning: the step; which channels go is in edgekd.networks.channels."""
+"""Structured pruning: the step. The channel groups are in edgekd.networks.channels."""

@@ -1,4 +1,4 @@
-"""The range of each activation over calibration samples: exact, streamed, of any order and batch.
+"""Calibration: the range of each activation over the calibration samples, exact and streamed.
 
 Samples run one at a time, whatever the batch they come in: a kernel may round differently in
 another batch, and then two runs on the same samples would write different files. One sample's

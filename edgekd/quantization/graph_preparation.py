@@ -1,4 +1,4 @@
-"""A graph made ready for quantization: folded, named, typed, at an operator set that allows it."""
+"""Prepare a graph for quantization: fold it, name and type its values, raise its opset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which nodes are quantized: all that fuses in a CNN, constant products in a transformer.
+"""Select the nodes to quantize: all that fuses in a CNN, constant products in a transformer.
 
 Static INT8 on every operator ruins transformers: the residual stream has outliers that stretch
 the range of each tensor on it (sentence embeddings of MiniLM keep a cosine of 0.35 to their float

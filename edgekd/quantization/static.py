@@ -1,4 +1,4 @@
-"""Static post-training quantization: INT8 in Q/DQ form for ONNX Runtime's CPU kernels.
+"""Static post-training quantization: INT8 as Q/DQ for ONNX Runtime's CPU kernels.
 
 The ranges are ours (exact, streamed, equal for any order and batch), the insertion of Q/DQ is
 onnxruntime's own quantizer, and the graph it returns is then mended: see `_mend`.

@@ -1,1 +1,1 @@
-"""Recipes: TOML to one frozen value, overrides, and recipes made from flags."""
+"""Recipes: from TOML or flags to one frozen value."""

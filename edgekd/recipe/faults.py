@@ -1,4 +1,4 @@
-"""What is wrong with a recipe in the user's words, with the way out: every fault that was found."""
+"""Word the errors of a recipe for the user: every fault, with a correction."""
 
 from __future__ import annotations
 

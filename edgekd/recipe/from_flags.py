@@ -1,4 +1,4 @@
-"""A recipe from a few words: where `edgekd compress --model M --data D` and `edgekd init` start.
+"""Make a recipe from the flags of `edgekd compress`, `edgekd init` and `edgekd quantize`.
 
 It is the raw table, as a recipe file would give it, so that both go the same way from here on.
 """

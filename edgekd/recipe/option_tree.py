@@ -1,4 +1,4 @@
-"""What may stand where in a recipe: the keys of each kind of table and the tables below them.
+"""The tree of a recipe's options: the keys of each table and the tables below them.
 
 All of it is read from the classes of the options, so that a new step or loss is known everywhere.
 """

@@ -1,4 +1,4 @@
-"""Changes to the raw table of a recipe: the 'dotted.key=value' of `--set`."""
+"""Apply `--set dotted.key=value` to the raw table of a recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recipe is TOML, read into one frozen value; the union of all steps stands here alone."""
+"""Read a recipe from TOML into one frozen value. The union of all steps is here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recipe as a file for people: every line with a few words, the usual options as comments.
+"""Write a recipe as commented TOML: what `edgekd init` writes.
 
 The words are the descriptions of the options, and what is shown as a comment are their examples:
 both stand once, at the options themselves.

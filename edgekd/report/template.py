@@ -1,4 +1,4 @@
-"""What every page is made with: templates, styles, and figures that travel inside the page."""
+"""What all pages share: templates, styles, and the figures as JSON inside the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model is for: outputs, hard loss, metrics."""
+"""Tasks: outputs, hard loss and metrics of a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The protocol of a task, and what a metric is. Nothing else knows of labels."""
+"""The protocol of a task, and its metrics. Only tasks know of labels."""
 
 from __future__ import annotations
 

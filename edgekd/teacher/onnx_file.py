@@ -1,4 +1,4 @@
-"""A bare ONNX file in a recipe: where it is and what it takes."""
+"""A bare ONNX file in a recipe: its path and its inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of this machine changes the numbers that a training gives: equal keys mean equal results."""
+"""What of this machine changes the result of a training; it is part of the stage's key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one training loop: teacher, student and recovery all go through `fit`.
+"""The training loop: teacher, student and recovery all use `fit`.
 
 Everything random is a function of (seed, epoch) or of (seed, epoch, sample), so a training that was
 killed goes on from its last checkpoint to the same bytes as one that was not.

@@ -1,4 +1,4 @@
-"""What a training computes in: float32, or bfloat16 where the processor has it and it pays."""
+"""The number type of a training: float32, or bfloat16 if the processor supports it and it pays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals: what a network gives for a batch, and what a loss asks for. No torch at import."""
+"""Signals: the outputs and inner values of a network that a loss compares. Without torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An ONNX file as a teacher: in bfloat16 by OpenVINO where it can, else in ONNX Runtime."""
+"""An ONNX file as a teacher: through OpenVINO in bfloat16 if possible, else ONNX Runtime."""
 
 from __future__ import annotations
 

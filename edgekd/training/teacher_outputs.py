@@ -1,4 +1,4 @@
-"""What teachers give for a batch: one protocol, whatever computes it.
+"""The outputs of teachers for a batch: one protocol, whatever computes them.
 
 A teacher costs as much as the student's own step, often more, so where it runs matters:
 `python -m edgekd.benchmarks.trials.training` times OpenVINO in bfloat16 against the others.

@@ -1,4 +1,4 @@
-"""What every term of a loss has: a weight, a schedule, and the signals that it compares.
+"""The base of a loss term: a weight, a schedule, and the signals that it compares.
 
 The members of the union that a recipe may name are in `edgekd/distill/losses.py`.
 """

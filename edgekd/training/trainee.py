@@ -1,4 +1,4 @@
-"""What is trained: the network that ships, modules that are trained along, taps on inner layers."""
+"""What is trained: the network that ships, extra modules, taps on inner layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network learns from a teacher and from labels: used by distillation and by recovery."""
+"""Train a network on a teacher and on labels: used by distillation and by recovery."""
 
 from __future__ import annotations
 

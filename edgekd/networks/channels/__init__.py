@@ -1,1 +1,1 @@
-"""Which channels of a network go together, and networks with fewer of them."""
+"""Channel groups: which channels of a network depend on each other, and their removal."""

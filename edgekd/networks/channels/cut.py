@@ -1,4 +1,4 @@
-"""Remove whole channels, and write down which ones stayed.
+"""Remove whole channels, and record which ones stayed.
 
 Which channels go together is read off the network's graph (`graph`). Of each group of them
 those go whose weights, in all layers that write or read them, have the smallest L2 norm (Li et al.

@@ -1,4 +1,4 @@
-"""Which channels of a network go together, read off the graph that `torch.export` captures.
+"""Find channel groups in the graph that `torch.export` captures.
 
 The idea is that of DepGraph (Fang et al. 2023, "DepGraph: Towards Any Structural Pruning"); the
 analysis is ours, so that an unknown operator costs the channels that it touches and no more.

@@ -1,4 +1,4 @@
-"""Labels: which channels of which tensors are one and the same, so that they go together.
+"""Labels of channels: equal labels must be removed together.
 
 Every index of every dimension of a parameter is an atom. Layers unite atoms: what a convolution
 writes is what the norm after it scales and the next convolution reads. Atom 0 is what stays.

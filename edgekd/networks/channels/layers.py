@@ -1,4 +1,4 @@
-"""Rules of operators with weights: their rows are written, their columns read."""
+"""Rules for operators with weights: which channels they read and write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules of operators without weights.
+"""Rules for operators without weights: which channels they move.
 
 One that only moves data has no index arithmetic here: it is run on the labels themselves.
 """

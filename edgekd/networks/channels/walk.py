@@ -1,4 +1,4 @@
-"""One pass over an exported graph: every operator has a rule that says what it does to labels.
+"""One pass over an exported graph: the rule of every operator changes the labels.
 
 An operator without a rule lets all the channels that it touches stay, and nothing else.
 """

@@ -1,4 +1,4 @@
-"""The chart of single calls in `edgekd bench`: a ridge for each row, a line for each process."""
+"""The chart of single calls of `edgekd bench`: a ridge for each row, a line for each process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The charts of `edgekd bench` that need no clock: speed-ups, and parts end to end."""
+"""Charts of `edgekd bench` without a time axis: speed-ups, and parts end to end."""
 
 from __future__ import annotations
 

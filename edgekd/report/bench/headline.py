@@ -1,4 +1,4 @@
-"""The top of the page of `edgekd bench`: the verdict in one sentence, and what limits it."""
+"""The headline of the page of `edgekd bench`: the verdict in one sentence, and its limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A profile by operator for the page: the costliest nodes, and how far they are from the limits."""
+"""The profile by operator for the page: the slowest nodes, and how far from the limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages of several sessions: of a suite, and of a comparison with a stored baseline.
+"""Pages of several sessions: a suite, or a comparison with a stored baseline.
 
 Like the page of one session they name no device and no path.
 """

@@ -1,4 +1,4 @@
-"""The page of `edgekd bench`: one file with plots, for a sceptic who looks rather than reads.
+"""The page of `edgekd bench`: one HTML file with plots.
 
 It opens without a network: a policy in its head forbids every request, and nothing in it would make
 one. Files appear by their names alone. The figures it shows are in it as JSON.

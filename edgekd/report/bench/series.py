@@ -1,4 +1,4 @@
-"""The session over time: what each block took, what happened, and the machine beneath it."""
+"""The session over time: block times, events and the state of the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chart of a session of `edgekd bench`: blocks, events and the machine over one clock."""
+"""The time chart of a session of `edgekd bench`: blocks, events and the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page of `edgekd bench` says in tables and lists, from the result alone."""
+"""The texts of the tables and lists of the page of `edgekd bench`."""
 
 from __future__ import annotations
 

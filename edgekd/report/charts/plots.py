@@ -1,4 +1,4 @@
-"""The chart of quality against latency, from the record alone."""
+"""The chart of quality against latency, from the record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chart of single calls: a ridge for every file of the last session, from the record alone."""
+"""The chart of single calls, from the record: a ridge for every file of the last session."""
 
 from __future__ import annotations
 

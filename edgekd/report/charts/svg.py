@@ -1,4 +1,4 @@
-"""The few pieces a chart is made of: scales with ticks, elements, labels that keep apart.
+"""The parts of a chart: scales with ticks, elements, labels that do not overlap.
 
 Charts are written here and not by matplotlib, because an inline SVG of our own takes its colours
 from the page (dark mode included), its letters from the reader's system, and is the same bytes for

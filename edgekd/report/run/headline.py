@@ -1,4 +1,4 @@
-"""The top of the page: what was achieved in one sentence, and what must not be overlooked.
+"""The headline of the page of a run: the result in one sentence, tiles, and warnings.
 
 Figures carry their 95 % interval, and no more digits than it deserves.
 """

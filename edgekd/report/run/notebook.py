@@ -1,4 +1,4 @@
-"""What a run came to, where no browser and no run folder is at hand: in a notebook, in a repr."""
+"""The result of a run in a notebook or a repr, where there is neither browser nor run folder."""
 
 from __future__ import annotations
 

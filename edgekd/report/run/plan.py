@@ -1,4 +1,4 @@
-"""A forecast as tables in a terminal."""
+"""The forecast of a run as tables in a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recipe as TOML that `edgekd compress` reads again."""
+"""Write a recipe as TOML that `edgekd compress` can read again."""
 
 from __future__ import annotations
 

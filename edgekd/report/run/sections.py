@@ -1,4 +1,4 @@
-"""What the sections of the page show, in words and figures, from the record alone.
+"""The sections of the page of a run, in words and figures, from the record.
 
 Everything here is plain text; the template escapes and arranges it.
 """

@@ -1,4 +1,4 @@
-"""The ladder as a table in a terminal, from the record alone."""
+"""The ladder as a table in a terminal, from the record."""
 
 from __future__ import annotations
 
