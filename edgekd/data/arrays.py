@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.data.dataset import Dataset, Kind
+from edgekd.data.targets import check_finite, read_target
 from edgekd.errors import DataError
+from edgekd.tasks.task import Target
 
 MAX_BYTES = 16 << 30
 """What one file may unfold to: a small file can name any size."""
@@ -36,13 +38,19 @@ def split_name(name: str) -> str | None:
 
 
 def dataset_from_parts(
-    parts: Mapping[str | None, Part], *, labels: Sequence[str] | None = None, where: str
+    parts: Mapping[str | None, Part],
+    *,
+    labels: Sequence[str] | None = None,
+    wanted: Target | None = None,
+    where: str,
 ) -> Dataset:
     """Join the splits into one Dataset with `fixed` indices; the key None is data not split yet.
 
     One uint8 array [n, height, width] or [n, height, width, 1 or 3] is images, texts are text, the
-    rest arrays (float64 becomes float32). Whole-number targets [n] or names become "label", other
-    numbers "value"; a mapping of targets keeps its names. Targets that are None are left out.
+    rest arrays (float64 becomes float32). Targets are what the task wants (`wanted`), or what
+    `read_target` sees in them: whole numbers [n] or names are "label", 0 and 1 [n, several]
+    "labels", other numbers "value"; a mapping of targets keeps its names. Targets that are None
+    are left out.
 
     Raises:
         DataError: types or shapes that cannot be used; the message says `where`.
@@ -50,46 +58,17 @@ def dataset_from_parts(
     inputs = {name: _inputs(part[0], where) for name, part in parts.items()}
     targets = {name: _named(part[1], "label") for name, part in parts.items()}
     lengths = {name: len(next(iter(group.values()))) for name, group in inputs.items()}
-    names: Sequence[str] = labels or ()
+    names: tuple[str, ...] = tuple(labels or ())
     joined = _join(targets, where)
-    if "label" in joined and joined["label"].dtype.kind in "OU":
-        joined["label"], names = name_classes(joined["label"], labels)
-    joined = _label_or_value(joined, where)
+    if "label" in joined:
+        array = joined.pop("label")
+        name, array, names = read_target(array, wanted=wanted, labels=labels, where=where)
+        joined[name] = array
     kind, samples = _samples(_join(inputs, where), where)
-    if "label" in joined and not names and len(joined["label"]):
-        names = [str(i) for i in range(int(joined["label"].max()) + 1)]
-    return Dataset(kind, samples, joined, tuple(names), fixed=_fixed(lengths))
+    return Dataset(kind, samples, joined, names, fixed=_fixed(lengths))
 
 
-def name_classes(
-    names: Sequence[str] | NDArray[Any], labels: Sequence[str] | None
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Return (class number of each name [n], the classes in order).
-
-    Without `labels` the order is alphabetical, by value where all names are whole numbers. With
-    them it is theirs; where the names are 0, 1, ... `labels` may be what these are called.
-
-    Raises:
-        DataError: a name is not among `labels`.
-    """
-    found, number = np.unique(np.asarray([str(name) for name in names]), return_inverse=True)
-    numeric = all(name.isdecimal() for name in found.tolist())
-    order = sorted(found.tolist(), key=(lambda n: (int(n), n)) if numeric else None)
-    called = order
-    if labels is not None:
-        strange = [name for name in order if name not in labels]
-        counted = order == [str(i) for i in range(len(labels))]
-        if strange and not counted:
-            raise DataError(
-                f"class {strange[0]!r} of the data is missing from labels = {list(labels)}; name "
-                "every class, or leave labels out"
-            )
-        order, called = (order, list(labels)) if strange else (list(labels), list(labels))
-    place = {name: i for i, name in enumerate(order)}
-    return np.array([place[str(n)] for n in found], np.int64)[number], tuple(called)
-
-
-def open_npz(path: Path, *, labels: Sequence[str] | None) -> Dataset:
+def open_npz(path: Path, *, labels: Sequence[str] | None, wanted: Target | None = None) -> Dataset:
     """Read an .npz: inputs, beside `y` or `label` if there are labels; or `x_train`, `x_test`, ...
 
     Raises:
@@ -106,6 +85,7 @@ def open_npz(path: Path, *, labels: Sequence[str] | None) -> Dataset:
     return dataset_from_parts(
         {split: (x, next(iter(y.values()), None)) for split, (x, y) in parts.items()},
         labels=labels,
+        wanted=wanted,
         where=str(path),
     )
 
@@ -208,24 +188,6 @@ def _fixed(lengths: Mapping[str | None, int]) -> dict[str, NDArray[np.int64]]:
     return fixed
 
 
-def _label_or_value(targets: dict[str, NDArray[Any]], where: str) -> dict[str, NDArray[Any]]:
-    label = targets.get("label")
-    if label is None:
-        return targets
-    if label.ndim == 2 and label.shape[1] == 1:
-        label = label[:, 0]
-    rest = {name: array for name, array in targets.items() if name != "label"}
-    if label.dtype.kind == "f":
-        _check_finite("the target array", label, where)
-        return {**rest, "value": label.astype(np.float32)}
-    if label.dtype.kind not in "bui" or label.ndim != 1:
-        raise DataError(
-            f"{where}: the targets are {label.dtype} {list(label.shape)}; expected are "
-            "class numbers or names [n], or float values. For one-hot rows take argmax(axis=1)"
-        )
-    return {**rest, "label": label.astype(np.int64)}
-
-
 def _samples(inputs: dict[str, NDArray[Any]], where: str) -> tuple[Kind, dict[str, NDArray[Any]]]:
     if len(inputs) == 1:
         (array,) = inputs.values()
@@ -238,7 +200,7 @@ def _samples(inputs: dict[str, NDArray[Any]], where: str) -> tuple[Kind, dict[st
             raise DataError(
                 f"{where}: input {name!r} has type {array.dtype}; numbers were expected"
             )
-        _check_finite(f"input {name!r}", array, where)
+        check_finite(f"input {name!r}", array, where)
     return "array", {
         name: array.astype(np.float32) if array.dtype == np.float64 else array
         for name, array in inputs.items()
@@ -255,13 +217,3 @@ def _images(array: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
             "or save other data as float32"
         )
     return array
-
-
-def _check_finite(what: str, array: NDArray[Any], where: str) -> None:
-    if array.dtype.kind != "f" or np.isfinite(array).all():
-        return
-    bad = int(np.argwhere(~np.isfinite(array))[0][0])
-    raise DataError(
-        f"{where}: {what} contains NaN or infinity (first in sample {bad}); replace such values or "
-        "leave these samples out"
-    )

@@ -24,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from edgekd.data.arrays import name_classes, split_name
+from edgekd.data.arrays import split_name
 from edgekd.data.dataset import Dataset
 from edgekd.data.pixel_cache import PixelWriter, decoded
+from edgekd.data.targets import name_classes
 from edgekd.errors import DataError
 from edgekd.progress import Progress, Silent
 from edgekd.store import digest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -23,6 +23,7 @@ from edgekd.errors import DataError
 from edgekd.options import Options, UserFunction
 from edgekd.progress import Progress, Silent
 from edgekd.store import locate
+from edgekd.tasks.task import Target
 from edgekd.user_code import blame, resolve
 
 KnownData = Literal["mnist5k", "cifar10"]
@@ -162,6 +163,7 @@ def open_source(
     *,
     root: Path,
     labelled: bool = True,
+    wanted: Target | None = None,
     skip_broken: bool = False,
     progress: Progress | None = None,
 ) -> Dataset:
@@ -171,6 +173,7 @@ def open_source(
         spec: which data, and which of its splits the data itself does not fix.
         root: relative paths start here.
         labelled: False leaves labels out, where there are any.
+        wanted: what targets are read as; None: what their form says.
         skip_broken: adds to the recipe's.
         progress: reports while data is decoded.
 
@@ -178,7 +181,8 @@ def open_source(
         DataError: it is not there, not readable, or nothing that can be learned from.
     """
     listener = progress or Silent()
-    main = _open_origin(spec, root, skip_broken, listener, labelled=labelled)
+    read = _Reading(labelled=labelled, wanted=wanted)
+    main = _open_origin(spec, root, skip_broken, listener, read)
     if not spec.mix:
         return main
     extras = []
@@ -187,35 +191,43 @@ def open_source(
         if further.size is None and main.kind == "image":
             inherited["size"] = main.samples["image"].shape[1:3]
         same_form = further.model_copy(update=inherited)
-        dataset = _open_origin(same_form, root, skip_broken, listener, labelled=labelled)
+        dataset = _open_origin(same_form, root, skip_broken, listener, read)
         name = f"the mixed source {further.title!r}"
         extras.append(Extra(name=name, dataset=dataset, weight=further.weight))
     return mix_sources(main, extras, progress=listener)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Reading:
+    """How targets are read."""
+
+    labelled: bool
+    wanted: Target | None
+
+
 def _open_origin(
-    spec: Origin, root: Path, skip_broken: bool, progress: Progress, *, labelled: bool
+    spec: Origin, root: Path, skip_broken: bool, progress: Progress, read: _Reading
 ) -> Dataset:
     """Open one source, which may be one of several."""
     spec = spec.model_copy(update={"skip_broken": spec.skip_broken or skip_broken})
     if spec.name is not None:
         dataset = open_known(spec.name, progress=progress)
     elif spec.call is not None:
-        dataset = _called(spec.call, spec.labels, root)
+        dataset = _called(spec.call, spec.labels, root, read.wanted)
     else:
-        dataset = _opened(spec, locate(str(spec.path), root=root), progress, labelled=labelled)
+        dataset = _opened(spec, locate(str(spec.path), root=root), progress, read)
     dataset = _described(dataset, spec)
-    return dataset if labelled else replace(dataset, targets={}, labels=())
+    return dataset if read.labelled else replace(dataset, targets={}, labels=())
 
 
-def _opened(spec: Origin, path: Path, progress: Progress, *, labelled: bool) -> Dataset:
+def _opened(spec: Origin, path: Path, progress: Progress, read: _Reading) -> Dataset:
     if not path.exists():
         raise DataError(
             f"the data {path} does not exist; paths in a recipe count from the recipe's folder"
         )
     match spec.format or _format(path):
         case "npz":
-            return open_npz(path, labels=spec.labels)
+            return open_npz(path, labels=spec.labels, wanted=read.wanted)
         case "npy":
             return open_npy(path)
         case "table":
@@ -224,7 +236,8 @@ def _opened(spec: Origin, path: Path, progress: Progress, *, labelled: bool) -> 
                 text_column=spec.text_column,
                 label_column=spec.label_column,
                 labels=spec.labels,
-                labelled=labelled,
+                wanted=read.wanted,
+                labelled=read.labelled,
                 skip_broken=spec.skip_broken,
             )
         case "idx":
@@ -235,7 +248,7 @@ def _opened(spec: Origin, path: Path, progress: Progress, *, labelled: bool) -> 
         path,
         size=spec.decode_size,
         labels=spec.labels,
-        labelled=labelled,
+        labelled=read.labelled,
         skip_broken=spec.skip_broken,
         progress=progress,
     )
@@ -249,13 +262,14 @@ def _format(path: Path) -> Format:
         if (path / "data_batch_1").is_file():
             refuse_pickle(path / "data_batch_1")
         return "idx" if is_idx(path) else "folder"
-    if path.suffix in _PICKLES:
+    suffix = path.suffix.lower()
+    if suffix in _PICKLES:
         refuse_pickle(path)
-    if path.suffix == ".npz":
+    if suffix == ".npz":
         return "npz"
-    if path.suffix == ".npy":
+    if suffix == ".npy":
         return "npy"
-    if path.suffix in TABLES:
+    if suffix in TABLES:
         return "table"
     raise DataError(
         f"{path.name!r} is not a known format; give a folder of images, an .npz with x and "
@@ -264,7 +278,9 @@ def _format(path: Path) -> Format:
     )
 
 
-def _called(spec: str, labels: tuple[str, ...] | None, root: Path) -> Dataset:
+def _called(
+    spec: str, labels: tuple[str, ...] | None, root: Path, wanted: Target | None
+) -> Dataset:
     """Call the user's function and make a Dataset of what it returns."""
     function = resolve(spec, root=root)
     try:
@@ -292,7 +308,7 @@ def _called(spec: str, labels: tuple[str, ...] | None, root: Path) -> Dataset:
             "{'train': (inputs, targets), 'test': ...}, or without labels the inputs alone: an "
             "array, a list of texts, or arrays by the names of the model's inputs"
         )
-    return dataset_from_parts(parts, labels=labels, where=f"call = {spec!r}")
+    return dataset_from_parts(parts, labels=labels, wanted=wanted, where=f"call = {spec!r}")
 
 
 def _pair(part: object) -> tuple[Any, Any] | None:

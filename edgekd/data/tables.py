@@ -1,27 +1,70 @@
-"""Read texts from .csv, .tsv (with column names in the first line), .jsonl or .txt, in UTF-8.
+"""Read texts or numbers from .csv or .tsv (first line: the columns), .jsonl or .txt.
 
-A .txt contains one text a line, without labels.
+A .txt contains one text a line, without labels. A table without a column of texts is read as
+numbers: its columns besides label and split are the array "x", [n, columns]. The delimiter (comma,
+semicolon, tab or "|") is that of the first line. Encodings are UTF-8, and UTF-16 with its mark.
 """
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.data.arrays import name_classes, split_name
-from edgekd.data.dataset import Dataset
+from edgekd.data.arrays import split_name
+from edgekd.data.dataset import Arrays, Dataset
+from edgekd.data.targets import parse_number, read_target
 from edgekd.errors import DataError
+from edgekd.tasks.task import Target
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".txt")
+_DELIMITERS = ",;\t|"
 _MAX_FIELD = 10**8  # characters; csv's own limit of 131,072 is less than a long article
+_SPLIT = "split"
 Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Which columns are read."""
+
+    text: str | None
+    """None: the table is one of numbers."""
+    numbers: tuple[str, ...]
+    label: str | None
+    """None: there are no labels, or they are left out."""
+
+    def sample(self, row: Row) -> str | list[float]:
+        """Return the text or the numbers of a row.
+
+        Raises:
+            ValueError: there is no text, or no number; the message says where.
+        """
+        if self.text is None:
+            return [_number(row, name) for name in self.numbers]
+        text = row.get(self.text)
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"no text in {self.text!r}")
+        return text
+
+    def target(self, row: Row) -> str:
+        """Return the label of a row as text.
+
+        Raises:
+            ValueError: there is none.
+        """
+        value = "none" if self.label is None else row.get(self.label)
+        if value in (None, ""):
+            raise ValueError(f"no label in {self.label!r}")
+        return "|".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def open_table(
@@ -30,45 +73,52 @@ def open_table(
     text_column: str,
     label_column: str,
     labels: Sequence[str] | None,
+    wanted: Target | None = None,
     labelled: bool = True,
     skip_broken: bool = False,
 ) -> Dataset:
-    """Read texts and labels; a column `split` (train, validation, test), if any, fixes the splits.
+    """Read samples and targets; a column `split` (train, validation, test) fixes the splits.
 
     A table of texts alone has no labels. `labelled` = False leaves those of another one out.
+    `wanted` is the target that the task wants, see `read_target`.
 
     Raises:
         DataError: a column is missing, or a row has no text or label and `skip_broken` is off.
     """
-    texts: list[str] = []
+    samples: list[str | list[float]] = []
     names: list[str] = []
     splits: list[str] = []
     skipped: list[str] = []
+    columns: _Columns | None = None
     with _text_file(path) as file:
-        for line, row in _rows(file, path):
-            if not texts and not skipped:
-                labelled = labelled and bool(set(row) - {text_column, "split"})
-                _check_columns(row, path, [text_column, *([label_column] if labelled else [])])
-            text, name = row.get(text_column), row.get(label_column) if labelled else "none"
-            if not isinstance(text, str) or not text.strip() or name in (None, ""):
+        for line, row in _rows(file, path, {text_column, label_column}):
+            columns = columns or _columns(row, path, text_column, label_column, labelled=labelled)
+            try:
+                sample, name = columns.sample(row), columns.target(row)
+            except ValueError as error:
                 if not skip_broken:
                     raise DataError(
-                        f"{path} line {line} has no text in {text_column!r} or no label in "
-                        f"{label_column!r}; fix it, or leave such rows out with skip_broken = true"
-                    )
+                        f"{path} line {line} has {error}; fix it, or leave such rows out with "
+                        "skip_broken = true"
+                    ) from error
                 skipped.append(f"{path.name} line {line}")
                 continue
-            texts.append(text)
-            names.append(str(name))
-            splits.append(str(row.get("split") or ""))
-    if not texts:
+            samples.append(sample)
+            names.append(name)
+            splits.append(str(row.get(_SPLIT) or ""))
+    if columns is None or not samples:
         raise DataError(f"{path} contains no row with a text and a label; give some")
-    targets, ordered = {}, tuple[str, ...]()
-    if labelled:
-        targets["label"], ordered = name_classes(names, labels)
+    arrays: Arrays = {"text": np.array(samples, dtype=object)}
+    if columns.text is None:
+        arrays = {"x": np.array(samples, np.float32)}
+    targets, ordered = dict[str, NDArray[Any]](), tuple[str, ...]()
+    if columns.label is not None:
+        array = np.array(names, dtype=object)
+        target, array, ordered = read_target(array, wanted=wanted, labels=labels, where=str(path))
+        targets[target] = array
     return Dataset(
-        "text",
-        {"text": np.array(texts, dtype=object)},
+        "array" if columns.text is None else "text",
+        arrays,
         targets,
         ordered,
         fixed=_fixed(splits, path),
@@ -76,13 +126,61 @@ def open_table(
     )
 
 
+def _columns(
+    row: Row, path: Path, text_column: str, label_column: str, *, labelled: bool
+) -> _Columns:
+    """Return what is read of a table whose first row is `row`.
+
+    Raises:
+        DataError: the columns are missing that hold texts (or only numbers) and labels.
+    """
+    rest = [name for name in row if name not in (label_column, _SPLIT) and name is not None]
+    if text_column in row:
+        labelled = labelled and bool(set(row) - {text_column, _SPLIT})
+        if labelled and label_column not in row:
+            raise _missing(row, path, label_column)
+        return _Columns(text_column, (), label_column if labelled else None)
+    if not rest or (labelled and label_column not in row) or not _all_numbers(row, rest):
+        raise _missing(row, path, label_column if text_column in row else text_column)
+    return _Columns(None, tuple(rest), label_column if labelled else None)
+
+
+def _all_numbers(row: Row, names: Sequence[str]) -> bool:
+    try:
+        return all(np.isfinite(_number(row, name)) for name in names)
+    except ValueError:
+        return False
+
+
+def _number(row: Row, name: str) -> float:
+    value = row.get(name)
+    try:
+        number = parse_number(str(value))
+    except ValueError:
+        number = float("nan")
+    if not np.isfinite(number):
+        raise ValueError(f"no number in {name!r}, but {value!r}")
+    return number
+
+
+def _missing(row: Row, path: Path, name: str) -> DataError:
+    return DataError(
+        f"{path} has the columns {', '.join(str(one) for one in row)}, but no {name!r}; name the "
+        "right ones with text_column and label_column (.csv or .tsv need a first line with the "
+        "names; a table without texts needs a number in every column but the label's), or say "
+        "that there are no labels: task = 'reference', or edgekd quantize --no-labels"
+    )
+
+
 @contextlib.contextmanager
 def _text_file(path: Path) -> Iterator[TextIO]:
     old = csv.field_size_limit(_MAX_FIELD)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open("rb") as raw:
+            marked = raw.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        with path.open(encoding="utf-16" if marked else "utf-8-sig", newline="") as file:
             yield file
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise DataError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
     except (OSError, csv.Error) as error:
         raise DataError(f"{path} cannot be read ({error}); write it again") from error
@@ -90,14 +188,15 @@ def _text_file(path: Path) -> Iterator[TextIO]:
         csv.field_size_limit(old)
 
 
-def _rows(file: TextIO, path: Path) -> Iterator[tuple[int, Row]]:
-    if path.suffix == ".txt":
+def _rows(file: TextIO, path: Path, wanted: set[str]) -> Iterator[tuple[int, Row]]:
+    suffix = path.suffix.lower()
+    if suffix == ".txt":
         for line, text in enumerate(file, 1):
             if text.strip():
                 yield line, {"text": text.strip()}
         return
-    if path.suffix != ".jsonl":
-        reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+    if suffix != ".jsonl":
+        reader = csv.DictReader(file, delimiter=_delimiter(file, wanted))
         for row in reader:
             yield reader.line_num, row
         return
@@ -113,15 +212,15 @@ def _rows(file: TextIO, path: Path) -> Iterator[tuple[int, Row]]:
         yield line, value
 
 
-def _check_columns(row: Row, path: Path, wanted: Sequence[str]) -> None:
-    missing = [name for name in wanted if name not in row]
-    if missing:
-        raise DataError(
-            f"{path} has the columns {', '.join(str(name) for name in row)}, but no "
-            f"{missing[0]!r}; give the right names in text_column and label_column (.csv or .tsv "
-            "need a first line with the names), or state that there are no labels: "
-            "task = 'reference', or edgekd quantize --no-labels"
-        )
+def _delimiter(file: TextIO, wanted: set[str]) -> str:
+    """Return the delimiter that finds most of the columns `wanted`; of equals, most columns."""
+    found = []
+    for delimiter in _DELIMITERS:
+        file.seek(0)
+        names = next(csv.reader(file, delimiter=delimiter), [])
+        found.append((len(wanted & set(names)), len(names)))
+    file.seek(0)
+    return _DELIMITERS[found.index(max(found))]
 
 
 def _fixed(splits: list[str], path: Path) -> dict[str, NDArray[np.int64]]:

@@ -184,7 +184,9 @@ def set_up(
         step.content(root)  # its files are there; the data may take minutes to decode
     task = open_task(recipe.task, root=root)
     places = tuple(open_place(device) for device in recipe.devices)
-    dataset = open_source(recipe.data, root=root, progress=progress)
+    dataset = open_source(
+        recipe.data, root=root, wanted=getattr(task, "target", None), progress=progress
+    )
     if dataset.skipped:
         progress.say(
             f"left out {len(dataset.skipped)} samples that cannot be read: {_few(dataset.skipped)}"
@@ -215,7 +217,8 @@ def check(bench: Bench, *, export: bool = True) -> None:
     """Refuse what would fail or mean nothing later, before any work is done."""
     recipe, have = bench.recipe, bench.data.count("validation")
     metric = bench.task.metrics[0]
-    needed = count_needed_samples(recipe.budget.max_drop) if metric.is_percentage else 0
+    is_share = metric.is_percentage and metric.values is not None
+    needed = count_needed_samples(recipe.budget.max_drop) if is_share else 0
     if have < needed:
         raise DataError(
             f"the validation split has {have} samples; a budget of {recipe.budget.max_drop:g} "

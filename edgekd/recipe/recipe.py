@@ -107,7 +107,7 @@ class Recipe(Options):
     task: UserFunction = Field(
         "classification",
         examples=["classification"],
-        description="name of a task, or 'path/to/file.py:function' that returns one",
+        description="or multilabel, regression, or 'path/to/file.py:function' that returns one",
     )
     data: Source = Field(description="the data and its splits")
     model: AnyTeacher = Field(description="the model to compress; every stage is compared with it")

@@ -7,10 +7,16 @@ from pathlib import Path
 
 from edgekd.errors import RecipeError
 from edgekd.tasks.classification import Classification
+from edgekd.tasks.multilabel import Multilabel
+from edgekd.tasks.regression import Regression
 from edgekd.tasks.task import Task
 from edgekd.user_code import resolve
 
-TASKS: Mapping[str, Callable[[], Task]] = {"classification": Classification}
+TASKS: Mapping[str, Callable[[], Task]] = {
+    "classification": Classification,
+    "multilabel": Multilabel,
+    "regression": Regression,
+}
 """Every task by name."""
 
 

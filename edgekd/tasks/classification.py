@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,7 @@ def calibration_error(reduced: Arrays, *, bins: int = 15) -> float:
 class Classification:
     """One label out of several; the model gives `logits`, shape [batch, classes]."""
 
+    target: ClassVar = "label"
     signals: Mapping[str, SignalKind] = {"logits": "classes"}
     metrics: Sequence[Metric] = (
         Metric("top-1", "%", values=_right, is_percentage=True),
@@ -89,6 +90,18 @@ class Classification:
         return cross_entropy(logits.float(), label, reduction="none")
 
     def check(self, targets: Arrays) -> None:
+        if "label" not in targets and "value" in targets:
+            raise DataError(
+                "the targets are numbers that are not whole or are stored as floats; to predict "
+                "numbers, set task = 'regression' (--set task=regression); for classes give whole "
+                "numbers (y.astype(np.int64)) or names"
+            )
+        if "label" not in targets and "labels" in targets:
+            raise DataError(
+                f"the targets are rows of 0 and 1, {list(targets['labels'].shape)}; for several "
+                "labels per sample set task = 'multilabel' (--set task=multilabel); for one-hot "
+                "rows give the class numbers, y.argmax(axis=1)"
+            )
         if "label" not in targets:
             found = ", ".join(sorted(targets)) or "no targets"
             raise DataError(

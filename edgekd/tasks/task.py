@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.errors import ModelError
+from edgekd.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, NDArray[Any]]
 Predictor = Callable[[Arrays], Arrays]
 SignalKind = Literal["classes", "labels", "values", "embedding", "tokens"]
+Target = Literal["label", "labels", "value"]
+"""What the targets of a data set are read as: one class, 0 or 1 for each label, or numbers."""
+
+
+class HasShape(Protocol):
+    """An array or a tensor."""
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """Its lengths."""
 
 
 @dataclass(frozen=True)
@@ -94,3 +104,17 @@ def name_outputs(outputs: Arrays, task: Task) -> Arrays:
             f"{len(task.signals)} ({', '.join(task.signals)}); they are matched by order"
         )
     return dict(zip(task.signals, outputs.values(), strict=True))
+
+
+def check_width(name: str, output: HasShape, target: HasShape) -> None:
+    """Refuse an output [batch, ...] whose other axes are not those of its target.
+
+    Raises:
+        DataError: broadcasting would hide that they differ.
+    """
+    if tuple(output.shape) != tuple(target.shape):
+        raise DataError(
+            f"the model gives {name} {list(output.shape)[1:]} for each sample, and the data has "
+            f"targets {list(target.shape)[1:]}; build the model with as many outputs, or change "
+            "the targets"
+        )

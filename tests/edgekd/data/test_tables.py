@@ -108,3 +108,43 @@ def test_damaged_tables_are_refused(
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         opened(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", b"text;label\n\"gut, sehr\ngut\";1.0\nschlecht;2.0\n"),
+        ("a.CSV", b'text,label\n"gut, sehr\ngut",1.0\nschlecht,2.0\n'),
+        ("a.csv", 'text\tlabel\n"gut, sehr\ngut"\t1.0\nschlecht\t2.0\n'.encode("utf-16")),
+        ("a.txt.TSV", b'label|text\n1.0|"gut, sehr\ngut"\n2.0|schlecht\n'),
+    ],
+)  # fmt: skip
+def test_tables_are_read_as_spreadsheets_write_them(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    dataset = opened(tmp_path / name)
+    assert dataset.samples["text"].tolist() == ["gut, sehr\ngut", "schlecht"]
+    assert dataset.labels == ("1.0", "2.0")
+
+
+def test_a_table_without_texts_is_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("width;age;price\n1,5;3;10\n2;4;12,25\n")
+    spec = Source(path="a.csv", label_column="price")
+    dataset = open_source(spec, root=tmp_path, wanted="value")
+    assert dataset.samples["x"].tolist() == [[1.5, 3], [2, 4]]
+    assert dataset.targets["value"].tolist() == [10, 12.25]
+    path.write_text("width,age,price\n1.5,3,10\n2,,12\n")
+    with pytest.raises(DataError, match=r"line 3 has no number in 'age', but ''.*skip_broken"):
+        open_source(spec, root=tmp_path, wanted="value")
+    path.write_text("width,kind,price\n1.5,red,10\n")
+    with pytest.raises(DataError, match="needs a number in every column but the label's"):
+        open_source(spec, root=tmp_path)
+
+
+def test_a_column_of_measured_numbers_is_not_classes(tmp_path: Path) -> None:
+    rows = [(f"text {i}", i / 7) for i in range(30)]
+    dataset = opened(write(tmp_path / "a.csv", rows, ("text", "label")))
+    assert sorted(dataset.targets) == ["value"]
+    assert dataset.labels == ()
