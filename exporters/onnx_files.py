@@ -171,57 +171,10 @@ def to_proto(model: onnx_ir.Model) -> ModelProto:
     return result
 
 
-def strip(model: ModelProto) -> ModelProto:
-    """Return a copy that computes the same and says nothing about who made it, where and how.
-
-    onnx-ir's own pass leaves the notes of the model, of values, of tensors and of attributes.
-
-    Doc strings, metadata at every level, quantization and training notes go; the producer reads
-    "edgekd"; names of nodes and inner tensors that hold a path are replaced. Names of the graph's
-    inputs and outputs are its interface and stay.
-    """
-    result = ModelProto()
-    result.CopyFrom(model)
-    for message in messages(result, Message):
-        for field in ("doc_string", "metadata_props", "quantization_annotation", "training_info"):
-            if field in message.DESCRIPTOR.fields_by_name:
-                message.ClearField(field)
-    for graph in messages(result, GraphProto):
-        graph.name = "graph"
-    result.producer_name, result.domain = "edgekd", ""
-    for name in ("producer_version", "model_version"):
-        result.ClearField(name)
-    _rename(result)
-    return result
-
-
-def _rename(model: ModelProto) -> None:
-    """Replace names that hold a path or a source file, in every graph alike."""
-    kept = {value.name for value in [*model.graph.input, *model.graph.output]}
-    clean: dict[str, str] = {}
-
-    def new(name: str, prefix: str) -> str:
-        if name in kept or not (re.search(_HOMES, name.encode()) or _source(name)):
-            return name
-        return clean.setdefault(name, f"{prefix}_{len(clean)}_")
-
-    for graph in messages(model, GraphProto):
-        for tensor in [*graph.initializer, *graph.input, *graph.output, *graph.value_info]:
-            tensor.name = new(tensor.name, "tensor")
-        for sparse in graph.sparse_initializer:
-            sparse.values.name = new(sparse.values.name, "tensor")
-    for function in messages(model, onnx.FunctionProto):
-        function.input[:] = [new(name, "tensor") for name in function.input]
-        function.output[:] = [new(name, "tensor") for name in function.output]
-    for node in messages(model, onnx.NodeProto):
-        node.name = new(node.name, node.op_type)
-        node.input[:] = [new(name, "tensor") for name in node.input]
-        node.output[:] = [new(name, "tensor") for name in node.output]
-
-
-def _source(name: str) -> bool:
+def names_source(name: str) -> bool:
+    """Tell whether a name of a graph is a path or a source file."""
     data = name.encode()
-    return bool(re.search(_SOURCES, data) or re.search(_DRIVES, data))
+    return any(re.search(pattern, data) for pattern in (_HOMES, _SOURCES, _DRIVES))
 
 
 def traces(content: Path | bytes, words: Iterable[str] = ()) -> list[str]:

@@ -29,9 +29,9 @@ from edgekd.exporters.onnx_files import (
     check,
     messages,
     save_onnx,
-    strip,
     to_proto,
 )
+from edgekd.exporters.strip import strip
 
 OPSETS = range(18, 21)
 """What the dynamo exporter writes without a later conversion, up to what TensorRT 10.3 reads."""
@@ -77,7 +77,9 @@ def export_onnx(
     finally:
         for module in training:
             module.training = True
-    model = strip(_name_axes(model, dynamic_axes))
+    model = _name_axes(model, dynamic_axes)
+    del model.metadata_props[:]  # of the exporter: nobody's app reads it
+    model = strip(model)
     _check_written(model, input_names, output_names, dynamic_axes, opset=opset)
     save_onnx(model, path)
 

@@ -77,6 +77,11 @@ def _interface(found: Description) -> Iterator[str]:
         "tensors they become and what each variant must answer: let your app's own preprocessing "
         "run over them and compare."
     )
+    file = found.record.origin
+    if file.metadata:
+        yield f"The files carry the metadata {', '.join(f'`{_cell(k)}`' for k in file.metadata)}."
+    if file.left_out:
+        yield f"Of the original file these do not ship: {_cell('; '.join(file.left_out))}."
     limits = [
         (variant, output, f"{limit.absolute:.3g}", "yes" if limit.same_winner else "")
         for variant, outputs in golden.output_tolerance.items()
@@ -162,6 +167,14 @@ def _runtimes(found: Description) -> Iterator[str]:
         for row in found.runtimes
     ]
     yield _table(["runtime", "load", "known", "why"], rows)
+    for model in found.models:
+        oldest = model.oldest_runtime
+        loads = f"ONNX Runtime {oldest} or newer loads it" if oldest else "the oldest is not known"
+        yield (
+            f"`{model.file}`: operator set {model.facts.opset}, IR version {model.ir_version}; "
+            f"{loads}. Loaded here with ONNX Runtime "
+            f"{found.record.versions.get('onnxruntime', 'unknown')}."
+        )
     yield (
         "*run here*: edgekd's own tests run it. *from documentation*: its maker states it. "
         "*unverified*: neither. None of these is a measurement on your device."

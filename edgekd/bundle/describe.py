@@ -78,6 +78,9 @@ class ModelFile:
     batch: int | None
     """The batch that is fixed in it, or None."""
     sha256: str
+    ir_version: int
+    oldest_runtime: str | None
+    """The oldest ONNX Runtime that loads it; None where that is not known."""
     facts: OnnxFacts
     measured: Measured | None
 
@@ -150,16 +153,20 @@ def describe(folder: Path, shipped: Shipped, record: Record, golden: Golden) -> 
 
 def _models(folder: Path, shipped: Shipped, record: Record) -> Iterator[ModelFile]:
     from edgekd.exporters.model_stats import facts
+    from edgekd.exporters.onnx_files import load_onnx
+    from edgekd.exporters.onnx_versions import oldest_runtime
 
     lengths = {"sequence": getattr(shipped.preprocess, "max_length", 1)}
     for batch, files in ((None, shipped.dynamic), (1, shipped.fixed)):
         for variant, name in files.items():
-            sha256 = file_sha256(folder / name)
+            sha256, model = file_sha256(folder / name), load_onnx(folder / name)
             yield ModelFile(
                 file=name,
                 variant=variant,
                 batch=batch,
                 sha256=sha256,
+                ir_version=model.ir_version,
+                oldest_runtime=oldest_runtime(model),
                 facts=facts(folder / name, lengths=lengths),
                 measured=_measured(record, sha256),
             )

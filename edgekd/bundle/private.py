@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
@@ -10,9 +9,10 @@ from pathlib import Path, PurePath
 from edgekd.errors import ModelError
 from edgekd.evaluation.record import Record
 from edgekd.exporters.onnx_files import traces
+from edgekd.exporters.onnx_metadata import user_name
 
 _BINARY = (".npz", ".npy", ".png")
-_LEAST_PARTS, _LEAST_LETTERS = 3, 5
+_LEAST_PARTS = 3
 
 
 def private_words(record: Record, folders: Iterable[Path]) -> tuple[str, ...]:
@@ -23,11 +23,8 @@ def private_words(record: Record, folders: Iterable[Path]) -> tuple[str, ...]:
     """
     places = {str(Path.home()), *(str(folder.resolve()) for folder in folders)}
     words = [place for place in places if len(PurePath(place).parts) >= _LEAST_PARTS]
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError, ImportError):  # no name for this uid, as in many containers
-        user = ""
-    if len(user) >= _LEAST_LETTERS and user not in json.dumps(record.to_json()):
+    user = user_name()
+    if user and user not in json.dumps(record.to_json()):
         words.append(user)
     return tuple(sorted(words))
 

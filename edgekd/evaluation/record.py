@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from edgekd.evaluation.results import (
     Finalist,
     MetricInfo,
     OnTest,
+    Origin,
     RungRecord,
     TaskInfo,
     Tested,
@@ -60,6 +61,8 @@ class Record:
     calls: tuple[Calls, ...]
     over_budget: str | None
     """Why what ships misses the latency asked for; None where it meets it."""
+    origin: Origin = field(default_factory=Origin)
+    """Empty where the teacher is a network of PyTorch."""
 
     def __post_init__(self) -> None:
         """Refuse parts that do not belong together: what is read may be damaged."""

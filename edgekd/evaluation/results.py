@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from edgekd.artifact import Variant
@@ -71,6 +71,16 @@ class Calibration:
     samples: int
     activations: str
     key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What stood in a foreign ONNX file beside the network."""
+
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """That is carried along: class names, stride, task, licence."""
+    left_out: tuple[str, ...] = ()
+    """In words: what of it does not ship."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import TypeAdapter
 
 from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.measurement import Session
@@ -29,15 +30,18 @@ from edgekd.evaluation.results import (
     Final,
     MetricInfo,
     OnTest,
+    Origin,
     RungRecord,
     TaskInfo,
     Tested,
 )
+from edgekd.exporters.onnx_metadata import licence
 from edgekd.networks.channel_notes import read_left
 from edgekd.pipeline.final import Rung, reduced_test
 from edgekd.pipeline.setup import Bench
 from edgekd.quantization.step import QUANTIZED
 from edgekd.recipe.recipe import Recipe
+from edgekd.teacher.step import ORIGIN
 
 SHOWN_SAMPLES = 24
 SHOWN_CALLS = 400
@@ -55,6 +59,7 @@ def record(
 ) -> Record:
     """Gather a run into one value."""
     recipe, device = bench.recipe, bench.device.name
+    origin = _origin(rungs[0])
     asked_s = recipe.budget.max_latency_s
     return Record(
         name=recipe.name,
@@ -62,7 +67,7 @@ def record(
         recipe=_recipe(recipe),
         budget=recipe.budget,
         devices=tuple(place.title for place in bench.places),
-        teacher_licence=recipe.model.licence,
+        teacher_licence=recipe.model.licence or licence(origin.metadata),
         versions=_versions(),
         task=_task(bench),
         data=_data(bench),
@@ -73,7 +78,15 @@ def record(
         changes=_changes(bench, rungs, final),
         calls=_calls(bench, final),
         over_budget=over_budget(final.ships, max_latency_s=asked_s, device=device),
+        origin=origin,
     )
+
+
+def _origin(teacher: Rung) -> Origin:
+    path = teacher.artifact.folder / ORIGIN
+    if not path.exists():
+        return Origin()
+    return TypeAdapter(Origin).validate_python(json.loads(path.read_text("utf8")))
 
 
 def _recipe(recipe: Recipe) -> dict[str, Any]:

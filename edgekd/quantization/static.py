@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from edgekd.errors import NothingToDo
-from edgekd.exporters.onnx_files import check, load_onnx, save_onnx, strip
+from edgekd.exporters.onnx_files import check, load_onnx, save_onnx
+from edgekd.exporters.strip import strip
 from edgekd.quantization.calibration import Range, min_max
 from edgekd.quantization.graph_preparation import prepare
 from edgekd.quantization.node_selection import Choice, choose

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
@@ -15,6 +17,9 @@ from edgekd.options import Options
 from edgekd.step import Context, OnnxModel
 from edgekd.store import locate
 from edgekd.teacher.file_inputs import image_spec, match_arrays
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 
 class OnnxFile(Options):
@@ -52,9 +57,9 @@ class OnnxFile(Options):
         from edgekd.exporters.onnx_files import load_onnx
 
         path = self.file(context.root)
-        load_onnx(path)  # a file that cannot be read is refused here
+        model = load_onnx(path)  # a file that cannot be read is refused here
         preprocess, notes = self._preprocess(path, context)
-        for note in notes:
+        for note in [*notes, *_origin_notes(model)]:
             context.progress.say(note)
         return OnnxModel(path, preprocess)
 
@@ -88,3 +93,14 @@ class OnnxFile(Options):
                 "callable) or another model"
             )
         return preprocess, []
+
+
+def _origin_notes(model: ModelProto) -> Iterator[str]:
+    from edgekd.exporters.onnx_metadata import list_left_out, split_metadata
+
+    carried, _ = split_metadata(model)
+    if carried:
+        yield f"metadata that ships as it is: {', '.join(carried)}"
+    left_out = list_left_out(model)
+    if left_out:
+        yield f"of the file these do not ship: {'; '.join(left_out)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -11,6 +12,7 @@ from pydantic import Field, model_validator
 from edgekd.artifact import FP32, Artifact
 from edgekd.data.input_options import InputSpec
 from edgekd.data.preprocess import write_preprocess
+from edgekd.evaluation.results import Origin
 from edgekd.networks.spec import NetworkSpec, user_files
 from edgekd.options import Training, UserFunction
 from edgekd.step import (
@@ -21,10 +23,15 @@ from edgekd.step import (
     Preview,
     TorchStep,
 )
+from edgekd.store import write_json
 from edgekd.teacher.onnx_file import OnnxFile
 
 if TYPE_CHECKING:
     from edgekd.networks.trainable import Model
+
+
+ORIGIN = "origin.json"
+"""Of a bare file: the metadata that is carried along, and what of it does not ship."""
 
 
 class Teacher(TorchStep):
@@ -139,8 +146,12 @@ class OnnxTeacher(OnnxFile, OnnxStep):
         return self.look(context)
 
     def apply(self, source: Artifact, context: Context, folder: Path) -> None:
-        from edgekd.exporters.onnx_files import load_onnx, save_onnx, strip
+        from edgekd.exporters.onnx_files import load_onnx, save_onnx
+        from edgekd.exporters.onnx_metadata import list_left_out, split_metadata
+        from edgekd.exporters.strip import strip
 
-        fp32 = folder / f"model.{FP32}.onnx"
-        save_onnx(strip(load_onnx(self.file(context.root))), fp32)
+        fp32, model = folder / f"model.{FP32}.onnx", load_onnx(self.file(context.root))
+        save_onnx(strip(model), fp32)
+        origin = Origin(metadata=split_metadata(model)[0], left_out=tuple(list_left_out(model)))
+        write_json(folder / ORIGIN, asdict(origin))
         write_preprocess(folder, self.preprocess(fp32, context))

@@ -16,10 +16,10 @@ from edgekd.exporters.onnx_files import (
     apply_passes,
     load_onnx,
     save_onnx,
-    strip,
     traces,
 )
 from edgekd.exporters.ort_session import predictor
+from edgekd.exporters.strip import strip
 
 
 def model() -> ModelProto:

@@ -16,6 +16,7 @@ from edgekd.cli.main import main
 from edgekd.exporters.ort_session import predictor
 
 BATCH = 4
+METADATA = {"names": "{0: 'dark', 1: 'light'}", "stride": "32", "license": "MIT"}
 
 
 def write_foreign(path: Path) -> None:
@@ -40,7 +41,8 @@ def write_foreign(path: Path) -> None:
         [numpy_helper.from_array(array, name) for name, array in weights.items()],
     )
     graph.initializer.append(numpy_helper.from_array(np.zeros(2, np.float32), "b1"))
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    helper.set_model_props(model, METADATA)
     onnx.save(model, path)
     floats = np.full((2, 8, 8, 3), 0.5, np.float32)
     level = predictor(path)({"images": floats})["scores"][0, 1]
@@ -93,4 +95,13 @@ def test_calls_of_a_fixed_batch_are_filled_and_told_per_sample(
     assert verify(bundle).ok
     with np.load(bundle / "golden" / "inputs.npz") as golden:
         assert golden["0/images"].shape == (BATCH, 8, 8, 3)
-    assert "batch 4" in (bundle / "MODEL_CARD.md").read_text("utf8")
+    card = (bundle / "MODEL_CARD.md").read_text("utf8")
+    assert "batch 4" in card
+    assert "`license`, `names`, `stride`" in card
+    assert "`model.fp32.onnx`: operator set 13, IR version 7; ONNX Runtime 1.6" in card
+    assert content["teacher_licence"] == "MIT"
+    int8 = next((foreign / "run" / "stages").glob("quantize-*/model.int8.onnx"))
+    for path in (bundle / "model.fp32.onnx", int8):
+        model = onnx.load(path)
+        assert {entry.key: entry.value for entry in model.metadata_props} == METADATA
+        assert model.ir_version == 7

@@ -1,0 +1,75 @@
+"""Metadata of a foreign ONNX file: what an app may read is carried along, what identifies is not.
+
+Class names, stride, task and licence stand in `metadata_props` of the model. An entry that contains
+a path, a source file or the name of the user here is left out, as are descriptions, notes of tools
+and training information.
+"""
+
+from __future__ import annotations
+
+import getpass
+import re
+from collections.abc import Iterator, Mapping
+
+import onnx
+from onnx import ModelProto
+
+from edgekd.exporters.onnx_files import messages, traces
+
+_ABSOLUTE = re.compile(r"(?<![\w.:/])/(?:[\w.@+-]+/){2,}[\w.@+-]+")  # not the end of an address
+_LEAST_LETTERS = 5
+_OF_TOOLS = "onnx."
+"""Keys such as onnx.infer, with which tools of ONNX Runtime talk to each other."""
+LICENCE = ("license", "licence")
+
+
+def user_name() -> str:
+    """Return the name of the user here, or "" where it is none or too short to identify anybody."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no name for this uid, as in many containers
+        return ""
+    return user if len(user) >= _LEAST_LETTERS else ""
+
+
+def split_metadata(model: ModelProto) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the entries that are carried along, and those that are not, each with the reason."""
+    carried: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    for entry in model.metadata_props:
+        if entry.key.startswith(_OF_TOOLS):
+            refused[entry.key] = "a tool's note"
+            continue
+        found = _ABSOLUTE.findall(entry.value)
+        found += traces(f"{entry.key}\n{entry.value}".encode(), [user_name()])
+        if found:
+            refused[entry.key] = f"contains {found[0]!r}"
+        else:
+            carried[entry.key] = entry.value
+    return carried, refused
+
+
+def licence(metadata: Mapping[str, str]) -> str | None:
+    """Return the licence that the metadata states."""
+    return next((value for key, value in metadata.items() if key.lower() in LICENCE), None)
+
+
+def list_left_out(model: ModelProto) -> list[str]:
+    """Return in words what of a foreign file does not ship."""
+    return list(_left_out(model))
+
+
+def _left_out(model: ModelProto) -> Iterator[str]:
+    for key, reason in split_metadata(model)[1].items():
+        yield f"metadata {key!r} ({reason})"
+    if model.producer_name not in ("", "edgekd"):
+        yield f"the producer's name, {f'{model.producer_name} {model.producer_version}'.strip()}"
+    if model.domain or model.model_version:
+        yield "the model's domain and version"
+    texts = [m for m in messages(model, onnx.GraphProto) if m.doc_string]
+    if model.doc_string or texts or any(n.doc_string for n in messages(model, onnx.NodeProto)):
+        yield "descriptions (doc strings)"
+    if any(node.metadata_props for node in messages(model, onnx.NodeProto)):
+        yield "notes of the exporter at the nodes"
+    if model.training_info:
+        yield "training information"
