@@ -80,7 +80,7 @@ def bench(
         timing: how long; the default takes about ten seconds for two small files.
         inputs: real or random ones.
         strict: a runtime that refuses a file is an error; otherwise, where other runtimes than the
-            reference's were asked for beside it, that row is told as not available.
+            reference's were requested too, that row is reported as not available.
         progress: called with the share that is done, 0 to 1.
 
     Raises:
@@ -211,7 +211,7 @@ def _name(setup: Setup) -> str:
 
 
 def _labels(cases: Sequence[_Case]) -> list[str]:
-    """Name each case by what tells it from the others: its file, and what of the setup varies."""
+    """Name each case by what distinguishes it: its file, and what varies in the setup."""
     names = [case.file.name for case in cases]
     paths = {case.file for case in cases}
     if len({path.name for path in paths}) < len(paths):
@@ -232,7 +232,7 @@ def _labels(cases: Sequence[_Case]) -> list[str]:
 
 
 def _feeds(paths: Sequence[Path], given: Inputs) -> dict[tuple[Path, int], Arrays]:
-    """Return the arrays of each file and batch; a file that is no ONNX takes those of one."""
+    """Return the arrays of each file and batch; a file that is not ONNX uses those of another."""
     models = [path for path in paths if path.suffix != ".pt2"]
     if given.feeds is not None:
         if given.shapes or given.batches != (1,):
@@ -267,7 +267,7 @@ def _feeds(paths: Sequence[Path], given: Inputs) -> dict[tuple[Path, int], Array
 
 
 def _all_feeds(feeds: Path) -> Arrays:
-    """Return every array of the feeds: nothing says what the model takes."""
+    """Return every array of the feeds: the inputs of the model are unknown."""
     with np.load(feeds, allow_pickle=False) as archive:
         names = tuple(Input(n, archive[n].dtype, archive[n].shape[1:]) for n in archive.files)
     return pick_feeds(feeds, names)

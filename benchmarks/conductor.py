@@ -45,7 +45,7 @@ class WorkerError(Exception):
 
 
 class LoadError(Exception):
-    """A process cannot load its file, or cannot run it once; the cause says why."""
+    """A process cannot load its file, or cannot run it once; the cause has the reason."""
 
     def __init__(self, index: int) -> None:
         """Keep which process of the schedule it is."""
@@ -76,7 +76,8 @@ def carry_out(
     Args:
         schedule: as JSON.
         hire: returns a worker that is not started yet, for a process of the schedule.
-        is_precise: asked after `timing.rounds` rounds; while it says no, the rest follows.
+        is_precise: asked after `timing.rounds` rounds; while it returns False, further rounds
+            follow.
 
     Raises:
         LoadError: a process cannot load its file.
@@ -129,7 +130,7 @@ def run_round(
 
 
 def rest(worker: Worker) -> list[dict[str, Any]] | None:
-    """Sample the machine around a rest; None where there is no counter of energy."""
+    """Sample the machine around a rest; None if there is no energy counter."""
     before = worker.ask(sample=True)["sample"]
     if before["energy_j"] is None:
         return None
@@ -283,7 +284,7 @@ class Process:
             return
         self._process.kill()
         self._process.wait()
-        self._reader.join(timeout=1.0)  # longer only where somebody else holds the pipe
+        self._reader.join(timeout=1.0)  # longer only if another process has the pipe open
         streams: list[IO[bytes] | None] = [self._process.stdin, self._stderr]
         if not self._reader.is_alive():
             streams.append(self._process.stdout)

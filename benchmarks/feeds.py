@@ -1,7 +1,7 @@
 """Inputs for a model file: read its input shapes and types, then draw random values.
 
 Random values are good for timing a dense network (its speed does not depend on them) and for
-nothing else. Feeds hold, per input, one array with a leading axis of calls.
+nothing else. Feeds contain, per input, one array with a leading axis of calls.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LARGEST_ID = 100  # integers stay below it: they are mostly rows of an embedding
 
 @dataclass(frozen=True)
 class Input:
-    """One input of a graph; an axis is a length, a symbol, or "" where the file says nothing."""
+    """One input of a graph; an axis is a length, a symbol, or "" if unknown."""
 
     name: str
     dtype: np.dtype[Any]
@@ -41,7 +41,7 @@ def model_inputs(model: Path) -> tuple[Input, ...]:
 
     Raises:
         ModelError: it is missing or damaged, its external data is missing or lies outside of the
-            model's folder, or an input has no fixed rank or no type that numpy can hold.
+            model's folder, or an input has no fixed rank or no type that numpy has.
     """
     graph = _load(model).graph
     constant = {tensor.name for tensor in graph.initializer}
@@ -221,7 +221,7 @@ def _input(value: onnx.ValueInfoProto, model: Path) -> Input:
 
 
 def _fixed(item: Input, wanted: Sequence[int], known: dict[str, int]) -> tuple[int, ...]:
-    """Check a given shape against the file; what it says about symbols is added to `known`."""
+    """Check a given shape against the file; lengths of symbols are added to `known`."""
     if not _fits(item, wanted):
         raise RecipeError(
             f"the shape {describe(wanted)} for input {item.name!r} does not fit the model, whose "

@@ -45,7 +45,7 @@ class Conditions:
     streams: int = 1
     options: tuple[tuple[str, str], ...] = ()
     load_average: float | None = field(default=None, compare=False)
-    """Of the last minute, before the start: says how busy the machine was with other work."""
+    """Of the last minute before the start: how busy the machine was with other work."""
 
     @property
     def machine(self) -> tuple[object, ...]:
@@ -63,7 +63,7 @@ class Conditions:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """The machine between two blocks. Counters count since boot; None: it has no such sensor."""
+    """The machine between two blocks. Counters count since boot; None: no such sensor."""
 
     at_s: float  # of its monotonic clock
     own_s: float  # CPU time of the process under test
@@ -173,8 +173,8 @@ class Timing:
     warmup_s: float = 0.1
     time_limit_s: float = 120.0  # no new round after this, once there are three
     precision: float | None = None
-    """Half of the width that a 95 % interval may have, relative. Rounds go on until all intervals
-    are so narrow, or `time_limit_s` is up; None: exactly `rounds`."""
+    """Half of the width that a 95 % interval may have, relative. Rounds are added until all
+    intervals are as narrow, or `time_limit_s` is over; None: exactly `rounds`."""
     rate_hz: float | None = None  # calls start on this schedule; None: one after the other
     parts: bool = False  # also time an inference end to end, its parts apart
 

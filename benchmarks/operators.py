@@ -63,7 +63,7 @@ class Product:
     int8: bool = False
     """Whether it computes on 8-bit integers."""
     weight: int = 1
-    """Where the weight, or the second factor, stands among the inputs."""
+    """The index of the weight, or of the second factor, among the inputs."""
     integers: tuple[int, ...] = ()
     """Inputs that may be weights or biases stored as integers."""
     layout: tuple[int, ...] = ()
@@ -101,8 +101,8 @@ SCALES: dict[str, tuple[int, ...]] = {
 """By operator, the inputs that describe a layout or a size and are not parameters."""
 
 LAYOUT = frozenset({"Transpose", "ReorderInput", "ReorderOutput", "MemcpyFromHost", "MemcpyToHost"})
-"""Reorder* packs channels into blocks for float convolutions. A Transpose counts whoever put it:
-the model, or the runtime around channels-last INT8 kernels."""
+"""Reorder* packs channels into blocks for float convolutions. A Transpose counts wherever it is
+from: the model, or the runtime around channels-last INT8 kernels."""
 
 VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"})
 """Another shape for the same bytes: ONNX Runtime mostly reuses the buffer."""

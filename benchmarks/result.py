@@ -38,7 +38,7 @@ class Row:
     """One file in one setup. Load and first call are medians over processes."""
 
     file: Path
-    label: str  # tells it from the other rows
+    label: str  # distinguishes it from the other rows
     conditions: Conditions
     batch: int
     inputs: Mapping[str, str]  # name -> type and shape it was timed with

@@ -5,7 +5,7 @@
     python runner.py MODEL FEEDS.npz --engine E.py --build FILE   build what E runs, and stop
     python runner.py MODEL FEEDS.npz --profile FOLDER             run 50 calls under the profiler
 
-FEEDS.npz holds one array per input, each with a leading axis of calls. Standard input takes one
+FEEDS.npz contains one array per input, each with a leading axis of calls. Standard input takes one
 command per line, standard output carries one answer per line and nothing else; both are JSON:
 
     {"ready": true}     -> {"ready"}                  all is imported; nothing is loaded yet
@@ -20,7 +20,7 @@ command per line, standard output carries one answer per line and nothing else; 
 
 Whoever starts it decides when it works: between commands it sleeps. The first calls of every block
 are made but not counted, because a process that slept finds cold caches and sleeping worker
-threads. Python 3.8 is enough, and nothing of edgekd is imported: boards run this file as it is.
+threads. Python 3.8 is enough, and edgekd is not imported: boards run this file unchanged.
 Another runtime is a file that defines `Engine` as the one below does (`--engine`).
 """
 
@@ -44,7 +44,7 @@ import numpy as np
 REWARM_S = 0.002  # not counted at the start of a block; at least one call
 REWARM_POOL_S = 0.008  # with several threads: until the scheduler has spread the woken workers
 LEAST_CALLS = 2
-MOST_CALLS = 1000  # per block in a closed loop: more would tell nothing and fill the disk
+MOST_CALLS = 1000  # per block in a closed loop: more would add nothing and fill the disk
 MOST_FRAMES = 100_000  # per block at a fixed rate
 SPIN_S = 0.0005  # before an intended start: sleep is not that exact
 HARNESS_CALLS = 2000
@@ -52,7 +52,7 @@ PROFILED_CALLS = 50
 
 
 class Engine:
-    """ONNX Runtime. `calls` holds one function without arguments per feed and stream."""
+    """ONNX Runtime. `calls` contains one function without arguments per feed and stream."""
 
     def __init__(self, arguments: Any, feeds: list[dict[str, Any]]) -> None:
         """Create the session with every option that changes speed stated."""
@@ -144,7 +144,7 @@ def read_feeds(path: str) -> list[dict[str, Any]]:
     if len(counts) != 1 or 0 in counts:
         raise ValueError(f"every array of {path} needs the same, non-empty leading axis of calls")
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return [  # views, not copies: peak memory is to tell about the model
+    return [  # views, not copies: peak memory must be that of the model
         {name: array[call : call + 1].reshape(array.shape[1:]) for name, array in arrays.items()}
         for call in range(counts.pop())
     ]
@@ -211,7 +211,7 @@ class Timer:
         return times
 
     def _settle(self) -> None:
-        """Wait until idle worker threads sleep, so that they do not slow whoever is timed next.
+        """Wait until idle worker threads sleep, so that they do not slow the next process.
 
         A pool of onnxruntime spins for about 40 ms after its last call. Forbidding that
         (allow_spinning=0) makes small models 1.2 to 2 times slower; waiting changes nothing.
@@ -248,7 +248,7 @@ class Timer:
             times = self._count(count) if len(self.streams) == 1 else self._together(count)
         elapsed_s = (time.perf_counter_ns() - start) * 1e-9
         own_s = (time.process_time_ns() - own) * 1e-9
-        if not rate_hz:  # at a fixed rate the times hold waiting
+        if not rate_hz:  # at a fixed rate the times include waiting
             self.call_s = sorted(times)[len(times) // 2] * 1e-9 / len(self.streams)
         self._settle()
         found = {"block_s": [round(t * 1e-9, 9) for t in times], "elapsed_s": elapsed_s}
@@ -316,7 +316,7 @@ def sensor_files(pattern: str) -> list[str]:
 
 
 class Sensors:
-    """What the machine tells of itself; found once, read between blocks."""
+    """The sensors of the machine; found once, read between blocks."""
 
     def __init__(self) -> None:
         """Find the sensors of this machine."""
@@ -438,7 +438,7 @@ def say(out: IO[str], document: dict[str, Any]) -> None:
 
 
 def serve(engine: Any, arguments: Any, feeds: list[dict[str, Any]], out: IO[str]) -> None:
-    """Answer commands until told to quit or until whoever asks is gone."""
+    """Answer commands until the command to quit, or until the parent process is gone."""
     sensors = Sensors()
     timer = None
     gc.collect()

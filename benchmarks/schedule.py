@@ -69,7 +69,7 @@ _PATHS = ("file", "feeds", "pipeline", "engine")
 
 @dataclass(frozen=True)
 class Round:
-    """In which order the processes of a round are asked; each order holds every process once."""
+    """In which order the processes of a round are asked; each order contains every process once."""
 
     load: tuple[int, ...]
     warm: tuple[int, ...]

@@ -43,7 +43,7 @@ def bench_table(result: BenchResult) -> Table:
 def _tail(result: BenchResult) -> list[str]:
     """Return the percentiles that every file has calls enough for.
 
-    Loadgen's figure is a bound, and never stands in the column of the percentile.
+    Loadgen's figure is a bound, so it is never in the column of the percentile.
     """
     return [
         title
@@ -63,7 +63,7 @@ def _cells(row: Row, tail: list[str]) -> list[str]:
         significant(row.throughput_hz.value),
         megabytes(row.peak_memory_bytes),
     ]
-    # The units stand in the header; rich takes [ as markup.
+    # The units are in the header; rich takes [ as markup.
     return [cell.replace(" ms", "").replace(" MB", "").replace("[", "\\[") for cell in cells]
 
 

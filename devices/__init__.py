@@ -26,7 +26,8 @@ def open_place(options: DeviceOptions) -> Place:
     """Return the device of a recipe, and the setup in which files are run there.
 
     Raises:
-        RecipeError: there is none, or it cannot run files so; the message says what to do.
+        RecipeError: it is unknown, or cannot run files in this way; the message contains a
+            correction.
     """
     device, setup = open_device(options.name), options.setup()
     reason = device.lacks(setup)

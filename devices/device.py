@@ -37,7 +37,7 @@ class Device(Protocol):
         """Build there what its runtime runs in place of its file, once; return what is run.
 
         It takes the whole candidate, since free axes get their lengths from the inputs. What is
-        built is kept by file, shapes and fingerprint; where it is kept is no condition of a timing.
+        built is kept by file, shapes and fingerprint; the place is not a condition of a timing.
 
         Raises:
             ModelError: the file cannot be read.
@@ -61,7 +61,7 @@ class Device(Protocol):
     def run_schedule(
         self, schedule: Schedule, *, progress: Callable[[float], None] | None = None
     ) -> Session:
-        """Carry out a session that was planned; its files lie where it says.
+        """Carry out a planned session; its files are where the schedule names them.
 
         Raises:
             MeasureError: a file could not be run or timed there.

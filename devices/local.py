@@ -109,7 +109,7 @@ def processor_name() -> str:
 
 
 def _gpus() -> list[str]:
-    """Name NVIDIA's driver and cards; of a Jetson the board's name says it."""
+    """Name NVIDIA's driver and cards; for a Jetson the name of the board."""
     folder = Path("/proc/driver/nvidia")
     cards = [_read(str(path)) or "" for path in sorted(folder.glob("gpus/*/information"))]
     models = [line for card in cards for line in card.splitlines() if line.startswith("Model")]

@@ -33,7 +33,7 @@ class DeviceOptions(Options):
     @model_validator(mode="before")
     @classmethod
     def _from_name(cls, value: object) -> object:
-        """Take a name alone for a table of it."""
+        """Turn a plain name into a table."""
         if not isinstance(value, (str, dict, DeviceOptions)):
             raise ValueError(
                 "give the name of a device, or a table with name, runtime, provider and threads"
@@ -61,5 +61,5 @@ class DeviceOptions(Options):
     def __get_pydantic_json_schema__(
         cls, core: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Let editors take a name alone as well."""
+        """Let editors accept a plain name as well."""
         return {"anyOf": [{"type": "string"}, handler(core)]}

@@ -41,7 +41,7 @@ def compress(
     changes: Sequence[str] = (),
     progress: Progress | bool = True,
 ) -> Result:
-    """Compress a trained model end to end, as `edgekd compress` does; goes on where it stopped.
+    """Compress a trained model end to end, as `edgekd compress` does; a stopped run is resumed.
 
     Args:
         recipe: a recipe file, the name of one that ships, its table, or a loaded one.
@@ -169,7 +169,7 @@ def verify(bundle: str | Path, *, device: str = "local", latency: bool = False) 
         latency: also time them again.
 
     Raises:
-        BadInput: it is no bundle that can be read. What it does not keep is in the report.
+        BadInput: it is not a readable bundle. Failed checks are in the report.
     """
     from edgekd.bundle import verify as work
 

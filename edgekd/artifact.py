@@ -50,7 +50,7 @@ class Artifact:
 
     @property
     def knowledge(self) -> dict[str, str]:
-        """The files that hold what it knows: a new opset exports again, and teaches the same."""
+        """The files with what it has learned: a new opset changes the export, not these."""
         learned = {n: sha256 for n, sha256 in self.files.items() if not n.endswith(".onnx")}
         return learned if self.trainable else dict(self.files)
 

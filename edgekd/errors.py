@@ -13,7 +13,7 @@ EdgekdError                 base; carries the exit code of the command line
 │   └── MissingExtra        an optional package is not installed
 └── JobFailed               exit 1: all was well formed, but the work did not succeed
     ├── MeasureError        a process under test crashed or could not be timed
-    │   └── CandidateError  one of several does not start; it says which
+    │   └── CandidateError  one of several does not start; it names which
     ├── SlowerThanBaseline  a model was proven to be slower than the stored one
     └── VerifyFailed        a bundle does not compute what it promised
 
@@ -34,7 +34,7 @@ class EdgekdError(Exception):
 
 
 class NothingToDo(EdgekdError):
-    """A step can do nothing for this network: it is skipped with this reason, the job goes on."""
+    """A step can do nothing for this network: it is skipped with this reason, the run continues."""
 
 
 class NotKnownYet(EdgekdError):
@@ -101,7 +101,7 @@ class VerifyFailed(JobFailed):
 
 
 def require(module: str, *, extra: str) -> ModuleType:
-    """Import `module`, or say which extra brings it.
+    """Import `module`, or name the extra that installs it.
 
     Raises:
         MissingExtra: `module` is not installed. A broken install shows its own error.
@@ -118,5 +118,5 @@ def require(module: str, *, extra: str) -> ModuleType:
 
 
 def one_line(error: object) -> str:
-    """Return what an error says without line breaks: for a table, a list, or another message."""
+    """Return the message of an error without line breaks, for a table or another message."""
     return " ".join(str(error).split())

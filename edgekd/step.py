@@ -45,7 +45,7 @@ BUILT = "built"
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """All that a step may use besides its source. It holds no test split."""
+    """All that a step may use besides its source. It does not contain the test split."""
 
     task: Task
     data: Data
@@ -122,7 +122,7 @@ class Step(Options):
         return 0
 
     def apply(self, source: Artifact, context: Context, folder: Path) -> None:
-        """Write an Artifact's files to `folder`; go on from what a killed try left in `work/`.
+        """Write an Artifact's files to `folder`; resume from what a killed try left in `work/`.
 
         Raises:
             NothingToDo: it can change nothing in `source`; the stage is skipped.
@@ -230,7 +230,7 @@ class TorchStep(Step):
         return open_model(built, root=context.root)
 
     def select_files(self, source: Artifact) -> Mapping[str, str]:
-        return source.knowledge  # a new opset changes the ONNX files alone
+        return source.knowledge  # a new opset changes only the ONNX files
 
     @property
     def starts_without_network(self) -> bool:

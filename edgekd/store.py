@@ -16,7 +16,7 @@ WINDOWS = os.name == "nt"
 
 
 def digest(*parts: object) -> str:
-    """Return the sha256 of anything JSON can hold, independent of the order of keys."""
+    """Return the sha256 of a JSON value, independent of the order of keys."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -57,7 +57,7 @@ def source_file(spec: str, *, root: Path) -> Path | None:
 def hash_source(spec: str, *, root: Path) -> str | None:
     """Return a hash of the .py file that `spec` names and of all it imports from beside it.
 
-    Imports are followed from file to file, whether they stand at the top or in a function. None:
+    Imports are followed from file to file, at the top and in functions. None:
     `spec` does not name a file that is there.
     """
     first = source_file(spec, root=root)

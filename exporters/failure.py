@@ -120,7 +120,7 @@ class _Watcher(logging.Handler):
 
 
 def _fixed_at(again: Callable[[], object]) -> str:
-    """Return the place where a length first became a number, or "" where torch does not say."""
+    """Return the place where a length first became a number, or "" if torch does not report it."""
     log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
     watcher, level, passed_on = _Watcher(), log.level, log.propagate
     log.addHandler(watcher)
@@ -176,7 +176,7 @@ def _node(error: BaseException) -> Any:
 
 
 def _axes(text: str, input_names: Sequence[str]) -> str:
-    """Name the inputs and axes that torch says were fixed."""
+    """Name the inputs and axes that torch reports as fixed."""
     found = re.findall(r"\['?(\w+)'?\](?:\[(\d+)\])?\.(?:size\(\)|shape)\[(\d+)\]", text)
     parts = []
     for name, index, axis in dict.fromkeys(found):

@@ -16,7 +16,7 @@ from edgekd.exporters.file_facts import Entry, OnnxFacts
 from edgekd.exporters.onnx_files import load_onnx, messages
 from edgekd.exporters.shapes import fixed_shape, fold, infer_shapes, opset_of
 
-_QUANTIZED_INPUTS = {  # inputs that may hold weights or biases as integers
+_QUANTIZED_INPUTS = {  # inputs that may be weights or biases as integers
     **{name: product.integers for name, product in operators.PRODUCTS.items()},
     "DequantizeLinear": (0,),
 }
@@ -26,13 +26,13 @@ _COUNTED = {name for name, product in operators.PRODUCTS.items() if product.coun
 
 
 def facts(path: Path, *, lengths: Mapping[str, int] | None = None) -> OnnxFacts:
-    """Read what an ONNX file holds.
+    """Read the statistics of an ONNX file.
 
     Counted are Conv, ConvTranspose, Gemm and MatMul and their integer forms, products of two
     activations (attention) included; additions of a bias and recurrent layers are not.
 
     Args:
-        path: an ONNX file, of anybody.
+        path: an ONNX file, untrusted.
         lengths: of symbolic axes other than the batch, for `macs`: {"sequence": 128}.
 
     Raises:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _Kind = TypeVar("_Kind", bound=Message)
 
 SIZE_LIMIT_BYTES = 2**31 - 1
-"""The most that protobuf can hold in one message, and so an ONNX file without external data."""
+"""The largest message of protobuf, and so the largest ONNX file without external data."""
 
 _HOMES = rb"(?:/home/|/root/|/Users/|/tmp/)[^\x00-\x20\"'<>]*"
 _DRIVES = rb"(?<![A-Za-z0-9])[A-Za-z]:\\{1,2}[\w .-]{2,}\\[^\x00-\x20\"'<>]*"
@@ -31,11 +31,11 @@ _LONG_WORD = 5  # letters; a shorter word turns up by chance among the bytes of 
 
 
 def load_onnx(path: Path, *, limit_bytes: int = SIZE_LIMIT_BYTES) -> ModelProto:
-    """Read and check an ONNX file that anybody may have made; its weights come into memory.
+    """Read and check an untrusted ONNX file; its weights are loaded into memory.
 
     Args:
         path: the file. External data is read from its own folder and from nowhere else.
-        limit_bytes: the most that file and external data may hold together, 2 GiB as given.
+        limit_bytes: largest size of file and external data together, 2 GiB by default.
 
     Raises:
         ModelError: missing, too large, truncated or not ONNX; external data that is absent, or
@@ -69,7 +69,7 @@ def check(model: ModelProto, name: str) -> None:
     """Let onnx's checker judge `model`.
 
     Raises:
-        ModelError: it is not valid; `name` says which file or stage is meant.
+        ModelError: it is not valid; `name` is the file or stage in the message.
     """
     try:
         onnx.checker.check_model(model)
@@ -178,7 +178,7 @@ def names_source(name: str) -> bool:
 
 
 def traces(content: Path | bytes, words: Iterable[str] = ()) -> list[str]:
-    r"""Return what in a file tells about its maker: home folders, drives, .py files, `words`.
+    r"""Return traces of the maker in a file: home folders, drives, .py files, `words`.
 
     A word (a user name, a working folder) counts where no letter, digit or underscore touches it.
     In an ONNX file the short patterns are sought in names and texts only, for among megabytes of

@@ -1,6 +1,7 @@
 """Open ONNX Runtime sessions in this process: for quality, not for timing.
 
-Timings come from `benchmarks/runner.py`. It travels alone to a device and opens its own sessions.
+Timings come from `benchmarks/runner.py`. It goes to a device without edgekd and opens its own
+sessions.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ def run(session: Any, outputs: list[str], feeds: Arrays, *, name: str) -> list[N
     """Run a session once and return its outputs in the order asked for.
 
     Raises:
-        ModelError: the inputs do not fit or a kernel fails; `name` says which file is meant.
+        ModelError: the inputs do not fit or a kernel fails; `name` is the file in the message.
     """
     try:
         found: list[NDArray[Any]] = session.run(outputs, feeds)

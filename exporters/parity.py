@@ -17,7 +17,8 @@ class OutputParity:
     """One output of both forms, over all samples.
 
     `relative` is the greatest difference as a share of the greatest magnitude of the reference:
-    a bound on the output's own scale, not on each element, for an element near zero says nothing.
+    a bound on the output's own scale, not on each element, since an element near zero has no useful
+    scale.
     """
 
     max_abs: float
@@ -40,7 +41,7 @@ class Parity:
 
     @property
     def finite(self) -> bool:
-        """Whether no output of either form holds NaN or infinity."""
+        """Whether no output of either form contains NaN or infinity."""
         return all(output.finite for output in self.outputs.values())
 
     @property

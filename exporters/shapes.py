@@ -83,7 +83,7 @@ def fold(model: ModelProto, name: str) -> ModelProto:
     Only its basic level is used: that knows no hardware and writes standard operators.
 
     Args:
-        model: of anybody; it is not changed.
+        model: untrusted; it is not changed.
         name: of the file, for messages.
 
     Raises:

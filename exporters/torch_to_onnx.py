@@ -1,7 +1,7 @@
 """Export a PyTorch network to an ONNX file: equal networks give equal bytes.
 
 The network is captured by torch.export and translated by torch's own dynamo exporter, in memory.
-Its clean-up passes fold constants and batch norm and share initializers; what tells about the
+Its clean-up passes fold constants and batch norm and share initializers; what identifies the
 developer is stripped; names and the operator set are read back from what is written.
 """
 
@@ -116,11 +116,11 @@ def _check_call(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep back what the exporter says of itself; errors still come as exceptions."""
+    """Suppress the exporter's own output; errors are still raised."""
     loggers = [
         # One line for each operator of torchvision, which edgekd does not use.
         logging.getLogger("torch.onnx._internal.exporter._registration"),
-        # "Unable to find user code": the error that follows is told with the user's line.
+        # "Unable to find user code": the error that follows names the user's line.
         logging.getLogger("torch.fx.experimental.symbolic_shapes"),
     ]
     levels = [logger.level for logger in loggers]
@@ -192,7 +192,7 @@ def _translate(
 
 
 def _pooling(program: torch.export.ExportedProgram) -> dict[Any, Any]:
-    """Return translations of adaptive pooling, where an ONNX pooling says the same.
+    """Return translations of adaptive pooling, where an ONNX pooling is equal.
 
     torch decomposes it to a mean and, in channels-last memory (every network that takes pixels
     as [batch, height, width, channels]), an `as_strided` of a dozen nodes, which no runtime

@@ -18,7 +18,7 @@ class Row:
     provider: str
     variant: Variant
     known: Known
-    """Whether this project's tests run it, a maker's documentation says it, or neither."""
+    """Whether this project's tests run it, a maker's documentation states it, or neither."""
     reason: str
     fixed_shape: bool = False
     """Whether symbolic axes must be fixed first."""

@@ -87,7 +87,7 @@ def unchanged(plain: Comparison) -> Comparison:
 def speedup_across(stored: Sequence[Estimate], now: Estimate, *, floor: float) -> Estimate:
     """Return how many times faster today is than the stored sessions: their seconds / today's.
 
-    The interval holds 1 in 95 % of sessions that nothing made slower or faster. It is widened by
+    The interval contains 1 in 95 % of sessions that nothing made slower or faster. It is widened by
     `floor` on both sides, and never narrower than today's session alone would allow: few sessions
     may agree by luck.
 

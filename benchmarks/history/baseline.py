@@ -67,7 +67,7 @@ def against(
         progress: called with the share that is done, 0 to 1.
 
     Raises:
-        HistoryError: the history cannot be used, or holds no counterpart.
+        HistoryError: the history cannot be used, or contains no counterpart.
         EdgekdError: whatever `bench` raises.
     """
     baseline = history.latest(name)

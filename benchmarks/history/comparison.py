@@ -43,7 +43,7 @@ class Comparison:
     now_s: Estimate | None
     speedup: Estimate | None  # before / now; None: nothing to compare
     verdict: Verdict
-    reason: str = ""  # why it cannot be told; what else a reader must know
+    reason: str = ""  # why it is undecided; what else a reader must know
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class BaselineResult:
         """Do nothing if no slow-down was proven.
 
         Raises:
-            SlowerThanBaseline: one was; the message says which and by how much.
+            SlowerThanBaseline: one was; the message names it and by how much.
         """
         slower = [
             f"{row.label} takes {milliseconds(row.now_s)} and took {milliseconds(row.before_s)} "
@@ -115,7 +115,7 @@ def _moved(states: Sequence[Steadiness]) -> float:
 
 
 def settled(found: Sequence[Sequence[Comparison]]) -> bool:
-    """Say whether another session could change anything; `found` holds the rows of each."""
+    """Return whether another session could change anything; `found` contains the rows of each."""
     if len(found) >= MOST_SESSIONS:
         return True
     return all(_settled([row.verdict for row in rows]) for rows in zip(*found, strict=True))
@@ -134,7 +134,7 @@ def _settled(verdicts: Sequence[Verdict]) -> bool:
     slower = verdicts.count("slower")
     if slower >= PROOFS or slower + MOST_SESSIONS - len(verdicts) < PROOFS:
         return True
-    # What nobody called slower is done as soon as one session could tell.
+    # A row that no session found slower is done as soon as one session could decide.
     return not slower and any(verdict not in _UNSURE for verdict in verdicts)
 
 

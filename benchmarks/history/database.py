@@ -13,7 +13,9 @@ from pathlib import Path
 
 from edgekd.errors import HistoryError
 
-APPLICATION_ID = 0x65646B64  # "edkd", in the header of the file: tells it from another program's
+APPLICATION_ID = (
+    0x65646B64  # "edkd", in the header of the file: distinguishes it from another program's
+)
 SCHEMA = 1  # raised when a table changes; an older edgekd then refuses the file
 TIMEOUT_S = 30.0  # for another writer, who needs milliseconds
 
@@ -102,7 +104,7 @@ def _connected(path: Path, *, write: bool, timeout_s: float) -> sqlite3.Connecti
 
 
 def _checked(connection: sqlite3.Connection, path: Path, *, create: bool) -> None:
-    """Refuse what is no history of this edgekd; an empty file becomes one."""
+    """Refuse what is not a history of this edgekd; an empty file becomes one."""
     application, schema, tables = (
         connection.execute(query).fetchone()[0]
         for query in (

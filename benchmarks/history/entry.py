@@ -28,7 +28,7 @@ class StoredRow:
     file: str  # its name, without the folder
     file_sha256: str  # of the file itself, as it was measured
     content: str  # of the file with its external data; the key of the copy
-    not_kept: str  # why the history holds no copy; "" if it does
+    not_kept: str  # why the history has no copy; "" if it has one
     label: str
     conditions: Conditions
     batch: int

@@ -4,7 +4,7 @@
     history.store(bench(["model.onnx"], device=device), name="main")
     history.latest("main")
 
-The models are kept because a stored time is no reference on a shared machine: the file is timed
+The models are kept because a stored time is not a reference on a shared machine: the file is timed
 again, side by side with what it is compared with (`edgekd.benchmarks.history.baseline`).
 """
 
@@ -110,7 +110,8 @@ class History:
         """Return the session that was stored last under a name.
 
         Raises:
-            HistoryError: the history cannot be read, or holds no such name; it lists those known.
+            HistoryError: the history cannot be read, or lacks the name; the message lists those
+                known.
         """
         found = self.entries(name)
         if not found:
@@ -126,7 +127,7 @@ class History:
         """Return everything of a session, as `BenchResult.to_json` wrote it.
 
         Raises:
-            HistoryError: there is no such entry, or it is damaged.
+            HistoryError: the entry is missing or damaged.
         """
         with opened(self.path) as connection:
             query = "SELECT result FROM sessions WHERE id = ?"

@@ -150,7 +150,7 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _plain(text: str) -> Text:
-    """Return text without markup or control characters: names come from files of anybody."""
+    """Return text without markup or control characters: names come from untrusted files."""
     from rich.text import Text
 
     return Text("".join(c if c.isprintable() or c == "\n" else "?" for c in text))

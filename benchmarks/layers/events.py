@@ -23,7 +23,8 @@ def read_events(path: Path) -> tuple[dict[Key, Node], float, int]:
     """Return the nodes, the median seconds of a whole call, and the number of calls counted.
 
     The first call is left out. A node that runs several times in a call (in a loop) has the sum;
-    a node that holds others has its own part alone; one that a call does not reach took 0 s in it.
+    a node that contains others has only its own part; one that a call does not reach took 0 s in
+    it.
 
     Raises:
         MeasureError: there are not two calls in the file, or no nodes.

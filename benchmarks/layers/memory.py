@@ -40,7 +40,7 @@ def _repeats(size_bytes: int) -> int:
 
 
 def main_memory_bytes() -> int:
-    """Return how much must be touched to be sure that no cache holds it.
+    """Return how much memory must be touched so that no cache contains it all.
 
     STREAM asks for arrays of four times the last cache each, three in all; a sixteenth of the
     machine's memory is the most that is taken.

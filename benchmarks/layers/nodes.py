@@ -45,10 +45,10 @@ class Node:
 
     name: str
     operator: str  # what the runtime calls the kind of layer
-    kind: Kind | None  # None: the file that was read does not tell
+    kind: Kind | None  # None: the file does not contain it
     time_s: float  # median over the calls
     provider: str = ""
-    inputs: tuple[Tensor, ...] = ()  # weights included, where the runtime tells them
+    inputs: tuple[Tensor, ...] = ()  # with weights, if the runtime reports them
     outputs: tuple[Tensor, ...] = ()
     parameter_bytes: int | None = None  # of those inputs that are constants
 

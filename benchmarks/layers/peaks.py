@@ -68,7 +68,7 @@ class Peaks:
         return self.memory[-1].bytes_per_s
 
     def bandwidth(self, working_set_bytes: float | None) -> float:
-        """Return bytes per second of the nearest memory that holds the working set.
+        """Return bytes per second of the nearest memory that fits the working set.
 
         None, a size that is not known, is taken for larger than every cache.
         """

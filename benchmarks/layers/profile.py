@@ -23,13 +23,14 @@ def profile(candidate: Candidate, *, python: str = sys.executable) -> Profile:
     """Run a model under ONNX Runtime's profiler and return what each node took.
 
     Three processes, one after the other: one is profiled, one is profiled again with weights left
-    unpacked (packed ones vanish from what the profiler tells; only shapes are taken from it), one
+    unpacked (packed ones are missing from the profile; only shapes are taken from it), one
     is timed without the profiler. The profiler counts whole microseconds and cuts the rest off, so
     short nodes look up to 1 us shorter than they are.
 
     Raises:
         BadInput: the candidate runs in another runtime.
-        MeasureError: a process crashed, refused the file, or hung; the profile holds no nodes.
+        MeasureError: a process crashed, refused the file, or hung; or the profile contains no
+            nodes.
     """
     runtime = candidate.setup.runtime
     if runtime != "onnxruntime":

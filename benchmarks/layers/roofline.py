@@ -31,7 +31,7 @@ class Point:
     macs: int | None
     size_bytes: float | None
     limit_s: float | None
-    """The least time that it could take; attainable and achieved rates stand in its ratio."""
+    """The least time that it could take; attainable and achieved rates have the same ratio."""
     bound: Bound | None  # by what it is limited
 
     @property

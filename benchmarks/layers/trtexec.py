@@ -53,14 +53,15 @@ def read_profile(
     """Return what trtexec measured of each layer.
 
     Args:
-        profile: of --exportProfile. Before TensorRT 8.4 it holds means and no medians; then the
+        profile: of --exportProfile. Before TensorRT 8.4 it contains means and no medians; then the
             means are taken.
         layers: of --exportLayerInfo; without it, or with names alone, no kind is known but that of
             copies between layouts.
         times: of --exportTimes; the median computation becomes `call_s`.
 
     Raises:
-        BadInput: a file is missing, too large, or not what trtexec writes; the message says where.
+        BadInput: a file is missing, too large, or not what trtexec writes; the message names the
+            place.
     """
     document = _load(profile)
     if not isinstance(document, list) or not document:
@@ -78,7 +79,7 @@ def read_profile(
 
 
 def read_times(path: Path) -> Times:
-    """Return the times of --exportTimes. Files of TensorRT 8.4 and before hold the warm-up too.
+    """Return the times of --exportTimes. Files of TensorRT 8.4 and before contain the warm-up too.
 
     Raises:
         BadInput: as `read_profile` does.
@@ -145,7 +146,7 @@ def _layers(path: Path) -> dict[str, Any]:
         if not isinstance(name, str):
             _refuse(path, "contains a layer without a name", "--exportLayerInfo")
         single = isinstance(row, dict) and name not in found
-        found[name] = row if single else None  # two of one name: nobody can say which is meant
+        found[name] = row if single else None  # two of one name are ambiguous
     return found
 
 
@@ -162,7 +163,7 @@ def _tensor(item: Any) -> Tensor:
     given = item.get("Dimensions")
     shape = tuple(given) if isinstance(given, list) else ()
     if any(type(size) is not int or size < 0 for size in shape) or math.prod(shape) > MOST_ELEMENTS:
-        shape = ()  # -1 stands for what may change
+        shape = ()  # -1 is a free axis
     return Tensor(kinds[0] if len(kinds) == 1 else "", shape)
 
 

@@ -16,7 +16,7 @@ from edgekd.benchmarks.operators import READS_PART, VIEWS, WITHOUT_PRODUCTS
 def macs(node: Node) -> int | None:
     """Return the multiply-accumulates of one run of a node; 0 where it has no products.
 
-    None: the operator is not known here, or the runtime does not tell the shape of its weights.
+    None: the operator is not known here, or the runtime does not report the shape of its weights.
     """
     if node.operator in WITHOUT_PRODUCTS or node.operator in VIEWS:
         return 0

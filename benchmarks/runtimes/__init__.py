@@ -1,6 +1,6 @@
 """The runtimes that can run a model. ONNX Runtime is in the runner; others have a file here.
 
-An engine file defines `Engine` with the members of the runner's own, imports nothing of edgekd, and
+An engine file defines `Engine` with the members of the runner's own, does not import edgekd, and
 is loaded by the runner inside the process under test. Where a runtime builds something of a file
 that is worth keeping, `build_file(arguments, feeds)` writes it to the file `arguments.build`.
 
@@ -37,7 +37,7 @@ class Runtime:
 
 
 def no_nvidia_driver() -> str:
-    """Return in words that there is no NVIDIA driver; "" if there is one."""
+    """Return a message if there is no NVIDIA driver; "" if there is one."""
     library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
         ctypes.CDLL(library)
@@ -111,7 +111,7 @@ def engine_of(name: str) -> Path | None:
     """Return the file with the engine of a runtime; None: the runner's own.
 
     Raises:
-        RecipeError: there is no runtime of that name; the message lists those known.
+        RecipeError: the runtime is unknown; the message lists those known.
     """
     engine = known(name).engine
     return None if engine is None else Path(__file__).parent / engine

@@ -41,7 +41,7 @@ PROVIDERS = {
 def providers() -> dict[str, str]:
     """Return each provider of `PROVIDERS` with "" or "not available: why".
 
-    "" says that the installed ONNX Runtime was built with it, and that there is a driver where one
+    "" means that the installed ONNX Runtime was built with it, and that there is a driver where one
     is needed. Whether it starts is known once a session was opened; the runner refuses a session
     that fell back to the CPU.
     """

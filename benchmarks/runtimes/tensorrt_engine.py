@@ -1,15 +1,15 @@
 """TensorRT 10 or newer as an engine of the runner, on an NVIDIA GPU; models are .onnx.
 
-The network is strongly typed: what the file says is computed, INT8 where it has Q/DQ, and float32
-is float32 (TF32 is off unless asked for). Inputs lie in the GPU's memory before a call, outputs
-stay there; a call ends when the stream has finished. A model that ends in .plan is an engine that
-was built before (`build_file`); from an .onnx file one is built first, as a part of `load_s`.
-Options, as `--option KEY=VALUE`:
+The network is strongly typed: it computes in the types of the file, INT8 where it has Q/DQ, and
+float32 is float32 (TF32 is off unless asked for). Inputs lie in the GPU's memory before a call,
+outputs stay there; a call ends when the stream has finished. A model that ends in .plan is an
+engine that was built before (`build_file`); from an .onnx file one is built first, as a part of
+`load_s`. Options, as `--option KEY=VALUE`:
 
     level=0..5   how long the builder searches (TensorRT's default: 3)
     tf32=1       let float32 products round their factors to 10 bits
 
-A plan is right for one model, one GPU and one version of TensorRT only: whoever keeps it needs all
+A plan is right for one model, one GPU and one version of TensorRT only: a cache of it needs all
 three in its key.
 """
 
@@ -86,7 +86,7 @@ class Bound:
     """An execution context with one feed on the GPU, and room for its outputs."""
 
     def __init__(self, owner: Engine, feed: dict[str, Any], stream: Any) -> None:
-        """Allocate, copy the feed in, and tell the context where everything lies."""
+        """Allocate, copy the feed in, and give the addresses to the context."""
         self.cuda, self.stream = owner.cuda, stream
         self.context = owner.engine.create_execution_context()
         self.addresses = {}

@@ -8,7 +8,7 @@
 Inputs are named as in `forward`, outputs as the exported graph names them. The graph runs operator
 by operator in inference mode, through the functions that modules call: what eager PyTorch does,
 less the Python of its modules. The provider is "cpu" (default) or "cuda". A .pt2 is a program: run
-those that you trust. Pickles inside of one are refused by PyTorch's loader, which is told so.
+those that you trust. Pickles inside of one are refused by PyTorch's loader (weights_only).
 """
 
 from __future__ import annotations

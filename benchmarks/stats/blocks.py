@@ -55,7 +55,7 @@ class Blocks:
 
     @property
     def overlapping(self) -> bool:
-        """Whether calls ran at the same time: their order says nothing."""
+        """Whether calls ran at the same time: their order means nothing."""
         return bool(self.seconds.sum() > 1.1 * self.elapsed_s.sum())
 
 

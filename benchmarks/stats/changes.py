@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 LEAST_SEGMENT = 2  # values: one alone is a burst
-LEAST_SHARE = 0.1  # of the series: what passes sooner is no other speed
+LEAST_SHARE = 0.1  # of the series: a shorter change does not count as another speed
 WINDOW = 5  # values that a burst is compared with; shorter than most steps
 CUT = 4.0  # standard deviations
 
@@ -59,7 +59,7 @@ class Change:
         """Say how well the model fits n values, its freedom counted against it; less is better.
 
         The Bayesian information criterion less what the models share, where a place that is
-        chosen counts half: so steps and ramps are told apart equally often.
+        chosen counts half: so steps and ramps are distinguished equally often.
         """
         places = {"ramp": 0.0, "step": 0.5, "pulse": 1.5}[self.kind]
         return n * math.log(max(self.residual, 1e-15)) + places * math.log(n)

@@ -117,7 +117,7 @@ def _resampled(rounds: Sequence[Floats]) -> Floats:
     n = len(rounds)
     # Medians of resampled blocks are drawn per round, n per resample, and then picked: the same
     # distribution as drawing inside the picked round, without a ragged array.
-    draws = min(n, 16)  # of each round; more would tell nothing new
+    draws = min(n, 16)  # of each round; more would add nothing new
     medians = np.empty((n, RESAMPLES, draws))
     for i, blocks in enumerate(rounds):
         picks = generator.integers(0, len(blocks), (RESAMPLES, draws, len(blocks)))

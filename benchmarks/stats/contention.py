@@ -2,7 +2,7 @@
 
 Two processes on one core take turns of some milliseconds. Calls much shorter than a turn leave
 their median where it was, and a few of them take a turn longer: no step, and often no period. What
-cannot hide is the processor time of the process itself, which stands still meanwhile.
+cannot hide is the processor time of the process itself, which does not advance meanwhile.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ def find_contention(measurement: Measurement, blocks: Blocks) -> Event | None:
     """Return how much of its time the process lost to others, if that was more than now and then.
 
     A model on an accelerator leaves its core by itself, so a block is held against the others: what
-    lasts from the first block to the last is not seen here (`trust` says how busy the machine was).
+    lasts from the first block to the last is not seen here (`trust` reports how busy the machine
+    was).
     """
     setup = measurement.conditions
     if setup.threads > 1 or setup.streams > 1:

@@ -6,8 +6,9 @@ the luck of where its memory lies, several modes. Its percentile is taken by the
 rule, since the usual ones are too low for high percentiles of few calls (R. Hyndman, Y. Fan,
 "Sample Quantiles in Statistical Packages", The American Statistician 50(4), 1996, definition 8).
 
-`benchmarks/trials/coverage.py` simulates how often these intervals hold the truth. Resampling
-processes instead (the bootstrap) was tried: of 6 processes it holds the truth in about 90 %.
+`benchmarks/trials/coverage.py` simulates how often these intervals contain the true value.
+Resampling processes instead (the bootstrap) was tried: with 6 processes it contains the true value
+in about 90 %.
 """
 
 from __future__ import annotations

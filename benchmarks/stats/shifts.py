@@ -33,8 +33,8 @@ from edgekd.benchmarks.stats.changes import (
 from edgekd.benchmarks.stats.events import Event
 
 LEAST_PROCESSES = 3
-LEAST_BETWEEN = 6  # blocks, one of which may hold a step inside itself
-LONG = 20  # blocks in one process, which then may stand alone
+LEAST_BETWEEN = 6  # blocks, one of which may contain a step
+LONG = 20  # blocks in one process, which may then be judged by itself
 MOST_VALUES = 64  # of a long process: its blocks are averaged down to this many
 CORRELATED = 12  # values from which on their correlation can be estimated
 
@@ -50,7 +50,7 @@ FLAGGED = 1 / 3
 LUCK = Prior(0.015**2, 3)  # of a process: 1 to 3 % are usual
 BLOCK = Prior(0.01**2, 2)  # of a block in its process: 0.5 to 2 %
 CORRELATION = 1.5  # inflation that is expected of the blocks of a process
-FAST_START = 0.25  # of the blocks: faster than the rest for longer is no warm-up but a slow-down
+FAST_START = 0.25  # of the blocks: faster than the rest for longer is not a warm-up but a slow-down
 SLOW_START = 0.5
 
 
@@ -58,7 +58,7 @@ def across_rounds(blocks: Blocks, beside: Sequence[Blocks], *, least: float) -> 
     """Return how the speed changed from process to process.
 
     What the machine did shows in everything that ran side by side, while luck does not: their mean
-    scatters less, and how they differ from each other tells how much luck there is.
+    scatters less, and how much they differ shows the variation between processes.
 
     Args:
         blocks: of the measurement.

@@ -28,9 +28,9 @@ MOST_CALLS = 500
 LEAST_TIMED = 20  # calls in a period of seconds
 MOST_BINS = 1 << 16  # lengths of a call: how far stalls are followed in time
 HARMONICS = 8
-PROPOSED = 30  # periods in seconds that are looked at closely
+PROPOSED = 30  # periods in seconds that are checked closely
 MOST_UNITS = 24  # processes or blocks, those with most stalls
-FILLED = 0.5  # of the periods that were watched must hold their stall
+FILLED = 0.5  # of the periods must contain their stall
 
 
 @dataclass(frozen=True)
@@ -129,13 +129,13 @@ def _fullest(periods: Ints, units: list[Ints], calls: Ints, watched: int) -> _Re
     best = int(np.argmin(logs))
     if logs[best] >= 0:
         return None
-    # Divisors of the true period hold the same stalls, but twice as many periods stay empty;
-    # multiples hold fewer. The most significant is the true one.
+    # Divisors of the true period contain the same stalls, but twice as many periods stay empty;
+    # multiples contain fewer. The most significant is the true one.
     return _Regular(float(periods[best]), int(met[best]), 0, float(np.exp(logs[best])))
 
 
 def _longest_run(rows: Ints) -> Ints:
-    """How often the commonest value stands in each sorted row."""
+    """How often the commonest value occurs in each sorted row."""
     n = rows.shape[1]
     index = np.broadcast_to(np.arange(n), rows.shape)
     begins = np.concatenate([np.ones((len(rows), 1), bool), rows[:, 1:] != rows[:, :-1]], axis=1)

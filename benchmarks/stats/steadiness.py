@@ -52,17 +52,17 @@ def steadiness(
 ) -> Steadiness:
     """Say whether a measurement ran at one speed.
 
-    A warm-up is no fault where the steady part is at least half of the blocks; a later change, a
+    A warm-up is not a fault where the steady part is at least half of the blocks; a later change, a
     ramp, a periodic stall, throttling or contention is. Fewer than three processes show nothing,
     unless it is one with twenty blocks or more.
 
     Args:
         measurement: processes that each ran several blocks, or one long process.
-        floor: of its session (`noise_floor`), relative; a smaller shift is no change, and none
+        floor: of its session (`noise_floor`), relative; a smaller shift is not a change, and none
             below 1 % is.
         beside: all measurements of its session, the twin included. With them a change of the
-            machine is told from the luck of single processes: at a luck of 1 % and six rounds,
-            steps of 5 % are found, without them of 8 %.
+            machine is distinguished from the variation of single processes: at a luck of 1 % and
+            six rounds, steps of 5 % are found, without them of 8 %.
     """
     blocks = blocks_of(measurement)
     single = blocks.processes == 1 and len(blocks.run) >= LONG

@@ -1,8 +1,8 @@
 """Detect throttling of the processor: by its own counter, its clock, or its temperature.
 
 Clocks move for many reasons (a governor, a read between two calls), so a falling clock is
-throttling only where the time of a call follows it. Heat alone is no event either: it counts where
-calls became slower as the temperature rose.
+throttling only where the time of a call follows it. Heat by itself is not an event either: it
+counts where calls became slower as the temperature rose.
 """
 
 from __future__ import annotations

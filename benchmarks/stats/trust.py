@@ -34,7 +34,7 @@ class _Turn:
 
     measurement: int
     run: int
-    before: Sample  # the machine at the end of whoever worked before
+    before: Sample  # the machine at the end of the block before
     own: Sample  # the process itself, at its sample before
     after: Sample
 
@@ -72,7 +72,7 @@ def energy_j(measurement: Measurement, session: Session) -> Estimate | None:
             return None
         above_w = sum(u for u in used if u is not None) / seconds
         if above_w <= 0:
-            return None  # less than the counter can tell from idle
+            return None  # less than the counter can distinguish from idle
         call_s = float(np.median(np.concatenate(measurement.runs[run].blocks_s)))
         joules.append(above_w * call_s / measurement.conditions.streams)
     return exp(student(np.log(joules)))
@@ -98,7 +98,7 @@ def _used_j(turn: _Turn, idle_w: float | None) -> float | None:
 
 
 def _turns(session: Session) -> Iterator[_Turn]:
-    """Yield who worked when: within a round one block follows the other, whoever it belongs to."""
+    """Yield the blocks in time: within a round one follows the other, across processes."""
     every = (*session.measurements, session.twin)
     for number in range(len(session.twin.runs)):
         runs = [measurement.runs[number] for measurement in every]

@@ -43,7 +43,7 @@ def find_file(text: str, folder: Path) -> Path:
         folder: of the suite.
 
     Raises:
-        ValueError: there is no such file or package.
+        ValueError: the file or package does not exist.
     """
     if not text.startswith(PACKAGE):
         path = locate(text, root=folder)
@@ -69,7 +69,7 @@ def find_file(text: str, folder: Path) -> Path:
 def fill_weights(source: Path, target: Path, *, seed: int = 0) -> None:
     """Write the network with random numbers where the file has only the shape of a weight.
 
-    onnx's light files say of each weight: a ConstantOfShape of this shape. Weights are drawn normal
+    In onnx's light files each weight is a ConstantOfShape. Weights are drawn normal
     with variance 2 / fan-in (He et al. 2015, arXiv:1502.01852, section 2.2), so that signals keep
     their size; factors between 1 and 1.1, offsets between 0 and 0.1. The operator set is raised to
     17, and a Sum of two becomes the Add that exporters write today and runtimes fuse.
@@ -116,7 +116,7 @@ def quantize_at_random(
     """Write the INT8 form as Q/DQ, with ranges from random inputs: to time it, not to use it.
 
     Activations are uint8 and weights int8 per output channel, which is what ONNX Runtime fuses on
-    CPUs. The graph is folded first, or biases would be no constants and nothing would fuse.
+    CPUs. The graph is folded first, or biases would not be constants and nothing would fuse.
 
     Args:
         source: an ONNX file with float32 weights.
@@ -232,7 +232,7 @@ def _replace(container: Any, items: list[Any]) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep back what the quantizer says of a file that is only to be timed."""
+    """Suppress the quantizer's output for a file that is only timed."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

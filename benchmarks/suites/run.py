@@ -59,7 +59,7 @@ def run_suite(suite: Suite, *, device: Measurer, progress: Share | None = None) 
 def _made(
     suite: Suite, folder: Path, tell: Share, refused: dict[str, str]
 ) -> Mapping[int, list[Path]]:
-    """Write the files of every model; those that cannot be made are told in `refused`."""
+    """Write the files of every model; those that cannot be made are listed in `refused`."""
     made = {}
     for index, model in enumerate(suite.models):
         tell(PREPARING * index / len(suite.models))

@@ -50,7 +50,7 @@ Count = Annotated[int, Field(ge=1, le=256)]
 
 
 class Section(BaseModel):
-    """Base of everything a suite may say: frozen, unknown keys are errors."""
+    """Base of all tables of a suite: frozen, unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -5,7 +5,7 @@
 Two others: a loop in C on ONNX Runtime's C API (`ort_loop.c`), and `torch.utils.benchmark.Timer` on
 a PyTorch module. Per round every side gets a fresh process, and their blocks alternate in random
 order. Medians of blocks that ran side by side are divided, so drift of the machine cancels; the
-median over its blocks stands for a round. Asked: that the ratio is within 2 % where a call takes
+median over its blocks represents a round. Asked: that the ratio is within 2 % where a call takes
 over 1 ms.
 
 The C loop is compared twice. With our runner calling the same C API, which is the harness alone:
@@ -126,7 +126,7 @@ def against_c(
         c_model: what the C loop runs instead.
 
     Raises:
-        MeasureError: there is no compiler or no library, or the sides do not compute the same.
+        MeasureError: the compiler or the library is missing, or the sides do not compute the same.
     """
     x = np.random.default_rng(0).standard_normal((3, *model.shape), dtype=np.float32)
     np.savez(folder / "feeds.npz", x=x)

@@ -1,6 +1,6 @@
 """An engine that calls ONNX Runtime's C API, through `ort_loop.c` as a shared library.
 
-The Python package holds ONNX Runtime twice: inside its extension module, and as a shared library
+The Python package contains ONNX Runtime twice: inside its extension module, and as a shared library
 for C. The linker has put the same kernels at other addresses in the two, and alone by that one copy
 runs up to 3 % faster (measured; `results/agreement.json`). With this engine the runner times the
 very copy that the C loop times, so that what is left between them is the harness.

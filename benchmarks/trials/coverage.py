@@ -140,7 +140,8 @@ def main() -> None:
         [c.distribution, str(c.calls), f"p{c.percentile}", f"{100 * c.share:.1f} %"] for c in found
     ]
     conclude(
-        f"95 % intervals over {PROCESSES} processes that hold the truth, {arguments.trials} trials",
+        f"95 % intervals over {PROCESSES} processes that contain the true value, "
+        f"{arguments.trials} trials",
         ["distribution", "calls per process", "of", "held"],
         rows,
         {"trials": arguments.trials, "processes": PROCESSES, "rows": [asdict(c) for c in found]},

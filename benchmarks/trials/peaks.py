@@ -141,7 +141,7 @@ def _others(folder: Path, threads: int) -> list[tuple[Independent, Kernel | str]
 
 def _kernel(folder: Path, threads: int, amount: int, **options: object) -> Kernel:
     words = [word for pair in options.items() for word in ("--option", "{}={}".format(*pair))]
-    feeds = folder / f"{workloads.FP32[0]}.npz"  # not looked at
+    feeds = folder / f"{workloads.FP32[0]}.npz"  # not used
     engine = ("--threads", str(threads), "--engine", peak_engines.__file__)
     return Kernel(["none", str(feeds), *engine, *words], amount)
 

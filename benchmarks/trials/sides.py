@@ -129,7 +129,7 @@ class Loop:
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):  # its last words tell more
+        with contextlib.suppress(BrokenPipeError):  # its last output explains more
             if line:
                 self._process.stdin.write(line + "\n")
                 self._process.stdin.flush()
@@ -177,7 +177,7 @@ def compiled(folder: Path) -> tuple[Path, Path]:
     """Compile the C loop into a folder; return it as a program and as a shared library.
 
     Raises:
-        MeasureError: there is no compiler or no source, or it fails.
+        MeasureError: the compiler or the source is missing, or it fails.
     """
     compiler = os.environ.get("CC") or "cc"
     if shutil.which(compiler) is None or not C_SOURCE.is_file():

@@ -3,7 +3,7 @@
     python -m edgekd.benchmarks.trials.widths --time 60 --json benchmarks/results/widths.json
 
 Times untrained ResNet-20s of several widths as INT8 beside the recipe's teacher in FP32, all in one
-interleaved session. Speed does not depend on the weights, so this tells before any training what
+interleaved session. Speed does not depend on the weights, so this shows before any training what
 pruning the student further can gain. Ranges of the INT8 forms are of random inputs.
 """
 

@@ -1,7 +1,7 @@
 """The bundle: the folder that a user ships, with golden outputs to verify it.
 
     model.<variant>.onnx, model.<variant>.batch1.onnx    what runs
-    preprocess.json, preprocess/, labels.json            what stands before and after it
+    preprocess.json, preprocess/, labels.json            what comes before and after it
     golden/                                              raw inputs, tensors, promised outputs
     manifest.json, MODEL_CARD.md, report.html            what it is, for programs and for people
     SHA256SUMS                                           of every other file

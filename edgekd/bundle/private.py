@@ -37,7 +37,7 @@ def named_sources(record: Record) -> frozenset[str]:
 
 
 def refuse_traces(folder: Path, words: Sequence[str], sources: frozenset[str]) -> None:
-    """Search every file that ships, except pictures and arrays: these contain numbers alone.
+    """Search every file that ships, except pictures and arrays, which contain only numbers.
 
     Args:
         folder: what would ship.

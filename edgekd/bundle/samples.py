@@ -60,7 +60,7 @@ def singles(samples: Mapping[str, NDArray[Any]], kind: Kind) -> list[Sample]:
 def made_up(
     like: Mapping[str, NDArray[Any]], preprocess: Preprocess, *, count: int, seed: int
 ) -> list[Sample]:
-    """Make samples that resemble real ones in form alone; equal seeds give equal samples.
+    """Make samples that resemble real ones only in their form; equal seeds give equal samples.
 
     Args:
         like: real raw samples [n, ...]: sizes, types and ranges are taken from them, no values.

@@ -35,11 +35,11 @@ _SHOWN_FAULTS = 20
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """One check."""
 
     what: str
     ok: bool | None
-    """None: it was not looked at."""
+    """None: it was not checked."""
     detail: str
 
 
@@ -56,7 +56,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What was looked at, in order."""
+    """The checks, in order."""
 
     bundle: str
     device: str
@@ -69,7 +69,7 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether everything was looked at and nothing is wrong."""
+        """Whether everything was checked and nothing is wrong."""
         return all(check.ok for check in self.checks)
 
     @property
@@ -141,7 +141,7 @@ def verify(
 
 
 def _guarded(what: str, look: Callable[..., str], *arguments: object) -> Check:
-    """Look; what cannot even be read or run is a promise not kept, and the rest is looked at."""
+    """Run a check; what cannot be read or run is a failed check, and the others go on."""
     try:
         return Check(what, True, look(*arguments))
     except EdgekdError as error:

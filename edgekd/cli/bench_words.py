@@ -89,7 +89,7 @@ def _counts(option: str, text: str) -> list[str]:
 
 
 def _shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
-    """Read NAME=1x3x224x224; the last = counts, names may hold others."""
+    """Read NAME=1x3x224x224; the last = counts, names may contain others."""
     shapes = {}
     for text in texts:
         name, equals, dims = text.rpartition("=")

@@ -53,7 +53,7 @@ def dataset_from_parts(
     are left out.
 
     Raises:
-        DataError: types or shapes that cannot be used; the message says `where`.
+        DataError: types or shapes that cannot be used; the message names `where`.
     """
     inputs = {name: _inputs(part[0], where) for name, part in parts.items()}
     targets = {name: _named(part[1], "label") for name, part in parts.items()}

@@ -24,7 +24,7 @@ from edgekd.store import digest
 VISIBLE = frozenset({"train", "calibration", "validation"})
 HELD_OUT = frozenset({"test"})
 Part = Literal["training", "calibration", "validation", "test"]
-"""What of the data a result depends on. Another augmentation changes the training part alone."""
+"""The parts of the data that a result depends on. Another augmentation changes only `training`."""
 SPLIT_OF: Mapping[Part, str] = {
     "training": "train",
     "calibration": "calibration",
@@ -46,7 +46,7 @@ class Batch:
 
 
 class Data:
-    """What a step may see: train, calibration, validation. Or, for the last report, test alone."""
+    """The splits that a step may see: train, calibration, validation. Or test, for the report."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Data:
         """Return the sha256 over the data set and the samples of one part of it.
 
         The training part includes the augmentation, the weights of a mixture and the seed, which
-        decide order and views. The other parts are of the main source alone.
+        decide order and views. The other parts belong to the main source only.
 
         Raises:
             DataError: this part is not here.

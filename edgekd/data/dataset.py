@@ -26,7 +26,7 @@ class Share:
     """One source of a mixture: its samples are those from `start` to `stop` - 1."""
 
     fingerprint: str
-    """Of the source alone."""
+    """Of the source only."""
     start: int
     stop: int
     weight: float | None
@@ -39,7 +39,7 @@ class Dataset:
 
     image: `samples["image"]` is uint8 [n, height, width, 1 or 3]; text: `samples["text"]` contains
     str; classification: `targets["label"]` is int64 [n], counted from 0. Without labels `targets`
-    is empty; a task that needs a target says so (`Task.check`).
+    is empty; a task that needs a target checks for it (`Task.check`).
 
     Raises:
         DataError: lengths differ, there is nothing, or a label lies outside the range.
@@ -94,7 +94,7 @@ class Dataset:
 
     @property
     def main_fingerprint(self) -> str:
-        """The fingerprint of the main source alone: no further source and no weight changes it."""
+        """The fingerprint of the main source; further sources and weights do not change it."""
         return self.shares[0].fingerprint if self.shares else self.fingerprint
 
     @property

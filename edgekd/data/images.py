@@ -71,7 +71,7 @@ def open_folder(
         folder: see the module's first lines.
         size: (height, width) in pixels; None keeps the files' own, which must then agree.
         labels: the class folders in the order wanted.
-        labelled: False: folders are no classes, whatever their number.
+        labelled: False: folders are not classes.
         skip_broken: leave out files that cannot be decoded, instead of raising.
         progress: reports while files are decoded.
 
@@ -214,7 +214,7 @@ def _each(
 
 
 def _probe(file: _File) -> tuple[int, int, bool]:
-    """Return (height, width, is grey) from the header alone."""
+    """Return (height, width, is grey) from the header."""
     with Image.open(file.path) as image:
         if image.mode.startswith(("I", "F")):
             raise ValueError(f"pixels of mode {image.mode}; save it with 8 bits a channel")

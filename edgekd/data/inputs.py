@@ -36,7 +36,7 @@ def preprocess_for(
 ) -> Preprocess:
     """Return the preprocessing that `spec` describes; the data decides what `spec` leaves open.
 
-    What is learned (mean, std, vocabulary) is learned from the indices `train` alone. Files that
+    Mean, std and vocabulary are learned from the indices `train` only. Files that
     `spec` names are relative to `root`.
 
     Raises:

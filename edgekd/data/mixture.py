@@ -1,7 +1,7 @@
 """Mixed data: further sources add training samples; all other splits use the main source.
 
 The sources are joined into one Dataset, the main one first. Its validation, test and calibration
-splits are as if it were alone (see `make_splits`).
+splits are as without further sources (see `make_splits`).
 """
 
 from __future__ import annotations

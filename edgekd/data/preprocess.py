@@ -121,7 +121,7 @@ class ImagePreprocess(StoredPreprocess):
         float32, normalised, not rounded between. The axes are those of `layout`.
 
         Raises:
-            DataError: there are no such images.
+            DataError: the images do not fit.
         """
         image = samples.get("image")
         if image is None or not is_image(image):

@@ -43,7 +43,7 @@ def parse_vocabulary(data: bytes) -> tuple[str, ...]:
 
     Raises:
         ValueError: it is not UTF-8, or a line is not one word of letters, digits and underscores,
-            or a word is there twice.
+            or contains a duplicate word.
     """
     if len(data) > _LIMIT_BYTES:
         raise ValueError(f"it has more than {_LIMIT_BYTES:,} bytes")

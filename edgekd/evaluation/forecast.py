@@ -15,7 +15,7 @@ class NetworkForecast:
 
     title: str
     parameters: int | None = None
-    """None: not known before the step runs, or the step is skipped; `note` says which and why."""
+    """None: not known before the step runs, or the step is skipped; `note` has the reason."""
     inputs: tuple[Entry, ...] = ()
     outputs: tuple[Entry, ...] = ()
     note: str = ""

@@ -94,13 +94,13 @@ REFERENCE = Verdict(outcome="kept", rulings=(Ruling(variant=FP32, kept=True, num
 def judge(
     promise: Promise, findings: Sequence[Findings], budget: Budget, *, gated: bool = True
 ) -> Verdict:
-    """Keep the variants that hold the promise; roll the stage back when none is left.
+    """Keep the variants that fulfil the promise of the step; roll the stage back if none is left.
 
     Args:
         promise: of the step.
         findings: one for each variant that it made, on the device that decides.
         budget: what may be lost.
-        gated: False keeps every variant, and says what would have been against it.
+        gated: False keeps every variant, and lists the reasons against it.
     """
     rulings = tuple(_rule(promise, found, budget, gated=gated) for found in findings)
     kept = any(ruling.kept for ruling in rulings)
@@ -132,7 +132,7 @@ def _rule(promise: Promise, found: Findings, budget: Budget, *, gated: bool) -> 
 
 def _speed_faults(promise: Promise, found: Findings) -> list[str]:
     speed = found.speedup
-    if speed is None:  # quality alone decides; the report says that speed was not measured
+    if speed is None:  # only quality decides; the report states that speed was not measured
         return []
     if speed.high < 1:
         return ["slower"]

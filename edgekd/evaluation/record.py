@@ -38,7 +38,7 @@ JSON = "report.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What a run came to."""
+    """The result of a run."""
 
     name: str
     command: str
@@ -148,7 +148,7 @@ def read_record(folder: Path) -> Record:
     """Read `report.json` of a finished run.
 
     Raises:
-        RunFolderError: there is no such file, or it is damaged or of another version.
+        RunFolderError: the file is missing, damaged or of another version.
     """
     path = folder / JSON
     try:

@@ -113,7 +113,7 @@ class RungRecord:
 
     @property
     def files(self) -> tuple[FileEvidence, ...]:
-        """Every file that was looked at."""
+        """Every file that was measured."""
         return () if self.evidence is None else self.evidence.files
 
     def name_of(self, file: FileEvidence) -> str:

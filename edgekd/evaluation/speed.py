@@ -29,7 +29,7 @@ class Pair:
 
     @property
     def doubtful(self) -> bool:
-        """Whether it is worth another session: not steady, or too wide to tell."""
+        """Whether it is worth another session: not steady, or too wide to decide."""
         speed = self.speedup
         if speed is None:
             return False

@@ -73,7 +73,7 @@ def resnet(
     """Return a ResNet with `depth` = 2 * len(widths) * n + 2 layers for images of `channels`.
 
     Raises:
-        ModelError: the depth is no such number.
+        ModelError: the depth does not fit.
     """
     blocks, rest = divmod(depth - 2, 2 * len(widths)) if widths else (0, 0)
     if rest or blocks < 1:

@@ -42,7 +42,7 @@ def convnet(
     meant as a teacher; `widths=(16, 32, 64), depth=1` has 24 thousand and is meant as a student.
 
     Raises:
-        ModelError: there is no stage, or a stage without channels or convolutions.
+        ModelError: no stage, or a stage without channels or convolutions.
     """
     if not widths or min(widths) < 1 or depth < 1:
         raise ModelError(

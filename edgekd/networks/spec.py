@@ -32,7 +32,7 @@ def weights_path(weights: str, root: Path) -> Path:
     """Return the file that `weights` names: 'cache:NAME' or a path relative to `root`.
 
     Raises:
-        ModelError: there is no such file.
+        ModelError: the file does not exist.
     """
     if weights.startswith("cache:"):
         name = weights.removeprefix("cache:")

@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from edgekd.errors import ModelError, require
 
 _MOST_NESTS = 64
-"""Tables in a checkpoint that are looked at: a weights file is not a file system."""
+"""How many tables of a checkpoint are searched: a weights file is not a file system."""
 _FIT = (
     "give the options they were trained with, or replace_head = true if only the number of "
     "classes differs"
@@ -51,7 +51,7 @@ def read_torch(path: Path) -> object:
     """Return what torch.save wrote: tensors and plain data only.
 
     Raises:
-        ModelError: there is no such file, or it holds pickled objects or is damaged.
+        ModelError: the file is missing or damaged, or contains pickled objects.
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -82,7 +82,7 @@ def _unreadable(path: Path, error: Exception) -> ModelError:
 def _find_state(held: object, own: set[str], path: Path) -> tuple[str, str, dict[str, Tensor]]:
     """Return the table and the prefix under which most of the names `own` are, and the tensors.
 
-    Of tables that hold equally many the first wins: weights before their moving average.
+    Of tables with equally many the first wins: weights before their moving average.
     """
     tables = list(_tables(held))
     if not tables:

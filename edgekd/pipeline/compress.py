@@ -27,7 +27,7 @@ from edgekd.store import run_lock
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to."""
+    """The result of a run."""
 
     folder: Path
     record: Record
@@ -67,7 +67,7 @@ def compress(
     progress: Progress | None = None,
     command: str = "",
 ) -> Result:
-    """Run `recipe` in the folder `out`; go on from what is there.
+    """Run `recipe` in the folder `out`; finished stages are reused.
 
     Raises:
         BadInput: the recipe, the data or the model is wrong; nothing is half-written.

@@ -171,7 +171,7 @@ def choose(files: Sequence[Finalist], max_latency_s: float | None) -> int:
 
 
 def judge_on_test(bench: Bench, rungs: Sequence[Rung]) -> tuple[Tested, ...]:
-    """Judge the teacher and every kept file on the test split, for the report alone."""
+    """Evaluate the teacher and every kept file on the test split, only for the report."""
     teacher = rungs[0]
     permitted = bench.recipe.permitted
     reference = reduced_test(bench, teacher, teacher, FP32)

@@ -170,5 +170,5 @@ def _size_bytes(artifact: Artifact, step: Step) -> int:
     files = {path.name: path.stat().st_size for path in artifact.folder.iterdir()}
     training = step.training
     states = 0 if training is None else 3 if training.optimizer == "adamw" else 2
-    trained = 1 if step.makes_network else 0  # the step's own stage also holds model.pt
+    trained = 1 if step.makes_network else 0  # the step's own stage also contains model.pt
     return sum(files.values()) + (states + trained) * files.get("model.pt", 0)

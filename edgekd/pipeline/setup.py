@@ -38,7 +38,7 @@ OWN = {"stages", "evidence", "predictions", "feeds", "bundle", "splits.json", "r
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """What a run has at hand. Only the pipeline holds `test`; no Context does."""
+    """What a run uses. Only the pipeline has `test`; a Context does not."""
 
     recipe: Recipe
     root: Path
@@ -105,7 +105,7 @@ class Bench:
         return digest(self._task_code(), dict(self.task.signals), metrics)
 
     def held_out(self, teacher: Artifact) -> Predictions:
-        """Return what files predict on the test split, for the end of the run alone."""
+        """Return what files predict on the test split, only for the end of the run."""
         return Predictions(
             task=self.task,
             task_identity=self.task_identity,
@@ -133,7 +133,7 @@ def check_owner(recipe: Recipe, folder: Path) -> None:
     """Refuse a run folder that is another recipe's, or no run folder at all.
 
     Raises:
-        RunFolderError: it belongs to a recipe of another name, or holds something else.
+        RunFolderError: it belongs to a recipe of another name, or contains other files.
     """
     path = folder / RECORD
     if not path.exists():
@@ -232,7 +232,7 @@ def check(bench: Bench, *, export: bool = True) -> None:
 
 
 def _networks(bench: Bench) -> str | None:
-    """Return a hash of all networks and what they eat: what was exported once can be again.
+    """Return a hash of all networks and their inputs: what was exported once can be exported again.
 
     None for a bare ONNX file: there is nothing to export.
     """

@@ -15,7 +15,7 @@ from edgekd.step import BUILT, Context, Step
 from edgekd.store import write_json
 
 SKIPPED = "skipped.json"
-"""Stands alone in the stage of a step that had nothing to do: the reason."""
+"""The only file in the stage of a step that had nothing to do: the reason."""
 
 
 def run_step(step: Step, source: Artifact, context: Context, stages: Path) -> Artifact:

@@ -19,7 +19,7 @@ def prepare(model: ModelProto, name: str) -> ModelProto:
     """Return an equal model whose constants and batch norms are folded and whose tensors are typed.
 
     Args:
-        model: of anybody; it is not changed.
+        model: untrusted; it is not changed.
         name: of the file, for messages.
 
     Raises:

@@ -2,7 +2,7 @@
 
 Static INT8 on every operator ruins transformers: the residual stream has outliers that stretch
 the range of each tensor on it (sentence embeddings of MiniLM keep a cosine of 0.35 to their float
-form, 0.95 with its constant products alone). So a graph with layer normalization or attention
+form, 0.95 with only its constant products). So a graph with layer normalization or attention
 gets only MatMul and Gemm with constant weights, and its residual stream stays float.
 """
 
@@ -39,7 +39,7 @@ class Choice:
     nodes: tuple[str, ...]
     """Names of all nodes to quantize, in the order of the graph."""
     layers: tuple[str, ...]
-    """Those of them that hold weights."""
+    """Those of them that contain weights."""
     left: Mapping[str, str]
     """Layers with weights that stay float: name of the node, reason."""
 
@@ -168,7 +168,7 @@ def _data(node: NodeProto) -> list[str]:
 
 
 def _absorbable(node: NodeProto, model: ModelProto) -> bool:
-    """Tell whether the 8-bit range does the same: a Clip's bounds must be constant and hold 0."""
+    """Return whether the 8-bit range replaces it: a Clip needs constant bounds that include 0."""
     if node.op_type != "Clip":
         return True
     values = {t.name: t for t in model.graph.initializer if not t.dims or list(t.dims) == [1]}

@@ -109,7 +109,7 @@ def write_int8(calibrated: Calibrated, target: Path, *, activations: Activations
         calibrated: is not changed.
         target: the file to write.
         activations: "uint8" with a zero point is what ONNX Runtime fuses on CPUs. "int8" is
-            symmetric around zero, as runtimes want it whose kernels know one sign alone; on CPUs
+            symmetric around zero, for runtimes whose kernels support only one signedness; on CPUs
             most of it stays unfused and it is often slower than FP32.
     """
     model, choice = copy.deepcopy(calibrated.model), calibrated.choice

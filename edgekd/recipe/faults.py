@@ -72,13 +72,13 @@ def _nearest(key: str, known: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a table stands in a recipe, and what kinds of table may stand there."""
+    """The place of a table in a recipe, and the kinds of table that are allowed there."""
 
     header: str
     tables: Tables
 
     def headers(self, key: str, *, typed: Tables) -> list[str]:
-        """Return what stands above this key, other than the kinds of table that it was typed in."""
+        """Return the tables above this key, except those of the kinds that it was typed in."""
         having = [table for table in self.tables if key in list_keys(table) and table not in typed]
         tags = dict.fromkeys(map(find_tag, having))
         if len(having) == len(self.tables):

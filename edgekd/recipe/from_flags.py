@@ -138,7 +138,7 @@ def _model(model: str, asked: Asked) -> dict[str, Any]:
 def _training_steps(asked: Asked) -> list[dict[str, Any]]:
     student, epochs = asked.get("student"), _epochs(asked)
     if student is None:
-        # cut from the teacher: it loses channels here already, so that pruning is no step more
+        # cut from the teacher: it loses channels here already, so pruning is not another step
         cut = {"from": "teacher", "ratio": 0.5}
         return [{"name": "distill", "student": cut, "train": _training(epochs, 5e-4)}]
     return [

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from edgekd.options import USER_FUNCTION, Options, UserFunction
 
 Tables = tuple[type[Options], ...]
-"""The kinds of table that may stand in one place; more than one where it is a union."""
+"""The kinds of table that are allowed in one place; several for a union."""
 
 
 def list_keys(table: type[Options]) -> list[str]:
@@ -28,10 +28,10 @@ def list_keys(table: type[Options]) -> list[str]:
 
 
 def find_field(table: type[Options], key: str) -> FieldInfo:
-    """Return what `table` says about `key`.
+    """Return the value of `key` in `table`.
 
     Raises:
-        KeyError: it has no such key.
+        KeyError: the key does not exist.
     """
     for name, field in table.model_fields.items():
         if key in (name, field.alias):
@@ -59,7 +59,7 @@ def find_options(annotation: Any) -> Tables:
 def find_tag(table: type[Options]) -> tuple[str, str]:
     """Return the key and the word by which a recipe names this kind of table: name, 'prune'.
 
-    Both are empty where it has no such key.
+    Both are empty if the key does not exist.
     """
     for name, field in table.model_fields.items():
         if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:

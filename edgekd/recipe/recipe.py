@@ -44,7 +44,7 @@ AnyTeacher = Annotated[
     Annotated[Teacher, Tag(Teacher.__name__)] | Annotated[OnnxTeacher, Tag(OnnxTeacher.__name__)],
     Discriminator(_which),
 ]
-"""What `[model]` may be: the key onnx tells them apart."""
+"""What `[model]` may be: the key `onnx` distinguishes them."""
 
 
 class Measure(Options):
@@ -107,7 +107,8 @@ class Recipe(Options):
     task: UserFunction = Field(
         "classification",
         examples=["classification"],
-        description="or multilabel, regression, or 'path/to/file.py:function' that returns one",
+        description="classification, multilabel, regression, or 'path/to/file.py:function' that "
+        "returns a task",
     )
     data: Source = Field(description="the data and its splits")
     model: AnyTeacher = Field(description="the model to compress; every stage is compared with it")

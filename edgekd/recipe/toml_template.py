@@ -1,7 +1,7 @@
 """Write a recipe as commented TOML: what `edgekd init` writes.
 
-The words are the descriptions of the options, and what is shown as a comment are their examples:
-both stand once, at the options themselves.
+Its comments are the descriptions of the options, and its commented values their examples. Both are
+defined once, at the options themselves.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _below(section: _Section, key: str, path: str) -> Iterator[_Section]:
 
 
 def _has_header(kind: type[Options], key: str) -> bool:
-    """Whether a table stands under a header of its own: it has examples to show there."""
+    """Whether a table gets its own header: it has examples to show there."""
     kinds = find_tables(kind, key)
     return any(find_field(inner, known).examples for inner in kinds for known in list_keys(inner))
 
@@ -101,7 +101,7 @@ def _line(mark: str, key: str, value: object, kind: type[Options]) -> str:
     text = f"{mark}{_key(key)} = {_value(value)}"
     field = find_field(kind, key)
     if key == find_tag(kind)[0]:
-        return text  # what it is stands above the table
+        return text  # its description is above the table
     words = field.description
     if mark and _plain(field.get_default(call_default_factory=True)) != value:
         words = f"(an example) {words}"

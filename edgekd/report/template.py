@@ -43,7 +43,7 @@ def embedded(content: Any) -> Markup:
 
 
 def _interval(text: str) -> Markup:
-    """Mark the interval in 'value [low, high]', so that the value stands out."""
+    """Mark the interval in 'value [low, high]', so that the value is prominent."""
     value, bracket, rest = text.partition(" [")
     if not bracket:
         return Markup("{}").format(value)

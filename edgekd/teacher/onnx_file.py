@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class OnnxFile(Options):
-    """A file that anybody may have made."""
+    """An untrusted ONNX file."""
 
     onnx: str = Field(description="path of the ONNX file, relative to the recipe")
     input: InputSpec = Field(
@@ -40,7 +40,7 @@ class OnnxFile(Options):
         """Return the hashes of the files that the options name.
 
         Raises:
-            ModelError: there is no such file.
+            ModelError: the file does not exist.
         """
         path = self.file(root)
         if not path.is_file():
@@ -49,7 +49,7 @@ class OnnxFile(Options):
         return {"onnx": model, **self.input.content(root)}
 
     def look(self, context: Context) -> OnnxModel:
-        """Return the file with what it takes.
+        """Return the file with its inputs.
 
         Raises:
             ModelError: it cannot be read, or does not take the data.

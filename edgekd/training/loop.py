@@ -1,7 +1,7 @@
 """The training loop: teacher, student and recovery all use `fit`.
 
 Everything random is a function of (seed, epoch) or of (seed, epoch, sample), so a training that was
-killed goes on from its last checkpoint to the same bytes as one that was not.
+killed resumes from its last checkpoint to the same bytes as one that was not.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ def _checkpoint(trainee: Trainee, optimizer: torch.optim.Optimizer, epoch: int, 
 
 
 def _resume(trainee: Trainee, optimizer: torch.optim.Optimizer, path: Path) -> int:
-    """Load the checkpoint if there is one; return the epoch to go on with."""
+    """Load the checkpoint if there is one; return the epoch to resume with."""
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)

@@ -38,7 +38,7 @@ class TeacherOutputs(Protocol):
         """Return what is wanted; no gradient flows back.
 
         Raises:
-            ModelError: it has no such layer.
+            ModelError: the layer does not exist.
         """
 
 

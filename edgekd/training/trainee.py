@@ -14,7 +14,7 @@ from edgekd.training.signals import Signals
 
 
 class Trainee(nn.Module):
-    """A network in training. All of it is optimised and checkpointed; `network` alone ships.
+    """A network in training. All of it is optimised and checkpointed; only `network` ships.
 
     Attributes:
         network: what ships.
@@ -31,7 +31,7 @@ class Trainee(nn.Module):
         """Put them together; nothing is copied.
 
         Raises:
-            ModelError: there is no such layer.
+            ModelError: the layer does not exist.
         """
         super().__init__()
         self.network = network
@@ -54,7 +54,7 @@ def tapped(body: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]
     A layer that runs several times gives what it returned last.
 
     Raises:
-        ModelError: there is no such layer, it did not run, or it does not return a tensor.
+        ModelError: the layer does not exist, did not run, or does not return a tensor.
     """
     seen: dict[str, Tensor] = {}
 

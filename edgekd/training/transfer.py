@@ -108,7 +108,7 @@ def check_layers(
     The teacher is None where it is a bare ONNX file, whose values are looked for when it is opened.
 
     Raises:
-        ModelError: a network has no such layer, or layers to compare do not fit each other.
+        ModelError: a layer does not exist, or two layers to compare do not fit each other.
     """
     wanted = [joined(term.student_wanted for term in terms)]
     if not wanted[0].layers:

@@ -130,7 +130,9 @@ def test_what_the_runtime_refuses_is_told(chain: Callable[..., Path], feeds: Pat
             child.ask(load=True)
     with open_child(chain("m.onnx"), feeds, "--provider", "NoSuchProvider") as child:
         child.ask(ready=True)
-        with pytest.raises(MeasureError, match=r"no provider NoSuchProvider; it has .*CPU"):
+        with pytest.raises(
+            MeasureError, match=r"not have the provider NoSuchProvider; it has .*CPU"
+        ):
             child.ask(load=True)
 
 

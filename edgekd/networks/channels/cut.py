@@ -185,7 +185,7 @@ class _Trial:
         return self._reasons.get(group, "it cannot be cut together with others")
 
     def _largest(self, cuts: Mapping[Group, Cut]) -> dict[Group, Cut]:
-        """Return cuts that hold together: all, those of both halves, or one after the other."""
+        """Return cuts that work together: all, those of both halves, or one after the other."""
         found = dict(cuts)
         if not found:
             return {}

@@ -22,7 +22,7 @@ class Union:
     """Disjoint sets of atoms (Tarjan 1975). The set of atom 0 stays; each set keeps why."""
 
     def __init__(self) -> None:
-        """Begin with atom 0 alone."""
+        """Begin with only atom 0."""
         self._parent = [FIXED]
         self._reasons: dict[int, str] = {FIXED: "it is not a channel of a layer"}
 

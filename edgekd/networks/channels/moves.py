@@ -70,7 +70,7 @@ def _along_one(walk: Walk, node: Node, moved: Tensor, width: int) -> tuple[int |
     """Return the dimension along which labels vary, with them.
 
     Where one dimension was split into several, one of them may lose channels and the others stay
-    whole: channels that differ in these alone go together.
+    whole: channels that differ only in these go together.
     """
     varying = [d for d in range(moved.ndim) if bool((moved != moved.narrow(d, 0, 1)).any())]
     if not varying:

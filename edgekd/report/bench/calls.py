@@ -40,7 +40,7 @@ class Calls:
 def distributions(rows: Sequence[Calls], *, period_s: float | None) -> str:
     """Return a ridge of all calls for every row, and below it a line for every process.
 
-    Rows whose medians lie within a ratio of `TOGETHER` stand on one axis, others each on their own.
+    Rows whose medians are within a ratio of `TOGETHER` share an axis, others have their own.
 
     Args:
         rows: in the order of the table.

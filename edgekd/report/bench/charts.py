@@ -54,7 +54,7 @@ def comparison(rows: Sequence[Speedup], *, reference: str, floor: float) -> str:
 
     Args:
         rows: in the order of the table.
-        reference: what 1 stands for.
+        reference: the row whose speed is 1.
         floor: relative; the band reaches from 1 / (1 + floor) to 1 + floor.
     """
     return both_widths(lambda width: _Comparison(rows, reference, floor, width).draw())
@@ -70,7 +70,7 @@ class _Comparison:
 
     @property
     def desk(self) -> bool:
-        """Whether names and figures stand left of the plot; else above each interval."""
+        """Whether names and figures are left of the plot; else above each interval."""
         return self.width > WIDE
 
     @property

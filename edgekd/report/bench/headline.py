@@ -89,7 +89,7 @@ def counted(result: BenchResult) -> str:
 
 
 def below(result: BenchResult, names: Sequence[str]) -> str:
-    """Say what stands below the verdict: the other rows, the noise, how much was timed."""
+    """Return the text below the verdict: the other rows, the noise, how much was timed."""
     others = Counter(row.verdict for row in result.rows[1:])
     counted = ", ".join(f"{count} {verdict}" for verdict, count in others.items())
     several = f"Of {len(names) - 1} against {names[0]}: {counted}. " if len(names) > 2 else ""

@@ -1,7 +1,7 @@
 """The page of `edgekd bench`: one HTML file with plots.
 
 It opens without a network: a policy in its head forbids every request, and nothing in it would make
-one. Files appear by their names alone. The figures it shows are in it as JSON.
+one. Files appear only by their names. The figures are also in the page as JSON.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ Profiles = Sequence[tuple[str, Profile, Roofline]]
 
 @dataclass(frozen=True)
 class Overview:
-    """What stands at the top of a page of several sessions; `page` escapes its text."""
+    """The top of a page of several sessions; `page` escapes its text."""
 
     title: str
     about: str
     lead: tuple[str, ...]
     columns: tuple[str, ...]  # the last is that of the verdict
-    words: int  # so many columns at the left hold names, the others figures
+    words: int  # number of columns at the left with names; the others have figures
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
 
@@ -85,9 +85,9 @@ def page(
 
     Args:
         title: of the window.
-        sessions: a name to stand above each, "" for none, and what `session` returned.
+        sessions: the heading of each, "" for none, and what `session` returned.
         record: the figures, to travel inside the page.
-        overview: what stands before the sessions.
+        overview: the content before the sessions.
     """
     return (
         environment()
@@ -133,7 +133,7 @@ def session(result: BenchResult, *, profiles: Profiles = ()) -> Markup:
 
 
 def twin(result: BenchResult) -> Estimate:
-    """Return how many times faster the first file was than itself: what noise alone gives."""
+    """Return how many times faster the first file was than itself: the effect of noise."""
     return exp(paired(result.session.measurements[0], result.session.twin))
 
 

@@ -28,7 +28,7 @@ class Marked:
 
     @property
     def label(self) -> str:
-        """What stands at its line."""
+        """The text at its line."""
         return f"{self.number} {self.event.kind} {100 * self.event.size:+.0f} %"
 
 
@@ -50,7 +50,7 @@ class Counter:
 
     label: str
     unit: str
-    least: float  # that the axis spans: less is no change worth a look
+    least: float  # that the axis spans: less is not worth showing
     at_s: Floats
     values: Floats
 

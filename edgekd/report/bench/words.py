@@ -19,7 +19,7 @@ TOO_FEW = "too few calls"
 
 
 def labels(result: BenchResult) -> list[str]:
-    """Return a name for each row: of a file its name alone, numbered where two are equal."""
+    """Return a name for each row: the file name without its folder, numbered if two are equal."""
     names = [row.label.replace(str(row.file), row.file.name) for row in result.rows]
     names = [without_paths(name) for name in names]
     seen: Counter[str] = Counter()

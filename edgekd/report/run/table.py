@@ -67,7 +67,7 @@ def ladder(record: Record) -> Table:
 def _verdict(rung: RungRecord, row: Line, *, first: bool) -> Text:
     if first:
         return Text("reference")
-    if not row.kept:  # why stands below the table
+    if not row.kept:  # the reason is below the table
         word = "dropped" if rung.kept else rung.outcome
         return Text(word, style="red" if row.ruling else "yellow")
     against = "" if row.speedup is None else f"{row.speedup.value:.2f}x "

@@ -35,7 +35,7 @@ def rebuild(folder: Path) -> Path:
     """Write `report.html` anew from the `report.json` in `folder`; return its path.
 
     Raises:
-        RunFolderError: there is no such record, or it is damaged or of another version.
+        RunFolderError: the record is missing, damaged or of another version.
     """
     write_atomic(folder / PAGE, page(read_record(folder)))
     return folder / PAGE

@@ -135,7 +135,7 @@ def test_who_is_compared_with_whom(history: History, chain: Save, timed: Timed) 
     a, b, c = chain("a.onnx"), chain("b.onnx", layers=3), chain("c.onnx", layers=4)
     history.store(timed((a, MS), (b, MS)), name="main")
     for files in ([c], [], [a, b, c]):
-        with pytest.raises(HistoryError, match=r"holds a.onnx, b.onnx, and got"):
+        with pytest.raises(HistoryError, match=r"contains a.onnx, b.onnx, and got"):
             against(history, "main", files, device=LOCAL, timing=QUICK)
     with pytest.raises(HistoryError, match="contains no session 'dev'; it contains: main"):
         against(history, "dev", [a], device=LOCAL, timing=QUICK)

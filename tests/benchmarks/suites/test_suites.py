@@ -72,7 +72,7 @@ def test_the_quick_suite_runs_in_its_time() -> None:
 
     (table,) = result.tables()
     assert table.row_count == 2
-    assert "answers mean nothing" in str(table.caption)
+    assert "outputs mean nothing" in str(table.caption)
     lines = [line for line in result.markdown().splitlines() if line.startswith("| SqueezeNet")]
     assert len(lines) == 2
     assert {line.count("|") for line in lines} == {7}
@@ -137,7 +137,7 @@ def test_a_device_that_is_not_known_is_refused_before_the_work(chain: Save, tmp_
         ("[timing]\nrounds = 2\n" + MODEL, "greater than or equal to 3 (got 2)"),
         ('[setups]\nruntimes = ["ort"]\n' + MODEL, "the runtime 'ort' is unknown; known: onnx"),
         (MODEL.replace("net.onnx", "gone.onnx"), "gone.onnx; give a path relative to"),
-        (MODEL.replace("net.onnx", "package:onnx/no.onnx"), "onnx holds no file no.onnx"),
+        (MODEL.replace("net.onnx", "package:onnx/no.onnx"), "onnx does not contain no.onnx"),
         (MODEL.replace("net.onnx", "package:no_such/a.onnx"), "pip install no_such"),
         (MODEL.replace("net.onnx", "package:onnx/../a.onnx"), "is invalid"),
         ("models = []", "models: "),

@@ -164,7 +164,7 @@ def test_hostile_manifests_are_refused(copy: Get, update: Callable[[Any], None])
     path.write_text(json.dumps(manifest))
     (folder / SUMS).unlink()
     write_sums(folder)
-    with pytest.raises(ModelError, match=r"not a bundle's manifest|format 99"):
+    with pytest.raises(ModelError, match=r"not the manifest of a bundle|format 99"):
         verify(folder)
 
 

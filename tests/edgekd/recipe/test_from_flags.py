@@ -64,9 +64,9 @@ def test_another_model_or_other_data_get_another_run_folder() -> None:
     ("asked", "message"),
     [
         ({"model": "w.pt", "data": "d"}, "--weights w.pt"),
-        ({"model": "net.py", "data": "d"}, "net.py names no model"),
+        ({"model": "net.py", "data": "d"}, "net.py is not a model"),
         ({"model": "x.onnx", "data": "d", "student": "n:s"}, "--student cannot be used"),
-        ({"model": "n:t", "data": "d", "student": "s.py"}, "--student s.py names no function"),
+        ({"model": "n:t", "data": "d", "student": "s.py"}, "--student s.py is not a function"),
     ],
 )
 def test_what_names_no_model_is_refused(asked: dict[str, Any], message: str) -> None:
