@@ -12,7 +12,7 @@ from edgekd.exporters.onnx_versions import drop_unused_imports, lowest_ir
 
 
 def strip(model: ModelProto) -> ModelProto:
-    """Return a copy that computes the same and says nothing about who made it, where and how.
+    """Return a copy that computes the same and contains nothing about who made it, where and how.
 
     onnx-ir's own pass leaves the notes of the model, of values, of tensors and of attributes.
 
@@ -42,7 +42,7 @@ def strip(model: ModelProto) -> ModelProto:
 
 
 def _rename(model: ModelProto) -> None:
-    """Replace names that hold a path or a source file, in every graph alike."""
+    """Replace names that contain a path or a source file, in every graph alike."""
     kept = {value.name for value in [*model.graph.input, *model.graph.output]}
     clean: dict[str, str] = {}
 

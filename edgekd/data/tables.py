@@ -165,9 +165,9 @@ def _number(row: Row, name: str) -> float:
 
 def _missing(row: Row, path: Path, name: str) -> DataError:
     return DataError(
-        f"{path} has the columns {', '.join(str(one) for one in row)}, but no {name!r}; name the "
-        "right ones with text_column and label_column (.csv or .tsv need a first line with the "
-        "names; a table without texts needs a number in every column but the label's), or say "
+        f"{path} has the columns {', '.join(str(one) for one in row)}, but no {name!r}; give the "
+        "right names in text_column and label_column (.csv or .tsv need a first line with the "
+        "names; a table without texts needs a number in every column but the label's), or state "
         "that there are no labels: task = 'reference', or edgekd quantize --no-labels"
     )
 
