@@ -33,10 +33,7 @@ class Training(Options):
         5e-4, ge=0, le=1, description="weight decay of tensors with two dimensions or more"
     )
     warmup_epochs: float = Field(
-        1.0,
-        ge=0,
-        examples=[1.0],
-        description="epochs of epochs of linear rise to the peak learning rate learning rate",
+        1.0, ge=0, examples=[1.0], description="epochs of linear rise to the peak learning rate"
     )
     clip_norm: float | None = Field(
         None, gt=0, examples=[1.0], description="clip the norm of the gradient to this"
@@ -73,8 +70,7 @@ class Budget(Options):
         gt=0,
         alias="max_latency",
         examples=["8 ms"],
-        description="largest latency of the file that ships: largest latency of the file that "
-        "ships: seconds, or text such as '8 ms'",
+        description="largest latency of the file that ships: seconds, or text such as '8 ms'",
     )
     strict: bool = Field(
         False,

@@ -41,7 +41,7 @@ def resolve(spec: str, *, root: Path) -> Callable[..., Any]:
     if not (colon and where and name):
         raise ModelError(
             f"{spec!r} is not a function; write 'package.module:function' "
-            "name of a task, or 'path/to/file.py:function' that returns one"
+            "or 'path/to/file.py:function'"
         )
     is_file = where.endswith(".py") or "/" in where or "\\" in where
     module = _from_file(where, root) if is_file else _from_name(where)

@@ -146,9 +146,7 @@ class SuiteModel(Section):
     int8: bool = Field(False, description="also time an INT8 version, calibrated on random inputs")
     feeds: File | None = Field(None, description="an .npz of real inputs; default: random inputs")
     shapes: dict[str, tuple[Annotated[int, Field(ge=1)], ...]] = Field(
-        {},
-        description="shapes shapes of random inputs by name, or [length] of a free axis by "
-        "its symbol",
+        {}, description="shapes of random inputs by name, or [length] of a free axis by its symbol"
     )
 
     def inputs(self, batches: tuple[int, ...]) -> Inputs:

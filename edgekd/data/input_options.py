@@ -39,7 +39,7 @@ class InputSpec(Options):
         default=None,
         ge=1,
         le=65536,
-        description="largest number of largest number of words of a text; the rest is cut off",
+        description="largest number of words of a text; the rest is cut off",
     )
     vocabulary_size: int | None = Field(
         default=None,

@@ -42,7 +42,7 @@ class Prune(LearnsFromTeacher, TorchStep):
     )
     recover: Training = Field(
         Training(epochs=5, learning_rate=0.02, warmup_epochs=0.5),
-        description="options of options of the training after the removal",
+        description="options of the training after the removal",
     )
 
     def environment(self, source: Artifact, context: Context) -> Mapping[str, str]:

@@ -42,8 +42,8 @@ class Teacher(TorchStep):
     name: Literal["teacher"] = "teacher"
     gate: ClassVar[bool] = True  # type: ignore[misc]  # it is what all else is judged by
     build: UserFunction = Field(
-        description="function that builds the network: function that builds the network: "
-        "'package.module:function' or 'path/to/file.py:function'"
+        description="function that builds the network: 'package.module:function' or "
+        "'path/to/file.py:function'"
     )
     options: dict[str, object] = Field(
         {}, examples=[{"classes": 10}], description="keyword arguments of that function"
