@@ -28,7 +28,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """The default: nobody listens."""
+    """The default: progress is not shown."""
 
     @contextlib.contextmanager
     def track(self, title: str, total: float) -> Iterator[Tick]:

@@ -30,9 +30,9 @@ def file_sha256(path: Path) -> str:
 def locate(path: str | Path, *, root: Path = Path()) -> Path:
     """Return the path that a user wrote: `~` is the home folder, a relative one counts from `root`.
 
-    A name that begins with `~` and is nobody's home stays as it is.
+    A name that begins with `~` and is not a home folder stays as it is.
     """
-    return root / os.path.expanduser(path)  # noqa: PTH111  # Path's raises for nobody's home
+    return root / os.path.expanduser(path)  # noqa: PTH111  # Path's raises for an unknown home
 
 
 def sync(path: Path) -> None:
@@ -135,7 +135,7 @@ def run_lock(folder: Path) -> Iterator[None]:
                     made.rmdir()
 
 
-# Windows locks the first byte, and nobody else can then read it: the process id comes after it.
+# Windows locks the first byte, and no other process can read it: the process id comes after it.
 _OWNER_AT, _OWNER_BYTES = 1, 20
 
 

@@ -42,7 +42,7 @@ def load_onnx(path: Path, *, limit_bytes: int = SIZE_LIMIT_BYTES) -> ModelProto:
             that leaves the folder (the tensor is named); onnx's own checker refuses it.
     """
     if not path.is_file():
-        raise ModelError(f"there is no file {path}; give the path of an .onnx file")
+        raise ModelError(f"the file {path} does not exist; give the path of an .onnx file")
     size_bytes = path.stat().st_size
     if size_bytes > limit_bytes:
         raise ModelError(

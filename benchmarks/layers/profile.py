@@ -40,11 +40,11 @@ def profile(candidate: Candidate, *, python: str = sys.executable) -> Profile:
         )
     nodes, profiled_call_s, calls = _profiled(candidate, python)
     shapes = _shapes(candidate, python)
-    told, call_s = _timed(candidate, python)
+    version, call_s = _timed(candidate, python)
     return Profile(
         nodes=tuple(_with_shapes(node, shapes.get(key)) for key, node in nodes.items()),
         calls=calls,
-        runtime=told,
+        runtime=version,
         threads=candidate.setup.threads,
         profiled_call_s=profiled_call_s,
         call_s=call_s,
@@ -79,6 +79,6 @@ def _timed(candidate: Candidate, python: str) -> tuple[str, float]:
     arguments = arguments_of(candidate)
     with Child(arguments, python=python, name=candidate.file.name, limit_s=LIMIT_S) as child:
         child.ask(ready=True)
-        told = child.ask(load=True)["runtime"]
+        version = child.ask(load=True)["runtime"]
         child.ask(warm=WARM_S)
-        return told, statistics.median(child.ask(run=CALLED_S)["block_s"])
+        return version, statistics.median(child.ask(run=CALLED_S)["block_s"])

@@ -57,7 +57,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Roofline:
-    """A profile held against the peaks of the machine on which it was taken."""
+    """A profile compared with the peaks of the machine on which it was taken."""
 
     points: tuple[Point, ...]
     peaks: Peaks

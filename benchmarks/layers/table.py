@@ -22,7 +22,7 @@ def profile_table(profile: Profile, roofline: Roofline | None = None, *, top: in
 
     Args:
         profile: of a model.
-        roofline: of the same profile; without it nothing is said about limits.
+        roofline: of the same profile; without it no limits are shown.
         top: how many nodes.
     """
     from rich import box

@@ -1,8 +1,8 @@
 """Read what trtexec wrote about an engine (--exportProfile, LayerInfo, Times) as a profile.
 
 Keys as in NVIDIA/TensorRT samples/common/sampleReporting.cpp, tags 8.0 to 11.1. Layer information
-tells precision only where the engine was built with --profilingVerbosity=detailed. The files come
-from elsewhere: whatever does not fit, or contradicts itself, is refused, and nothing is filled in.
+contains the precision only where the engine was built with --profilingVerbosity=detailed. The files
+are untrusted: whatever does not fit, or contradicts itself, is refused, and nothing is filled in.
 """
 
 from __future__ import annotations

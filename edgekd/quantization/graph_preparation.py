@@ -23,7 +23,7 @@ def prepare(model: ModelProto, name: str) -> ModelProto:
         name: of the file, for messages.
 
     Raises:
-        ModelError: it is quantized already, cannot be raised to operator set 13, or ONNX Runtime
+        ModelError: it is already quantized, cannot be raised to operator set 13, or ONNX Runtime
             cannot load it.
     """
     if any(is_quantized(node.op_type) for node in messages(model, NodeProto)):

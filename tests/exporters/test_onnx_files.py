@@ -67,7 +67,7 @@ def test_garbage_and_halves_are_refused(content: bytes, tmp_path: Path) -> None:
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "none.onnx", tmp_path):
-        with pytest.raises(ModelError, match="there is no file"):
+        with pytest.raises(ModelError, match="does not exist"):
             load_onnx(path)
 
 
