@@ -82,11 +82,13 @@ def _calls(
             f"lack {missing}; they give {sorted(batch)}"
         )
     fed = {value.name: np.asarray(batch[value.name]) for value in inputs}
-    size = _fixed_batch(inputs, fed) or 1
+    fixed = _fixed_batch(inputs, fed)
+    size = fixed or 1
     split = [
         value.name
         for value in inputs
-        if fed[value.name].ndim and (_is_batch(value, symbol) or _first_axis(value) == size > 0)
+        if fed[value.name].ndim
+        and (_is_batch(value, symbol) or (fixed and _first_axis(value) == fixed))
     ]
     lengths = {len(fed[name]) for name in split}
     if len(lengths) != 1:

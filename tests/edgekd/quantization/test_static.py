@@ -313,7 +313,7 @@ def test_a_file_with_a_fixed_batch_is_fed_as_it_is(
     text = "(float[4, 3] x) => (float[4, 5] y) { y = MatMul(x, w) }"
     path = build(text, {"w": np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32)})
     feeds = [{"x": np.ones((4, 3), np.float32)}]
-    assert quantize_int8(path, tmp_path / "m.onnx", lambda: iter(feeds)).samples == 1
+    assert quantize_int8(path, tmp_path / "m.onnx", lambda: iter(feeds)).samples == 4
 
 
 LEFT = """(float[batch, 6] x, int64[batch] i) => (float[batch, 6] y, float[batch, 6] z) {
