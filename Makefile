@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 EDGEKD := $(VENV)/bin/edgekd
 
-.PHONY: demo test test-slow trials trials-short check format wheel data ladder-mnist ladder-mnist-labels ladder-mnist-narrow ladder-mnist-int8 ladder-cifar10 clean
+.PHONY: demo test test-foreign test-slow trials trials-short check format wheel data ladder-mnist ladder-mnist-labels ladder-mnist-narrow ladder-mnist-int8 ladder-cifar10 clean
 
 $(VENV)/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -52,8 +52,12 @@ data: $(VENV)/ready
 
 test: $(VENV)/ready
 	$(EDGEKD) data mnist5k
-	$(PY) -m pytest -m "not slow and not gpu and not timing" --numprocesses 2 --dist loadfile
+	$(PY) -m pytest -m "not slow and not foreign and not gpu and not timing" --numprocesses 2 --dist loadfile
 	$(PY) -m pytest -m "timing and not slow and not gpu"
+
+# Every network of the gallery in tests/foreign; five of them are in the default tests.
+test-foreign: $(VENV)/ready
+	$(PY) -m pytest tests/foreign
 
 test-slow: $(VENV)/ready
 	$(EDGEKD) data mnist5k cifar10 efficientnet-lite0
