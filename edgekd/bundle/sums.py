@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from edgekd.bundle.transport import (
+    COPY_CONTENT,
+    COPY_LINE_ENDS,
+    FETCH_LFS,
+    REMOVE_EXTRA,
+    Fault,
+    added_by_system,
+    has_other_line_ends,
+    is_lfs_pointer,
+    with_plain_line_ends,
+)
 from edgekd.store import file_sha256, write_atomic
 
 SUMS = "SHA256SUMS"
@@ -21,27 +33,52 @@ def write_sums(folder: Path) -> None:
     write_atomic(folder / SUMS, _text(found))
 
 
-def check_sums(folder: Path) -> tuple[Mapping[str, str], list[str]]:
-    """Compare a folder with its SHA256SUMS.
+class Sums(NamedTuple):
+    """What a comparison with SHA256SUMS found."""
 
-    Returns:
-        The sha256 of every file that is there, SHA256SUMS left out, and each fault in words. No
-        fault means: the files are these, and SHA256SUMS is to the byte what edgekd wrote.
-    """
-    listed, faults = _read(folder / SUMS)
+    hashes: Mapping[str, str]
+    """The sha256 of every file of the bundle that is there, SHA256SUMS left out."""
+    faults: Sequence[Fault]
+    """None means: the files are these, and SHA256SUMS is to the byte what edgekd wrote."""
+    added: Sequence[str]
+    """Files that a system added; they are passed over."""
+
+
+def check_sums(folder: Path) -> Sums:
+    """Compare a folder with its SHA256SUMS."""
+    listed, faults, turned = _read(folder / SUMS)
     files = _plain_files(folder)
+    added = [n for n in files if n not in listed and added_by_system(n) and not _odd(files[n])]
+    files = {name: path for name, path in files.items() if name not in added}
     found = {name: file_sha256(path) for name, path in files.items() if not _odd(path)}
-    faults += [f"{n!r} is not a plain file" for n, path in files.items() if _odd(path)]
-    faults += [f"{name!r} is missing" for name in listed if name not in files]
     faults += [
-        f"{name!r} was changed: its sha256 differs"
-        for name, sha256 in listed.items()
-        if name in found and found[name] != sha256
+        Fault(f"{name!r} is not a plain file", COPY_CONTENT)
+        for name, path in files.items()
+        if _odd(path)
     ]
-    faults += [f"{name!r} is not listed in {SUMS}" for name in files if name not in listed]
+    faults += [Fault(f"{name!r} is missing") for name in listed if name not in files]
+    for name, sha256 in listed.items():
+        if found.get(name, sha256) == sha256:
+            continue
+        if is_lfs_pointer(files[name]):
+            faults.append(Fault(f"{name!r} is a pointer of Git LFS", FETCH_LFS))
+        elif has_other_line_ends(files[name], sha256):
+            turned.append(name)
+        else:
+            faults.append(Fault(f"{name!r} was changed: its sha256 differs"))
+    if turned:
+        names = ", ".join(map(repr, turned))
+        faults.append(Fault(f"other line ends than edgekd wrote in {names}", COPY_LINE_ENDS))
+    faults += [
+        Fault(f"{name!r} is not listed in {SUMS}", REMOVE_EXTRA)
+        for name in files
+        if name not in listed
+    ]
     if not faults and (folder / SUMS).read_bytes() != _text(found).encode():
-        faults.append(f"{SUMS} was changed: its lines are not in the form that edgekd writes")
-    return found, faults
+        faults.append(
+            Fault(f"{SUMS} was changed: its lines are not in the form that edgekd writes")
+        )
+    return Sums(found, faults, added)
 
 
 def _odd(path: Path) -> bool:
@@ -61,23 +98,28 @@ def _text(found: Mapping[str, str]) -> str:
     return "".join(f"{found[name]}  {name}\n" for name in sorted(found))
 
 
-def _read(path: Path) -> tuple[dict[str, str], list[str]]:
-    """Return what SHA256SUMS lists, and its own faults; lines with a fault list nothing."""
+def _read(path: Path) -> tuple[dict[str, str], list[Fault], list[str]]:
+    """Return what SHA256SUMS lists, its own faults, and itself if its line ends were changed.
+
+    Lines with a fault list nothing.
+    """
     if path.is_symlink() or not path.is_file():
-        return {}, [f"{SUMS!r} is missing"]
+        return {}, [Fault(f"{SUMS!r} is missing")], []
     if path.stat().st_size > _LIMIT_BYTES:
-        return {}, [f"{SUMS} is larger than {_LIMIT_BYTES:,} bytes"]
-    text = path.read_bytes().decode("ascii", errors="replace")
+        return {}, [Fault(f"{SUMS} is larger than {_LIMIT_BYTES:,} bytes")], []
+    data = path.read_bytes()
+    plain = with_plain_line_ends(data)
+    text = plain.decode("ascii", errors="replace")
     listed: dict[str, str] = {}
     faults = []
     for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
         match = _LINE.fullmatch(line)
         if match is None:
-            faults.append(f"line {number} of {SUMS} is malformed")
+            faults.append(Fault(f"line {number} of {SUMS} is malformed"))
         elif not re.fullmatch(NAME, match[2]):
             faults.append(
-                f"line {number} of {SUMS} names {match[2]!r}, which a bundle may not contain"
+                Fault(f"line {number} of {SUMS} names {match[2]!r}, which a bundle may not contain")
             )
         else:
             listed[match[2]] = match[1]
-    return listed, faults
+    return listed, faults, [SUMS] if plain != data else []

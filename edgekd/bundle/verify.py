@@ -23,6 +23,7 @@ from edgekd.bundle.golden import Arrays, compare, fit, read_arrays
 from edgekd.bundle.manifest import MANIFEST, Manifest, Model, Tolerance, read_manifest
 from edgekd.bundle.samples import read_sample
 from edgekd.bundle.sums import SUMS, check_sums
+from edgekd.bundle.transport import UPDATE, Fault
 from edgekd.data.preprocess import read_preprocess
 from edgekd.devices import open_device
 from edgekd.devices.device import Device
@@ -41,6 +42,8 @@ class Check:
     ok: bool | None
     """None: it was not checked."""
     detail: str
+    advice: str = ""
+    """What to do where it is not ok."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,11 @@ class VerifyReport:
         """What is wrong, in one line."""
         return "; ".join(f"{c.what}: {c.detail}" for c in self.checks if c.ok is False)
 
+    @property
+    def advice(self) -> str:
+        """What to do about the faults, each advice once."""
+        return "; ".join(dict.fromkeys(c.advice for c in self.checks if c.ok is False))
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         return {"ok": self.ok, **asdict(self)}
@@ -109,18 +117,15 @@ def verify(
             f"{folder} is not a bundle: it contains neither {SUMS} nor {MANIFEST}; give the "
             "folder `bundle` of a run, or the copy that you shipped"
         )
-    hashes, faults = check_sums(folder)
+    hashes, faults, added = check_sums(folder)
     if not faults:
         manifest = read_manifest(folder)
         faults = _promised(manifest, hashes)
     if faults:
-        more = [f"and {len(faults) - _SHOWN_FAULTS} more"] if len(faults) > _SHOWN_FAULTS else []
-        shown = "; ".join([*faults[:_SHOWN_FAULTS], *more])
-        skipped = "not run, because the files differ from the manifest"
-        broken = (Check("files", False, shown), Check("answers", None, skipped))
-        return VerifyReport(folder.resolve().name, device, broken)
+        return VerifyReport(folder.resolve().name, device, _broken(faults))
+    passed = f"; passed over, added by the system: {', '.join(added)}" if added else ""
     checks = (
-        Check("files", True, f"{len(hashes)} files, every sha256 is right"),
+        Check("files", True, f"{len(hashes)} files, every sha256 is right{passed}"),
         _guarded("preprocessing", _preprocessing, folder, manifest),
         *(_guarded(m.file, _answers, folder, manifest, m, target) for m in manifest.models),
     )
@@ -140,15 +145,24 @@ def verify(
     )
 
 
+def _broken(faults: Sequence[Fault]) -> tuple[Check, ...]:
+    """Return the checks of a bundle whose files are not what they should be."""
+    more = [f"and {len(faults) - _SHOWN_FAULTS} more"] if len(faults) > _SHOWN_FAULTS else []
+    shown = "; ".join([*(fault.text for fault in faults[:_SHOWN_FAULTS]), *more])
+    advice = "; ".join(dict.fromkeys(fault.advice for fault in faults))
+    skipped = "not run, because the files differ from the manifest"
+    return Check("files", False, shown, advice), Check("answers", None, skipped)
+
+
 def _guarded(what: str, look: Callable[..., str], *arguments: object) -> Check:
     """Run a check; what cannot be read or run is a failed check, and the others go on."""
     try:
         return Check(what, True, look(*arguments))
     except EdgekdError as error:
-        return Check(what, False, str(error))
+        return Check(what, False, str(error), UPDATE)
 
 
-def _promised(manifest: Manifest, hashes: Mapping[str, str]) -> list[str]:
+def _promised(manifest: Manifest, hashes: Mapping[str, str]) -> list[Fault]:
     """Return where the manifest and the files of the bundle do not belong together."""
     faults = [f"{n!r} is named by {MANIFEST} and missing" for n in manifest.files - set(hashes)]
     faults += [
@@ -160,7 +174,7 @@ def _promised(manifest: Manifest, hashes: Mapping[str, str]) -> list[str]:
     for model in manifest.models:
         if model.variant not in golden.outputs or not golden.output_tolerance.get(model.variant):
             faults.append(f"{MANIFEST} contains no golden outputs of {model.variant!r}")
-    return sorted(set(faults))
+    return [Fault(text) for text in sorted(set(faults))]
 
 
 def _preprocessing(folder: Path, manifest: Manifest) -> str:
@@ -212,8 +226,9 @@ def _answers(folder: Path, manifest: Manifest, model: Model, device: Device) -> 
             if fault:
                 raise VerifyFailed(f"sample {i}: {name!r} {fault}")
             share = max(share, difference / limits[name].absolute if difference else 0.0)
-    return f"{count} outputs are equal to the golden ones, within {100 * share:.2g} % of the "
-    "tolerance"
+    return (
+        f"{count} outputs are equal to the golden ones, within {100 * share:.2g} % of the tolerance"
+    )
 
 
 def _run(device: Device, file: Path, inputs: Sequence[Arrays]) -> list[dict[str, NDArray[Any]]]:

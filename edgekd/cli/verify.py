@@ -51,7 +51,7 @@ def verify(
     if not report.ok:
         raise VerifyFailed(
             f"the bundle {bundle} fails its checks on {report.device}: {report.faults}. "
-            "Do not ship it; copy it again from its source, or run `edgekd compress` there again"
+            f"What to do: {report.advice}"
         )
 
 

@@ -17,6 +17,7 @@ from edgekd.benchmarks.measurement import Timing
 from edgekd.bundle import verify
 from edgekd.bundle.golden import read_arrays, write_arrays
 from edgekd.bundle.sums import SUMS, write_sums
+from edgekd.bundle.transport import UPDATE
 from edgekd.cli.verify import verify as command
 from edgekd.errors import BadInput, ModelError, RecipeError, VerifyFailed
 from edgekd.store import file_sha256
@@ -48,6 +49,7 @@ def change(folder: Path, name: str, update: Callable[[Any], None]) -> None:
 def test_a_whole_bundle_keeps_its_promises(bundles: Get, kind: str) -> None:
     report = verify(bundles(kind))
     assert report.ok, report.faults
+    assert report.checks[-1].detail.endswith(" % of the tolerance")
     models = sorted(path.name for path in bundles(kind).glob("*.onnx"))
     assert sorted(check.what for check in report.checks) == ["files", *models, "preprocessing"]
     assert json.loads(json.dumps(report.to_json()))["ok"] is True
@@ -64,6 +66,7 @@ def test_swapped_channels_in_the_preprocessing_are_found(copy: Get, key: str) ->
     report = verify(folder)
     assert [check.what for check in report.checks if not check.ok] == ["preprocessing"]
     assert "is not the golden tensor" in report.faults
+    assert report.advice == UPDATE, "the files are whole: copying them again would not help"
 
 
 def test_another_size_or_vocabulary_is_found(copy: Get, bundles: Get) -> None:
