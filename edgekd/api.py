@@ -60,7 +60,7 @@ def compress(
     """
     from edgekd.pipeline.compress import compress as work
     from edgekd.recipe.overrides import changed
-    from edgekd.recipe.recipe import Recipe, recipe_from, recipe_root
+    from edgekd.recipe.recipe import Recipe, find_root, parse_recipe
 
     if isinstance(recipe, Recipe):
         if changes:
@@ -70,10 +70,10 @@ def compress(
             )
         loaded, base = recipe, Path.cwd()
     elif isinstance(recipe, Mapping):
-        loaded = recipe_from(changed(recipe, changes), origin="the recipe")
+        loaded = parse_recipe(changed(recipe, changes), origin="the recipe")
         base = Path.cwd()
     else:
-        loaded, base = load_recipe(recipe, changes=changes), recipe_root(locate(recipe))
+        loaded, base = load_recipe(recipe, changes=changes), find_root(locate(recipe))
     return work(
         loaded,
         root=locate(root) if root is not None else base,
@@ -106,9 +106,9 @@ def quantize(
         BadInput: model or data is wrong.
         JobFailed: a process under test crashed.
     """
-    from edgekd.recipe.from_flags import quick_table
+    from edgekd.recipe.from_flags import make_recipe_table
 
-    table = quick_table(model=str(model), data=str(data), samples=samples, max_drop=max_drop)
+    table = make_recipe_table(model=str(model), data=str(data), samples=samples, max_drop=max_drop)
     return compress(table, out=out, progress=progress)
 
 

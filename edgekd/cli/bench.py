@@ -163,13 +163,13 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
     Example: edgekd bench model.onnx --threads 1,2,4 --runtime onnxruntime,openvino
     """
     from edgekd.cli import bench_modes as modes
-    from edgekd.cli.bench_words import free_file, inputs_of, setups_of, timing_of
+    from edgekd.cli.bench_flags import check_free_file, parse_inputs, parse_setups, parse_timing
 
     out = modes.Out(
         json,
-        free_file("--json", json),
-        free_file("--html", html),
-        free_file("--markdown", markdown),
+        check_free_file("--json", json),
+        check_free_file("--html", html),
+        check_free_file("--markdown", markdown),
     )
     if html is not None and (trt_profile or listed):
         raise RecipeError(
@@ -188,11 +188,11 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
             files=models or [],
             vs=vs,
             device=on or "local",
-            setups=setups_of(runtime, provider, threads, streams, option or []),
-            timing=timing_of(
+            setups=parse_setups(runtime, provider, threads, streams, option or []),
+            timing=parse_timing(
                 rate, precision, time, rounds, parts=end_to_end or pipeline is not None
             ),
-            inputs=inputs_of(feeds, shape or [], batch, pipeline),
+            inputs=parse_inputs(feeds, shape or [], batch, pipeline),
             profile=profile,
             history=history,
             store=store,

@@ -65,7 +65,7 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
     # the way of torch's (`python -m edgekd.benchmarks.trials.training`).
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from edgekd.recipe.overrides import changed
-    from edgekd.recipe.recipe import read_toml, recipe_from, recipe_root
+    from edgekd.recipe.recipe import find_root, parse_recipe, read_toml
 
     asked = {
         "weights": weights,
@@ -80,13 +80,13 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
         table, root, origin = _from_flags(model, data, asked), Path.cwd(), "the flags"
     else:
         known = _as_changes(recipe, {"model": model, "data": data, **asked})
-        table, root, origin = changed(read_toml(recipe), known), recipe_root(recipe), str(recipe)
-    loaded = recipe_from(changed(table, changes or ()), origin=origin)
+        table, root, origin = changed(read_toml(recipe), known), find_root(recipe), str(recipe)
+    loaded = parse_recipe(changed(table, changes or ()), origin=origin)
     run(loaded, root=root, out=out, dry_run=dry_run, as_json=as_json)
 
 
 def _from_flags(model: str | None, data: str | None, asked: Mapping[str, Any]) -> dict[str, Any]:
-    from edgekd.recipe.from_flags import quick_table
+    from edgekd.recipe.from_flags import make_recipe_table
 
     if model is None or data is None:
         absent = [n for n, v in (("--model", model), ("--data", data)) if v is None]
@@ -95,7 +95,7 @@ def _from_flags(model: str | None, data: str | None, asked: Mapping[str, Any]) -
             f"nothing to compress: {missing} missing; give a recipe (edgekd compress "
             "recipe.toml), or both --model and --data. `edgekd compress --help` has examples"
         )
-    return quick_table(model=model, data=data, **asked)
+    return make_recipe_table(model=model, data=data, **asked)
 
 
 def _as_changes(recipe: Path, asked: Mapping[str, Any]) -> list[str]:

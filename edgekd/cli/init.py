@@ -40,9 +40,9 @@ def init(  # noqa: PLR0913  # each parameter is a flag
 
     Example: edgekd init --model net.py:build --weights net.pt --data photos/
     """
-    from edgekd.recipe.from_flags import quick_table
-    from edgekd.recipe.recipe import recipe_from
-    from edgekd.recipe.toml_template import commented_recipe
+    from edgekd.recipe.from_flags import make_recipe_table
+    from edgekd.recipe.recipe import parse_recipe
+    from edgekd.recipe.toml_template import render_template
 
     if model is None or data is None:
         absent = [n for n, v in (("--model", model), ("--data", data)) if v is None]
@@ -60,9 +60,9 @@ def init(  # noqa: PLR0913  # each parameter is a flag
         "name": name,
     }
     _check_place(out, force)
-    table = quick_table(**{key: _seen_from(out, key, value) for key, value in asked.items()})
-    recipe_from(table, origin="the flags")
-    write_atomic(out, commented_recipe(table, file=str(out)))
+    table = make_recipe_table(**{key: _seen_from(out, key, value) for key, value in asked.items()})
+    parse_recipe(table, origin="the flags")
+    write_atomic(out, render_template(table, file=str(out)))
     typer.echo(f"wrote {out}; check it, then run: edgekd compress {out}")
 
 

@@ -30,9 +30,9 @@ def quantize(
     Example: edgekd quantize net.onnx --data photos/ --samples 512
     """
     from edgekd.cli.compress import run
-    from edgekd.recipe.from_flags import quick_table
+    from edgekd.recipe.from_flags import make_recipe_table
     from edgekd.recipe.overrides import changed
-    from edgekd.recipe.recipe import recipe_from
+    from edgekd.recipe.recipe import parse_recipe
 
     if not model.endswith(".onnx"):
         raise RecipeError(
@@ -43,6 +43,8 @@ def quantize(
             "--data is missing; calibration needs samples: give a folder of images, "
             "an .npz or a table, as in `edgekd quantize --help`"
         )
-    table = quick_table(model=model, data=data, samples=samples, max_drop=max_drop, device=device)
-    recipe = recipe_from(changed(table, changes or ()), origin="the flags")
+    table = make_recipe_table(
+        model=model, data=data, samples=samples, max_drop=max_drop, device=device
+    )
+    recipe = parse_recipe(changed(table, changes or ()), origin="the flags")
     run(recipe, root=Path.cwd(), out=out, as_json=as_json)

@@ -23,9 +23,9 @@ def schema(
 
     Example: edgekd schema --out recipe.schema.json
     """
-    from edgekd.recipe.recipe import recipe_schema
+    from edgekd.recipe.recipe import build_schema
 
-    text = json.dumps(recipe_schema(), indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(build_schema(), indent=1, ensure_ascii=False) + "\n"
     if out is None:
         typer.echo(text, nl=False)
         return

@@ -16,7 +16,7 @@ from edgekd.data.augment import Augment, augment, check_augment
 from edgekd.data.dataset import Dataset, array_sha256
 from edgekd.data.epoch_order import count_per_epoch, order_epoch
 from edgekd.data.input_options import InputSpec
-from edgekd.data.inputs import preprocess_for
+from edgekd.data.inputs import choose_preprocess
 from edgekd.data.preprocess import Preprocess
 from edgekd.errors import DataError
 from edgekd.store import digest
@@ -128,12 +128,12 @@ class Data:
         """Return the samples and targets at `positions` of a split, neither encoded nor varied."""
         return self._dataset.take(self._indices(split)[positions])
 
-    def preprocess_for(self, spec: InputSpec, *, root: Path) -> Preprocess:
+    def choose_preprocess(self, spec: InputSpec, *, root: Path) -> Preprocess:
         """Return the preprocessing of a model described by `spec`.
 
         What is learned is learned from train; files that `spec` names are relative to `root`.
         """
-        return preprocess_for(spec, self._dataset, self._indices("train"), root=root)
+        return choose_preprocess(spec, self._dataset, self._indices("train"), root=root)
 
     def batches(
         self,

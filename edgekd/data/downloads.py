@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgekd.data.dataset import Dataset
-from edgekd.data.formats import CIFAR10
+from edgekd.data.mnist_and_cifar import CIFAR10
 from edgekd.data.pixel_cache import Decoded, PixelWriter, decoded
 from edgekd.errors import DataError
 from edgekd.progress import Progress, Silent

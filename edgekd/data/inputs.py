@@ -31,7 +31,7 @@ _SAMPLE_VALUES = 20_000_000  # float32 at once when mean and std are computed
 _VOCABULARY, _MAX_LENGTH = 10_000, 128
 
 
-def preprocess_for(
+def choose_preprocess(
     spec: InputSpec, dataset: Dataset, train: NDArray[np.int64], *, root: Path
 ) -> Preprocess:
     """Return the preprocessing that `spec` describes; the data decides what `spec` leaves open.

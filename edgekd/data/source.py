@@ -13,9 +13,9 @@ from edgekd.data.arrays import dataset_from_parts, open_npy, open_npz, split_nam
 from edgekd.data.augment import Augment
 from edgekd.data.dataset import Dataset
 from edgekd.data.downloads import open_known
-from edgekd.data.formats import is_idx, open_cifar10, open_idx, refuse_pickle
 from edgekd.data.images import open_folder
 from edgekd.data.mixture import Extra, mix_sources
+from edgekd.data.mnist_and_cifar import is_idx, open_cifar10, open_idx, refuse_pickle
 from edgekd.data.stored_splits import SplitOptions
 from edgekd.data.tables import SUFFIXES as TABLES
 from edgekd.data.tables import open_table

@@ -12,7 +12,7 @@ from edgekd.artifact import Artifact
 from edgekd.data.input_options import InputSpec
 from edgekd.distill.loss_options import LearnsFromTeacher
 from edgekd.errors import NothingToDo
-from edgekd.networks.spec import NetworkSpec, user_files
+from edgekd.networks.spec import NetworkSpec, list_user_files
 from edgekd.options import Options, Training, UserFunction
 from edgekd.step import Context, Need, Opened, TorchStep
 from edgekd.teacher.onnx_file import OnnxFile
@@ -122,7 +122,10 @@ class Distill(LearnsFromTeacher, TorchStep):
             for name, sha256 in teacher.hashes(root).items()
         }
         if self.student.spec is not None:
-            found |= {**user_files(self.student.spec, root), **self.student.input.content(root)}
+            found |= {
+                **list_user_files(self.student.spec, root),
+                **self.student.input.content(root),
+            }
         return found
 
     def environment(self, source: Artifact, context: Context) -> Mapping[str, str]:
@@ -153,11 +156,11 @@ class Distill(LearnsFromTeacher, TorchStep):
 
     def _student(self, teacher: Model | None, context: Context) -> Model:
         from edgekd.networks.shrink import thinned
-        from edgekd.networks.trainable import new_model
+        from edgekd.networks.trainable import create_model
 
         if self.student.spec is not None:
-            preprocess = context.data.preprocess_for(self.student.input, root=context.root)
-            fresh: Model = new_model(self.student.spec, preprocess, root=context.root)
+            preprocess = context.data.choose_preprocess(self.student.input, root=context.root)
+            fresh: Model = create_model(self.student.spec, preprocess, root=context.root)
             return fresh
         assert teacher is not None  # `check_order` asks for it
         return thinned(teacher, context.data, context.task, ratio=self.student.ratio)

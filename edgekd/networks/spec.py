@@ -28,7 +28,7 @@ class NetworkSpec(Options):
     )
 
 
-def weights_path(weights: str, root: Path) -> Path:
+def find_weights(weights: str, root: Path) -> Path:
     """Return the file that `weights` names: 'cache:NAME' or a path relative to `root`.
 
     Raises:
@@ -49,7 +49,7 @@ def weights_path(weights: str, root: Path) -> Path:
     return path
 
 
-def user_files(spec: NetworkSpec, root: Path) -> dict[str, str]:
+def list_user_files(spec: NetworkSpec, root: Path) -> dict[str, str]:
     """Return hashes of the files that `spec` names, so that a change in them changes the key.
 
     What the network's file imports from beside it counts too.
@@ -59,5 +59,5 @@ def user_files(spec: NetworkSpec, root: Path) -> dict[str, str]:
     if source is not None:
         found["build"] = source
     if spec.weights is not None:
-        found["weights"] = file_sha256(weights_path(spec.weights, root))
+        found["weights"] = file_sha256(find_weights(spec.weights, root))
     return found

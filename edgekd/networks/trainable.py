@@ -20,7 +20,7 @@ from edgekd.networks.blueprint import (
 )
 from edgekd.networks.channel_notes import read_left, write_left
 from edgekd.networks.parametrized import has_computed_weights, make_plain
-from edgekd.networks.spec import NetworkSpec, weights_path
+from edgekd.networks.spec import NetworkSpec, find_weights
 from edgekd.tasks.task import Task
 
 
@@ -59,7 +59,7 @@ class Model:
         write_left(folder, self.left)
 
 
-def new_model(spec: NetworkSpec, preprocess: Preprocess, *, root: Path) -> Model:
+def create_model(spec: NetworkSpec, preprocess: Preprocess, *, root: Path) -> Model:
     """Build the network that a recipe names and load its weights, if it names any.
 
     Raises:
@@ -74,7 +74,7 @@ def new_model(spec: NetworkSpec, preprocess: Preprocess, *, root: Path) -> Model
     body = build_network(blueprint, root=root)
     notes: tuple[str, ...] = ()
     if spec.weights is not None:
-        path = weights_path(spec.weights, root)
+        path = find_weights(spec.weights, root)
         found = load_weights(body, path, replace_head=spec.replace_head)
         notes += (found,) if found else ()
     return Model(body, blueprint, preprocess, notes)

@@ -14,7 +14,7 @@ from edgekd.evaluation.gate import REFERENCE, Verdict, judge
 from edgekd.evaluation.record import Record
 from edgekd.pipeline.deliver import deliver
 from edgekd.pipeline.export import Export
-from edgekd.pipeline.final import Rung, final_session, judge_on_test
+from edgekd.pipeline.final import Rung, judge_on_test, measure_finalists
 from edgekd.pipeline.record import record
 from edgekd.pipeline.setup import Bench, check_owner, claim, set_up
 from edgekd.pipeline.stage import run_step
@@ -81,15 +81,15 @@ def compress(
         check_owner(recipe, out)
         bench = set_up(recipe, root=root, folder=out, progress=listener)
         claim(bench, command=command)
-        rungs = climb(bench)
-        final = final_session(bench, rungs)
+        rungs = run_steps(bench)
+        final = measure_finalists(bench, rungs)
         test = judge_on_test(bench, rungs)
         found = record(bench, rungs, final, test, command=command)
         deliver(bench, rungs, found)
         return Result(out, found)
 
 
-def climb(bench: Bench) -> tuple[Rung, ...]:
+def run_steps(bench: Bench) -> tuple[Rung, ...]:
     """Run every step from the last kept stage; the first rung is the teacher."""
     first = bench.recipe.working_teacher
     teacher = _stage(bench, first, _nothing(bench), bench.context(None))

@@ -41,12 +41,12 @@ Kept = Sequence[tuple[Rung, File]]
 Measured = tuple[tuple[Finalist, ...], Session | None]
 
 
-def final_session(bench: Bench, rungs: Sequence[Rung]) -> Final:
+def measure_finalists(bench: Bench, rungs: Sequence[Rung]) -> Final:
     """Measure every kept file in one interleaved session per device, and choose what ships.
 
     The first device decides.
     """
-    kept = [(rung, file) for rung in rungs for file in kept_files(rung)]
+    kept = [(rung, file) for rung in rungs for file in list_kept_files(rung)]
     first, *others = bench.places
     found = _last_session(bench, kept, first, _measure)
     return Final(
@@ -82,7 +82,7 @@ def _last_session(
     return found
 
 
-def kept_files(rung: Rung) -> list[File]:
+def list_kept_files(rung: Rung) -> list[File]:
     """Return the files that the rung's step itself made and that were kept."""
     return [File(rung.artifact.onnx(v), v, False) for v in rung.verdict.variants]
 
@@ -174,7 +174,7 @@ def judge_on_test(bench: Bench, rungs: Sequence[Rung]) -> tuple[Tested, ...]:
     """Evaluate the teacher and every kept file on the test split, only for the report."""
     teacher = rungs[0]
     permitted = bench.recipe.permitted
-    reference = reduced_test(bench, teacher, teacher, FP32)
+    reference = reduce_test(bench, teacher, teacher, FP32)
     tested = []
     for rung in rungs:
         if not rung.verdict.kept:
@@ -194,6 +194,6 @@ def judge_on_test(bench: Bench, rungs: Sequence[Rung]) -> tuple[Tested, ...]:
     return tuple(tested)
 
 
-def reduced_test(bench: Bench, teacher: Rung, rung: Rung, variant: Variant) -> Reduced:
+def reduce_test(bench: Bench, teacher: Rung, rung: Rung, variant: Variant) -> Reduced:
     """Return what the task keeps of a file's predictions on the test split."""
     return bench.held_out(teacher.artifact).reduced(rung.artifact, rung.artifact.onnx(variant))

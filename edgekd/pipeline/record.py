@@ -37,7 +37,7 @@ from edgekd.evaluation.results import (
 )
 from edgekd.exporters.onnx_metadata import licence
 from edgekd.networks.channel_notes import read_left
-from edgekd.pipeline.final import Rung, reduced_test
+from edgekd.pipeline.final import Rung, reduce_test
 from edgekd.pipeline.setup import Bench
 from edgekd.quantization.step import QUANTIZED
 from edgekd.recipe.recipe import Recipe
@@ -185,8 +185,8 @@ def _changes(bench: Bench, rungs: Sequence[Rung], final: Final) -> Changes | Non
     shipped = next(rung for rung in rungs if rung.title == final.ships.title)
     if next(iter(bench.task.signals.values())) != "classes" or teacher is shipped:
         return None
-    old = reduced_test(bench, teacher, teacher, FP32)
-    new = reduced_test(bench, teacher, shipped, final.ships.variant)
+    old = reduce_test(bench, teacher, teacher, FP32)
+    new = reduce_test(bench, teacher, shipped, final.ships.variant)
     if not {"answer", "label"} <= set(old.arrays):  # a task of one's own may keep something else
         return None
     said = _Answers(old.arrays["answer"], new.arrays["answer"], old.arrays["label"], old.index)

@@ -104,8 +104,8 @@ class _Few(Data):
         super().__init__(unweighted, splits, augment=augment, seed=seed)
         self._all = bench.data
 
-    def preprocess_for(self, spec: InputSpec, *, root: Path) -> Preprocess:
-        return self._all.preprocess_for(spec, root=root)
+    def choose_preprocess(self, spec: InputSpec, *, root: Path) -> Preprocess:
+        return self._all.choose_preprocess(spec, root=root)
 
 
 @dataclass

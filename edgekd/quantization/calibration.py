@@ -24,7 +24,7 @@ from edgekd.exporters.shapes import batch_symbol
 Range = tuple[np.float32, np.float32]
 
 
-def min_max(
+def collect_ranges(
     model: ModelProto, tensors: Sequence[str], feeds: Iterator[Mapping[str, NDArray[Any]]]
 ) -> tuple[dict[str, Range], int]:
     """Return the least and greatest value of each tensor over all samples, and their number.

@@ -20,7 +20,7 @@ from onnx import ModelProto
 from edgekd.errors import NothingToDo
 from edgekd.exporters.onnx_files import check, load_onnx, save_onnx
 from edgekd.exporters.strip import strip
-from edgekd.quantization.calibration import Range, min_max
+from edgekd.quantization.calibration import Range, collect_ranges
 from edgekd.quantization.graph_preparation import prepare
 from edgekd.quantization.node_selection import Choice, choose
 from edgekd.quantization.qdq_cleanup import mend
@@ -141,7 +141,7 @@ def _calibrate(model: ModelProto, choice: Choice, feeds: Feeds) -> tuple[dict[st
         for name in [*node.input, *([] if choice.kind == "transformer" else node.output)]
         if name in floats and name not in constants
     }
-    return min_max(model, list(names), feeds())
+    return collect_ranges(model, list(names), feeds())
 
 
 def _insert(

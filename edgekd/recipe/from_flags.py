@@ -41,7 +41,7 @@ class Asked(TypedDict, total=False):
     """Of the run folder."""
 
 
-def quick_table(*, model: str, data: str, **asked: Unpack[Asked]) -> dict[str, Any]:
+def make_recipe_table(*, model: str, data: str, **asked: Unpack[Asked]) -> dict[str, Any]:
     """Return the raw recipe for `model` on `data`. Paths in it are those that were given.
 
     Args:

@@ -220,10 +220,10 @@ def load_recipe(path: Path, *, changes: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: every fault found, in one paragraph.
     """
-    return recipe_from(changed(read_toml(path), changes), origin=str(path))
+    return parse_recipe(changed(read_toml(path), changes), origin=str(path))
 
 
-def recipe_from(table: Mapping[str, Any], *, origin: str) -> Recipe:
+def parse_recipe(table: Mapping[str, Any], *, origin: str) -> Recipe:
     """Validate a raw table; `origin` is named in the error.
 
     Raises:
@@ -235,7 +235,7 @@ def recipe_from(table: Mapping[str, Any], *, origin: str) -> Recipe:
         raise RecipeError(f"{origin}: {faults(error, Recipe)}") from error
 
 
-def recipe_schema() -> dict[str, Any]:
+def build_schema() -> dict[str, Any]:
     """Return the JSON schema of a recipe, for editors."""
     return {
         **TypeAdapter(Recipe).json_schema(),
@@ -244,7 +244,7 @@ def recipe_schema() -> dict[str, Any]:
     }
 
 
-def recipe_root(path: Path) -> Path:
+def find_root(path: Path) -> Path:
     """Return the folder that a recipe's relative paths start from: its own."""
     if not path.is_file() and str(path) in shipped_recipes():
         return Path.cwd()

@@ -34,11 +34,11 @@ class _Section:
     about: str | None = None
 
 
-def commented_recipe(table: Mapping[str, Any], *, file: str = "recipe.toml") -> str:
+def render_template(table: Mapping[str, Any], *, file: str = "recipe.toml") -> str:
     """Return the TOML text of a raw recipe table; read back it gives an equal recipe.
 
     Args:
-        table: as `quick_table` gives it; only keys that a recipe has.
+        table: as `make_recipe_table` gives it; only keys that a recipe has.
         file: how the text calls itself.
     """
     blocks = [_HEAD.format(file=file)]

@@ -79,8 +79,8 @@ class OnnxFile(Options):
         if data.kind == "image" and len(entries) == 1:
             channels = sample["image"].shape[3]
             spec, notes = image_spec(self.input, entries[0], channels, file=self.onnx)
-            return data.preprocess_for(spec, root=context.root), notes
-        preprocess = data.preprocess_for(self.input, root=context.root)
+            return data.choose_preprocess(spec, root=context.root), notes
+        preprocess = data.choose_preprocess(self.input, root=context.root)
         if isinstance(preprocess, ArrayPreprocess):
             arrays, notes = match_arrays(entries, sample, file=self.onnx)
             names = tuple(entry.name for entry in entries)

@@ -13,7 +13,7 @@ from edgekd.artifact import FP32, Artifact
 from edgekd.data.input_options import InputSpec
 from edgekd.data.preprocess import write_preprocess
 from edgekd.evaluation.results import Origin
-from edgekd.networks.spec import NetworkSpec, user_files
+from edgekd.networks.spec import NetworkSpec, list_user_files
 from edgekd.options import Training, UserFunction
 from edgekd.step import (
     Context,
@@ -92,7 +92,7 @@ class Teacher(TorchStep):
         )
 
     def content(self, root: Path) -> Mapping[str, str]:
-        return {**user_files(self.spec, root), **self.input.content(root)}
+        return {**list_user_files(self.spec, root), **self.input.content(root)}
 
     def environment(self, source: Artifact, context: Context) -> Mapping[str, str]:
         from edgekd.training.environment import describe_environment
@@ -105,10 +105,10 @@ class Teacher(TorchStep):
         return self.model_copy(update={"train": self.train.scaled(effort)})
 
     def build_model(self, source: Opened, teacher: Opened, context: Context) -> Model:
-        from edgekd.networks.trainable import new_model
+        from edgekd.networks.trainable import create_model
 
-        preprocess = context.data.preprocess_for(self.input, root=context.root)
-        model: Model = new_model(self.spec, preprocess, root=context.root)
+        preprocess = context.data.choose_preprocess(self.input, root=context.root)
+        model: Model = create_model(self.spec, preprocess, root=context.root)
         return model
 
     def train_model(self, model: Model, source: Artifact, context: Context, work: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from edgekd.devices.local import processor_name
-from edgekd.training.loop import device_of_training
+from edgekd.training.loop import choose_device
 from edgekd.training.precision import autocast_dtype
 
 
@@ -15,7 +15,7 @@ def describe_environment(precision: str) -> dict[str, str]:
     Sums depend on the order in which they are taken, and so on all of these. `precision` is that
     of a `Training`; "auto" differs between processors.
     """
-    device = device_of_training()
+    device = choose_device()
     found = {
         "device": _name(device),
         "torch": torch.__version__,

@@ -81,7 +81,7 @@ Objective = Callable[[Signals, TrainingBatch, float], Sequence[Part]]
 parts whose weighted sum, in this order, goes down."""
 
 
-def device_of_training() -> torch.device:
+def choose_device() -> torch.device:
     """Return the accelerator if there is one, else the CPU."""
     found = torch.accelerator.current_accelerator(check_available=True)
     return found if found is not None else torch.device("cpu")
@@ -152,7 +152,7 @@ def fit(
     Raises:
         TrainingDiverged: the loss is not a finite number; `work/last.pt` keeps the last good epoch.
     """
-    device = device_of_training()
+    device = choose_device()
     place(trainee, device)
     _lay_out(trainee, course, device)
     optimizer = _optimizer(trainee, training)

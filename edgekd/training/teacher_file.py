@@ -19,7 +19,7 @@ from edgekd.exporters.onnx_files import load_onnx, save_onnx
 from edgekd.exporters.ort_session import batch_size, in_batches_of, predictor
 from edgekd.networks.layers import describe_similar
 from edgekd.tasks.task import Task, name_outputs
-from edgekd.training.loop import TEACHER, TrainingBatch, device_of_training, to_tensors
+from edgekd.training.loop import TEACHER, TrainingBatch, choose_device, to_tensors
 from edgekd.training.precision import autocast_dtype
 from edgekd.training.signals import Signals, Wanted
 
@@ -40,7 +40,7 @@ class FileOutputs:
     ) -> None:
         """Open the file: in bfloat16 by OpenVINO where it can, else in ONNX Runtime."""
         self.preprocesses: Mapping[str, Preprocess] = {name: preprocess}
-        self._name, self._task, self._device = name, task, device_of_training()
+        self._name, self._task, self._device = name, task, choose_device()
         threads = torch.get_num_threads()
         predict = openvino_in_bf16(path, threads=threads) if _in_bf16(precision) else None
         fixed = batch_size(path, default=0)
@@ -72,7 +72,7 @@ def _in_bf16(precision: str) -> bool:
     return autocast_dtype(precision, torch.device("cpu")) is not None
 
 
-def with_outputs(path: Path, names: Sequence[str], target: Path) -> Path:
+def add_outputs(path: Path, names: Sequence[str], target: Path) -> Path:
     """Write a copy of an ONNX file that also returns inner values; return its path.
 
     Raises:

@@ -18,10 +18,10 @@ from edgekd.data.preprocess import Preprocess, read_preprocess
 from edgekd.errors import ModelError
 from edgekd.networks.trainable import open_model
 from edgekd.step import Context
-from edgekd.training.loop import TEACHER, TrainingBatch, device_of_training, place, to_tensors
+from edgekd.training.loop import TEACHER, TrainingBatch, choose_device, place, to_tensors
 from edgekd.training.precision import computing
 from edgekd.training.signals import Signals, Wanted
-from edgekd.training.teacher_file import FileOutputs, with_outputs
+from edgekd.training.teacher_file import FileOutputs, add_outputs
 from edgekd.training.trainee import Trainee
 
 CPU = torch.device("cpu")
@@ -63,7 +63,7 @@ def open_teacher(
         return NetworkOutputs(Trainee(network, layers=wanted.layers), preprocess, precision)
     path = teacher.onnx(FP32)
     if wanted.layers:
-        path = with_outputs(path, wanted.layers, work / "teacher.onnx")
+        path = add_outputs(path, wanted.layers, work / "teacher.onnx")
     return FileOutputs(path, preprocess, context.task, precision)
 
 
@@ -71,7 +71,7 @@ def answers_by_file(teacher: Artifact, wanted: Wanted) -> bool:
     """Whether a teacher answers by its ONNX file, not by its network."""
     if not teacher.trainable:
         return True
-    on_cpu = device_of_training().type == "cpu"
+    on_cpu = choose_device().type == "cpu"
     return on_cpu and bool(teacher.variants) and not wanted.layers
 
 
@@ -83,7 +83,7 @@ class NetworkOutputs:
     ) -> None:
         """Move the network to the device of the training."""
         self.preprocesses: Mapping[str, Preprocess] = {name: preprocess}
-        self._name, self._precision, self._device = name, precision, device_of_training()
+        self._name, self._precision, self._device = name, precision, choose_device()
         self._teacher = teacher.eval()
         place(teacher, self._device)
 

@@ -42,13 +42,13 @@ class Trainee(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Signals:
         """Run the network on inputs by name."""
-        with tapped(self.network.body, self.layers) as seen:
+        with tap_layers(self.network.body, self.layers) as seen:
             outputs = named(self.network, inputs)
         return Signals(outputs, seen)
 
 
 @contextmanager
-def tapped(body: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+def tap_layers(body: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     """Collect what the layers at `paths` return while the block runs; the hooks are removed then.
 
     A layer that runs several times gives what it returned last.

@@ -16,7 +16,7 @@ from edgekd.training.loop import (
     Course,
     Objective,
     TrainingBatch,
-    device_of_training,
+    choose_device,
     fit,
     to_tensors,
 )
@@ -78,7 +78,7 @@ def make_objective(
     terms: Sequence[Term],
 ) -> Objective:
     """Return the loss: the task's own, where it has a weight, then every term."""
-    task, device = context.task, device_of_training()
+    task, device = context.task, choose_device()
     wanted = joined(term.teacher_wanted for term in terms)
     extras = dict(trainee.extra.items())
 

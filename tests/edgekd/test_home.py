@@ -13,7 +13,7 @@ import edgekd
 from edgekd.cli.main import main
 from edgekd.data.source import Source, open_source
 from edgekd.errors import DataError, RunFolderError
-from edgekd.networks.spec import NetworkSpec, user_files, weights_path
+from edgekd.networks.spec import NetworkSpec, find_weights, list_user_files
 from edgekd.recipe.recipe import load_recipe
 from edgekd.store import locate
 from edgekd.tasks import open_task
@@ -50,16 +50,16 @@ def test_files_of_a_recipe(home: Path) -> None:
     )
     np.savez(home / "d.npz", x=np.zeros((30, 4), np.float32), y=np.arange(30) % 3)
     root = Path.cwd()
-    assert weights_path("~/w.pt", root) == home / "w.pt"
+    assert find_weights("~/w.pt", root) == home / "w.pt"
     assert source_file("~/net.py:task", root=root) == home / "net.py"
     assert callable(resolve("~/net.py:task", root=root))
     assert open_task("~/net.py:task", root=root).metrics[0].name == "top-1"
     assert OnnxTeacher(onnx="~/m.onnx").file(root) == home / "m.onnx"
     spec = NetworkSpec(build="~/net.py:task", weights="~/w.pt")
-    before = user_files(spec, root)
+    before = list_user_files(spec, root)
     assert set(before) == {"build", "weights"}
     (home / "net.py").write_text("def task(): ...")
-    assert user_files(spec, root) != before
+    assert list_user_files(spec, root) != before
     assert open_source(Source(path="~/d.npz"), root=root).labels
     with pytest.raises(DataError, match=str(home / "gone.npz")):
         open_source(Source(path="~/gone.npz"), root=root)

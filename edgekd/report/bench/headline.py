@@ -10,7 +10,7 @@ from edgekd.benchmarks.formatting import times
 from edgekd.benchmarks.result import BenchResult, Row
 from edgekd.benchmarks.stats import LEAST_FLOOR, Estimate
 from edgekd.evaluation.privacy import without_paths
-from edgekd.report.bench.words import capital, cause, seconds, timed
+from edgekd.report.bench.texts import capital, cause, seconds, timed
 
 
 class Piece(TypedDict, total=False):

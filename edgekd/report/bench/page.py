@@ -23,7 +23,7 @@ from edgekd.benchmarks.stats.estimate import exp
 from edgekd.evaluation.privacy import cleaned
 from edgekd.report.bench import headline as bench_headline
 from edgekd.report.bench import layers as bench_layers
-from edgekd.report.bench import words as bench_words
+from edgekd.report.bench import texts
 from edgekd.report.bench.calls import Calls, distributions
 from edgekd.report.bench.charts import Speedup, comparison, parts_bars
 from edgekd.report.bench.series import (
@@ -33,7 +33,7 @@ from edgekd.report.bench.series import (
     of_latency,
     of_ratio,
 )
-from edgekd.report.bench.time import over_time
+from edgekd.report.bench.timeline import draw_timeline
 from edgekd.report.template import embedded, environment, style
 from edgekd.store import write_atomic
 
@@ -71,7 +71,7 @@ def write_bench(result: BenchResult, path: Path, *, profiles: Profiles = ()) -> 
 def bench_page(result: BenchResult, *, profiles: Profiles = ()) -> str:
     """Return the whole page; equal results give equal bytes."""
     found = [("", session(result, profiles=profiles))]
-    return page(bench_words.labels(result)[0], found, content(result, profiles=profiles))
+    return page(texts.labels(result)[0], found, content(result, profiles=profiles))
 
 
 def page(
@@ -104,7 +104,7 @@ def page(
 
 def session(result: BenchResult, *, profiles: Profiles = ()) -> Markup:
     """Return the part of a page that shows one session."""
-    names = bench_words.labels(result)
+    names = texts.labels(result)
     kinds = [row.verdict.replace(" ", "-") or "reference" for row in result.rows]
     series, machine, absent = _over_time(result, names)
     parts = [(n, r.parts_s) for n, r in zip(names, result.rows, strict=True) if r.parts_s]
@@ -115,7 +115,7 @@ def session(result: BenchResult, *, profiles: Profiles = ()) -> Markup:
             names=names,
             kinds=kinds,
             rows=result.rows,
-            words=bench_words,
+            words=texts,
             top=bench_headline,
             result=result,
             comparison=_comparison(result, names),
@@ -173,7 +173,7 @@ def _over_time(result: BenchResult, names: Sequence[str]) -> tuple[list[Series],
             one,
             clock,
             label=name,
-            about=f"0 is {bench_words.seconds(row.latency_s.value)}",
+            about=f"0 is {texts.seconds(row.latency_s.value)}",
             found=row.steadiness,
         )
         for row, name, one in measured
@@ -191,7 +191,7 @@ def _over_time(result: BenchResult, names: Sequence[str]) -> tuple[list[Series],
     ]
     machine, absent = counters(session, clock)
     axis = "seconds since the start" if clock.sampled else "seconds of calls"
-    return series, Markup(over_time(series, machine, axis=axis)), absent
+    return series, Markup(draw_timeline(series, machine, axis=axis)), absent
 
 
 def content(result: BenchResult, *, profiles: Profiles = (), sessions: int = 1) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def content(result: BenchResult, *, profiles: Profiles = (), sessions: int = 1) 
     Raw seconds are among them where those of all `sessions` of the page would take less than
     `MOST_RAW_BYTES`, else `blocks_s` is null.
     """
-    names = bench_words.labels(result)
+    names = texts.labels(result)
     whole = result.to_json()
     for row, name in zip(whole["rows"], names, strict=True):
         row.update(label=name, file=Path(row["file"]).name)

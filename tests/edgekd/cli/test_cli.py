@@ -191,7 +191,7 @@ def test_a_fault_of_our_own_is_one_paragraph_too(run: Run, monkeypatch: pytest.M
     def fail(*_: object, **__: object) -> None:
         raise KeyError("inner")
 
-    monkeypatch.setattr("edgekd.recipe.from_flags.quick_table", fail)
+    monkeypatch.setattr("edgekd.recipe.from_flags.make_recipe_table", fail)
     code, _, err = run("init", "--model", "a:b", "--data", "d")
     assert code == 1
     assert "KeyError: 'inner'" in err

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from edgekd.cli.main import main
-from edgekd.recipe.from_flags import quick_table
-from edgekd.recipe.recipe import Recipe, load_recipe, recipe_from, recipe_schema, shipped_recipes
+from edgekd.recipe.from_flags import make_recipe_table
+from edgekd.recipe.recipe import Recipe, build_schema, load_recipe, parse_recipe, shipped_recipes
 from edgekd.teacher.step import OnnxTeacher, Teacher
 
 Run = Callable[..., str]
@@ -35,8 +35,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 def test_init_writes_what_compress_would_do(run: Run) -> None:
     run("init", "--model", "net.py:f", "--data", "photos", "--max-latency", "8ms", "--epochs", "2")
-    table = quick_table(model="net.py:f", data="photos", max_latency="8ms", epochs=2)
-    assert load_recipe(Path("recipe.toml")) == recipe_from(table, origin="quick")
+    table = make_recipe_table(model="net.py:f", data="photos", max_latency="8ms", epochs=2)
+    assert load_recipe(Path("recipe.toml")) == parse_recipe(table, origin="quick")
 
 
 def test_paths_in_a_recipe_count_from_its_own_folder(run: Run) -> None:
@@ -78,6 +78,6 @@ def test_the_shipped_schema_is_current(run: Run) -> None:
 def test_shipped_recipes_name_the_schema_and_keep_to_its_keys(path: Path) -> None:
     text = path.read_text(encoding="utf8")
     assert text.startswith("#:schema recipe.schema.json\n")
-    schema = recipe_schema()
+    schema = build_schema()
     assert set(tomllib.loads(text)) <= set(schema["properties"])
     assert json.loads(json.dumps(schema)) == schema

@@ -195,7 +195,7 @@ def test_parts_that_are_not_named_are_withheld(dataset: Dataset) -> None:
 
 
 def test_preprocess_learns_from_train(dataset: Dataset) -> None:
-    found = feed(dataset).preprocess_for(InputSpec(), root=Path())
+    found = feed(dataset).choose_preprocess(InputSpec(), root=Path())
     assert isinstance(found, ImagePreprocess)
     train = dataset.samples["image"][splits_of(dataset).train]
     assert found.mean == pytest.approx(train.reshape(-1, 3).mean(axis=0).tolist(), abs=1e-3)
@@ -214,7 +214,7 @@ def test_text_and_arrays_are_fed_too() -> None:
     data = Dataset("text", {"text": texts}, {"label": np.arange(30) % 2})
     splits = make_splits(data, validation=4, test=4, seed=0)
     whole = Data(data, splits.for_steps(), augment=Augment(), seed=0)
-    preprocess = whole.preprocess_for(InputSpec(), root=Path())
+    preprocess = whole.choose_preprocess(InputSpec(), root=Path())
     for batch in whole.batches("train", preprocess, size=8, order=0, view=0):
         words = [f"w{i % 3}" for i in batch.index.tolist()]
         assert batch.inputs[0]["tokens"].shape == (len(words), 1)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from edgekd.data.dataset import Dataset
 from edgekd.data.input_options import InputSpec
-from edgekd.data.inputs import preprocess_for
+from edgekd.data.inputs import choose_preprocess
 from edgekd.data.preprocess import (
     ArrayPreprocess,
     ImagePreprocess,
@@ -218,7 +218,7 @@ def test_a_damaged_preprocess_is_refused(tmp_path: Path, text: str | None) -> No
 def test_default_is_the_data_as_it_is_with_statistics_of_train(images: Maker) -> None:
     dataset = images(50, 50, height=5, width=4)
     train = np.arange(30)
-    found = preprocess_for(InputSpec(), dataset, train, root=HERE)
+    found = choose_preprocess(InputSpec(), dataset, train, root=HERE)
     assert isinstance(found, ImagePreprocess)
     assert (found.height, found.width, found.channels, found.in_graph) == (5, 4, 3, True)
     seen = dataset.samples["image"][train].reshape(-1, 3)
@@ -228,16 +228,16 @@ def test_default_is_the_data_as_it_is_with_statistics_of_train(images: Maker) ->
 
 def test_what_the_recipe_says_wins(images: Maker) -> None:
     spec = InputSpec(size=(8, 9), channels=1, mean=127, std=128, in_graph=False, name="x")
-    found = preprocess_for(spec, images(5, 5), np.arange(5), root=HERE)
+    found = choose_preprocess(spec, images(5, 5), np.arange(5), root=HERE)
     assert found == image(8, 9, 1, mean=(127,), std=(128,), in_graph=False, name="x")
-    square = preprocess_for(InputSpec(size=12), images(5, 5), np.arange(5), root=HERE)
+    square = choose_preprocess(InputSpec(size=12), images(5, 5), np.arange(5), root=HERE)
     assert isinstance(square, ImagePreprocess)
     assert (square.height, square.width) == (12, 12)
 
 
 def test_grey_statistics_are_of_the_luma(images: Maker) -> None:
     dataset = images(20, 20)
-    found = preprocess_for(InputSpec(channels=1), dataset, np.arange(40), root=HERE)
+    found = choose_preprocess(InputSpec(channels=1), dataset, np.arange(40), root=HERE)
     assert isinstance(found, ImagePreprocess)
     luma = dataset.samples["image"] @ np.array([0.299, 0.587, 0.114])
     assert found.mean == pytest.approx((luma.mean(),), abs=1e-3)
@@ -246,19 +246,19 @@ def test_grey_statistics_are_of_the_luma(images: Maker) -> None:
 def test_words_are_learned_from_train_alone() -> None:
     texts = np.array(["red red blue", "green", "blue"], dtype=object)
     dataset = Dataset("text", {"text": texts}, {"label": np.array([0, 1, 1])})
-    found = preprocess_for(InputSpec(max_length=5), dataset, np.array([0, 2]), root=HERE)
+    found = choose_preprocess(InputSpec(max_length=5), dataset, np.array([0, 2]), root=HERE)
     assert found == TextPreprocess(vocabulary=("blue", "red"), max_length=5)
 
 
 def test_an_input_option_of_another_kind_is_refused(images: Maker) -> None:
     with pytest.raises(DataError, match=r"input has the options vocabulary_size.* kind 'image'"):
-        preprocess_for(InputSpec(vocabulary_size=9), images(3, 3), np.arange(3), root=HERE)
+        choose_preprocess(InputSpec(vocabulary_size=9), images(3, 3), np.arange(3), root=HERE)
     data = Dataset("array", {"x": np.zeros((2, 1))}, {"label": np.array([0, 1])})
-    assert preprocess_for(InputSpec(), data, np.arange(1), root=HERE) == ArrayPreprocess(
+    assert choose_preprocess(InputSpec(), data, np.arange(1), root=HERE) == ArrayPreprocess(
         names=("x",)
     )
     with pytest.raises(DataError, match=r"input has the options size.*are: none"):
-        preprocess_for(InputSpec(size=4), data, np.arange(1), root=HERE)
+        choose_preprocess(InputSpec(size=4), data, np.arange(1), root=HERE)
 
 
 @pytest.mark.parametrize(
@@ -271,4 +271,4 @@ def test_senseless_inputs_are_refused(spec: dict[str, Any]) -> None:
 
 def test_statistics_in_other_units_are_refused_with_the_recipe_line(images: Maker) -> None:
     with pytest.raises(DataError, match=r"input = .*0\.5.*multiply"):
-        preprocess_for(InputSpec(mean=0.5, std=0.5), images(3, 3), np.arange(3), root=HERE)
+        choose_preprocess(InputSpec(mean=0.5, std=0.5), images(3, 3), np.arange(3), root=HERE)

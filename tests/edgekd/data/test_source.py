@@ -112,7 +112,7 @@ def test_data_without_labels_is_split_and_yielded(tmp_path: Path, body: str) -> 
     splits = spec.split_options(0).make(dataset)
     data = Data(dataset, splits.for_steps(), augment=spec.augment, seed=0)
     batches = list(
-        data.batches("validation", data.preprocess_for(InputSpec(), root=tmp_path), size=2)
+        data.batches("validation", data.choose_preprocess(InputSpec(), root=tmp_path), size=2)
     )
     assert [len(batch.index) for batch in batches] == [2, 1]
     assert all(batch.targets == {} for batch in batches)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from edgekd.data.dataset import Dataset
 from edgekd.data.input_options import InputSpec
-from edgekd.data.inputs import preprocess_for
+from edgekd.data.inputs import choose_preprocess
 from edgekd.data.preprocess import TextPreprocess
 from edgekd.data.vocabulary import build_vocabulary
 from edgekd.errors import DataError, ModelError
@@ -22,7 +22,7 @@ def words_of(folder: Path, content: bytes) -> TextPreprocess:
     """Return the preprocessing of a recipe with `input.vocabulary = "words.txt"`."""
     (folder / "words.txt").write_bytes(content)
     spec = InputSpec(vocabulary="words.txt")
-    found = preprocess_for(spec, TEXTS, np.arange(2), root=folder)
+    found = choose_preprocess(spec, TEXTS, np.arange(2), root=folder)
     assert isinstance(found, TextPreprocess)
     return found
 

@@ -12,7 +12,7 @@ import torch
 
 from edgekd.artifact import Artifact
 from edgekd.errors import ModelError, NothingToDo, RecipeError
-from edgekd.pipeline.compress import climb, compress
+from edgekd.pipeline.compress import compress, run_steps
 from edgekd.pipeline.setup import Bench, set_up
 from edgekd.pipeline.stage import run_step
 from edgekd.progress import Silent
@@ -75,7 +75,7 @@ def opened(recipe: Recipe, place: Path) -> Bench:
 @pytest.mark.timing
 def test_a_bare_file_teaches_by_its_outputs_and_inner_values_without_labels(place: Path) -> None:
     bench = opened(load_recipe(place / "r.toml"), place)
-    teacher, student = climb(bench)
+    teacher, student = run_steps(bench)
     (stage,) = bench.stages.glob("distill-*")
     state = torch.load(stage / "model.pt", weights_only=True)["state"]
     assert not [name for name in state if "extra" in name or "hidden" in name]

@@ -21,12 +21,12 @@ from edgekd.devices.local import LocalDevice
 from edgekd.evaluation.evidence import Evidence
 from edgekd.evaluation.gate import REFERENCE
 from edgekd.evaluation.results import Final
-from edgekd.pipeline.final import Rung, final_session
+from edgekd.pipeline.final import Rung, measure_finalists
 from edgekd.pipeline.setup import set_up
 from edgekd.pipeline.stage import run_step
 from edgekd.progress import Silent
 from edgekd.recipe.overrides import changed
-from edgekd.recipe.recipe import recipe_from
+from edgekd.recipe.recipe import parse_recipe
 from edgekd.store import file_sha256
 
 TASK = """
@@ -117,14 +117,14 @@ def write_task(folder: Path, metric: str, function: str) -> None:
 
 def examine(folder: Path, *changes: str) -> tuple[Evidence, Final]:
     """Gather the evidence for the model as it comes, and the last session of it alone."""
-    recipe = recipe_from(changed(RECIPE, changes), origin="test")
+    recipe = parse_recipe(changed(RECIPE, changes), origin="test")
     bench = set_up(recipe, root=folder, folder=folder / "run", progress=Silent())
     bench.stages.mkdir(parents=True, exist_ok=True)
     model = bench.recipe.model
     teacher = run_step(model, Artifact(bench.folder, {}), bench.context(None), bench.stages)
     evidence = bench.examiner(teacher).examine(teacher, teacher, name=model.name, makes=model.makes)
     rung = Rung("teacher", teacher, evidence, REFERENCE)
-    return evidence, final_session(bench, [rung])
+    return evidence, measure_finalists(bench, [rung])
 
 
 def written(folder: Path) -> dict[str, str]:

@@ -17,7 +17,7 @@ from edgekd.devices import DEVICES
 from edgekd.devices.local import LocalDevice
 from edgekd.errors import RunFolderError
 from edgekd.pipeline.compress import compress
-from edgekd.recipe.recipe import recipe_from
+from edgekd.recipe.recipe import parse_recipe
 
 CODE = """
 from pathlib import Path
@@ -80,7 +80,7 @@ def job(tmp_path_factory: pytest.TempPathFactory, emulator: type[LocalDevice]) -
 
 
 def run(folder: Path) -> None:
-    compress(recipe_from(RECIPE, origin="test"), root=folder, out=folder / "run")
+    compress(parse_recipe(RECIPE, origin="test"), root=folder, out=folder / "run")
 
 
 def openings(folder: Path) -> set[int]:

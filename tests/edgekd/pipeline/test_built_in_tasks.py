@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from edgekd.pipeline.compress import compress
-from edgekd.recipe.from_flags import quick_table
+from edgekd.recipe.from_flags import make_recipe_table
 from edgekd.recipe.overrides import changed
-from edgekd.recipe.recipe import recipe_from
+from edgekd.recipe.recipe import parse_recipe
 
 NETS = """
 from torch import nn
@@ -41,8 +41,8 @@ QUICK = (
 def run(folder: Path, *, model: str, data: str, changes: tuple[str, ...]) -> dict[str, Any]:
     """Compress by flags; return the record."""
     (folder / "nets.py").write_text(NETS)
-    table = quick_table(model=f"nets.py:{model}", data=data, max_drop=10, epochs=6)
-    recipe = recipe_from(changed(table, (*QUICK, *changes)), origin="the flags")
+    table = make_recipe_table(model=f"nets.py:{model}", data=data, max_drop=10, epochs=6)
+    recipe = parse_recipe(changed(table, (*QUICK, *changes)), origin="the flags")
     compress(recipe, root=folder, out=folder / "run")
     content: dict[str, Any] = json.loads((folder / "run" / "report.json").read_text("utf8"))
     return content

@@ -22,7 +22,7 @@ from edgekd.pipeline.setup import set_up
 from edgekd.pipeline.stage import run_step
 from edgekd.progress import Silent
 from edgekd.prune.step import Prune
-from edgekd.recipe.recipe import load_recipe, recipe_from
+from edgekd.recipe.recipe import load_recipe, parse_recipe
 from edgekd.step import Context, Opened, Preview, Step
 from edgekd.store import file_sha256
 
@@ -235,7 +235,7 @@ def test_a_file_with_nothing_to_quantize_ships_as_it_is(job: Path, tmp_path: Pat
         "measure": {"rounds": 3, "blocks": 2, "block_s": 0.001},
         "steps": [{"name": "quantize", "samples": 8}],
     }
-    result = compress(recipe_from(table, origin="test"), root=job, out=tmp_path / "run")
+    result = compress(parse_recipe(table, origin="test"), root=job, out=tmp_path / "run")
     teacher, quantize = result.record.rungs
     assert quantize.outcome == "skipped"
     assert "nothing in model.fp32.onnx can be quantized" in quantize.reasons[0]

@@ -15,7 +15,7 @@ from edgekd.benchmarks.runtimes import RUNTIMES, Runtime
 from edgekd.errors import RecipeError
 from edgekd.evaluation.record import Record, read_record
 from edgekd.pipeline.compress import compress
-from edgekd.recipe.recipe import recipe_from
+from edgekd.recipe.recipe import parse_recipe
 from edgekd.report.run.table import outcome
 from edgekd.report.run.write import page
 
@@ -54,7 +54,7 @@ def run(tmp_path: Path) -> Run:
             "budget": {"max_drop": 50.0},
             "measure": {"rounds": 3, "blocks": 2, "block_s": 0.001},
         }
-        recipe = recipe_from(table, origin="test")
+        recipe = parse_recipe(table, origin="test")
         compress(recipe, root=tmp_path, out=tmp_path / "run")
         return read_record(tmp_path / "run")
 

@@ -20,7 +20,7 @@ import torch
 from edgekd.exporters.torch_to_onnx import export_onnx
 from edgekd.models import resnet8
 from edgekd.pipeline.compress import compress
-from edgekd.recipe.recipe import recipe_from
+from edgekd.recipe.recipe import parse_recipe
 
 TABLE: dict[str, Any] = {
     "name": "gate",
@@ -62,7 +62,7 @@ def test_a_variant_stays_exactly_if_it_is_faster_here(
 ) -> None:
     step = {"name": "quantize", "samples": 64, "variants": ["int8", "int8-xnnpack"]}
     table = {**TABLE, "model": {"onnx": str(residual)}, "steps": [step]}
-    run = compress(recipe_from(table, origin="test"), root=job, out=tmp_path / "run")
+    run = compress(parse_recipe(table, origin="test"), root=job, out=tmp_path / "run")
     content = run.record.to_json()
     lawful(content)
     rung = content["rungs"][1]

@@ -12,7 +12,7 @@ from edgekd.artifact import WORK, Artifact, open_artifact
 from edgekd.data.preprocess import ArrayPreprocess
 from edgekd.errors import NothingToDo
 from edgekd.networks.spec import NetworkSpec
-from edgekd.networks.trainable import Model, new_model
+from edgekd.networks.trainable import Model, create_model
 from edgekd.pipeline.stage import run_step
 from edgekd.step import Context, Need, OnnxStep, Opened, TorchStep
 
@@ -30,7 +30,7 @@ class Search(TorchStep):
 
     def build_model(self, source: Opened, teacher: Opened, context: Context) -> Model:
         self.log.append("build")
-        model: Model = new_model(SPEC, ArrayPreprocess(names=("x",)), root=context.root)
+        model: Model = create_model(SPEC, ArrayPreprocess(names=("x",)), root=context.root)
         return model
 
     def train_model(self, model: Model, source: Artifact, context: Context, work: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from edgekd.errors import RecipeError
 from edgekd.recipe.overrides import changed
-from edgekd.recipe.recipe import recipe_from, recipe_schema
+from edgekd.recipe.recipe import build_schema, parse_recipe
 
 
 def table(**changes: Any) -> dict[str, Any]:
@@ -65,18 +65,18 @@ def table(**changes: Any) -> dict[str, Any]:
 )
 def test_what_is_wrong_is_said(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        recipe_from(table(**changes), origin="r.toml")
+        parse_recipe(table(**changes), origin="r.toml")
 
 
 def test_all_faults_are_reported_together() -> None:
     with pytest.raises(RecipeError) as caught:
-        recipe_from(table(seed=-1, stepz=[], budget={"max_drop": -1}), origin="r.toml")
+        parse_recipe(table(seed=-1, stepz=[], budget={"max_drop": -1}), origin="r.toml")
     assert all(word in str(caught.value) for word in ("r.toml", "seed", "stepz", "max_drop"))
 
 
 def fault(*changes: str) -> str:
     with pytest.raises(RecipeError) as caught:
-        recipe_from(changed(table(), changes), origin="r.toml")
+        parse_recipe(changed(table(), changes), origin="r.toml")
     return str(caught.value).removeprefix("r.toml: ")
 
 
@@ -114,14 +114,14 @@ def test_no_key_is_suggested_where_it_was_typed() -> None:
     """For every key of a recipe at every level: the level that was typed does not know it."""
     keys = {
         key
-        for part in (recipe_schema(), *recipe_schema()["$defs"].values())
+        for part in (build_schema(), *build_schema()["$defs"].values())
         for key in part.get("properties", {})
     }
     assert len(keys) > 60
     for level in ("", "budget.", "steps.2.", "steps.0.student."):
         for key in keys:
             with suppress(RecipeError, TypeError):
-                recipe_from(changed(table(), [f"{level}{key}={{}}"]), origin="r.toml")
+                parse_recipe(changed(table(), [f"{level}{key}={{}}"]), origin="r.toml")
                 continue
             said = fault(f"{level}{key}={{}}")
             assert f"did you mean {key!r}" not in said

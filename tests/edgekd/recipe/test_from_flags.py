@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from edgekd.errors import RecipeError
-from edgekd.recipe.from_flags import quick_table
-from edgekd.recipe.recipe import recipe_from
+from edgekd.recipe.from_flags import make_recipe_table
+from edgekd.recipe.recipe import parse_recipe
 from edgekd.teacher.step import OnnxTeacher, Teacher
 
 ASKED: list[dict[str, Any]] = [
@@ -21,12 +21,12 @@ ASKED: list[dict[str, Any]] = [
 
 
 def steps(**asked: Any) -> list[str]:
-    return [step["name"] for step in quick_table(**asked)["steps"]]
+    return [step["name"] for step in make_recipe_table(**asked)["steps"]]
 
 
 @pytest.mark.parametrize("asked", ASKED, ids=str)
 def test_every_table_is_a_recipe(asked: dict[str, Any]) -> None:
-    recipe = recipe_from(quick_table(**asked), origin="quick")
+    recipe = parse_recipe(make_recipe_table(**asked), origin="quick")
     assert isinstance(recipe.model, OnnxTeacher if ".onnx" in asked["model"] else Teacher)
 
 
@@ -35,13 +35,13 @@ def test_what_is_asked_decides_the_steps() -> None:
     assert steps(model=model, data="d") == ["distill", "quantize"]
     assert steps(model=model, data="d", student="n:s") == ["distill", "prune", "quantize"]
     assert steps(model="x.onnx", data="d") == ["quantize"]
-    assert "train" in quick_table(model=model, data="d")["model"]
-    assert "train" not in quick_table(model=model, data="d", weights="w.pt")["model"]
+    assert "train" in make_recipe_table(model=model, data="d")["model"]
+    assert "train" not in make_recipe_table(model=model, data="d", weights="w.pt")["model"]
 
 
 def test_data_is_a_path_a_name_or_a_function() -> None:
     def place(data: str) -> set[str]:
-        return set(quick_table(model="x.onnx", data=data)["data"]) & {"path", "name", "call"}
+        return set(make_recipe_table(model="x.onnx", data=data)["data"]) & {"path", "name", "call"}
 
     assert place("mnist5k") == {"name"}
     assert place("data.py:load") == place("package.data:load") == {"call"}
@@ -51,13 +51,13 @@ def test_data_is_a_path_a_name_or_a_function() -> None:
 
 def test_another_model_or_other_data_get_another_run_folder() -> None:
     names = [
-        quick_table(model=model, data=data)["name"]
+        make_recipe_table(model=model, data=data)["name"]
         for model in ("net.py:a", "net.py:b", "../Other Nets/net2.py:a", "x.onnx")
         for data in ("photos", "mnist5k", "data.py:load")
     ]
     assert len(set(names)) == len(names)
     for name in names:
-        recipe_from({**quick_table(model="x.onnx", data="d"), "name": name}, origin="name")
+        parse_recipe({**make_recipe_table(model="x.onnx", data="d"), "name": name}, origin="name")
 
 
 @pytest.mark.parametrize(
@@ -71,4 +71,4 @@ def test_another_model_or_other_data_get_another_run_folder() -> None:
 )
 def test_what_names_no_model_is_refused(asked: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        quick_table(**asked)
+        make_recipe_table(**asked)

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from edgekd.options import Options
 from edgekd.recipe.option_tree import find_field, find_tag, list_functions, list_keys, walk_places
-from edgekd.recipe.recipe import Recipe, recipe_from
+from edgekd.recipe.recipe import Recipe, parse_recipe
 
 TABLES = {table for _, below in walk_places((Recipe,)) for table in below} | {Recipe}
 OPTIONS = sorted((t.__name__, key, t) for t in TABLES for key in list_keys(t))
@@ -48,7 +48,7 @@ def test_functions_of_the_user_are_found_wherever_they_are_named() -> None:
             {"name": "prune"},
         ],
     }
-    recipe = recipe_from(table, origin="r.toml")
+    recipe = parse_recipe(table, origin="r.toml")
     assert list(list_functions(recipe)) == [
         "task.py:task",
         "data.py:load",

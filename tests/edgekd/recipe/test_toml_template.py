@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from edgekd.recipe.from_flags import quick_table
-from edgekd.recipe.recipe import recipe_from
-from edgekd.recipe.toml_template import commented_recipe
+from edgekd.recipe.from_flags import make_recipe_table
+from edgekd.recipe.recipe import parse_recipe
+from edgekd.recipe.toml_template import render_template
 
 ASKED: list[dict[str, Any]] = [
     {"model": "net.py:build", "data": "photos", "weights": "w.pt"},
@@ -22,17 +22,17 @@ ASKED: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("asked", ASKED, ids=str)
 def test_the_commented_file_is_the_same_recipe(asked: dict[str, Any]) -> None:
-    table = quick_table(**asked)
-    text = commented_recipe(table)
-    assert recipe_from(tomllib.loads(text), origin="file") == recipe_from(table, origin="quick")
+    table = make_recipe_table(**asked)
+    text = render_template(table)
+    assert parse_recipe(tomllib.loads(text), origin="file") == parse_recipe(table, origin="quick")
 
 
 @pytest.mark.parametrize("asked", ASKED, ids=str)
 def test_every_comment_that_shows_an_option_is_right(asked: dict[str, Any]) -> None:
     """Each commented option, switched on alone, gives a recipe that is read."""
-    lines = commented_recipe(quick_table(**asked)).splitlines()
+    lines = render_template(make_recipe_table(**asked)).splitlines()
     hidden = [i for i, line in enumerate(lines) if line.startswith("# ") and " = " in line]
     assert len(hidden) > 10
     for i in hidden:
         shown = [*lines[:i], lines[i].removeprefix("# "), *lines[i + 1 :]]
-        recipe_from(tomllib.loads("\n".join(shown)), origin=lines[i])
+        parse_recipe(tomllib.loads("\n".join(shown)), origin=lines[i])

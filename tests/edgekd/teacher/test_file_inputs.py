@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgekd.data.input_options import InputSpec
-from edgekd.data.inputs import preprocess_for
+from edgekd.data.inputs import choose_preprocess
 from edgekd.data.preprocess import ArrayPreprocess, ImagePreprocess
 from edgekd.data.source import Source, open_source
 from edgekd.errors import ModelError
@@ -46,7 +46,7 @@ def test_pictures_become_tensors_of_the_files_own_form(
     dataset = open_source(Source(path="grey.npz"), root=tmp_path)
     asked = InputSpec(mean=100.0, std=50.0)
     spec, notes = image_spec(asked, entry(shape, dtype), 1, file="m.onnx")
-    encoder = preprocess_for(spec, dataset, np.arange(4), root=tmp_path)
+    encoder = choose_preprocess(spec, dataset, np.arange(4), root=tmp_path)
     assert isinstance(encoder, ImagePreprocess)
     tensor = encoder.encode(dataset.samples)["images"]
     assert tensor.shape == (4, *given)

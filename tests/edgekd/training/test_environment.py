@@ -19,7 +19,7 @@ from edgekd.progress import Progress, Silent
 from edgekd.prune.step import Prune
 from edgekd.step import Context, Need, Step
 from edgekd.teacher.step import Teacher
-from edgekd.training.loop import device_of_training
+from edgekd.training.loop import choose_device
 
 BF16 = Training(precision="bf16")
 STUDENT = {"from": "teacher"}
@@ -94,7 +94,7 @@ def test_weights_that_are_only_loaded_depend_on_no_machine() -> None:
 
 def test_a_network_that_teaches_by_its_layers_needs_no_engine_for_files() -> None:
     network = Artifact(NOTHING.folder, {"model.pt": "", "model.fp32.onnx": ""})
-    on_cpu = device_of_training().type == "cpu"
+    on_cpu = choose_device().type == "cpu"
     for terms, by_file in ((SoftTargets(),), on_cpu), ((Hidden(layers={"0": "0"}),), False):
         step = Prune(recover=BF16, terms=terms)
         assert ("teacher's engine" in step.environment(network, bare_context())) == by_file

@@ -20,13 +20,13 @@ from edgekd.networks.trainable import Model
 from edgekd.options import Training
 from edgekd.progress import Silent, Tick
 from edgekd.step import Context
-from edgekd.training.trainee import Trainee, tapped
+from edgekd.training.trainee import Trainee, tap_layers
 
 
 def test_taps_return_inner_layers_and_leave_no_hook() -> None:
     body = nn.Sequential(nn.Linear(2, 3), nn.Sequential(nn.ReLU(), nn.Linear(3, 1)))
     x = torch.randn(5, 2)
-    with tapped(body, ("0", "1.0")) as seen:
+    with tap_layers(body, ("0", "1.0")) as seen:
         body(x)
     torch.testing.assert_close(seen["0"], body[0](x))
     torch.testing.assert_close(seen["1.0"], body[0](x).relu())
@@ -52,9 +52,9 @@ def test_a_layer_that_does_not_run_or_returns_no_tensor_is_an_error() -> None:
             return found
 
     body, x = Odd(), torch.zeros(1, 1, 2)
-    with pytest.raises(ModelError, match="'idle' did not run"), tapped(body, ("idle",)):
+    with pytest.raises(ModelError, match="'idle' did not run"), tap_layers(body, ("idle",)):
         body(x)
-    with pytest.raises(ModelError, match=r"'lstm' .* returns tuple"), tapped(body, ("lstm",)):
+    with pytest.raises(ModelError, match=r"'lstm' .* returns tuple"), tap_layers(body, ("lstm",)):
         body(x)
     assert not any(layer._forward_hooks for layer in body.modules())
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from edgekd.benchmarks.measurement import Setup, Timing
 
 
-def timing_of(rate: float | None, precision: str, time: str, rounds: int, *, parts: bool) -> Timing:
+def parse_timing(
+    rate: float | None, precision: str, time: str, rounds: int, *, parts: bool
+) -> Timing:
     """Read how long to time."""
     from edgekd.benchmarks.measurement import Timing
 
@@ -39,7 +41,7 @@ def _positive(option: str, text: str, units: dict[str, float]) -> float:
     return float(match[1]) * units[match[2]]
 
 
-def setups_of(
+def parse_setups(
     runtime: str, provider: str, threads: str, streams: str, options: list[str]
 ) -> list[Setup]:
     """Read the setups: every runtime with every provider, threads and streams."""
@@ -64,7 +66,7 @@ def setups_of(
     ]
 
 
-def inputs_of(feeds: Path | None, shape: list[str], batch: str, pipeline: Path | None) -> Inputs:
+def parse_inputs(feeds: Path | None, shape: list[str], batch: str, pipeline: Path | None) -> Inputs:
     """Read the inputs of the files."""
     from edgekd.benchmarks.bench import Inputs
 
@@ -103,7 +105,7 @@ def _shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def free_file(option: str, wanted: str | Path | None) -> Path | None:
+def check_free_file(option: str, wanted: str | Path | None) -> Path | None:
     """Return the file to write, checked before the work and not after it."""
     if wanted is None or str(wanted) == "-":
         return None

@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 GUTTER = 52.0  # left of the plots
 
 
-def over_time(series: Sequence[Series], machine: Sequence[Counter], *, axis: str) -> str:
+def draw_timeline(series: Sequence[Series], machine: Sequence[Counter], *, axis: str) -> str:
     """Return a panel for every series and below them one for every counter, over one clock.
 
     Args:
