@@ -59,6 +59,7 @@ def compress(
         >>> result = edgekd.compress("mnist", changes=["effort=0.1"])  # doctest: +SKIP
     """
     from edgekd.pipeline.compress import compress as work
+    from edgekd.pipeline.one_file import write_file
     from edgekd.recipe.overrides import changed
     from edgekd.recipe.recipe import Recipe, find_root, parse_recipe
 
@@ -74,13 +75,12 @@ def compress(
         base = Path.cwd()
     else:
         loaded, base = load_recipe(recipe, changes=changes), find_root(locate(recipe))
-    return work(
-        loaded,
-        root=locate(root) if root is not None else base,
-        out=locate(out) if out is not None else Path("runs") / loaded.name,
-        progress=_listener(progress),
-        command=f"edgekd.compress({loaded.name!r})",
-    )
+    folder = locate(out) if out is not None else Path("runs") / loaded.name
+    start = locate(root) if root is not None else base
+    listener, command = _listener(progress), f"edgekd.compress({loaded.name!r})"
+    if folder.suffix == ".onnx":
+        return write_file(loaded, folder, root=start, progress=listener, command=command)
+    return work(loaded, root=start, out=folder, progress=listener, command=command)
 
 
 def quantize(
@@ -90,16 +90,25 @@ def quantize(
     out: str | Path | None = None,
     samples: int | None = None,
     max_drop: float | None = None,
+    min_snr: float | None = None,
+    min_agreement: float | None = None,
     progress: Progress | bool = True,
 ) -> Result:
     """Quantize an ONNX file to INT8, kept only if it is faster here and as good. Needs no torch.
 
+    Without labels the file's own outputs are the reference: `min_snr` or `min_agreement` then
+    takes the place of `max_drop`.
+
     Args:
         model: a float32 ONNX file.
-        data: a folder of images, an .npz, a table, a known name, or "file.py:function".
-        out: the run folder; default: runs/MODEL-DATA.
+        data: a folder of images, an .npz or .npy, a table, a known name, or "file.py:function".
+        out: the run folder, or a file NAME.onnx, which is written if it is kept; default:
+            runs/MODEL-DATA.
         samples: for calibration; default 256.
         max_drop: largest loss, in points; default 1.
+        min_snr: least signal-to-noise of each output, in dB; labels are then not read; default
+            without labels: 20.
+        min_agreement: least share of samples whose class stays, in percent; likewise.
         progress: show bars or lines on stderr, or your own listener.
 
     Raises:
@@ -108,7 +117,14 @@ def quantize(
     """
     from edgekd.recipe.from_flags import make_recipe_table
 
-    table = make_recipe_table(model=str(model), data=str(data), samples=samples, max_drop=max_drop)
+    table = make_recipe_table(
+        model=str(model),
+        data=str(data),
+        samples=samples,
+        max_drop=max_drop,
+        min_snr=min_snr,
+        min_agreement=min_agreement,
+    )
     return compress(table, out=out, progress=progress)
 
 

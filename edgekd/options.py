@@ -65,6 +65,24 @@ class Budget(Options):
         examples=[1.0],
         description="largest loss of quality against the teacher, in the unit of the first metric",
     )
+    min_snr: float | None = Field(
+        None,
+        ge=-100,
+        le=150,
+        examples=[20.0],
+        description="without labels, in place of max_drop: least signal-to-noise of each output "
+        "against the teacher's, in dB; default 20, where the difference is a tenth of the output "
+        "(root mean square); files as good as FP32 lie at 20 to 45, broken ones below 10",
+    )
+    min_agreement: float | None = Field(
+        None,
+        ge=0,
+        le=100,
+        examples=[99.0],
+        description="without labels, in place of max_drop: least share of samples, in percent, "
+        "whose greatest value of each output is that of the teacher; default 95 for a network "
+        "that is trained in the run and answers in classes, where no SNR near 20 can be asked",
+    )
     max_latency_s: Annotated[float | None, BeforeValidator(_seconds)] = Field(
         None,
         gt=0,
@@ -79,6 +97,16 @@ class Budget(Options):
     )
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @property
+    def floors(self) -> dict[Literal["min_snr", "min_agreement"], float]:
+        """Return the least values asked for, by key."""
+        found: dict[Literal["min_snr", "min_agreement"], float] = {}
+        if self.min_snr is not None:
+            found["min_snr"] = self.min_snr
+        if self.min_agreement is not None:
+            found["min_agreement"] = self.min_agreement
+        return found
 
 
 def parse_seconds(text: str) -> float:

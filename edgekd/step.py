@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field
 
@@ -162,6 +162,14 @@ class Step(Options):
 
     def scaled(self, effort: float) -> Step:
         """Return the step with its trainings shortened to `effort`."""
+        return self
+
+    def without_labels(self) -> Self:
+        """Return the step as it works where the data has no labels.
+
+        Raises:
+            RecipeError: it cannot.
+        """
         return self
 
     def shorten(self, samples: int) -> Step:

@@ -97,6 +97,15 @@ def _quality(found: Description) -> Iterator[str]:
         f"({splits['test']:,} samples) was judged once, at the end. In brackets: 95 % intervals."
     )
     measured = [(model.file, model.measured) for model in found.models if model.measured]
+    if found.record.is_against_teacher:
+        yield (
+            "The data has no labels: quality is how near the outputs are to those of the teacher "
+            "itself, which therefore has none. Whether the teacher is right was not measured."
+        )
+        own = {file.sha256 for file in found.record.rungs[0].files}
+        measured = [
+            (m.file, m.measured) for m in found.models if m.measured and m.sha256 not in own
+        ]
     rows = []
     for file, figures in measured:
         for metric in found.record.task.metrics:
@@ -105,9 +114,10 @@ def _quality(found: Description) -> Iterator[str]:
                 for split in (figures.validation, figures.test)
             ]
             rows.append((file, f"{metric.name} {metric.unit}".strip(), *values))
-    yield _table(["file", "metric", "validation", "test"], rows)
+    if rows:
+        yield _table(["file", "metric", "validation", "test"], rows)
     for file, figures in measured:
-        if figures.test_gain is not None:
+        if figures.test_gain is not None and not found.record.is_against_teacher:
             yield (
                 f"`{file}` since the teacher, {found.record.metric.name} on the test split: "
                 f"{change(figures.test_gain)}."

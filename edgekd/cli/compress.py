@@ -16,13 +16,16 @@ from edgekd.cli import flags
 from edgekd.errors import RecipeError
 
 if TYPE_CHECKING:
-    from edgekd.evaluation.record import Record
+    from edgekd.pipeline.compress import Result
     from edgekd.recipe.recipe import Recipe
 
 _PLACES = {
     "device": "devices",
     "max_latency": "budget.max_latency",
     "max_drop": "budget.max_drop",
+    "min_snr": "budget.min_snr",
+    "min_agreement": "budget.min_agreement",
+    "task": "task",
     "skip_broken": "data.skip_broken",
 }
 """The flags that also go with a recipe, and the key that each of them changes."""
@@ -40,12 +43,15 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
     device: flags.Device = None,
     max_latency: flags.MaxLatency = None,
     max_drop: flags.MaxDrop = None,
+    min_snr: flags.MinSnr = None,
+    min_agreement: flags.MinAgreement = None,
+    no_labels: flags.NoLabels = False,
     epochs: flags.Epochs = None,
     skip_broken: Annotated[
         bool, typer.Option("--skip-broken", help="leave out samples that cannot be read")
     ] = False,
     changes: flags.Changes = None,
-    out: flags.Out = None,
+    out: flags.OutOrFile = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="show stages, shapes, time and disk space; write nothing"),
@@ -73,6 +79,9 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
         "device": device,
         "max_latency": max_latency,
         "max_drop": max_drop,
+        "min_snr": min_snr,
+        "min_agreement": min_agreement,
+        "task": "reference" if no_labels else None,
         "epochs": epochs,
         "skip_broken": skip_broken or None,
     }
@@ -118,6 +127,7 @@ def run(
     """Run a validated recipe with progress, print the ladder, and leave with the right code."""
     from edgekd.cli.terminal import Terminal
     from edgekd.pipeline.compress import compress as work
+    from edgekd.pipeline.one_file import write_file
 
     folder = out or Path("runs") / recipe.name
     if dry_run:
@@ -126,34 +136,40 @@ def run(
     progress = Terminal()
     progress.say(_headline(recipe, folder))
     command = shlex.join(["edgekd", *sys.argv[1:]])
-    result = work(recipe, root=root, out=folder, progress=progress, command=command)
+    if folder.suffix == ".onnx":
+        result = write_file(recipe, folder, root=root, progress=progress, command=command)
+    else:
+        result = work(recipe, root=root, out=folder, progress=progress, command=command)
     if as_json:
         typer.echo(json.dumps(result.record.to_json()))
     else:
-        show(result.record, folder)
-    if result.over_budget:
+        show(result)
+    if result.over_budget or (result.one_file and result.file is None):
         raise typer.Exit(1)
 
 
 def _headline(recipe: Recipe, folder: Path) -> str:
+    from edgekd.evaluation.gate import describe_floor
+
     budget = recipe.budget
-    wanted = [f"at most {budget.max_drop:g} lost against the teacher"]
+    floors = [f"at least {describe_floor(key, v)}" for key, v in budget.floors.items()]
+    drop = [f"at most {budget.max_drop:g} lost against the teacher"]
+    wanted = floors or (["outputs near the model's own"] if recipe.task == "reference" else drop)
     if budget.max_latency_s is not None:
         wanted.append(f"{budget.max_latency_s * 1e3:g} ms")
     steps = ", ".join(step.name for step in recipe.steps) or "no steps"
     return f"run {folder}: {steps}; device {recipe.devices[0].name}; budget {' and '.join(wanted)}"
 
 
-def show(record: Record, folder: Path) -> None:
+def show(result: Result) -> None:
     """Print the ladder and where things lie."""
     from edgekd.cli.terminal import output
     from edgekd.report.run.table import ladder, outcome
 
     console = output()
-    console.print(ladder(record))
-    for line in outcome(record):
+    console.print(ladder(result.record))
+    for line in [*outcome(result.record), result.where]:
         console.print(line, markup=False, highlight=False)
-    console.print(f"bundle {folder / 'bundle'}   report {folder / 'report.html'}", markup=False)
 
 
 def show_plan(recipe: Recipe, *, root: Path, folder: Path, as_json: bool) -> None:

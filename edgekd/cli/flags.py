@@ -19,7 +19,8 @@ Data = Annotated[
     str | None,
     typer.Option(
         metavar="DATA",
-        help="a folder of images, an .npz, a table of texts, mnist5k, cifar10, or FILE.py:FUNCTION",
+        help="a folder of images, an .npz or .npy, a table of texts, mnist5k, cifar10, or "
+        "FILE.py:FUNCTION; without labels too",
     ),
 ]
 Weights = Annotated[
@@ -43,11 +44,36 @@ MaxLatency = Annotated[
 MaxDrop = Annotated[
     float | None, typer.Option(metavar="POINTS", help="largest loss of quality [default: 1.0]")
 ]
+MinSnr = Annotated[
+    float | None,
+    typer.Option(
+        metavar="DB",
+        help="least signal-to-noise against the model's own outputs; labels are not read "
+        "[default without labels: 20, a difference of a tenth of the output]",
+    ),
+]
+MinAgreement = Annotated[
+    float | None,
+    typer.Option(
+        metavar="PERCENT", help="least share of samples whose class stays; labels are not read"
+    ),
+]
+NoLabels = Annotated[
+    bool,
+    typer.Option("--no-labels", help="compare with the model's own outputs, ignore labels"),
+]
 Epochs = Annotated[
     int | None, typer.Option(metavar="N", help="epochs of every training [default: 20]")
 ]
 Out = Annotated[
     Path | None, typer.Option(metavar="FOLDER", help="the run folder [default: runs/NAME]")
+]
+OutOrFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER|NAME.onnx",
+        help="the run folder, or one file to write if it is kept [default: runs/NAME]",
+    ),
 ]
 Changes = Annotated[
     list[str] | None,

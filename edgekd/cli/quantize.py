@@ -11,23 +11,29 @@ from edgekd.cli import flags
 from edgekd.errors import RecipeError
 
 
-def quantize(
+def quantize(  # noqa: PLR0913  # each parameter is a flag
     model: Annotated[str, typer.Argument(metavar="MODEL.onnx", help="a float32 ONNX file")],
     data: flags.Data = None,
     samples: Annotated[
         int | None, typer.Option(metavar="N", help="calibration samples [default: 256]")
     ] = None,
     max_drop: flags.MaxDrop = None,
+    min_snr: flags.MinSnr = None,
+    min_agreement: flags.MinAgreement = None,
+    no_labels: flags.NoLabels = False,
     device: flags.Device = None,
     changes: flags.Changes = None,
-    out: flags.Out = None,
+    out: flags.OutOrFile = None,
     as_json: flags.AsJson = False,
 ) -> None:
     """Quantize an ONNX file to INT8. The result is kept only if it is faster here and as good.
 
-    Needs no PyTorch. The result is a run like that of `edgekd compress`, with report and bundle.
+    Needs no PyTorch and no labels. The result is a run like that of `edgekd compress`, with report
+    and bundle; or with --out NAME.onnx one file, written if it was kept (exit code 1: it was not).
 
     Example: edgekd quantize net.onnx --data photos/ --samples 512
+
+    Example: edgekd quantize net.onnx --data inputs.npz --min-snr 25 --out net.int8.onnx
     """
     from edgekd.cli.compress import run
     from edgekd.recipe.from_flags import make_recipe_table
@@ -44,7 +50,14 @@ def quantize(
             "an .npz or a table, as in `edgekd quantize --help`"
         )
     table = make_recipe_table(
-        model=model, data=data, samples=samples, max_drop=max_drop, device=device
+        model=model,
+        data=data,
+        samples=samples,
+        max_drop=max_drop,
+        min_snr=min_snr,
+        min_agreement=min_agreement,
+        task="reference" if no_labels else None,
+        device=device,
     )
     recipe = parse_recipe(changed(table, changes or ()), origin="the flags")
     run(recipe, root=Path.cwd(), out=out, as_json=as_json)

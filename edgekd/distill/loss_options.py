@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import Field, model_validator
 
 from edgekd.distill.losses import AnyTerm, SoftTargets
+from edgekd.errors import RecipeError
 from edgekd.options import Options, Training
 from edgekd.training.signals import Wanted, joined
 
@@ -44,6 +45,14 @@ class LearnsFromTeacher(Options):
         if not self.hard_weight and not self.active:
             raise ValueError("hard_weight and the weights of all terms are 0: nothing is learned")
         return self
+
+    def without_labels(self) -> Self:
+        if not self.active or ("hard_weight" in self.model_fields_set and self.hard_weight):
+            raise RecipeError(
+                "hard_weight is the factor of a loss of labels, and the data has none; leave it "
+                "out, and let terms say what is learned from the teacher"
+            )
+        return self.model_copy(update={"hard_weight": 0.0})
 
     @property
     def active(self) -> tuple[AnyTerm, ...]:

@@ -140,6 +140,11 @@ class Examiner:
                 variant=variant,
                 device=self.device.name,
                 unit="points" if first.is_percentage else first.unit,
+                floored={
+                    metric.floor: by_variant[variant].metrics[metric.name]
+                    for metric in self.task.metrics
+                    if metric.floor is not None
+                },
                 gain=by_variant[variant].gain,
                 step_gain=by_variant[variant].step_gain,
                 compared=(pair.after.label, pair.before.label),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.stats import Estimate
 from edgekd.options import Budget
+from edgekd.tasks.task import Floor
 
 Promise = Literal["faster", "smaller", "better"]
 Outcome = Literal["kept", "rolled back", "skipped"]
@@ -22,6 +23,8 @@ class Findings:
     variant: Variant
     device: str
     unit: str
+    floored: Mapping[Floor, Estimate] = field(default_factory=dict)
+    """Metrics whose least value the budget says, by its key; then the gain decides nothing."""
     gain: Estimate
     """First metric since the teacher, paired by sample, on the file that the step itself made."""
     step_gain: Estimate
@@ -113,11 +116,7 @@ def _rule(promise: Promise, found: Findings, budget: Budget, *, gated: bool) -> 
     The drop is the point estimate, or with `budget.strict` the far end of its interval. Speed
     counts only where it was measured; a promise of speed that could not be shown is not kept.
     """
-    reasons: list[str] = []
-    drop = -(found.gain.low if budget.strict else found.gain.value)
-    if drop > budget.max_drop:
-        reasons.append(f"{drop:.2f} {found.unit} lost, {budget.max_drop:g} allowed")
-    reasons += _speed_faults(promise, found)
+    reasons = _quality_faults(found, budget) + _speed_faults(promise, found)
     if promise == "smaller" and found.shrink <= 1:
         reasons.append(f"not smaller: {1 / found.shrink:.2f} times the bytes")
     if promise == "better" and found.step_gain.low <= 0:
@@ -125,9 +124,37 @@ def _rule(promise: Promise, found: Findings, budget: Budget, *, gated: bool) -> 
     kept = not (reasons and gated)
     if reasons and not gated:
         reasons.append("kept because gate = false")
-    lost = f"{found.gain.value:+.2f} {found.unit} since the teacher"
-    numbers = f"{describe_speed(found.speedup)}, {lost}"
+    numbers = f"{describe_speed(found.speedup)}, {_describe_quality(found)}"
     return Ruling(variant=found.variant, kept=kept, reasons=tuple(reasons), numbers=numbers)
+
+
+def _quality_faults(found: Findings, budget: Budget) -> list[str]:
+    if found.floored:
+        return [
+            f"{describe_floor(key, value)}, at least {least:g} asked for"
+            for key, least in budget.floors.items()
+            for value in [found.floored[key].low if budget.strict else found.floored[key].value]
+            if value < least
+        ]
+    drop = -(found.gain.low if budget.strict else found.gain.value)
+    if drop <= budget.max_drop:
+        return []
+    return [f"{drop:.2f} {found.unit} lost, {budget.max_drop:g} allowed"]
+
+
+def _describe_quality(found: Findings) -> str:
+    if found.floored:
+        return ", ".join(describe_floor(key, e.value) for key, e in found.floored.items())
+    return f"{found.gain.value:+.2f} {found.unit} since the teacher"
+
+
+FLOOR_METRICS: Mapping[Floor, str] = {"min_snr": "SNR", "min_agreement": "agreement"}
+"""The metric that each floor is about."""
+
+
+def describe_floor(key: Floor, value: float) -> str:
+    """Return a value that has a floor, as people read it."""
+    return f"SNR {value:.1f} dB" if key == "min_snr" else f"{value:.1f} % agreement"
 
 
 def _speed_faults(promise: Promise, found: Findings) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,21 @@ Z95 = 1.959963984540054
 RESAMPLES = 400
 
 
-def _take(arrays: Arrays, rows: NDArray[np.int64]) -> Arrays:
-    return {name: array[rows] for name, array in arrays.items()}
+class _Rows(Mapping[str, NDArray[Any]]):
+    """Some rows of arrays, each taken when it is asked for."""
+
+    def __init__(self, arrays: Arrays, rows: NDArray[np.int64]) -> None:
+        self._arrays, self._rows = arrays, rows
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        taken: NDArray[Any] = self._arrays[name][self._rows]
+        return taken
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:
@@ -50,7 +64,7 @@ def estimate(metric: Metric, model: Reduced) -> Estimate:
             low, high = wilson(int((values > 0).sum()), n)
             return Estimate(value, low * top, high * top, n)
         return _bootstrap(lambda rows: float(values[rows].mean()), value, n)
-    return _bootstrap(lambda rows: metric.of(_take(arrays, rows)), value, n)
+    return _bootstrap(lambda rows: metric.of(_Rows(arrays, rows)), value, n)
 
 
 def _hit(metric: Metric) -> float:
@@ -73,7 +87,7 @@ def estimate_gain(metric: Metric, after: Reduced, before: Reduced) -> Estimate:
         return _bootstrap(lambda rows: float(change[rows].mean()), value, n)
 
     def resampled(rows: NDArray[np.int64]) -> float:
-        new, old = (metric.of(_take(m.arrays, rows)) for m in (after, before))
+        new, old = (metric.of(_Rows(m.arrays, rows)) for m in (after, before))
         return sign * (new - old)
 
     return _bootstrap(resampled, value, n)

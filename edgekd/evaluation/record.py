@@ -90,6 +90,11 @@ class Record:
         return self.task.metrics[0]
 
     @property
+    def is_against_teacher(self) -> bool:
+        """Whether quality is how near outputs are to the teacher's: it has none, and no drop."""
+        return self.metric.against_teacher
+
+    @property
     def ships(self) -> Finalist:
         """The file that ships."""
         return self.final.ships

@@ -25,6 +25,8 @@ class MetricInfo:
     unit: str
     better: Literal["higher", "lower"]
     is_percentage: bool
+    against_teacher: bool = False
+    """Whether it says how near predictions are to the teacher's: the teacher has no value of it."""
 
     @property
     def title(self) -> str:

@@ -31,6 +31,7 @@ __all__ = [
     "build_network",
     "load_network",
     "load_weights",
+    "name_outputs",
     "named",
     "parameters",
     "save_network",
@@ -229,6 +230,16 @@ def named(deployed: Deployed, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]
         )
     values = deployed(*(inputs[name] for name in deployed.inputs))
     return dict(zip(deployed.outputs, values, strict=True))
+
+
+def name_outputs(result: object) -> dict[str, Tensor]:
+    """Return the tensors that a network returned, by its own names, or output, output_1, ..."""
+    if dataclasses.is_dataclass(result) and not isinstance(result, (Mapping, type)):
+        result = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+    if not isinstance(result, Mapping):
+        values = list(result) if isinstance(result, (list, tuple)) else [result]
+        result = {f"output_{i}" if i else "output": value for i, value in enumerate(values)}
+    return {str(name): value for name, value in result.items() if isinstance(value, Tensor)}
 
 
 def _ordered(

@@ -31,6 +31,10 @@ class Result:
 
     folder: Path
     record: Record
+    one_file: bool = False
+    """Whether one file was asked for; then the run folder is gone."""
+    file: Path | None = None
+    """That file; None where nothing was kept, or a whole run was asked for."""
 
     @property
     def bundle(self) -> Path:
@@ -43,6 +47,15 @@ class Result:
         return self.folder / "report.html"
 
     @property
+    def where(self) -> str:
+        """Where the results lie, as a line."""
+        if not self.one_file:
+            return f"bundle {self.bundle}   report {self.report}"
+        if self.file is None:
+            return "no file was written: nothing was kept that is better than the model itself"
+        return f"wrote {self.file}"
+
+    @property
     def over_budget(self) -> str | None:
         """Why what ships misses the latency asked for; None where it meets it."""
         return self.record.over_budget
@@ -53,7 +66,7 @@ class Result:
 
     def __repr__(self) -> str:
         """Show the ladder as text."""
-        return f"{as_text(self.record)}\nbundle {self.bundle}   report {self.report}"
+        return f"{as_text(self.record)}\n{self.where}"
 
     def _repr_html_(self) -> str:
         return as_html(self.record)

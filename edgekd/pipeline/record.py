@@ -111,7 +111,13 @@ def _versions() -> dict[str, str]:
 
 def _task(bench: Bench) -> TaskInfo:
     metrics = tuple(
-        MetricInfo(name=m.name, unit=m.unit, better=m.better, is_percentage=m.is_percentage)
+        MetricInfo(
+            name=m.name,
+            unit=m.unit,
+            better=m.better,
+            is_percentage=m.is_percentage,
+            against_teacher=m.against_teacher,
+        )
         for m in bench.task.metrics
     )
     return TaskInfo(metrics=metrics, labels=tuple(bench.dataset.labels))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,24 @@ from edgekd.devices import open_place
 from edgekd.devices.device import Device, Place
 from edgekd.errors import DataError, RunFolderError
 from edgekd.evaluation.examiner import Examiner
+from edgekd.evaluation.gate import describe_floor
 from edgekd.evaluation.predictions import Predictions
 from edgekd.evaluation.quality import count_needed_samples
 from edgekd.pipeline.preflight import forecast_networks
+from edgekd.pipeline.without_labels import (
+    open_reference,
+    settle_budget,
+    settle_recipe,
+    wants_labels,
+)
 from edgekd.progress import Progress
 from edgekd.recipe.option_tree import list_functions
 from edgekd.recipe.recipe import Recipe
 from edgekd.step import DATA_NEEDS, Context, Need
 from edgekd.store import digest, write_atomic, write_json
 from edgekd.tasks import open_task
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.reference import Reference
 from edgekd.tasks.task import Task
 from edgekd.user_code import hash_source
 
@@ -116,7 +125,8 @@ class Bench:
         )
 
     def _task_code(self) -> str:
-        return digest(self.recipe.task, hash_source(self.recipe.task, root=self.root))
+        name = str(self.recipe.task)
+        return digest(name, hash_source(name, root=self.root))
 
     def _identity(self, teachers: tuple[Artifact, ...]) -> Mapping[Need, str]:
         return {
@@ -182,15 +192,22 @@ def set_up(
         progress.say(f"this recipe runs code: {', '.join(dict.fromkeys(code))}")
     for step in (recipe.model, *recipe.steps):
         step.content(root)  # its files are there; the data may take minutes to decode
-    task = open_task(recipe.task, root=root)
+    task = None if recipe.task is None else open_task(recipe.task, root=root)
+    labelled = wants_labels(recipe)
     places = tuple(open_place(device) for device in recipe.devices)
     dataset = open_source(
-        recipe.data, root=root, wanted=getattr(task, "target", None), progress=progress
+        recipe.data,
+        root=root,
+        wanted=getattr(task or Classification(), "target", None),
+        labelled=labelled,
+        progress=progress,
     )
     if dataset.skipped:
         progress.say(
             f"left out {len(dataset.skipped)} samples that cannot be read: {_few(dataset.skipped)}"
         )
+    recipe = settle_recipe(recipe, dataset)
+    task = task or open_task(str(recipe.task), root=root)
     task.check(dataset.targets)
     splits, remark = run_splits(folder, recipe.data.split_options(recipe.seed), dataset)
     if remark:
@@ -209,7 +226,20 @@ def set_up(
         timing=recipe.measure.timing(),
         progress=progress,
     )
+    if isinstance(task, Reference):
+        bench = _with_reference(bench)
     check(bench, export=export)
+    return bench
+
+
+def _with_reference(bench: Bench) -> Bench:
+    """Return it with the task that compares the outputs of this teacher, and with its floors."""
+    task = open_reference(bench.recipe, bench.context(None))
+    bench = replace(bench, task=task, recipe=settle_budget(bench.recipe, task))
+    floors = " and ".join(describe_floor(k, v) for k, v in bench.recipe.budget.floors.items())
+    bench.progress.say(
+        f"without labels: the model's own outputs are the reference; wanted is at least {floors}"
+    )
     return bench
 
 
@@ -218,7 +248,8 @@ def check(bench: Bench, *, export: bool = True) -> None:
     recipe, have = bench.recipe, bench.data.count("validation")
     metric = bench.task.metrics[0]
     is_share = metric.is_percentage and metric.values is not None
-    needed = count_needed_samples(recipe.budget.max_drop) if is_share else 0
+    counted = is_share and not metric.against_teacher
+    needed = count_needed_samples(recipe.budget.max_drop) if counted else 0
     if have < needed:
         raise DataError(
             f"the validation split has {have} samples; a budget of {recipe.budget.max_drop:g} "

@@ -115,7 +115,7 @@ class Quantize(OnnxStep):
 
     def _check(self, data: Data) -> None:
         have = data.count("calibration")
-        if have < self.samples:
+        if have < self.samples and "samples" in self.model_fields_set:
             raise DataError(
                 f"quantize asks for {self.samples} calibration samples, but the calibration split "
                 f"has {have}; lower samples, or raise calibration in [data]"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, TypedDict, Unpack
 
 from edgekd.data.source import KNOWN_DATA
@@ -17,6 +17,10 @@ from edgekd.errors import RecipeError
 EPOCHS = 20
 _FUNCTION = re.compile(r"(?:.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*")
 _BARE_WEIGHTS = (".pt", ".pth", ".safetensors", ".bin", ".ckpt")
+
+
+_MADE_UP = ("random", "noise", "synthetic", "dummy", "zeros", "ones", "none")
+_BUDGET = ("max_drop", "min_snr", "min_agreement", "max_latency")
 
 
 class Asked(TypedDict, total=False):
@@ -31,6 +35,11 @@ class Asked(TypedDict, total=False):
     """Seconds, or text such as '8 ms'."""
     max_drop: float | None
     """In the unit of the first metric: points of accuracy."""
+    min_snr: float | None
+    """In dB, against the model's own outputs; labels are not read then."""
+    min_agreement: float | None
+    """In percent, likewise."""
+    task: str | None
     epochs: int | None
     """Of every training; recovery after pruning takes half."""
     samples: int | None
@@ -54,8 +63,8 @@ def make_recipe_table(*, model: str, data: str, **asked: Unpack[Asked]) -> dict[
         RecipeError: `model` names no network, or something was asked that it cannot serve.
     """
     onnx = model.endswith(".onnx")
-    _check(model, onnx, asked)
-    budget = {key: asked.get(key) for key in ("max_drop", "max_latency")}
+    _check(model, data, asked)
+    budget = {key: asked.get(key) for key in _BUDGET}
     table: dict[str, Any] = {
         "name": asked.get("name") or _name(model, data),
         "data": _data(data, asked),
@@ -63,11 +72,21 @@ def make_recipe_table(*, model: str, data: str, **asked: Unpack[Asked]) -> dict[
         "devices": [asked.get("device") or "local"],
         "budget": {key: value for key, value in budget.items() if value is not None},
     }
+    if asked.get("task") is not None:
+        table["task"] = asked.get("task")
     table["steps"] = [*([] if onnx else _training_steps(asked)), _quantize(asked)]
     return table
 
 
-def _check(model: str, onnx: bool, asked: Asked) -> None:
+def _check(model: str, data: str, asked: Asked) -> None:
+    onnx = model.endswith(".onnx")
+    if data.lower() in _MADE_UP and not Path(data).exists():
+        raise RecipeError(
+            f"--data {data}: made-up samples are refused; the ranges of INT8 and the judgement "
+            "would be those of noise, which say nothing of the samples that the model will meet. "
+            "A hundred real inputs without labels are enough: a folder of images, an .npz or .npy "
+            "of inputs, a .txt of texts, or FILE.py:FUNCTION that returns some"
+        )
     if onnx:
         extra = [f"--{key}" for key in ("weights", "student", "epochs") if _given(asked, key)]
         if extra:

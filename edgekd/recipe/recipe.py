@@ -104,11 +104,12 @@ class Recipe(Options):
         examples=[1.0],
         description="multiplies the epochs of every training; 0.1 gives a quick trial",
     )
-    task: UserFunction = Field(
-        "classification",
+    task: UserFunction | None = Field(
+        None,
         examples=["classification"],
-        description="classification, multilabel, regression, or 'path/to/file.py:function' that "
-        "returns a task",
+        description="'classification', 'multilabel', 'regression', 'reference' (compares with the "
+        "model's own outputs, reads no labels), or 'path/to/file.py:function' that returns a task; "
+        "default: classification if the data has labels, else reference",
     )
     data: Source = Field(description="the data and its splits")
     model: AnyTeacher = Field(description="the model to compress; every stage is compared with it")

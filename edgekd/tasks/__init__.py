@@ -8,6 +8,7 @@ from pathlib import Path
 from edgekd.errors import RecipeError
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.multilabel import Multilabel
+from edgekd.tasks.reference import Reference
 from edgekd.tasks.regression import Regression
 from edgekd.tasks.task import Task
 from edgekd.user_code import resolve
@@ -16,6 +17,7 @@ TASKS: Mapping[str, Callable[[], Task]] = {
     "classification": Classification,
     "multilabel": Multilabel,
     "regression": Regression,
+    "reference": Reference,
 }
 """Every task by name."""
 

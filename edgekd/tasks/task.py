@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, NDArray[Any]]
 Predictor = Callable[[Arrays], Arrays]
+Floor = Literal["min_snr", "min_agreement"]
 SignalKind = Literal["classes", "labels", "values", "embedding", "tokens"]
 Target = Literal["label", "labels", "value"]
 """What the targets of a data set are read as: one class, 0 or 1 for each label, or numbers."""
@@ -44,6 +45,12 @@ class Metric:
     better: Literal["higher", "lower"] = "higher"
     is_percentage: bool = False
     """Whether it is a share in percent. Differences of it are called points."""
+    against_teacher: bool = False
+    """Whether it says how near predictions are to the teacher's. The teacher's own value, and a
+    gain since the teacher, then mean nothing and are not shown."""
+    floor: Floor | None = None
+    """The key of the budget that says how low it may be. Where the task has such metrics, the gate
+    judges them and not the loss since the teacher."""
 
     def of(self, reduced: Arrays) -> float:
         """Return the metric over all samples."""

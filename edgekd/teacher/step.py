@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from edgekd.artifact import FP32, Artifact
 from edgekd.data.input_options import InputSpec
 from edgekd.data.preprocess import write_preprocess
+from edgekd.errors import RecipeError
 from edgekd.evaluation.results import Origin
 from edgekd.networks.spec import NetworkSpec, list_user_files
 from edgekd.options import Training, UserFunction
@@ -103,6 +104,14 @@ class Teacher(TorchStep):
         if self.train is None:
             return self
         return self.model_copy(update={"train": self.train.scaled(effort)})
+
+    def without_labels(self) -> Self:
+        if self.train is not None:
+            raise RecipeError(
+                "the model is trained in the run, which needs labels, and the data has none; give "
+                "its weights (weights = 'file.pt' in [model], --weights), or data with labels"
+            )
+        return self
 
     def build_model(self, source: Opened, teacher: Opened, context: Context) -> Model:
         from edgekd.networks.trainable import create_model

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from edgekd.benchmarks.stats import Estimate
+from edgekd.evaluation.gate import FLOOR_METRICS
 from edgekd.evaluation.record import Record
 from edgekd.report.charts.svg import (
     LOG_FROM,
@@ -46,6 +47,11 @@ def quality_against_latency(record: Record) -> str | None:
     metric, budget = record.metric, record.budget
     sign = -1 if metric.better == "higher" else 1
     floor = points[0].quality.value + sign * budget.max_drop
+    if record.is_against_teacher:  # the teacher has no place on this axis
+        points = [point for point in points if point.name != record.rungs[0].title]
+        floor = next((v for k, v in budget.floors.items() if FLOOR_METRICS[k] == metric.name), 0.0)
+        if not points:
+            return None
     title = f"validation {metric.title}"
     return both_widths(
         lambda width: _Scatter(points, title, floor, budget.max_latency_s, width).draw()

@@ -20,8 +20,10 @@ from edgekd.evaluation.formatting import (
     size,
     times,
 )
+from edgekd.evaluation.gate import FLOOR_METRICS, describe_floor
 from edgekd.evaluation.record import Record
 from edgekd.evaluation.results import MetricInfo
+from edgekd.options import Budget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,15 @@ def headline(record: Record) -> list[Piece]:
         *_speed_pieces(ships.speedup),
     ]
     tested = record.tested(ships)
-    if tested is not None:
+    if tested is not None and record.is_against_teacher:
+        value = tested.metrics[record.metric.name]
+        unit = f" {record.metric.unit}".rstrip()
+        pieces += [
+            Piece(text=f", with {record.metric.name} "),
+            _figure(quality(value), unit),
+            Piece(text=" against the teacher's outputs on the test split"),
+        ]
+    elif tested is not None:
         pieces += _quality_pieces(record.metric, tested.gain)
     return [*pieces, Piece(text=".")]
 
@@ -122,7 +132,11 @@ def tiles(record: Record) -> list[Tile]:
         ),
     ]
     was, now = record.tested(base), record.tested(ships)
-    if was is not None and now is not None:
+    if now is not None and record.is_against_teacher and not record.teacher_ships:
+        note = f"against the teacher's outputs, {record.test.samples:,} samples"
+        value = quality(now.metrics[metric.name])
+        found.append(Tile(what=f"Test {metric.title}", was="", now=value, note=note))
+    elif was is not None and now is not None and not record.is_against_teacher:
         found.append(
             _tile(
                 record,
@@ -152,9 +166,18 @@ def _parameters(record: Record) -> str:
 def budget(record: Record) -> str:
     """Return what the recipe allows, as a sentence."""
     asked = record.budget
+    if record.is_against_teacher:
+        floors = " and ".join(describe_floor(key, value) for key, value in asked.floors.items())
+        return (
+            "There are no labels: quality is how near the outputs are to those of the model "
+            f"itself. The budget: at least {floors}{_latency(asked)}."
+        )
     unit = record.metric.points(asked.max_drop)
-    speed = "" if asked.max_latency_s is None else f", and {seconds(asked.max_latency_s)} a call"
-    return f"The budget: {asked.max_drop:g} {unit} lost at most{speed}."
+    return f"The budget: {asked.max_drop:g} {unit} lost at most{_latency(asked)}."
+
+
+def _latency(asked: Budget) -> str:
+    return "" if asked.max_latency_s is None else f", and {seconds(asked.max_latency_s)} a call"
 
 
 def warnings(record: Record) -> list[str]:
@@ -163,7 +186,15 @@ def warnings(record: Record) -> list[str]:
     if record.over_budget:
         found.append(f"Latency budget missed: {record.over_budget}.")
     allowed, tested = record.budget.max_drop, record.tested(record.ships)
-    if tested is not None and -tested.gain.value > allowed:
+    if tested is not None and record.is_against_teacher:
+        found += [
+            f"Quality budget missed on the test split: {describe_floor(key, value)}, at least "
+            f"{least:g} asked for. Validation decided; the test split changes no decision."
+            for key, least in record.budget.floors.items()
+            for value in [tested.metrics[FLOOR_METRICS[key]].value]
+            if value < least
+        ]
+    elif tested is not None and -tested.gain.value > allowed:
         found.append(
             f"Quality budget missed on the test split: {-tested.gain.value:.2f} "
             f"{record.metric.points()} lost, {allowed:g} allowed. Decisions use the validation "

@@ -29,8 +29,7 @@ def as_html(record: Record) -> str:
     """Return the same as a small HTML table; a stage that did not pay is struck through."""
     titles = ("stage", record.metric.title, "size", "latency", "verdict")
     head = "".join(f"<th>{escape(title)}</th>" for title in titles)
-    name = record.metric.name
-    rows = "".join(_row(rung, line) for rung in record.rungs for line in lines(rung, name))
+    rows = "".join(_row(rung, line) for rung in record.rungs for line in lines(record, rung))
     closing = "<br>".join(map(escape, outcome(record)))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table><p>{closing}</p>"
 

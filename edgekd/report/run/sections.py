@@ -20,7 +20,7 @@ from edgekd.evaluation.formatting import (
     size,
     times,
 )
-from edgekd.evaluation.gate import Findings, Ruling
+from edgekd.evaluation.gate import FLOOR_METRICS, Findings, Ruling
 from edgekd.evaluation.record import Record
 from edgekd.evaluation.results import ChangedSample, ClassChange, Elsewhere, RungRecord
 from edgekd.exporters.file_facts import Kernels
@@ -76,7 +76,10 @@ def _own_row(
         _row(record, rung, file, kept=ruling.kept),
         own=True,
         ships=record.is_shipped(rung, file),
-        gain="" if first else change(file.gain),
+        quality=""
+        if first and record.is_against_teacher
+        else quality(file.metrics[record.metric.name]),
+        gain="" if first or record.is_against_teacher else change(file.gain),
         step="" if first else times(step),
         compared="" if step is None else _pair(findings.compared),
         state=_state(rung, ruling, first=first),
@@ -92,7 +95,7 @@ def _row(record: Record, rung: RungRecord, file: FileEvidence, *, kept: bool) ->
         own=False,
         kept=kept,
         quality=quality(file.metrics[record.metric.name]),
-        gain=change(file.gain),
+        gain="" if record.is_against_teacher else change(file.gain),
         size=size(file.facts.size_bytes),
         bytes=file.facts.size_bytes,
         latency=latency_text(file.latency_s),
@@ -118,8 +121,9 @@ def _state(rung: RungRecord, ruling: Ruling, *, first: bool) -> str:
 def figures(record: Record) -> tuple[list[str], list[list[str]]]:
     """Return the head and the rows of the table of everything known of each file of each stage."""
     metrics = record.task.metrics
-    head = ["stage and file", *(metric.title for metric in metrics), "since the teacher"]
-    head += ["since the stage before", "size", "parameters", "multiply-accumulates", "in INT8"]
+    head = ["stage and file", *(metric.title for metric in metrics)]
+    head += [] if record.is_against_teacher else ["since the teacher", "since the stage before"]
+    head += ["size", "parameters", "multiply-accumulates", "in INT8"]
     head += ["layers that run in INT8", "layers left as they were"]
     head += ["opset", "median latency", "p90", "load", "first call", "peak memory"]
     head += ["against the teacher", "sha256", "verdict on the stage"]
@@ -127,8 +131,13 @@ def figures(record: Record) -> tuple[list[str], list[list[str]]]:
     for rung in record.rungs:
         for file in rung.files:
             cells = [f"{rung.title} {file.label}"]
-            cells += [quality(file.metrics[metric.name]) for metric in metrics]
-            cells += [change(file.gain), change(file.step_gain)]
+            is_reference = record.is_against_teacher and rung is record.rungs[0]
+            cells += [
+                "reference" if is_reference else quality(file.metrics[metric.name])
+                for metric in metrics
+            ]
+            if not record.is_against_teacher:
+                cells += [change(file.gain), change(file.step_gain)]
             cells += [*_facts(file, rung), *_speed(file), file.sha256[:16]]
             found.append([*cells, rung.verdict])
     return head, found
@@ -220,19 +229,29 @@ def not_kept(record: Record) -> list[NotKept]:
             found.append(NotKept(title=rung.title, reasons=rung.reasons))
         for file, findings, ruling in rung.judged:
             if not ruling.kept:
-                facts = _findings(findings, before, record.metric.name)
+                facts = _findings(record, file, findings, before)
                 title = rung.name_of(file)
                 found.append(NotKept(title=title, reasons=ruling.reasons, facts=facts))
         before = rung.title if rung.kept else before
     return found
 
 
-def _findings(findings: Findings, before: str, metric: str) -> list[tuple[str, str]]:
+def _findings(
+    record: Record, file: FileEvidence, findings: Findings, before: str
+) -> list[tuple[str, str]]:
+    metric = record.metric.name
+    near = [
+        (f"{name} against the teacher", quality(file.metrics[name]))
+        for name in (FLOOR_METRICS[key] for key in findings.floored)
+    ]
+    lost = [
+        (f"{metric} since the teacher", change(findings.gain)),
+        (f"{metric} since the stage before", change(findings.step_gain)),
+    ]
     speed, pair = times(findings.speedup), _pair(findings.compared)
     return [
         (f"speed against {before}", f"{speed}, {pair}" if findings.speedup else speed),
-        (f"{metric} since the teacher", change(findings.gain)),
-        (f"{metric} since the stage before", change(findings.step_gain)),
+        *(near or lost),
         (f"bytes of {before} / bytes now", f"{findings.shrink:.2f}"),
         ("steady while timed", "yes" if findings.steady else "no"),
     ]

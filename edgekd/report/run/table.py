@@ -9,10 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from edgekd.benchmarks.stats import Estimate
-from edgekd.evaluation.formatting import interval, latency_text, per_sample, size
+from edgekd.evaluation.formatting import interval, latency_text, per_sample, quality, size
 from edgekd.evaluation.gate import Ruling
 from edgekd.evaluation.record import Record
 from edgekd.evaluation.results import Elsewhere, RungRecord
+
+SHOWN_METRICS = 4
+"""Of a model with many outputs the first are shown: those over all outputs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +31,16 @@ class Line:
     """Against the stage before."""
 
 
-def lines(rung: RungRecord, metric: str) -> list[Line]:
+def lines(record: Record, rung: RungRecord) -> list[Line]:
     """Return a line for each file that the stage itself made."""
+    is_reference = record.is_against_teacher and rung is record.rungs[0]
     if rung.evidence is None:
         return [Line(cells=(rung.title, "", "", ""), kept=False, ruling=None)]
     return [
         Line(
             cells=(
                 f"{rung.title} {file.label}",
-                interval(file.metrics[metric]),
+                "" if is_reference else interval(file.metrics[record.metric.name]),
                 size(file.facts.size_bytes),
                 latency_text(file.latency_s),
             ),
@@ -57,7 +61,7 @@ def ladder(record: Record) -> Table:
     table.add_column("latency", no_wrap=True)
     table.add_column("against before", no_wrap=True)
     for rung in record.rungs:
-        for row in lines(rung, record.metric.name):
+        for row in lines(record, rung):
             style = "" if row.kept else "strike dim"
             texts = (Text(cell, style=style) for cell in row.cells)
             table.add_row(*texts, _verdict(rung, row, first=rung is record.rungs[0]))
@@ -87,7 +91,15 @@ def outcome(record: Record) -> list[str]:
     )
     found += [_on(device, record.final.chosen) for device in record.final.elsewhere]
     tested = record.tested(ships)
-    if tested is not None:
+    if tested is not None and record.is_against_teacher and not record.teacher_ships:
+        figures = ", ".join(
+            f"{m.name} {quality(tested.metrics[m.name])} {m.unit}".rstrip()
+            for m in record.task.metrics[:SHOWN_METRICS]
+        )
+        found.append(
+            f"test split, once ({record.test.samples} samples), against the teacher: {figures}"
+        )
+    if tested is not None and not record.is_against_teacher:
         gain = interval(tested.gain, of="{:+.2f}".format)
         found.append(
             f"test split, once ({record.test.samples} samples): "

@@ -27,6 +27,23 @@ def findings(**changes: Any) -> Findings:
     return Findings(**{**base, **changes})
 
 
+@pytest.mark.parametrize(
+    ("budget", "reason"),
+    [
+        (Budget(min_snr=30.0), ""),
+        (Budget(min_snr=30.0, strict=True), "SNR 28.0 dB, at least 30 asked for"),
+        (Budget(min_snr=35.0), "SNR 31.0 dB, at least 35 asked for"),
+        (Budget(min_snr=30.0, min_agreement=99.0), "98.0 % agreement, at least 99 asked for"),
+    ],
+)
+def test_a_floor_takes_the_place_of_the_drop(budget: Budget, reason: str) -> None:
+    floored = {"min_snr": Estimate(31.0, 28.0, 34.0, 50), "min_agreement": Estimate(98, 90, 99, 50)}
+    lost = Estimate(-119.0, -120.0, -118.0, 50)
+    verdict = judge("faster", [findings(floored=floored, gain=lost, unit="dB")], budget)
+    assert verdict.reasons == ((reason,) if reason else ())
+    assert verdict.text.endswith("SNR 31.0 dB, 98.0 % agreement" + (")" if reason else ""))
+
+
 def test_a_stage_that_pays_is_kept() -> None:
     verdict = judge("faster", [findings()], Budget(max_drop=1.0))
     assert verdict.kept

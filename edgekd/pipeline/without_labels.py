@@ -1,0 +1,144 @@
+"""A job without labels: the teacher's own outputs are the reference, a floor takes a drop's place.
+
+What a recipe leaves open is settled here, once, before anything is checked or measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.data.dataset import Dataset
+from edgekd.data.preprocess import Preprocess
+from edgekd.errors import ModelError, NothingToDo, RecipeError
+from edgekd.options import Budget
+from edgekd.recipe.recipe import Recipe
+from edgekd.step import Context, OnnxModel
+from edgekd.tasks.reference import Reference, find_forms
+from edgekd.tasks.task import Floor, Task
+
+if TYPE_CHECKING:
+    from edgekd.networks.trainable import Model
+
+REFERENCE, LABELLED = "reference", "classification"
+"""The tasks that a recipe without a task gets."""
+LEAST_SNR = 20.0
+LEAST_AGREEMENT_TRAINED = 95.0
+LEAST_AGREEMENT = 99.0
+"""Where no output has floating-point values."""
+_SIZES = (2, 3)
+
+
+def wants_labels(recipe: Recipe) -> bool:
+    """Return whether labels are to be read, where there are any."""
+    floors = recipe.budget.floors
+    if floors and recipe.task not in (None, REFERENCE):
+        raise RecipeError(
+            f"{' and '.join(floors)} in [budget] compare with the model's own outputs, which "
+            f"task = {recipe.task!r} does not; leave out task, or give max_drop instead"
+        )
+    return not floors and recipe.task != REFERENCE
+
+
+def settle_recipe(recipe: Recipe, dataset: Dataset) -> Recipe:
+    """Return the recipe with its task, and without labels with steps that need none.
+
+    Raises:
+        RecipeError: a step cannot work without labels.
+    """
+    name = recipe.task or (LABELLED if dataset.targets else REFERENCE)
+    if name != REFERENCE:
+        return recipe.model_copy(update={"task": name})
+    steps = tuple(step.without_labels() for step in recipe.steps)
+    model = recipe.model.without_labels()
+    return recipe.model_copy(update={"task": name, "model": model, "steps": steps})
+
+
+def open_reference(recipe: Recipe, context: Context) -> Reference:
+    """Run the teacher on samples of the data and return the task that compares with its outputs.
+
+    Raises:
+        ModelError: it cannot be run, or an output cannot be compared.
+    """
+    step = recipe.model
+    seen = step.preview(_nothing, _nothing, context.only(step.needs))
+    assert seen is not None  # a teacher is a network or a file
+    if isinstance(seen, OnnxModel):
+        return _of_file(seen, context)
+    return _of_network(seen, context)
+
+
+def settle_budget(recipe: Recipe, task: Task) -> Recipe:
+    """Return the recipe with the floors that apply, and refuse those that no output can have.
+
+    Raises:
+        RecipeError: a floor, or a drop, was asked for that says nothing of these outputs.
+    """
+    known = {metric.floor for metric in task.metrics} - {None}
+    budget, floors = recipe.budget, recipe.budget.floors
+    strange = [key for key in floors if key not in known]
+    if strange:
+        what = "floating-point values" if strange[0] == "min_snr" else "a class for each sample"
+        raise RecipeError(
+            f"{strange[0]} in [budget] was asked for, and no output of the model has {what}; give "
+            f"{' or '.join(sorted(key for key in known if key))}"
+        )
+    if not floors and "max_drop" in budget.model_fields_set and "min_agreement" not in known:
+        raise RecipeError(
+            "max_drop counts lost answers, which needs labels or an output with classes; this "
+            "data has no labels, so say how near the outputs must stay: min_snr in [budget], "
+            "--min-snr (default 20 dB)"
+        )
+    update = {} if floors else _default_floor(budget, known, trains=recipe.trains)
+    return recipe.model_copy(update={"budget": budget.model_copy(update=update)})
+
+
+def _default_floor(budget: Budget, known: Set[Floor | None], *, trains: bool) -> dict[str, float]:
+    if "min_agreement" in known:
+        if "max_drop" in budget.model_fields_set:
+            return {"min_agreement": max(0.0, 100.0 - budget.max_drop)}
+        if trains:
+            return {"min_agreement": LEAST_AGREEMENT_TRAINED}
+    return {"min_snr": LEAST_SNR} if "min_snr" in known else {"min_agreement": LEAST_AGREEMENT}
+
+
+def _nothing() -> Model:
+    raise NothingToDo("there is no network to start from")
+
+
+def _of_file(model: OnnxModel, context: Context) -> Reference:
+    from edgekd.exporters.ort_session import batch_size, predictor
+
+    fixed = batch_size(model.path, default=0)
+    sizes = (fixed, fixed) if fixed else _SIZES
+    predict = predictor(model.path)
+    smaller, larger = (predict(_repeated(model.preprocess, context, size)) for size in sizes)
+    return Reference(find_forms(smaller, larger, sizes=sizes))
+
+
+def _of_network(model: Model, context: Context) -> Reference:
+    import torch
+
+    from edgekd.networks.blueprint import name_outputs
+
+    model.body.eval()
+    found = []
+    for size in _SIZES:
+        inputs = _repeated(model.preprocess, context, size)
+        with torch.no_grad():
+            deployed = model.deployed(context.task)
+            tensors = (torch.as_tensor(array) for array in inputs.values())
+            found.append(name_outputs(model.body(*deployed.body_inputs(*tensors))))
+    smaller, larger = ({n: t.float().numpy() for n, t in outputs.items()} for outputs in found)
+    if not smaller:
+        raise ModelError("the model returns no tensor; let its forward return the outputs")
+    return Reference(find_forms(smaller, larger, sizes=_SIZES))
+
+
+def _repeated(preprocess: Preprocess, context: Context, size: int) -> dict[str, NDArray[Any]]:
+    """Return one sample `size` times, as the model takes it: all else stays equal."""
+    batch = next(context.data.batches("validation", preprocess, size=1))
+    return {name: np.repeat(array, size, axis=0) for name, array in batch.inputs[0].items()}
