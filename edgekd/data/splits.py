@@ -15,6 +15,13 @@ from edgekd.data.seeded_random import shuffled
 from edgekd.errors import DataError
 
 DEFAULT_CALIBRATION = 512
+_SHOWN = 5
+_WITHOUT = {
+    "train": "nothing of it is learned",
+    "validation": "no decision counts it",
+    "test": "the report does not show it",
+}
+"""Split -> what follows if it lacks a class."""
 _PURPOSE = 1  # keeps these orders apart from those of the epochs
 Indices = NDArray[np.int64]
 
@@ -54,11 +61,12 @@ def make_splits(
     `validation` and `test` are a share below 1 of the samples that the source leaves open, or a
     count; a split that the source fixes is taken as it is. `calibration` is a count; None is 512
     or the whole train split if that is smaller. Of a mixture only the main source is split; the
-    further sources are training samples.
+    further sources are training samples. A class with too few samples for one in every split is
+    for training alone (see `describe_missing`).
 
     Raises:
-        DataError: there are fewer than two classes, a split would lack a class, or a split was
-            asked to contain more than there is.
+        DataError: there are fewer than two classes, a class has no sample, a split is empty, or a
+            split was asked to contain more than there is.
     """
     strata = _strata(dataset)
     fixed = {name: shuffled(i, seed, _PURPOSE) for name, i in dataset.fixed.items()}
@@ -66,6 +74,7 @@ def make_splits(
     named = np.concatenate([everything[:0], *fixed.values()])
     pool = fixed.get("train", shuffled(np.setdiff1d(everything, named), seed, _PURPOSE))
     open_samples = len(pool)
+    pool, rare = _without_rare(pool, strata, splits=3 - len({"validation", "test"} & set(fixed)))
     found: dict[str, Indices] = {}
     for name, asked in (("test", test), ("validation", validation)):
         if name in fixed:
@@ -73,8 +82,10 @@ def make_splits(
             continue
         count = _count(name, asked, open_samples, len(pool))
         found[name], pool = _draw(pool, strata, count)
+    pool = pool if not len(rare) else shuffled(np.concatenate([pool, rare]), seed, _PURPOSE)
     for name, indices in {"train": pool, **found}.items():
-        check_classes(dataset, name, indices)
+        if not len(indices):
+            raise DataError(f"the {name} split is empty; give it samples")
     wanted = min(DEFAULT_CALIBRATION, len(pool)) if calibration is None else calibration
     if not 1 <= wanted <= len(pool):
         raise DataError(
@@ -153,18 +164,26 @@ def _allot(sizes: Indices, count: int) -> Indices:
     return shares
 
 
-def check_classes(dataset: Dataset, name: str, indices: Indices) -> None:
-    """Raise DataError if the split `name` is empty or lacks a class of the data set."""
-    if not len(indices):
-        raise DataError(f"the {name} split is empty; give it samples")
+def _without_rare(pool: Indices, strata: Indices, *, splits: int) -> tuple[Indices, Indices]:
+    """Return `pool` without the samples of classes that have fewer than `splits`, and these."""
+    counts = np.bincount(strata[pool], minlength=1)
+    rare = counts[strata[pool]] < splits
+    return pool[~rare], pool[rare]
+
+
+def describe_missing(dataset: Dataset, splits: Splits) -> str:
+    """Return which classes are missing from a split, for the user; "" if none is."""
     if not dataset.classes:
-        return
-    label = dataset.targets["label"]
-    empty = np.flatnonzero(np.bincount(label[indices], minlength=dataset.classes) == 0)
-    if len(empty):
-        total = int((label == empty[0]).sum())
-        raise DataError(
-            f"the {name} split ({len(indices)} samples, {dataset.classes} classes) has no "
-            f"sample of class {dataset.label_name(int(empty[0]))!r}, of which there are {total}; "
-            "every split needs each class: make it larger, add samples, or drop the class"
-        )
+        return ""
+    label, found = dataset.targets["label"], []
+    total = np.bincount(label, minlength=dataset.classes)
+    for name, outcome in _WITHOUT.items():
+        have = np.bincount(label[getattr(splits, name)], minlength=dataset.classes)
+        missing = np.flatnonzero((have == 0) & (total > 0)).tolist()
+        if missing:
+            shown = [f"{dataset.label_name(i)!r} ({total[i]} in all)" for i in missing[:_SHOWN]]
+            more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+            found.append(
+                f"the {name} split has no sample of class {', '.join(shown)}{more}, so {outcome}"
+            )
+    return "; ".join(found)

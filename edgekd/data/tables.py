@@ -181,7 +181,9 @@ def _text_file(path: Path) -> Iterator[TextIO]:
         with path.open(encoding="utf-16" if marked else "utf-8-sig", newline="") as file:
             yield file
     except UnicodeError as error:
-        raise DataError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
+        raise DataError(
+            f"{path} is not UTF-8 ({error}); save it as UTF-8 (a spreadsheet's CSV UTF-8)"
+        ) from error
     except (OSError, csv.Error) as error:
         raise DataError(f"{path} cannot be read ({error}); write it again") from error
     finally:

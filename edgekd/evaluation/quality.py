@@ -119,3 +119,11 @@ def count_needed_samples(
     if max_drop <= 0:
         return 0
     return math.ceil(1.645**2 * changed / (max_drop / unit_scale) ** 2)
+
+
+def expected_interval(samples: int, *, changed: float = 0.02) -> float:
+    """Return half the 95 % interval of a measured drop, as a share, if a share `changed` changes.
+
+    Its variance is changed / n, as in `count_needed_samples`.
+    """
+    return Z95 * math.sqrt(changed / samples)

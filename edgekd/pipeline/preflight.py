@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.data.preprocess import Preprocess
@@ -216,8 +217,9 @@ def _refused(
 
 
 def _check_classes(called: str, outputs: Mapping[str, NDArray[Any]], context: Context) -> None:
-    """Compare the labels with the outputs. Every split holds each class: one is enough."""
-    labels = context.data.targets("validation").get("label")
+    """Compare the labels with the outputs. A rare class may be in the training split alone."""
+    found = [context.data.targets(split).get("label") for split in ("train", "validation")]
+    labels = None if found[0] is None else np.concatenate([a for a in found if a is not None])
     for name, kind in context.task.signals.items():
         if kind != "classes" or labels is None or outputs[name].ndim != 2:
             continue

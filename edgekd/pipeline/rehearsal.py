@@ -138,7 +138,7 @@ def _training_s(bench: Bench, step: Step, watch: _Stopwatch) -> float:
 def _quantize_s(bench: Bench, step: Step, source: Artifact) -> float:
     """Time the variants of `step`, made of the FP32 file of `source` from few samples."""
     preprocess = read_preprocess(source.folder)
-    samples = step.calibration_samples
+    samples = min(step.calibration_samples, bench.data.count("calibration"))
     counts = sorted({min(count, samples) for count in (FEW, MORE)})
     took = []
     for count in counts:

@@ -13,7 +13,7 @@ from edgekd.benchmarks.measurement import Setup, Timing
 from edgekd.data.batches import Data
 from edgekd.data.dataset import Dataset
 from edgekd.data.source import open_source
-from edgekd.data.splits import Splits
+from edgekd.data.splits import Splits, describe_missing
 from edgekd.data.stored_splits import run_splits, write_splits
 from edgekd.devices import open_place
 from edgekd.devices.device import Device, Place
@@ -21,7 +21,7 @@ from edgekd.errors import DataError, RunFolderError
 from edgekd.evaluation.examiner import Examiner
 from edgekd.evaluation.gate import describe_floor
 from edgekd.evaluation.predictions import Predictions
-from edgekd.evaluation.quality import count_needed_samples
+from edgekd.evaluation.quality import count_needed_samples, expected_interval
 from edgekd.pipeline.preflight import forecast_networks
 from edgekd.pipeline.without_labels import (
     open_reference,
@@ -210,8 +210,9 @@ def set_up(
     task = task or open_task(str(recipe.task), root=root)
     task.check(dataset.targets)
     splits, remark = run_splits(folder, recipe.data.split_options(recipe.seed), dataset)
-    if remark:
-        progress.say(remark)
+    for words in (remark, describe_missing(dataset, splits)):
+        if words:
+            progress.say(words)
     augment, seed = recipe.data.augment, recipe.seed
     bench = Bench(
         recipe=recipe,
@@ -251,15 +252,33 @@ def check(bench: Bench, *, export: bool = True) -> None:
     counted = is_share and not metric.against_teacher
     needed = count_needed_samples(recipe.budget.max_drop) if counted else 0
     if have < needed:
-        raise DataError(
-            f"the validation split has {have} samples; a budget of {recipe.budget.max_drop:g} "
-            f"points needs {needed}: with fewer, an equally accurate model would be rejected by "
-            "chance in more than 5 % of runs. "
-            "Raise validation in [data], or allow more: max_drop in [budget], --max-drop"
-        )
+        _few_samples(bench, have, needed)
     tried = _networks(bench)
     untried = tried is not None and tried != _exported_before(bench.folder)
     forecast_networks(recipe, bench.context(None), export=export and untried)
+
+
+def _few_samples(bench: Bench, have: int, needed: int) -> None:
+    """Refuse a budget that was asked for and cannot be checked; warn where it is the default.
+
+    Raises:
+        DataError: max_drop or strict was set.
+    """
+    budget = bench.recipe.budget
+    found = (
+        f"the validation split has {have} samples; a budget of {budget.max_drop:g} points needs "
+        f"{needed}: with fewer, an equally accurate model would be rejected by chance in more than "
+        "5 % of runs"
+    )
+    if {"max_drop", "strict"} & budget.model_fields_set:
+        raise DataError(
+            f"{found}. Raise validation in [data], or allow more: max_drop in [budget], --max-drop"
+        )
+    wide = 100 * expected_interval(have)
+    bench.progress.say(
+        f"{found}. The run goes on, since the budget is the default; a loss is known to about "
+        f"{wide:.1f} points (95 %, if 2 % of the answers change)"
+    )
 
 
 def _networks(bench: Bench) -> str | None:

@@ -114,6 +114,7 @@ class Quantize(OnnxStep):
         }
 
     def _check(self, data: Data) -> None:
+        """Refuse more samples than there are, if so many were asked for."""
         have = data.count("calibration")
         if have < self.samples and "samples" in self.model_fields_set:
             raise DataError(

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgekd.data.dataset import Dataset
-from edgekd.data.splits import Splits, make_splits
+from edgekd.data.splits import Splits, describe_missing, make_splits
 from edgekd.errors import DataError
 
 Maker = Callable[..., Dataset]
@@ -138,16 +138,34 @@ def test_a_class_without_samples_is_refused(images: Maker) -> None:
         make_splits(images(9, 0, 9), validation=3, test=3, seed=0)
 
 
-def test_a_class_too_rare_for_all_splits_is_refused(images: Maker) -> None:
-    with pytest.raises(DataError, match=r"no sample of class 'c1', of which there are 2"):
-        make_splits(images(50, 2), validation=10, test=10, seed=0)
+def test_a_class_too_rare_for_every_split_is_for_training_and_named(images: Maker) -> None:
+    dataset = images(50, 2)
+    splits = make_splits(dataset, validation=10, test=10, calibration=10, seed=0)
+    assert share(dataset, splits.train).tolist() == [30, 2]
+    found = describe_missing(dataset, splits)
+    assert "validation split has no sample of class 'c1' (2 in all)" in found
+    assert "test split has no sample of class 'c1'" in found
+    assert "train split" not in found
 
 
-def test_a_fixed_test_split_that_lacks_a_class_is_refused(images: Maker) -> None:
+def test_a_fixed_test_split_that_lacks_a_class_is_used_and_named(images: Maker) -> None:
     dataset = images(20, 20)
     only = np.flatnonzero(dataset.targets["label"] == 0)[:5]
-    with pytest.raises(DataError, match=r"the test split \(5 samples, 2 classes\).*'c1'"):
-        make_splits(replace(dataset, fixed={"test": only}), validation=4, test=1, seed=0)
+    fixed = replace(dataset, fixed={"test": only})
+    splits = make_splits(fixed, validation=4, test=1, seed=0)
+    assert sorted(splits.test.tolist()) == only.tolist()
+    assert describe_missing(fixed, splits) == (
+        "the test split has no sample of class 'c1' (20 in all), so the report does not show it"
+    )
+
+
+def test_many_rare_classes_are_named_in_few_words(images: Maker) -> None:
+    dataset = images(50, *[2] * 9)
+    found = describe_missing(dataset, make_splits(dataset, validation=9, test=9, seed=0))
+    assert "'c5' (2 in all) and 4 more" in found
+    alone = images(2, 2)
+    with pytest.raises(DataError, match="0 are left"):
+        make_splits(alone, validation=1, test=1, seed=0)
 
 
 def test_steps_do_not_see_test(images: Maker) -> None:

@@ -9,6 +9,7 @@ from edgekd.evaluation.quality import (
     count_needed_samples,
     estimate,
     estimate_gain,
+    expected_interval,
     matched_difference,
     wilson,
 )
@@ -112,3 +113,9 @@ def test_samples_needed_for_a_budget() -> None:
     assert count_needed_samples(1.0) == 542  # 1.645^2 * 0.02 / 0.01^2, rounded up
     assert count_needed_samples(2.0) == 136
     assert count_needed_samples(0.0) == 0
+
+
+def test_the_interval_expected_of_few_samples_is_that_of_matched_pairs() -> None:
+    low, high = matched_difference(50, 50, 5000)  # 2 % of the answers changed
+    assert expected_interval(5000) == pytest.approx((high - low) / 2, rel=0.02)
+    assert 100 * expected_interval(60) == pytest.approx(3.58, abs=0.01)
