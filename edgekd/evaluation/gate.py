@@ -61,6 +61,8 @@ class Verdict:
     rulings: tuple[Ruling, ...] = ()
     """One for each variant that the step made; none where it was skipped."""
     skipped_because: str = ""
+    dropped: tuple[str, ...] = ()
+    """Variants that were made and failed before they could be judged, with the reason."""
 
     @property
     def kept(self) -> bool:
@@ -77,17 +79,19 @@ class Verdict:
         """Why the stage, or a variant of it, is not kept."""
         if not self.rulings:
             return (self.skipped_because,)
-        return tuple(f"{self._name(r)}{reason}" for r in self.rulings for reason in r.reasons)
+        found = tuple(f"{self._name(r)}{reason}" for r in self.rulings for reason in r.reasons)
+        return found + self.dropped
 
     @property
     def text(self) -> str:
         """One line for people."""
         if not self.rulings:
             return self.skipped_because
-        return "; ".join(f"{self._name(ruling)}{ruling.text}" for ruling in self.rulings)
+        found = tuple(f"{self._name(ruling)}{ruling.text}" for ruling in self.rulings)
+        return "; ".join(found + self.dropped)
 
     def _name(self, ruling: Ruling) -> str:
-        return f"{ruling.variant}: " if len(self.rulings) > 1 else ""
+        return f"{ruling.variant}: " if len(self.rulings) + len(self.dropped) > 1 else ""
 
 
 REFERENCE = Verdict(outcome="kept", rulings=(Ruling(variant=FP32, kept=True, numbers="reference"),))

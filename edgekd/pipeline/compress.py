@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Group
@@ -19,6 +19,7 @@ from edgekd.pipeline.record import record
 from edgekd.pipeline.setup import Bench, check_owner, claim, set_up
 from edgekd.pipeline.stage import run_step
 from edgekd.progress import Progress, Silent
+from edgekd.quantization.step import read_dropped
 from edgekd.recipe.recipe import Recipe, titled
 from edgekd.report.run.notebook import as_html, as_text, shown
 from edgekd.step import Context, Step
@@ -131,8 +132,10 @@ def _climb_one(
         verdict = Verdict(outcome="skipped", skipped_because=one_line(signal))
         rung = Rung(title, best, None, verdict)
     else:
-        evidence = examiner.examine(after, best, name=step.name, makes=step.makes)
+        makes = tuple(variant for variant in step.makes if variant in after.variants)
+        evidence = examiner.examine(after, best, name=step.name, makes=makes)
         verdict = judge(step.promise, evidence.findings, bench.recipe.budget, gated=step.gate)
+        verdict = replace(verdict, dropped=read_dropped(after.folder))
         rung = Rung(title, after, evidence, verdict)
     bench.progress.say(f"{title}: {rung.verdict.outcome}: {rung.verdict.text}")
     return rung

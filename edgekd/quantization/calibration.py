@@ -37,18 +37,19 @@ def collect_ranges(
 
     Raises:
         DataError: there is no sample.
-        ModelError: an input is missing or does not fit; an activation is NaN or infinite.
+        ModelError: an input is missing, does not fit, or is NaN or infinite.
     """
     session = open_session(_watching(model, tensors))
     inputs = inputs_of(model)
     ranges: dict[str, Range] = {}
     count = 0
     for batch in feeds:
-        for sample, samples in _calls(inputs, batch, batch_symbol(model)):
+        for sample, samples in cut_calls(inputs, batch, batch_symbol(model)):
+            _check_finite(sample, count)
             arrays = run(session, list(tensors), sample, name="the model to calibrate")
             for name, array in zip(tensors, arrays, strict=True):
                 if array.size:
-                    ranges[name] = _merge(ranges.get(name), array, name, count)
+                    ranges[name] = _merge(ranges.get(name), array)
             count += samples
     if not count:
         raise DataError("there are no calibration samples; give at least one")
@@ -67,7 +68,7 @@ def _watching(model: ModelProto, tensors: Sequence[str]) -> bytes:
     return bytes(watched.SerializeToString())
 
 
-def _calls(
+def cut_calls(
     inputs: Sequence[ValueInfoProto], batch: Mapping[str, NDArray[Any]], symbol: str
 ) -> Iterator[tuple[dict[str, NDArray[Any]], int]]:
     """Cut a batch into calls, each with its number of samples.
@@ -117,12 +118,16 @@ def _is_batch(value: ValueInfoProto, symbol: str) -> bool:
     return bool(dims) and not dims[0].HasField("dim_value") and dims[0].dim_param == symbol
 
 
-def _merge(known: Range | None, array: NDArray[Any], name: str, sample: int) -> Range:
+def _check_finite(sample: Mapping[str, NDArray[Any]], number: int) -> None:
+    for name, array in sample.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ModelError(
+                f"the input {name!r} is NaN or infinite on calibration sample {number}; no INT8 "
+                "range can contain it: check this sample"
+            )
+
+
+def _merge(known: Range | None, array: NDArray[Any]) -> Range:
+    """Widen a range; NaN stays in it, for numpy's minimum and maximum pass it on."""
     low, high = np.float32(array.min()), np.float32(array.max())
-    if not (np.isfinite(low) and np.isfinite(high)):  # min and max of numpy pass NaN on
-        raise ModelError(
-            f"the activation {name!r} is NaN or infinite on calibration sample {sample}, which "
-            "has no INT8 range; check the input of this sample, or what the float model computes "
-            "for it"
-        )
-    return (low, high) if known is None else (min(known[0], low), max(known[1], high))
+    return (low, high) if known is None else (np.minimum(known[0], low), np.maximum(known[1], high))

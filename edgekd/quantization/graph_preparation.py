@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import onnx.version_converter
-from onnx import ModelProto, NodeProto
+from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
+from onnx_ir.passes import common
 
 from edgekd.benchmarks.operators import is_quantized
 from edgekd.errors import ModelError, one_line
-from edgekd.exporters.onnx_files import messages
+from edgekd.exporters.onnx_files import apply_passes, messages
 from edgekd.exporters.shapes import fold, infer_shapes, opset_of
 
 MIN_OPSET = 13
@@ -44,12 +46,40 @@ def prepare(model: ModelProto, name: str) -> ModelProto:
     if not any(tensor.data_type in half for tensor in messages(ready, onnx.TensorProto)):
         ready = fold(ready, name)  # half-precision graphs come back with casts everywhere
     ready = infer_shapes(ready)
-    names: set[str] = set()
-    for i, node in enumerate(ready.graph.node):
-        if not node.name or node.name in names:  # foreign nodes may have no name, or share one
-            node.name = f"{node.op_type}_{i}_"
-        names.add(node.name)
+    _densify(ready)
+    count = -1
+    while count != len(ready.graph.node):  # what only a removed subgraph read goes the next time
+        count = len(ready.graph.node)
+        ready = apply_passes(ready, common.RemoveUnusedNodesPass())
+    _name_nodes(ready)
     return ready
+
+
+def _name_nodes(model: ModelProto) -> None:
+    """Give every node a name of its own: foreign nodes may have none, or share one."""
+    taken = {node.name for node in messages(model, NodeProto)}
+    seen: set[str] = set()
+    for i, node in enumerate(messages(model, NodeProto)):
+        if not node.name or node.name in seen:
+            name = f"{node.op_type}_{i}_"
+            while name in taken:
+                name += "_"
+            node.name = name
+            taken.add(name)
+        seen.add(node.name)
+
+
+def _densify(model: ModelProto) -> None:
+    """Write sparse initializers out: onnx-ir would lose them."""
+    for graph in messages(model, GraphProto):
+        for sparse in graph.sparse_initializer:
+            values, index = (numpy_helper.to_array(t) for t in (sparse.values, sparse.indices))
+            dense = np.zeros(list(sparse.dims), values.dtype)
+            dense[tuple(index.T) if index.ndim == 2 else np.unravel_index(index, dense.shape)] = (
+                values
+            )
+            graph.initializer.append(numpy_helper.from_array(dense, sparse.values.name))
+        del graph.sparse_initializer[:]
 
 
 def _raise_opset(model: ModelProto, name: str) -> ModelProto:

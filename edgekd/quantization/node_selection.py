@@ -16,12 +16,15 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto
 
 from edgekd.benchmarks.operators import SAME_VALUES
+from edgekd.exporters.onnx_files import messages
+from edgekd.quantization.layer_semantics import WEIGHTED, Semantics, read_layer
+from edgekd.quantization.small_values import find_small_values
 
-WEIGHTED = ("Conv", "Gemm", "MatMul")
 _CHAIN = {  # operators with 8-bit kernels; one input carries data
     *("Relu", "Clip", "LeakyRelu", "Sigmoid", "MaxPool", "AveragePool", "GlobalAveragePool"),
     *("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Resize", "Split", "Slice", "Pad"),
 }
+_MOVES = SAME_VALUES | {"MaxPool", "Slice", "Split", "Gather", "Resize", "Expand", "Tile", "Pad"}
 _JOIN = {"Add", "Mul", "Concat"}  # all inputs carry data
 _ABSORBED = {"Relu", "Clip"}  # vanish into the layer before them
 _NORMALIZING = {
@@ -38,13 +41,18 @@ class Choice:
     kind: Literal["convolutional", "transformer"]
     nodes: tuple[str, ...]
     """Names of all nodes to quantize, in the order of the graph."""
-    layers: tuple[str, ...]
-    """Those of them that contain weights."""
+    layers: Mapping[str, Semantics]
+    """Those of them that have weights, and what each computes."""
     left: Mapping[str, str]
     """Layers with weights that stay float: name of the node, reason."""
 
 
-def choose(model: ModelProto) -> Choice:
+def choose(
+    model: ModelProto,
+    *,
+    barred: Mapping[str, str] | None = None,
+    wide: Mapping[str, str] | None = None,
+) -> Choice:
     """Decide from the graph which nodes are quantized.
 
     In a CNN an operator without weights is chosen where it lies between two chosen layers, so
@@ -53,20 +61,49 @@ def choose(model: ModelProto) -> Choice:
 
     Args:
         model: every node has its own name.
+        barred: layers that must stay float: name of the node, reason.
+        wide: tensors that no 8-bit grid serves: name, reason. What touches one stays float.
     """
-    reasons = {n.name: _unfit(n, model) for n in model.graph.node if n.op_type in WEIGHTED}
-    layers = [name for name, reason in reasons.items() if not reason]
-    left = {name: reason for name, reason in reasons.items() if reason}
-    unknown = [n.name for n in model.graph.node if n.op_type == "ConvTranspose"]
-    left |= dict.fromkeys(unknown, "ONNX Runtime has no INT8 kernel for ConvTranspose")
+    wide = wide or {}
+    layers: dict[str, Semantics] = {}
+    left = {
+        node.name: "ONNX Runtime has no INT8 kernel for ConvTranspose"
+        for node in model.graph.node
+        if node.op_type == "ConvTranspose"
+    }
+    constants, readers = {t.name: t for t in model.graph.initializer}, find_readers(model)
+    captured = _captured(model)
+    reasons = {**find_small_values(model), **(barred or {})}
+    for node in model.graph.node:
+        if node.op_type not in WEIGHTED or node.domain:
+            continue
+        found: Semantics | str = reasons.get(node.name, "") or next(
+            (wide[name] for name in [node.input[0], node.output[0]] if name in wide), ""
+        )
+        if node.output[0] in captured:
+            found = "a subgraph reads what it gives"
+        found = found or read_layer(node, constants, readers)
+        if isinstance(found, str):
+            left[node.name] = found
+        else:
+            layers[node.name] = found
     if is_transformer(model):
         products = {n.name for n in model.graph.node if n.op_type in ("MatMul", "Gemm")}
         left |= {n: "convolution in a transformer" for n in layers if n not in products}
-        layers = [name for name in layers if name in products]
-        return Choice("transformer", tuple(layers), tuple(layers), left)
-    between = _between(model, set(layers))
+        layers = {name: layer for name, layer in layers.items() if name in products}
+        return Choice("transformer", tuple(layers), layers, left)
+    between = _between(model, set(layers), wide=frozenset(wide), captured=captured)
     names = [n.name for n in model.graph.node if n.name in between or n.name in layers]
-    return Choice("convolutional", tuple(names), tuple(layers), left)
+    return Choice("convolutional", tuple(names), layers, left)
+
+
+def find_readers(model: ModelProto) -> dict[str, list[NodeProto]]:
+    """Return every node that reads a tensor, in subgraphs as well, by name of the tensor."""
+    readers: dict[str, list[NodeProto]] = {}
+    for node in messages(model.graph, NodeProto):
+        for name in dict.fromkeys(node.input):
+            readers.setdefault(name, []).append(node)
+    return readers
 
 
 def is_transformer(model: ModelProto) -> bool:
@@ -108,41 +145,42 @@ def _written_out_norm(node: NodeProto, makers: Mapping[str, NodeProto], model: M
     return axes in ([[-1]], [[last]])
 
 
-def _unfit(node: NodeProto, model: ModelProto) -> str:
-    """Say why a layer cannot be quantized, or return ""."""
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    weight = constants.get(node.input[1])
-    if weight is None:
-        return "its weight is computed, not constant"
-    if weight.data_type != TensorProto.FLOAT:
-        return "its weight is not float32"
-    if node.op_type != "Conv" and len(weight.dims) != 2:
-        return "its weight is not a matrix"
-    if len(node.input) > 2 and node.input[2] and node.input[2] not in constants:
-        return "its bias is computed, not constant"
-    users = [n for n in model.graph.node if weight.name in n.input]
-    if any(_form(user) != _form(node) or user.input[1] != weight.name for user in users):
-        return "another kind of layer uses its weight too and would dequantize it in every run"
-    return ""
+def _captured(model: ModelProto) -> frozenset[str]:
+    """Return the tensors that subgraphs read of the graph around them, and what these are made of.
+
+    ONNX Runtime 1.31 aborts the whole process where it moves a DequantizeLinear past a Reshape, a
+    MaxPool or the like towards a node that reads from within a subgraph.
+    """
+    outer = {node.name for node in model.graph.node}
+    inner = (node for node in messages(model.graph, NodeProto) if node.name not in outer)
+    makers = {name: node for node in model.graph.node for name in node.output}
+    todo = [name for node in inner for name in node.input if name in makers]
+    found: set[str] = set()
+    while todo:
+        name = todo.pop()
+        found.add(name)
+        if makers[name].op_type in _MOVES and makers[name].input[0] in makers:
+            todo.append(makers[name].input[0])
+    return frozenset(found)
 
 
-def _form(node: NodeProto) -> tuple[str, bool]:
-    return node.op_type, any(a.name == "transB" and a.i for a in node.attribute)
-
-
-def _between(model: ModelProto, layers: set[str]) -> set[str]:
+def _between(
+    model: ModelProto, layers: set[str], *, wide: frozenset[str], captured: frozenset[str]
+) -> set[str]:
     """Return operators without weights whose data comes from and goes to chosen layers."""
     constants = {tensor.name for tensor in model.graph.initializer}
     after: set[str] = set()  # tensors that descend from a chosen layer, through floats only
     inside: set[str] = set()
     floats = _floats(model)
     for node in model.graph.node:
-        data = _data(node)
+        data = list_data_inputs(node)
         if node.name in layers:
             after.update(node.output)
         elif any(name in after for name in node.input):
             after.update(name for name in node.output if name in floats)
             fits = data and all(name in after and name not in constants for name in data)
+            fits = fits and _has_kernel(node) and wide.isdisjoint([*data, *node.output])
+            fits = fits and captured.isdisjoint(node.output)
             inside |= {node.name} if fits else set()
     before: set[str] = set()  # tensors from which a chosen layer descends
     ends: set[str] = set()
@@ -156,15 +194,23 @@ def _between(model: ModelProto, layers: set[str]) -> set[str]:
         for node in model.graph.node
         if node.op_type in _ABSORBED and _absorbable(node, model)
         if (maker := makers.get(node.input[0])) is not None and maker.name in layers
+        if captured.isdisjoint(node.output) and wide.isdisjoint(node.output)
     }
     kept = {n.name for n in model.graph.node if n.op_type != "Clip" or _absorbable(n, model)}
     return ((inside & ends) | absorbed) & kept
 
 
-def _data(node: NodeProto) -> list[str]:
+def list_data_inputs(node: NodeProto) -> list[str]:
+    """Return the inputs of a chosen node that are data: the others say sizes, axes, bounds."""
     if node.op_type in _JOIN:
         return list(node.input)
-    return [node.input[0]] if node.op_type in _CHAIN else []
+    return [node.input[0]] if node.op_type in {*_CHAIN, *WEIGHTED} and not node.domain else []
+
+
+def _has_kernel(node: NodeProto) -> bool:
+    """Tell whether the operator has 8-bit kernels in this mode; a cubic Resize overshoots."""
+    modes = {a.name: a.s for a in node.attribute if a.type == onnx.AttributeProto.STRING}
+    return node.op_type != "Resize" or modes.get("mode", b"nearest") != b"cubic"
 
 
 def _absorbable(node: NodeProto, model: ModelProto) -> bool:

@@ -1,16 +1,15 @@
 """Static post-training quantization: INT8 as Q/DQ for ONNX Runtime's CPU kernels.
 
-The ranges are ours (exact, streamed, equal for any order and batch), the insertion of Q/DQ is
-onnxruntime's own quantizer, and the graph it returns is then mended: see `_mend`.
+A float graph, what of it is chosen, and the ranges of its activations make a plan; the plan is
+put into the graph. A file is written only when ONNX Runtime has run it on calibration samples and
+it followed the float file.
 """
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,17 +17,22 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from edgekd.errors import NothingToDo
+from edgekd.exporters.model_stats import inputs_of
 from edgekd.exporters.onnx_files import check, load_onnx, save_onnx
+from edgekd.exporters.shapes import batch_symbol
 from edgekd.exporters.strip import strip
-from edgekd.quantization.calibration import Range, collect_ranges
+from edgekd.quantization.calibration import Range, collect_ranges, cut_calls
 from edgekd.quantization.graph_preparation import prepare
+from edgekd.quantization.insertion import insert
 from edgekd.quantization.node_selection import Choice, choose
-from edgekd.quantization.qdq_cleanup import mend
+from edgekd.quantization.plan import Activations
+from edgekd.quantization.planning import list_watched, make_plan
+from edgekd.quantization.proof import Samples, check_follows
 
 Feeds = Callable[[], Iterator[Mapping[str, NDArray[Any]]]]
 
-
-Activations = Literal["uint8", "int8"]
+_PROVEN_ON = 4
+"""Calibration samples that a written file must answer as the float file does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +61,8 @@ class Calibrated:
     choice: Choice
     ranges: Mapping[str, Range]
     samples: int
+    first: Samples
+    """A few of the samples, one at a time, to try a written file on."""
     name: str
     """Of the file, for messages."""
 
@@ -86,18 +92,39 @@ def calibrate(source: Path, feeds: Feeds) -> Calibrated:
         DataError: no sample.
         NothingToDo: nothing in the file can be quantized.
         ModelError: the file cannot be read or is quantized already; a sample does not fit; an
-            activation is NaN or infinite.
+            input is NaN or infinite.
     """
     model = prepare(load_onnx(source), source.name)
     choice = choose(model)
-    if not choice.layers:
-        found = "; ".join(f"{name}: {why}" for name, why in list(choice.left.items())[:5])
+    _require_layers(source.name, choice.layers, choice.left)
+    first: list[Mapping[str, NDArray[Any]]] = []
+    ranges, samples = collect_ranges(
+        model, list_watched(model, choice), _kept(model, feeds(), first)
+    )
+    return Calibrated(model, choice, ranges, samples, tuple(first), source.name)
+
+
+def _require_layers(name: str, layers: Mapping[str, object], left: Mapping[str, str]) -> None:
+    if not layers:
+        found = "; ".join(f"{node}: {why}" for node, why in list(left.items())[:5])
         raise NothingToDo(
-            f"nothing in {source.name} can be quantized: INT8 helps Conv, Gemm and MatMul with "
+            f"nothing in {name} can be quantized: INT8 helps Conv, Gemm and MatMul with "
             f"constant float32 weights ({found or 'it contains none of these'})"
         )
-    ranges, samples = _calibrate(model, choice, feeds)
-    return Calibrated(model, choice, ranges, samples, source.name)
+
+
+def _kept(
+    model: ModelProto,
+    batches: Iterator[Mapping[str, NDArray[Any]]],
+    first: list[Mapping[str, NDArray[Any]]],
+) -> Iterator[Mapping[str, NDArray[Any]]]:
+    """Pass batches on, and keep copies of the first samples."""
+    inputs, symbol = inputs_of(model), batch_symbol(model)
+    for batch in batches:
+        if len(first) < _PROVEN_ON:
+            some = islice(cut_calls(inputs, batch, symbol), _PROVEN_ON - len(first))
+            first += [{name: array.copy() for name, array in call.items()} for call, _ in some]
+        yield batch
 
 
 def write_int8(calibrated: Calibrated, target: Path, *, activations: Activations) -> QuantizedFacts:
@@ -111,90 +138,22 @@ def write_int8(calibrated: Calibrated, target: Path, *, activations: Activations
         activations: "uint8" with a zero point is what ONNX Runtime fuses on CPUs. "int8" is
             symmetric around zero, for runtimes whose kernels support only one signedness; on CPUs
             most of it stays unfused and it is often slower than FP32.
+
+    Raises:
+        NothingToDo: the ranges leave nothing to quantize, or the file that was made does not
+            follow the float file.
     """
-    model, choice = copy.deepcopy(calibrated.model), calibrated.choice
-    quantized = mend(_insert(model, choice, calibrated.ranges, activations), model, choice)
-    quantized = strip(quantized)
+    model, choice = calibrated.model, calibrated.choice
+    plan = make_plan(model, choice, calibrated.ranges, activations)
+    _require_layers(calibrated.name, plan.layers, plan.left)
+    quantized = strip(insert(model, plan))
     check(quantized, f"the quantized form of {calibrated.name}")
+    check_follows(quantized, model, calibrated.first, name=calibrated.name)
     save_onnx(quantized, target)
     return QuantizedFacts(
-        kind=choice.kind,
+        kind=plan.kind,
         activations=activations,
         samples=calibrated.samples,
-        layers=len(choice.layers),
-        left=choice.left,
+        layers=len(plan.layers),
+        left=plan.left,
     )
-
-
-def _calibrate(model: ModelProto, choice: Choice, feeds: Feeds) -> tuple[dict[str, Range], int]:
-    """Measure the ranges of what the chosen nodes take and give."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    chosen = [node for node in model.graph.node if node.name in set(choice.nodes)]
-    floats = {
-        value.name
-        for value in [*model.graph.input, *model.graph.value_info, *model.graph.output]
-        if value.type.tensor_type.elem_type == 1
-    }
-    names = {
-        name: None
-        for node in chosen
-        for name in [*node.input, *([] if choice.kind == "transformer" else node.output)]
-        if name in floats and name not in constants
-    }
-    return collect_ranges(model, list(names), feeds())
-
-
-def _insert(
-    model: ModelProto,
-    choice: Choice,
-    ranges: Mapping[str, Range],
-    activations: Activations,
-) -> ModelProto:
-    from onnxruntime.quantization import CalibrationMethod, QuantType
-    from onnxruntime.quantization.calibrate import TensorsData
-    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-    from onnxruntime.quantization.quant_utils import add_infer_metadata
-
-    add_infer_metadata(model)  # or the quantizer would write the model to a folder to type it
-    operators = sorted({n.op_type for n in model.graph.node if n.name in set(choice.nodes)})
-    with _silenced():
-        quantizer = QDQQuantizer(
-            model,
-            per_channel=True,
-            reduce_range=False,
-            weight_qType=QuantType.QInt8,
-            activation_qType=QuantType.QUInt8 if activations == "uint8" else QuantType.QInt8,
-            tensors_range=TensorsData(CalibrationMethod.MinMax, dict(ranges)),
-            nodes_to_quantize=list(choice.nodes),
-            nodes_to_exclude=[],
-            op_types_to_quantize=operators,
-            extra_options=_options(choice, activations),
-        )
-        quantized: ModelProto = quantizer.quantize_model()
-    return quantized
-
-
-def _options(choice: Choice, activations: Activations) -> dict[str, Any]:
-    options: dict[str, Any] = {"ActivationSymmetric": activations == "int8"}
-    if choice.kind == "transformer":
-        # The product leaves in float (one fused kernel): no rounding on the residual stream.
-        options["OpTypesToExcludeOutputQuantization"] = ["MatMul", "Gemm"]
-    return options
-
-
-@contextlib.contextmanager
-def _silenced() -> Iterator[None]:
-    """Keep back what the quantizer logs, on the root logger, of decisions that were ours."""
-    root = logging.getLogger()
-
-    def foreign(record: logging.LogRecord) -> bool:
-        return "onnxruntime" not in Path(record.pathname).parts
-
-    handler = logging.NullHandler()  # else logging.warning() would install one for good
-    root.addFilter(foreign)
-    root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        root.removeFilter(foreign)

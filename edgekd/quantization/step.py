@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,16 +13,19 @@ from pydantic import Field, field_validator
 
 from edgekd.artifact import FP32, Artifact, Variant
 from edgekd.data.preprocess import Preprocess, read_preprocess
-from edgekd.errors import DataError
+from edgekd.errors import DataError, NothingToDo, one_line
 from edgekd.step import Context, Need, OnnxStep, Opened, Preview, Step
 from edgekd.store import write_json
 
 if TYPE_CHECKING:
     from edgekd.data.batches import Data
-    from edgekd.quantization.static import Activations, QuantizedFacts
+    from edgekd.quantization.plan import Activations
+    from edgekd.quantization.static import QuantizedFacts
 
 QUANTIZED = "quantized.json"
 """Of each variant: what is in INT8, and what was left in float and why."""
+DROPPED = "dropped.json"
+"""Variants that were made and failed before they were files, with the reason."""
 ACTIVATIONS: Mapping[Variant, Activations] = {"int8": "uint8", "int8-xnnpack": "int8"}
 """XNNPACK needs the same signedness for activations and weights, and weights are always signed."""
 
@@ -30,6 +34,7 @@ class Quantize(OnnxStep):
     """Static INT8 in Q/DQ form: int8 weights per channel, 8-bit activations."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"calibration data"})
+    revision: ClassVar[int] = 2
     name: Literal["quantize"] = "quantize"
     samples: int = Field(
         256, ge=1, le=100_000, examples=[256], description="number of calibration samples"
@@ -82,16 +87,25 @@ class Quantize(OnnxStep):
         fp32 = source.onnx(FP32)
         shutil.copyfile(fp32, folder / fp32.name)
         preprocess = read_preprocess(folder)
-        found = self._write(fp32, folder / "model", preprocess, context.data)
+        found, dropped = self._write(fp32, folder / "model", preprocess, context.data)
         write_json(folder / QUANTIZED, {variant: f.to_json() for variant, f in found.items()})
+        if dropped:
+            write_json(folder / DROPPED, dropped)
 
     def write_previews(self, fp32: Path, folder: Path, preprocess: Preprocess, data: Data) -> None:
         self._write(fp32, folder / "preview", preprocess, data)
 
     def _write(
         self, fp32: Path, stem: Path, preprocess: Preprocess, data: Data
-    ) -> dict[Variant, QuantizedFacts]:
-        """Write `<stem>.<variant>.onnx` of each variant from one calibration."""
+    ) -> tuple[dict[Variant, QuantizedFacts], dict[Variant, str]]:
+        """Write `<stem>.<variant>.onnx` of each variant from one calibration.
+
+        Returns:
+            What was quantized, by variant; why a variant is not there.
+
+        Raises:
+            NothingToDo: not one of them is.
+        """
         from edgekd.quantization.static import calibrate, write_int8
 
         self._check(data)
@@ -106,12 +120,17 @@ class Quantize(OnnxStep):
                     return
 
         calibrated = calibrate(fp32, feeds)
-        return {
-            v: write_int8(
-                calibrated, stem.with_name(f"{stem.name}.{v}.onnx"), activations=ACTIVATIONS[v]
-            )
-            for v in self.variants
-        }
+        found: dict[Variant, QuantizedFacts] = {}
+        dropped: dict[Variant, str] = {}
+        for v in self.variants:
+            path = stem.with_name(f"{stem.name}.{v}.onnx")
+            try:
+                found[v] = write_int8(calibrated, path, activations=ACTIVATIONS[v])
+            except NothingToDo as signal:
+                dropped[v] = one_line(signal)
+        if not found:
+            raise NothingToDo("; ".join(dict.fromkeys(dropped.values())))
+        return found, dropped
 
     def _check(self, data: Data) -> None:
         """Refuse more samples than there are, if so many were asked for."""
@@ -121,3 +140,12 @@ class Quantize(OnnxStep):
                 f"quantize asks for {self.samples} calibration samples, but the calibration split "
                 f"has {have}; lower samples, or raise calibration in [data]"
             )
+
+
+def read_dropped(folder: Path) -> tuple[str, ...]:
+    """Return the variants of a stage that failed before they were files, each with its reason."""
+    path = folder / DROPPED
+    if not path.exists():
+        return ()
+    found: dict[Variant, str] = json.loads(path.read_text(encoding="utf8"))
+    return tuple(f"{variant}: {reason}" for variant, reason in found.items())

@@ -1,0 +1,61 @@
+"""What is to be quantized and how: a frozen value, made of a float graph and measured ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Activations = Literal["uint8", "int8"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """The 8-bit values of one activation: real = scale * (integer - zero)."""
+
+    dtype: Activations
+    scale: np.float32
+    zero: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """A Conv, Gemm or MatMul: what it multiplies by, as its own attributes mean it."""
+
+    data: str
+    """The activation that it reads, its first input."""
+    weight: str
+    """The float initializer that it reads."""
+    axis: int
+    """Of the output channels in the weight."""
+    factor: np.float32
+    """What the weight is multiplied by before it is rounded: alpha of a Gemm, else 1."""
+    scale: NDArray[np.float32]
+    """Of the rounded weight, [channels]; its zero point is 0."""
+    bias: NDArray[np.float32] | None
+    """What is added to each channel, [channels], beta included. None: nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Which tensors and weights of a graph become 8-bit integers.
+
+    A node that is not named here stays as it was.
+    """
+
+    kind: Literal["convolutional", "transformer"]
+    nodes: tuple[str, ...]
+    """The nodes that read 8-bit tensors, in the order of the graph."""
+    tensors: Mapping[str, Grid]
+    """The activations that are rounded, in the order in which they are made."""
+    rounded: frozenset[str]
+    """Those of them that all nodes read rounded. Others stay float for the nodes that are."""
+    layers: Mapping[str, Layer]
+    """By name of the node."""
+    absorbed: tuple[str, ...]
+    """Relu and Clip nodes that go: the range of what they give does the same."""
+    left: Mapping[str, str]
+    """Layers with weights that stay float: name of the node, reason."""

@@ -1,0 +1,222 @@
+"""From what is chosen and the measured ranges to a plan: scales, and what must stay float yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, numpy_helper
+
+from edgekd.quantization.calibration import Range
+from edgekd.quantization.layer_semantics import Semantics
+from edgekd.quantization.node_selection import Choice, choose, find_readers, list_data_inputs
+from edgekd.quantization.plan import Activations, Grid, Layer, Plan
+from edgekd.quantization.scales import find_weight_scale, make_grid
+
+_SAME_GRID = {  # what they give are values that they were given: one grid, or nothing fuses
+    *("MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Resize", "Split"),
+    *("Slice",),
+}
+_REQUANTIZES = {"Conv", "Gemm", "MatMul", "Add", "Mul", "Concat", "AveragePool"}
+_REQUANTIZES |= {"GlobalAveragePool", "LeakyRelu"}
+"""Write 8 bits on a grid of their own, and so clip as a Relu or Clip after them would."""
+_EMPTY: Range = (np.float32(0), np.float32(0))
+_HUGE = 1e30
+"""No activation is that large: it is a stand-in for minus infinity."""
+_MOST_WIDER = 2.0
+"""Times that what a Pad writes may widen the range of what it pads."""
+
+
+def list_watched(model: ModelProto, choice: Choice) -> list[str]:
+    """Return the tensors whose ranges the plan of a choice takes."""
+    names = dict.fromkeys(_rounded_tensors(model, choice))
+    for node in _chosen(model, choice):
+        if node.op_type == "Pad":
+            names |= dict.fromkeys([node.input[0], node.output[0]])
+        layer = choice.layers.get(node.name)
+        if layer is not None and layer.bias is not None:
+            names[node.output[0]] = None
+    return list(names)
+
+
+def make_plan(
+    model: ModelProto, choice: Choice, ranges: Mapping[str, Range], activations: Activations
+) -> Plan:
+    """Return the plan of a choice: what no grid serves is taken out of it.
+
+    Args:
+        model: every node has its own name.
+        choice: of this graph, from its structure alone.
+        ranges: of all tensors that are `list_watched`.
+        activations: "uint8" with a zero point, or symmetric "int8".
+    """
+    barred: dict[str, str] = {}
+    wide = _too_wide(model, choice, ranges)
+    while True:
+        now = choose(model, barred=barred, wide=wide) if barred or wide else choice
+        absorbed = _absorbed(model, now) if activations == "uint8" else {}
+        tensors = _grids(model, now, ranges, activations, frozenset(absorbed.values()))
+        layers, refused = _layers(model, now, ranges, tensors, absorbed)
+        if not refused:
+            break
+        barred |= refused
+    made = {name for node in _chosen(model, now) for name in node.output}
+    return Plan(
+        kind=now.kind,
+        nodes=tuple(name for name in now.nodes if name not in absorbed),
+        tensors=tensors,
+        rounded=frozenset(made & set(tensors)) if now.kind == "convolutional" else frozenset(),
+        layers=layers,
+        absorbed=tuple(absorbed),
+        left=now.left,
+    )
+
+
+def _layers(
+    model: ModelProto,
+    choice: Choice,
+    ranges: Mapping[str, Range],
+    tensors: Mapping[str, Grid],
+    absorbed: Mapping[str, str],
+) -> tuple[dict[str, Layer], dict[str, str]]:
+    """Return the layers with their scales, and those that no scale serves with the reason."""
+    constants = {t.name: t for t in model.graph.initializer}
+    chosen = _chosen(model, choice)
+    clipped = {absorbed[node.name]: node.output[0] for node in chosen if node.name in absorbed}
+    layers: dict[str, Layer] = {}
+    refused: dict[str, str] = {}
+    for node in chosen:
+        if node.name not in choice.layers:
+            continue
+        layer = choice.layers[node.name]
+        given = clipped.get(node.output[0], node.output[0])
+        low, high = ranges.get(given, _EMPTY)
+        step = tensors[given].scale if given in tensors else (high - low) / 255
+        scale = find_weight_scale(
+            numpy_helper.to_array(constants[layer.weight]) * layer.factor,
+            layer.axis,
+            tensors[layer.data].scale,
+            layer.bias,
+            step=float(step),
+        )
+        if isinstance(scale, str):
+            refused[node.name] = scale
+        else:
+            layers[node.name] = _planned(layer, scale)
+    return layers, refused
+
+
+def _planned(layer: Semantics, scale: NDArray[np.float32]) -> Layer:
+    return Layer(
+        data=layer.data,
+        weight=layer.weight,
+        axis=layer.axis,
+        factor=layer.factor,
+        scale=scale,
+        bias=layer.bias,
+    )
+
+
+def _chosen(model: ModelProto, choice: Choice) -> list[NodeProto]:
+    nodes = set(choice.nodes)
+    return [node for node in model.graph.node if node.name in nodes]
+
+
+def _rounded_tensors(model: ModelProto, choice: Choice) -> list[str]:
+    """Return the tensors that a choice rounds, in the order in which they are made.
+
+    What a Gemm or MatMul gives stays float where no chosen node reads it: ONNX Runtime's kernels
+    write float as cheaply as 8 bits, answers of 8 bits would tie, and on the residual stream of a
+    transformer they would add up.
+    """
+    constants = {tensor.name for tensor in model.graph.initializer}
+    floats = {
+        value.name
+        for value in [*model.graph.input, *model.graph.value_info, *model.graph.output]
+        if value.type.tensor_type.elem_type == 1
+    } - constants
+    chosen = _chosen(model, choice)
+    # Behind an operator that nobody knows no types are inferred; beside float weights all is float.
+    floats |= {layer.data for layer in choice.layers.values()}
+    floats |= {node.output[0] for node in chosen if node.name in choice.layers}
+    found = {name for node in chosen for name in list_data_inputs(node)}
+    for node in chosen:
+        if choice.kind == "convolutional" and node.op_type not in ("Gemm", "MatMul"):
+            found.update(node.output)
+    made = [v.name for v in model.graph.input] + [n for v in model.graph.node for n in v.output]
+    return [name for name in dict.fromkeys(made) if name in found and name in floats]
+
+
+def _too_wide(model: ModelProto, choice: Choice, ranges: Mapping[str, Range]) -> dict[str, str]:
+    """Return the tensors that no 8-bit grid serves, with the reason."""
+    wide: dict[str, str] = {}
+    for name, (low, high) in ranges.items():
+        if not (np.isfinite(low) and np.isfinite(high)) or max(-low, high) > _HUGE:
+            wide[name] = f"the range of {name!r} is not finite, or a stand-in for that"
+    for node in _chosen(model, choice):
+        if node.op_type == "Pad" and node.input[0] in ranges and node.output[0] in ranges:
+            before, after = (_width(ranges[name]) for name in (node.input[0], node.output[0]))
+            if after > _MOST_WIDER * before:
+                wide[node.output[0]] = f"the constant of a Pad stretches {node.output[0]!r}"
+    return wide
+
+
+def _width(found: Range) -> float:
+    low, high = found
+    return max(0.0, float(high)) - min(0.0, float(low))
+
+
+def _clipping(model: ModelProto, choice: Choice) -> dict[str, str]:
+    """Return each Relu and Clip that is all that reads a tensor, with that tensor.
+
+    What it would clip needs no place on a grid.
+    """
+    readers = find_readers(model)
+    outputs = {value.name for value in model.graph.output}
+    return {
+        node.name: node.input[0]
+        for node in _chosen(model, choice)
+        if node.op_type in ("Relu", "Clip")
+        if len(readers[node.input[0]]) == 1 and node.input[0] not in outputs
+    }
+
+
+def _absorbed(model: ModelProto, choice: Choice) -> dict[str, str]:
+    """Return each Relu and Clip that goes, with the tensor that goes with it.
+
+    The range of what it gives starts or ends where it would clip, and the kernel before it clips
+    there by itself.
+    """
+    makers = {name: node.op_type for node in _chosen(model, choice) for name in node.output}
+    clipping = _clipping(model, choice)
+    return {node: name for node, name in clipping.items() if makers.get(name) in _REQUANTIZES}
+
+
+def _grids(
+    model: ModelProto,
+    choice: Choice,
+    ranges: Mapping[str, Range],
+    activations: Activations,
+    gone: frozenset[str],
+) -> dict[str, Grid]:
+    same = {
+        name: node.input[0]
+        for node in _chosen(model, choice)
+        if node.op_type in _SAME_GRID
+        for name in node.output
+    }
+    clipping, ranges = _clipping(model, choice), dict(ranges)
+    for node in reversed(_chosen(model, choice)):
+        if node.name in clipping and node.output[0] in ranges:
+            ranges[node.input[0]] = ranges[node.output[0]]
+    grids: dict[str, Grid] = {}
+    for name in _rounded_tensors(model, choice):
+        if name in gone:
+            continue
+        if name in same:
+            grids[name] = grids[same[name]]
+        else:  # an empty tensor has no range
+            low, high = ranges.get(name, _EMPTY)
+            grids[name] = make_grid(float(low), float(high), activations)
+    return grids

@@ -1,0 +1,203 @@
+"""What a layer computes is read from its attributes; what is not certain stays float."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from edgekd.errors import NothingToDo
+from edgekd.exporters.fused_kernels import int8_layers
+from edgekd.exporters.onnx_files import load_onnx, save_onnx
+from edgekd.exporters.ort_session import predictor
+from edgekd.exporters.parity import parity
+from edgekd.quantization.proof import check_follows
+from edgekd.quantization.static import calibrate, quantize_int8
+
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape: int, scale: float = 1.0) -> NDArray[np.float32]:
+    return (RNG.standard_normal(shape) * scale).astype(np.float32)
+
+
+def follow(path: Path, arrays: dict[str, Any], target: Path, run: Any) -> tuple[Any, float]:
+    """Quantize a file; return what was said, and the least signal-to-noise of an output in dB."""
+    facts = quantize_int8(path, target, lambda: iter([arrays]))
+    found = parity(predictor(path)(arrays), run(target)(arrays), rtol=1.0).outputs
+    return facts, min(output.snr_db for output in found.values())
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 5), (1,), (), (1, 1)])
+@pytest.mark.parametrize(("alpha", "beta"), [(2.0, 1.0), (1.0, 0.25), (-0.5, 2.0), (1.0, 0.0)])
+def test_a_gemm_means_its_alpha_beta_and_bias(
+    shape: tuple[int, ...], alpha: float, beta: float, build: Any, as_written: Any, tmp_path: Path
+) -> None:
+    text = f"""(float[batch, 6] x) => (float[batch, 5] y) {{
+        y = Gemm<alpha = {alpha}, beta = {beta}, transB = 1>(x, w, b)
+    }}"""
+    path = build(text, {"w": normal(5, 6), "b": normal(*shape, scale=5) + np.float32(3)})
+    said, snr_db = follow(path, {"x": normal(32, 6)}, tmp_path / "m.onnx", as_written)
+    assert (said.layers, int8_layers(tmp_path / "m.onnx").int8_layers) == (1, 1)
+    assert snr_db > 30
+
+
+def test_a_bias_that_differs_from_row_to_row_stays_float(build: Any, tmp_path: Path) -> None:
+    text = (
+        "(float[3, 6] x) => (float[3, 5] y, float[3, 5] z) { y = Gemm(x, w, b)\n z = MatMul(x, w) }"
+    )
+    path = build(text, {"w": normal(6, 5), "b": normal(3, 5)})
+    said = quantize_int8(path, tmp_path / "m.onnx", lambda: iter([{"x": normal(3, 6)}]))
+    assert list(said.left.values()) == ["its bias differs from row to row"]
+
+
+SHARED = """(float[batch, 4, 5, 5] x) => (float[batch, 4, 5, 5] a, float[batch, 4, 5, 5] b) {
+    large = Conv(x, up, bias)
+    small = Conv(x, down, bias)
+    a = Conv(large, w, bias)
+    b = Conv(small, w, bias)
+}"""
+
+
+def test_layers_of_unlike_scales_share_weight_and_bias(
+    build: Any, as_written: Any, tmp_path: Path
+) -> None:
+    weights = {"up": normal(4, 4, 1, 1, scale=50), "down": normal(4, 4, 1, 1, scale=0.02)}
+    path = build(SHARED, {**weights, "w": normal(4, 4, 1, 1), "bias": normal(4)})
+    arrays = {"x": normal(8, 4, 5, 5)}
+    said, snr_db = follow(path, arrays, tmp_path / "m.onnx", as_written)
+    assert said.layers == 4
+    assert snr_db > 25
+    tensors = load_onnx(tmp_path / "m.onnx").graph.initializer
+    stored = [t.name for t in tensors if t.data_type == 3 and len(t.dims) == 4]
+    assert sorted(stored) == ["down", "up", "w"]  # and each weight once
+
+
+INSIDE = """(float[batch, 3, 6, 6] x) => (float[batch, 4, 6, 6] map, float[batch, 4, 6, 6] last) {
+    map = Conv(x, w)
+    q0 = Relu(map)
+    scale1 = Conv(q0, v)
+    last = Add(scale1, map)
+}"""
+
+
+def test_a_convolution_may_be_an_output_and_be_used_inside(
+    build: Any, as_written: Any, tmp_path: Path
+) -> None:
+    path = build(INSIDE, {"w": normal(4, 3, 1, 1), "v": normal(4, 4, 1, 1)})
+    said, snr_db = follow(path, {"x": normal(8, 3, 6, 6)}, tmp_path / "m.onnx", as_written)
+    assert said.layers == int8_layers(tmp_path / "m.onnx").int8_layers == 2
+    assert snr_db > 25
+    names = [node.name for node in load_onnx(tmp_path / "m.onnx").graph.node]
+    assert len(names) == len(set(names))
+
+
+PADDED = """(float[batch, 3, 6, 6] x) => (float[batch, 4, 8, 8] y) {
+    a = Conv(x, w)
+    p = Pad(a, pads, value)
+    y = Conv(p, v)
+}"""
+
+
+@pytest.mark.parametrize("value", [-7.5, 0.0, 1e4, -np.inf, np.finfo(np.float32).min])
+def test_a_pad_writes_its_own_constant(
+    value: float, build: Any, as_written: Any, tmp_path: Path
+) -> None:
+    """A constant far beyond the data would leave no grid for the data: then it stays float."""
+    pads = np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64)
+    weights = {"w": normal(4, 3, 1, 1), "v": np.abs(normal(4, 4, 1, 1, scale=0.1)), "pads": pads}
+    path = build(PADDED, {**weights, "value": np.array(value, np.float32)})
+    arrays = {"x": normal(8, 3, 6, 6)}
+    said = quantize_int8(path, tmp_path / "m.onnx", lambda: iter([arrays]))
+    assert said.layers == (2 if abs(value) < 10 else 1)
+    want, got = predictor(path)(arrays)["y"], as_written(tmp_path / "m.onnx")(arrays)["y"]
+    inner = np.s_[:, :, 1:-1, 1:-1]
+    assert np.abs(want[inner] - got[inner]).max() < 0.1
+    np.testing.assert_allclose(got[:, :, 0, 0], want[:, :, 0, 0], rtol=0.05)
+
+
+def test_a_bias_that_32_bits_cannot_express_stays_float(build: Any, tmp_path: Path) -> None:
+    """What differs between two answers is a ten-millionth of them."""
+    text = """(float[batch, 4] x) => (float[batch, 2] y, float[batch, 2] z) {
+        y = Gemm(x, w, b)
+        z = MatMul(x, v)
+    }"""
+    path = build(
+        text, {"w": normal(4, 2, scale=1e-7), "b": np.full(2, 1e5, "f"), "v": normal(4, 2)}
+    )
+    said = quantize_int8(path, tmp_path / "m.onnx", lambda: iter([{"x": normal(8, 4)}]))
+    assert ["bias is too large" in reason for reason in said.left.values()] == [True]
+
+
+SPECTRUM = """(float[batch, 1, 64] x) => (float[batch, 8, 50] loud, float[batch, 4, 50] y) {
+    parts = Conv(x, basis)
+    re, im = Split<axis = 1>(parts, halves)
+    re2 = Mul(re, re)
+    im2 = Mul(im, im)
+    power = Add(re2, im2)
+    magnitude = Sqrt(power)
+    loud = Log(magnitude)
+    y = Conv(magnitude, w)
+}"""
+
+
+def test_a_spectrum_keeps_its_small_values(build: Any, tmp_path: Path) -> None:
+    halves = np.array([8, 8], np.int64)
+    path = build(SPECTRUM, {"basis": normal(16, 1, 15), "halves": halves, "w": normal(4, 8, 1)})
+    said = quantize_int8(path, tmp_path / "m.onnx", lambda: iter([{"x": normal(8, 1, 64)}]))
+    assert (said.layers, list(said.left.values())) == (
+        1,
+        ["its small values matter: a Sqrt follows"],
+    )
+
+
+CAPTURED = """(float[batch, 3, 6, 6] x, bool flag) => (float[batch, 2, 5, 5] y) {
+    a = Conv(x, w)
+    p = MaxPool<kernel_shape = [2, 2]>(a)
+    i = If (flag) <
+        then_branch = g1 () => (float[batch, 4, 5, 5] n) { n = Neg(p) },
+        else_branch = g2 () => (float[batch, 4, 5, 5] m) { m = Abs(p) }
+    >
+    y = Conv(i, v)
+}"""
+
+
+def test_what_a_subgraph_reads_stays_float(build: Any, tmp_path: Path) -> None:
+    """ONNX Runtime 1.31 aborts the process where a DequantizeLinear comes to lie before it."""
+    path = build(CAPTURED, {"w": normal(4, 3, 1, 1), "v": normal(2, 4, 1, 1)})
+    arrays = {"x": normal(4, 3, 6, 6), "flag": np.array(True)}
+    said = quantize_int8(path, tmp_path / "m.onnx", lambda: iter([arrays]))
+    assert (said.layers, list(said.left.values())) == (1, ["a subgraph reads what it gives"])
+
+
+def test_a_sparse_weight_is_quantized_as_any_other(build: Any, tmp_path: Path) -> None:
+    text = "(float[batch, 3] x) => (float[batch, 2] y) { y = MatMul(x, w) }"
+    model = load_onnx(build(text, {"w": normal(3, 2)}))
+    values = numpy_helper.from_array(np.array([2, -3], np.float32), "w")
+    index = numpy_helper.from_array(np.array([1, 4], np.int64), "index")
+    del model.graph.initializer[:]
+    model.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(values, index, [3, 2]))
+    save_onnx(model, tmp_path / "f.onnx")
+    arrays = {"x": normal(8, 3)}
+    assert quantize_int8(tmp_path / "f.onnx", tmp_path / "q.onnx", lambda: iter([arrays])).layers
+    want, got = (predictor(tmp_path / n)(arrays)["y"] for n in ("f.onnx", "q.onnx"))
+    assert np.abs(want - got).max() < 0.1
+
+
+def test_a_graph_that_does_not_follow_is_not_a_file(cnn: Path, pictures: Any, batched: Any) -> None:
+    calibrated = calibrate(cnn, batched(pictures, 8))
+    wrong = onnx.ModelProto()
+    wrong.CopyFrom(calibrated.model)
+    gemm = next(node for node in wrong.graph.node if node.op_type == "Gemm")
+    del gemm.attribute[:]
+    gemm.attribute.extend(onnx.helper.make_node("Gemm", [], [], alpha=-1.0, transB=1).attribute)
+    with pytest.raises(NothingToDo, match="does not follow the float file"):
+        check_follows(wrong, calibrated.model, calibrated.first, name="m.onnx")
+    del wrong.graph.initializer[:]
+    with pytest.raises(NothingToDo, match="does not run in ONNX Runtime"):
+        check_follows(wrong, calibrated.model, calibrated.first, name="m.onnx")
