@@ -63,6 +63,12 @@ def read_target(
     return "label", number, tuple(names)
 
 
+def natural_order(name: str) -> tuple[tuple[bool, int, str], ...]:
+    """Return a sort key that compares runs of digits as numbers: class2 before class10."""
+    parts = re.findall(r"\d+|\D+", name)
+    return tuple((not p.isdecimal(), int(p) if p.isdecimal() else 0, p) for p in parts)
+
+
 def name_classes(
     names: Sequence[str] | NDArray[Any], labels: Sequence[str] | None
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:

@@ -6,7 +6,7 @@ Nothing is trained here. A network is built as its step will build it, and answe
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +26,10 @@ from edgekd.evaluation.forecast import NetworkForecast
 from edgekd.exporters.file_facts import Entry
 from edgekd.exporters.model_stats import facts
 from edgekd.exporters.ort_session import batch_size, predictor
+from edgekd.pipeline.baseline import check_baseline
 from edgekd.recipe.recipe import Recipe, titled
-from edgekd.step import Context, OnnxModel, Opened
-from edgekd.tasks.task import name_outputs
+from edgekd.step import Context, OnnxModel, Opened, Preview
+from edgekd.tasks.task import Arrays, Predictor, name_outputs
 from edgekd.user_code import blame
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def forecast_networks(
-    recipe: Recipe, context: Context, *, export: bool = False
+    recipe: Recipe, context: Context, *, export: bool = False, judge: bool = False
 ) -> tuple[NetworkForecast, ...]:
     """Build every network that `recipe` trains, or look into its file; the first is the teacher.
 
@@ -44,6 +45,7 @@ def forecast_networks(
         recipe: the whole job.
         context: data and task.
         export: also export each network, untrained, and throw the file away.
+        judge: also refuse a given model that is no better than a guess.
 
     Raises:
         ModelError: one cannot be built or exported, its weights do not fit, or it cannot take the
@@ -74,13 +76,35 @@ def forecast_networks(
             found.append(_network(title, step.network_name, seen, context))
             if step.training is not None:
                 _try_training(step.network_name, seen, context)
+        if judge and title == "teacher":
+            _judge(recipe, seen, context)
         teacher = source if title == "teacher" else teacher
     if export:
-        with context.progress.track("try the export", len(models)) as tick:
-            for title, model in models:
-                _try_export(model, context, recipe.export.opset)
-                tick(1, title)
+        _try_exports(models, context, recipe.export.opset)
     return tuple(found)
+
+
+def _judge(recipe: Recipe, seen: Preview, context: Context) -> None:
+    """Refuse a given model that is no better than a guess, unless the recipe permits it."""
+    if seen is not None and recipe.model.training is None and not recipe.allow_poor_teacher:
+        check_baseline(_predictor_of(seen, context), seen.preprocess, context)
+
+
+def _predictor_of(seen: Model | OnnxModel, context: Context) -> Predictor:
+    if isinstance(seen, OnnxModel):
+        return predictor(seen.path)
+    import torch
+
+    from edgekd.networks.blueprint import named
+
+    deployed = seen.deployed(context.task).eval()
+
+    def predict(inputs: Arrays) -> Arrays:
+        with torch.no_grad():
+            answers = named(deployed, {n: torch.as_tensor(a) for n, a in inputs.items()})
+        return {name: tensor.numpy() for name, tensor in answers.items()}
+
+    return predict
 
 
 def _opened(model: Model) -> Opened:
@@ -92,6 +116,13 @@ def _unopened(signal: NotKnownYet | NothingToDo) -> Opened:
         raise signal
 
     return opened
+
+
+def _try_exports(models: Sequence[tuple[str, Model]], context: Context, opset: int) -> None:
+    with context.progress.track("try the export", len(models)) as tick:
+        for title, model in models:
+            _try_export(model, context, opset)
+            tick(1, title)
 
 
 def _try_export(model: Model, context: Context, opset: int) -> None:

@@ -255,7 +255,8 @@ def check(bench: Bench, *, export: bool = True) -> None:
         _few_samples(bench, have, needed)
     tried = _networks(bench)
     untried = tried is not None and tried != _exported_before(bench.folder)
-    forecast_networks(recipe, bench.context(None), export=export and untried)
+    judge = export and (tried is None or untried)
+    forecast_networks(recipe, bench.context(None), export=export and untried, judge=judge)
 
 
 def _few_samples(bench: Bench, have: int, needed: int) -> None:

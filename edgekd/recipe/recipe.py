@@ -104,6 +104,10 @@ class Recipe(Options):
         examples=[1.0],
         description="multiplies the epochs of every training; 0.1 gives a quick trial",
     )
+    allow_poor_teacher: bool = Field(
+        False,
+        description="go on with a given model that is no better than a guess on validation",
+    )
     task: UserFunction | None = Field(
         None,
         examples=["classification"],

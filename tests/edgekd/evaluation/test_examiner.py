@@ -57,6 +57,7 @@ RECIPE: dict[str, Any] = {
     "data": {"path": "bars.npz", "validation": 0.1, "test": 0.1, "calibration": 16},
     "model": {"onnx": "plain.onnx"},
     "budget": {"max_drop": 100.0},
+    "allow_poor_teacher": True,
     "devices": ["machine"],
     "steps": [],
 }

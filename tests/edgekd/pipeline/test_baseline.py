@@ -1,0 +1,87 @@
+"""A given model that is no better than a guess stops the job, with the likely cause."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from edgekd.cli.main import main
+from edgekd.data.targets import natural_order
+from edgekd.pipeline.baseline import find_order
+
+RNG = np.random.default_rng(0)
+FOLDERS = [str(i + 1) for i in range(12)]
+
+
+def test_text_order_is_found_where_folders_are_counted() -> None:
+    label = RNG.integers(0, 12, 200)
+    by_text = np.array([sorted(FOLDERS).index(name) for name in FOLDERS])
+    said = find_order(label, by_text[label], FOLDERS, classes=12)
+    assert "in text order it is right in 100.0 %" in said
+    assert '["1", "10", "11", "12", "2", ' in said
+    assert find_order(by_text[label], label, sorted(FOLDERS), classes=12).startswith(
+        "With its classes in number order"
+    )
+
+
+def test_any_other_order_and_a_shift_are_found_too() -> None:
+    label, names = RNG.integers(0, 4, 100), ["d", "b", "a", "c"]
+    turned = np.array([3, 0, 2, 1])
+    said = find_order(label, turned[label], names, classes=4)
+    assert 'the order that its answers suggest it is right in 100.0 %: set labels = ["b",' in said
+    assert "raised by one" in find_order(label, label + 1, names, classes=5)
+
+
+def test_no_order_is_claimed_where_none_fits() -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        label, answer = rng.integers(0, 12, (2, 120))
+        assert find_order(label, answer, FOLDERS, classes=12) == ""
+    assert find_order(label, np.zeros(120, np.int64), FOLDERS, classes=12) == ""
+
+
+def test_names_with_numbers_in_them_are_compared_as_people_do() -> None:
+    names = ["class10", "class2", "10", "9", "b", "a"]
+    assert sorted(names, key=natural_order) == ["9", "10", "a", "b", "class2", "class10"]
+
+
+@pytest.fixture
+def swapped(tmp_path: Path) -> Path:
+    """A file that gives the greater of three numbers, and data whose classes are in other order."""
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]> g (float[n, 3] x) => (float[n, 3] y) '
+        "<float[3, 3] w = {1, 0, 0, 0, 1, 0, 0, 0, 1}> { y = MatMul(x, w) }"
+    )
+    onnx.save(model, tmp_path / "net.onnx")
+    x = np.random.default_rng(1).normal(size=(300, 3)).astype(np.float32)
+    names = np.array(["two", "one", "three"])[x.argmax(axis=1)]
+    np.savez(tmp_path / "data.npz", x=x, y=names)
+    np.savez(tmp_path / "chance.npz", x=x, y=np.arange(300) % 3)
+    return tmp_path
+
+
+def refusal(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> str:
+    monkeypatch.setattr("sys.argv", ["edgekd", "quantize", "net.onnx", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    return re.sub(r"\s+", " ", capsys.readouterr().err)
+
+
+def test_the_job_stops_before_anything_is_written(
+    swapped: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(swapped)
+    words = ["--max-drop", "50", "--samples", "16", "--out", "run", "--data"]
+    said = refusal([*words, "data.npz"], monkeypatch, capsys)
+    assert 'set labels = ["two", "one", "three"]' in said
+    said = refusal([*words, "chance.npz"], monkeypatch, capsys)
+    assert "Likely causes: the order of the classes" in said
+    assert "allow_poor_teacher = true" in said
+    assert not (swapped / "run").exists()
