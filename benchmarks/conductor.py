@@ -8,8 +8,8 @@ runner beside it is needed. `edgekd.benchmarks.schedule` describes SCHEDULE.json
 one JSON document per line: {"runs": [..], "idle": [..]} after each round, one run per process; at
 the end {"done": true}, or {"error": "..", "index": i}, where i is the process that does not start.
 
-Time on a shared machine drifts by more than what compression gains, and a process has luck of its
-own (where its memory lies). So per round every process is fresh, with one live session; all are
+Time on a shared machine drifts by more than what compression gains, and each process has its own
+speed (where its memory lies). So per round every process is fresh, with one live session; all are
 started and warmed, then blocks of calls alternate between them in random order, every process
 sleeping while another works. Rounds repeat that with new processes: they are the samples that the
 statistics resample.

@@ -55,7 +55,7 @@ class Row:
     peak_memory_bytes: int  # of the whole process; the largest of all
     harness_s: float  # what the harness adds to a call; not subtracted
     energy_j: Estimate | None  # of one inference, idle subtracted; None: not measured
-    parts_s: Mapping[str, Estimate]  # end to end; empty where it was not asked for
+    parts_s: Mapping[str, Estimate]  # end to end; empty if not requested
     steadiness: Steadiness  # of its absolute times
     speedup: Estimate | None  # against the reference; None for the reference itself
     pair: Steadiness | None  # of its ratio to the reference: what a comparison rests on

@@ -23,7 +23,7 @@ from edgekd.errors import ModelError
 from edgekd.store import file_sha256, write_json
 
 POOLED = 4  # with several threads blocks are so much longer and fewer: see `_shape`
-MOST_ROUNDS = 200  # with a precision asked for
+MOST_ROUNDS = 200  # with a precision to reach
 SCHEDULE = "schedule.json"
 
 
@@ -93,7 +93,7 @@ class Schedule:
     """Those of the candidates, and last the A/A twin: the first candidate once more."""
     block_s: float  # seconds per block
     rounds: tuple[Round, ...]
-    """More than `timing.rounds` where they go on until a precision is reached."""
+    """More than `timing.rounds` if a precision must be reached."""
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -19,7 +19,7 @@ class Device(Protocol):
 
     @property
     def name(self) -> str:
-        """What `open_device` was asked for."""
+        """The name given to `open_device`."""
 
     def conditions(self, setup: Setup) -> Conditions:
         """Say who it is and how it would run a file."""

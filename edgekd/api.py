@@ -177,7 +177,7 @@ def benchmark(
 
 
 def verify(bundle: str | Path, *, device: str = "local", latency: bool = False) -> VerifyReport:
-    """Check every byte of a bundle and that every model in it answers as promised.
+    """Check every byte of a bundle and the outputs of every model in it.
 
     Args:
         bundle: its folder.

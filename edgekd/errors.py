@@ -15,7 +15,7 @@ EdgekdError                 base; carries the exit code of the command line
     ├── MeasureError        a process under test crashed or could not be timed
     │   └── CandidateError  one of several does not start; it names which
     ├── SlowerThanBaseline  a model was proven to be slower than the stored one
-    └── VerifyFailed        a bundle does not compute what it promised
+    └── VerifyFailed        a bundle does not compute its golden outputs
 
 A message is one paragraph: what was got, what was expected, what to do.
 """
@@ -68,7 +68,7 @@ class TrainingDiverged(BadInput):
 
 
 class HistoryError(BadInput):
-    """A history of measurements that is damaged, foreign or newer, or lacks what was asked for."""
+    """A history of measurements that is damaged, foreign or newer, or lacks the requested entry."""
 
 
 class MissingExtra(BadInput):
@@ -97,7 +97,7 @@ class SlowerThanBaseline(JobFailed):
 
 
 class VerifyFailed(JobFailed):
-    """A bundle does not compute what it promised."""
+    """A bundle does not compute its golden outputs."""
 
 
 def require(module: str, *, extra: str) -> ModuleType:

@@ -71,7 +71,7 @@ class Context:
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """An ONNX file and what it takes: what a step that makes no network can show in advance."""
+    """An ONNX file and its inputs: what a step without a network can show in advance."""
 
     path: Path
     preprocess: Preprocess
@@ -193,13 +193,13 @@ class TorchStep(Step):
     """A step that makes a network and trains it.
 
     The network is built once, stored in `work/`, and read back from there whether the training
-    begins or goes on: an interrupted run trains the very network that it began with.
+    begins or resumes: an interrupted run trains the same network that it began with.
     """
 
     makes_network: ClassVar[bool] = True
 
     def build_model(self, source: Opened, teacher: Opened, context: Context) -> Model:
-        """Return the network as it is before training: built anew, or `source` with an edit.
+        """Return the network as it is before training: newly built, or `source` with an edit.
 
         Raises:
             NothingToDo: there is nothing to edit.

@@ -1,6 +1,6 @@
 """Metadata of a foreign ONNX file: what an app may read is carried along, what identifies is not.
 
-Class names, stride, task and licence stand in `metadata_props` of the model. An entry that contains
+Class names, stride, task and licence are in `metadata_props` of the model. An entry that contains
 a path, a source file or the name of the user here is left out, as are descriptions, notes of tools
 and training information.
 """
@@ -24,7 +24,7 @@ LICENCE = ("license", "licence")
 
 
 def user_name() -> str:
-    """Return the name of the user here, or "" where it is none or too short to identify anybody."""
+    """Return the user name here, or "" if it is missing or too short to identify a person."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError, ImportError):  # no name for this uid, as in many containers

@@ -122,7 +122,7 @@ def in_batches_of(size: int, predict: Callable[[Arrays], Arrays]) -> Callable[[A
 
 
 def run(session: Any, outputs: list[str], feeds: Arrays, *, name: str) -> list[NDArray[Any]]:
-    """Run a session once and return its outputs in the order asked for.
+    """Run a session once and return its outputs in the given order.
 
     Raises:
         ModelError: the inputs do not fit or a kernel fails; `name` is the file in the message.

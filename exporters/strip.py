@@ -1,4 +1,4 @@
-"""What edgekd writes says nothing about its maker, and loads in runtimes as old as it can."""
+"""Remove traces of the maker from a model, and lower its versions for older runtimes."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def _check_call(
         reason = (
             "TensorRT 10.3 of JetPack 6 reads operator sets up to 20"
             if opset > OPSETS[-1]
-            else "torch's exporter writes 18 at least and silently stays there when asked for less"
+            else "torch's exporter writes 18 at least and silently uses 18 for less"
         )
         raise ModelError(f"got opset {opset}, but {reason}; use 18 to 20")
     if len(example) != len(input_names):
@@ -225,7 +225,7 @@ def _pooling(program: torch.export.ExportedProgram) -> dict[Any, Any]:
 
 
 def _name_axes(model: ModelProto, dynamic_axes: DynamicAxes) -> ModelProto:
-    """Replace torch's symbols (s77) by the names asked for, in expressions (2*s77) as well."""
+    """Replace torch's symbols (s77) by the given names, in expressions (2*s77) as well."""
     names: dict[str, str] = {}
     for value in model.graph.input:
         for axis, name in dynamic_axes.get(value.name, {}).items():

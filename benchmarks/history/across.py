@@ -2,7 +2,7 @@
 
 Sessions on a shared machine differ by several per cent for reasons that no session can see: who
 else works there, where memory lies, how warm it is. So a stored session is one value, whatever its
-own interval says, and today's session is compared with where the next one of the same kind should
+own interval shows, and today's session is compared with where the next one of the same kind should
 fall: Student's prediction interval, on the log scale (G. Hahn, W. Meeker, "Statistical Intervals",
 1991, section 4.7).
 """
@@ -89,7 +89,7 @@ def speedup_across(stored: Sequence[Estimate], now: Estimate, *, floor: float) -
 
     The interval contains 1 in 95 % of sessions that nothing made slower or faster. It is widened by
     `floor` on both sides, and never narrower than today's session alone would allow: few sessions
-    may agree by luck.
+    may agree by chance.
 
     Args:
         stored: latencies of at least 3 sessions of one file under equal conditions, seconds.
@@ -113,7 +113,7 @@ def speedup_across(stored: Sequence[Estimate], now: Estimate, *, floor: float) -
 def _refusal(twin: StoredRow | None, row: Row, sessions: int) -> str:
     """Say why nothing can be claimed; "" if it can."""
     if twin is None:
-        return "the baseline was not timed in this setup with these inputs; store it anew"
+        return "the baseline was not timed in this setup with these inputs; store it again"
     if twin.conditions.machine != row.conditions.machine:
         return (
             f"the baseline was stored on another machine ({_machine(twin.conditions)}; now "

@@ -124,8 +124,9 @@ def settled(found: Sequence[Sequence[Comparison]]) -> bool:
 def concluded(found: Sequence[Sequence[Comparison]]) -> tuple[Comparison, ...]:
     """Return one row for each that was compared in several sessions.
 
-    A slow-down counts if two of at most three sessions prove it: a false alarm then needs bad luck
-    twice. That costs the time of a second session only where there is something to confirm.
+    A slow-down counts if two of at most three sessions prove it: a false alarm then needs two
+    chance results twice. That costs the time of a second session only where there is something to
+    confirm.
     """
     return tuple(_concluded(rows) for rows in zip(*found, strict=True))
 
@@ -147,5 +148,5 @@ def _concluded(rows: Sequence[Comparison]) -> Comparison:
     if not slower:
         told = [row for row in rows if row.verdict not in _UNSURE]
         return told[0] if told else rows[-1]
-    reason = f"{slower} of {len(rows)} sessions found it slower, {PROOFS} are asked for"
+    reason = f"{slower} of {len(rows)} sessions found it slower, {PROOFS} are needed"
     return replace(rows[-1], verdict="not confirmed", reason=reason)

@@ -58,7 +58,7 @@ class History:
 
         Args:
             result: what `edgekd.benchmarks.bench.bench` returned; its files lie where they were.
-            name: what it will be asked for by, such as the name of a branch.
+            name: the name to find it by, such as the name of a branch.
 
         Raises:
             HistoryError: the history cannot be written, a file changed since it was measured, or

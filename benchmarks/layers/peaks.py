@@ -2,7 +2,7 @@
 
 A peak of arithmetic is the best that ONNX Runtime itself reached on a large matrix product or a
 3 x 3 convolution, both on data in the cache: what a layer can reach in this runtime. Neither is
-the limit of the silicon, and a layer whose kernel is better still may stand a little above.
+the limit of the silicon, and a layer with an even better kernel may be a little above.
 
 Bandwidth is counted as STREAM counts it (J. McCalpin, IEEE TCCA newsletter, December 1995): bytes
 read plus bytes written. What a store fetches before it writes (write-allocate) is not counted. It

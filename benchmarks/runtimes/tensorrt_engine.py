@@ -1,7 +1,7 @@
 """TensorRT 10 or newer as an engine of the runner, on an NVIDIA GPU; models are .onnx.
 
 The network is strongly typed: it computes in the types of the file, INT8 where it has Q/DQ, and
-float32 is float32 (TF32 is off unless asked for). Inputs lie in the GPU's memory before a call,
+float32 is float32 (TF32 is off by default). Inputs lie in the GPU's memory before a call,
 outputs stay there; a call ends when the stream has finished. A model that ends in .plan is an
 engine that was built before (`build_file`); from an .onnx file one is built first, as a part of
 `load_s`. Options, as `--option KEY=VALUE`:

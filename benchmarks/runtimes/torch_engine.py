@@ -22,7 +22,7 @@ COMPILE_OPTIONS = ("backend", "mode", "fullgraph", "dynamic")
 
 
 class Engine:
-    """One exported program. PyTorch allocates the outputs anew in each call."""
+    """One exported program. PyTorch allocates new outputs in each call."""
 
     def __init__(self, arguments: Any, feeds: list[dict[str, Any]], compiled: bool = False) -> None:
         """Load the program, check that it fits, and compile it if asked: that counts as load."""

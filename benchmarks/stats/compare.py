@@ -9,8 +9,8 @@ rounds, whose false alarms `benchmarks/trials/twins.py` counts. With fewer it is
 * Student's interval of the rounds. Resampling 3 to 5 values cannot reach beyond them: simulated,
   its 95 % interval covers 73 % with 3 processes whose blocks agree.
 
-The first guards against rounds that agree by luck, the second against having few of them. With many
-rounds the first counts the noise of the blocks twice: of 24 rounds it was half as wide again.
+The first guards against rounds that agree by chance, the second against having few of them. With
+many rounds the first counts the noise of the blocks twice: of 24 rounds it was half as wide again.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from edgekd.benchmarks.stats.estimate import (
 )
 from edgekd.errors import MeasureError
 
-MANY = 10  # rounds: too many to agree by luck
+MANY = 10  # rounds: too many to agree by chance
 RESAMPLES = 2000
 SEED = 20150915  # fixed: the same raw numbers always give the same interval
-LEAST_FLOOR = 0.005  # differences below half a per cent are layout luck, and nobody's gain
+LEAST_FLOOR = 0.005  # differences below half a per cent come from memory layout, not from the model
 
 
 def speedup(before: Measurement, after: Measurement, *, floor: float) -> Estimate:

@@ -33,7 +33,7 @@ class SuiteResult:
     """All models of a suite, in its order."""
 
     title: str
-    suite: Mapping[str, Any]  # what was asked for, as plain JSON values
+    suite: Mapping[str, Any]  # the suite as plain JSON values
     models: tuple[ModelResult, ...]
     refused: Mapping[str, str]  # by the name of a model: why it could not be made or timed
     day: datetime.date  # UTC, at the start

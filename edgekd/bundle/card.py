@@ -18,7 +18,7 @@ def card(found: Description) -> str:
         f"# {_cell(record.name)}",
         f"Ships `{shipped.file}` ({shipped.variant}, stage {_cell(record.ships.title)}). "
         "`manifest.json` contains every number below and more; `edgekd verify .` checks the files "
-        "and that they still compute what is promised here.",
+        "and that they still compute the golden outputs.",
         *_budget(found),
         "## Run it",
         f"```python\n{snippet(found)}```",
@@ -74,8 +74,8 @@ def _interface(found: Description) -> Iterator[str]:
         f"`{FILE}`{files} describes how a raw sample becomes the inputs"
         f"{f', `{LABELS}` names the classes' if found.record.task.labels else ''}. "
         f"`golden/` contains {len(golden.samples)} raw samples ({origin}: {golden.reason}), the "
-        "tensors they become and what each variant must answer: let your app's own preprocessing "
-        "run over them and compare."
+        "tensors they become and the expected outputs of each variant: run your app's own "
+        "preprocessing on them and compare."
     )
     file = found.record.origin
     if file.metadata:
@@ -93,8 +93,9 @@ def _interface(found: Description) -> Iterator[str]:
 def _quality(found: Description) -> Iterator[str]:
     splits = found.record.data.splits
     yield (
-        f"Validation ({splits['validation']:,} samples) decided; the test split "
-        f"({splits['test']:,} samples) was judged once, at the end. In brackets: 95 % intervals."
+        f"All decisions used the validation split ({splits['validation']:,} samples); the test "
+        f"split ({splits['test']:,} samples) was used once, at the end. In brackets: 95 % "
+        "intervals."
     )
     measured = [(model.file, model.measured) for model in found.models if model.measured]
     if found.record.is_against_teacher:
@@ -221,7 +222,7 @@ def _data(found: Description) -> Iterator[str]:
 
 
 def _limits(found: Description) -> Iterator[str]:
-    yield "Quality was measured on data like the splits above, and on nothing else."
+    yield "Quality was measured only on the splits above."
     devices = " and ".join(f"`{_cell(device)}`" for device in found.record.devices)
     if found.record.final.conditions.emulated:
         yield "Speed: not measured."
@@ -234,5 +235,5 @@ def _limits(found: Description) -> Iterator[str]:
     for name, reason in found.shipped.left_out.items():
         yield f"`{name}` was left out: {_cell(reason)}."
     if found.golden.synthetic:
-        yield "The golden samples are made up: they test the plumbing, not the quality."
+        yield "The golden samples are made up: they check that the files run, not their quality."
     yield "SHA256SUMS detects damage; it is not a signature."

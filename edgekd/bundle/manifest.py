@@ -98,7 +98,7 @@ class Timing(_Part):
 
 
 class Manifest(_Part):
-    """What a bundle promises."""
+    """The content of a bundle's manifest."""
 
     format: int
     name: str
@@ -119,7 +119,7 @@ class Manifest(_Part):
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read what a bundle promises.
+    """Read the manifest of a bundle.
 
     Raises:
         ModelError: it is damaged, of another version, or names what no bundle may contain.

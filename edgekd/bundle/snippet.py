@@ -19,10 +19,10 @@ def snippet(found: Description) -> str:
         f"golden = np.load({golden.inputs!r})",
         *(f"# {line}" for line in _host(shipped.preprocess)),
         f"inputs = {{{inputs}}}",
-        f"promised = np.load({answers!r})",
+        f"expected = np.load({answers!r})",
         "names = [output.name for output in session.get_outputs()]",
         "for name, value in zip(names, session.run(names, inputs)):",
-        "    difference = np.abs(value * 1.0 - promised['0/' + name]).max()",
+        "    difference = np.abs(value * 1.0 - expected['0/' + name]).max()",
         "    print(name, value.shape, 'answer', value.argmax(), 'largest difference', difference)",
     ]
     return "\n".join(lines) + "\n"

@@ -48,7 +48,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Speed:
-    """One file, timed again beside the manifest's figure; a bundle promises no speed elsewhere."""
+    """One file, timed again, with the manifest's figure; a bundle claims no speed elsewhere."""
 
     file: str
     then_s: Estimate | None
@@ -98,7 +98,7 @@ def verify(
     timing: Timing | None = None,
     progress: Share | None = None,
 ) -> VerifyReport:
-    """Check a bundle's promises; a broken one is in the report and raises nothing.
+    """Check a bundle; a failed check is in the report and raises nothing.
 
     Args:
         folder: the bundle.

@@ -56,7 +56,7 @@ def write(folder: Path, contents: Contents) -> None:
 
     Raises:
         ModelError: something in it would identify the developer, or gives NaN.
-        VerifyFailed: the finished folder does not keep its own promises.
+        VerifyFailed: the finished folder fails its own checks.
     """
     preprocess = read_preprocess(contents.artifact)
     record = _shippable(contents.record)

@@ -35,7 +35,7 @@ SPLIT_OF: Mapping[Part, str] = {
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Some samples, encoded for each preprocess asked for; all show the same view."""
+    """Some samples, encoded for each given preprocess; all have the same view."""
 
     inputs: tuple[dict[str, NDArray[Any]], ...]
     targets: dict[str, NDArray[Any]]

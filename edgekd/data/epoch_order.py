@@ -24,7 +24,7 @@ def order_epoch(indices: Indices, shares: Sequence[Share], *, seed: int, number:
 
     Without weights every sample comes once. With weights the main source comes once, and beside
     each of its samples `weight` samples of a further source: these are read from an endless row of
-    passes over that source, each shuffled anew, so that after many epochs all were met equally
+    passes over that source, each with a new order, so that after many epochs all were met equally
     often. An epoch is computed without those before it, so a training resumes exactly.
 
     Args:

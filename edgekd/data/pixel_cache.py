@@ -19,7 +19,7 @@ from edgekd.errors import DataError
 from edgekd.store import cache_folder, seal, write_json
 
 _PIXELS, _ABOUT = "pixels.npy", "about.json"
-_MOST = 1 << 40  # stands for the number of images until it is known
+_MOST = 1 << 40  # the number of images until it is known
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,7 @@ def open_source(
         spec: which data, and which of its splits the data itself does not fix.
         root: relative paths start here.
         labelled: False leaves labels out, where there are any.
-        wanted: what targets are read as; None: what their form says.
+        wanted: how targets are read; None: by their form.
         skip_broken: adds to the recipe's.
         progress: reports while data is decoded.
 

@@ -89,8 +89,8 @@ def make_splits(
     wanted = min(DEFAULT_CALIBRATION, len(pool)) if calibration is None else calibration
     if not 1 <= wanted <= len(pool):
         raise DataError(
-            f"calibration = {wanted} samples were asked for, and the train split has "
-            f"{len(pool)}; ask for 1 to {len(pool)}, or give more training data"
+            f"calibration = {wanted} samples were requested, but the train split has "
+            f"{len(pool)}; give 1 to {len(pool)}, or more training data"
         )
     drawn, _ = _draw(pool, strata, wanted)
     return Splits(_with_further(dataset, pool, seed), drawn, found["validation"], found["test"])
@@ -134,8 +134,8 @@ def _count(name: str, asked: float | int, open_samples: int, left: int) -> int:
     count = max(1, round(asked * open_samples)) if share else int(asked)
     if count >= left:
         raise DataError(
-            f"{name} = {asked} asks for {count} samples, and {left} are left, of which training "
-            "needs some too; ask for less or give more data"
+            f"{name} = {asked} needs {count} samples, but {left} are left, and training needs "
+            "some too; give a smaller number or more data"
         )
     return count
 

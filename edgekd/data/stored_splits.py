@@ -34,7 +34,7 @@ class SplitOptions:
     seed: int
 
     def make(self, dataset: Dataset) -> Splits:
-        """Return the splits that these options ask for.
+        """Return the splits of these options.
 
         Raises:
             DataError: they cannot be made of this data.
@@ -185,5 +185,5 @@ def _shown(value: object) -> str:
 def _unusable(path: Path, reason: str) -> DataError:
     return DataError(
         f"the splits in {path} {reason}; remove the file, and the same command makes the splits "
-        "that the recipe asks for, or start a new run folder (--out)"
+        "of the recipe, or start a new run folder (--out)"
     )

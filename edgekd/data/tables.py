@@ -132,7 +132,7 @@ def _columns(
     """Return what is read of a table whose first row is `row`.
 
     Raises:
-        DataError: the columns are missing that hold texts (or only numbers) and labels.
+        DataError: the columns with texts (or only numbers) and labels are missing.
     """
     rest = [name for name in row if name not in (label_column, _SPLIT) and name is not None]
     if text_column in row:

@@ -162,7 +162,7 @@ class Distill(LearnsFromTeacher, TorchStep):
             preprocess = context.data.choose_preprocess(self.student.input, root=context.root)
             fresh: Model = create_model(self.student.spec, preprocess, root=context.root)
             return fresh
-        assert teacher is not None  # `check_order` asks for it
+        assert teacher is not None  # `check_order` requires it
         return thinned(teacher, context.data, context.task, ratio=self.student.ratio)
 
     def open_guide(

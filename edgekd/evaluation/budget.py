@@ -6,7 +6,7 @@ from edgekd.evaluation.results import Finalist
 
 
 def over_budget(ships: Finalist, *, max_latency_s: float | None, device: str) -> str | None:
-    """Return why the file that ships misses the latency asked for, or None."""
+    """Return why the file that ships misses the largest latency, or None."""
     if max_latency_s is None:
         return None
     asked, found = f"{max_latency_s * 1e3:g} ms at most were requested", ships.latency_s

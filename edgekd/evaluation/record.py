@@ -60,7 +60,7 @@ class Record:
     """None where the teacher ships, or the task has no classes."""
     calls: tuple[Calls, ...]
     over_budget: str | None
-    """Why what ships misses the latency asked for; None where it meets it."""
+    """Why what ships misses the largest latency; None if it does not."""
     origin: Origin = field(default_factory=Origin)
     """Empty where the teacher is a network of PyTorch."""
 

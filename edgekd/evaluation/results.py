@@ -77,7 +77,7 @@ class Calibration:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What stood in a foreign ONNX file beside the network."""
+    """The metadata of a foreign ONNX file."""
 
     metadata: Mapping[str, str] = field(default_factory=dict)
     """That is carried along: class names, stride, task, licence."""

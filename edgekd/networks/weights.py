@@ -163,7 +163,7 @@ def fill(
     own = {name: state[name] if name in lazy and name in state else t for name, t in own.items()}
     misshapen = [name for name in own if name in state and own[name].shape != state[name].shape]
     fresh = {name for name in misshapen if head is not None and name.rpartition(".")[0] == head}
-    # batch norm did not always count its batches, and hardly any momentum asks for the count
+    # batch norm did not always count its batches, and hardly any momentum needs the count
     missing = [n for n in own if n not in state and not n.endswith("num_batches_tracked")]
     faults = [
         _some("lacks", missing),

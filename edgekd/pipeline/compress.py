@@ -58,7 +58,7 @@ class Result:
 
     @property
     def over_budget(self) -> str | None:
-        """Why what ships misses the latency asked for; None where it meets it."""
+        """Why what ships misses the largest latency; None if it does not."""
         return self.record.over_budget
 
     def __rich__(self) -> Group:

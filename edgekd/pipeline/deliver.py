@@ -24,7 +24,7 @@ def deliver(bench: Bench, rungs: Sequence[Rung], record: Record) -> None:
 
     Raises:
         ModelError: something in the bundle would identify the developer, or gives NaN.
-        VerifyFailed: the finished bundle does not keep its own promises.
+        VerifyFailed: the finished bundle fails its own checks.
     """
     write_report(record, bench.folder)
     shipped = next(rung for rung in rungs if rung.title == record.ships.title)

@@ -156,7 +156,7 @@ def _finalist(rung: Rung, file: File) -> Finalist:
 def choose(files: Sequence[Finalist], max_latency_s: float | None) -> int:
     """Return which file ships: of those that are not proven slower than the fastest, the smallest.
 
-    Where the fastest meets the latency asked for, only files that meet it are considered. Without
+    Where the fastest meets the largest latency, only files that meet it are considered. Without
     speeds the smallest file of the last stage ships: it keeps quality.
     """
     known = [(i, f, f.latency_s.value) for i, f in enumerate(files) if f.latency_s is not None]

@@ -45,7 +45,7 @@ def run_step(step: Step, source: Artifact, context: Context, stages: Path) -> Ar
         write_json(partial / SKIPPED, {"reason": one_line(signal)})
     except BaseException as error:
         left = {path.name for path in (partial / WORK).iterdir()}
-        # what was refused comes back with other options: then the network alone is no use
+        # what was refused comes back with other options: then only the network is of no use
         if not left or (isinstance(error, EdgekdError) and left == {BUILT}):
             shutil.rmtree(partial)
         raise

@@ -137,7 +137,7 @@ class Quantize(OnnxStep):
         have = data.count("calibration")
         if have < self.samples and "samples" in self.model_fields_set:
             raise DataError(
-                f"quantize asks for {self.samples} calibration samples, but the calibration split "
+                f"quantize needs {self.samples} calibration samples, but the calibration split "
                 f"has {have}; lower samples, or raise calibration in [data]"
             )
 

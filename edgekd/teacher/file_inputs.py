@@ -1,6 +1,6 @@
-"""How samples become the inputs of an ONNX file that anybody may have made: read from the file.
+"""How samples become the inputs of an untrusted ONNX file, read from the file.
 
-Names, layout, channels, number type and fixed sizes are the file's. What the recipe says is used
+Names, layout, channels, number type and fixed sizes are the file's. The recipe's values are used
 where the file leaves it open, and refused where the two contradict each other.
 """
 
@@ -22,7 +22,7 @@ _CHANNELS = (1, 3)
 def image_spec(
     asked: InputSpec, entry: Entry, own_channels: int, *, file: str
 ) -> tuple[InputSpec, list[str]]:
-    """Return the options of an image input as the file has them, and what is worth a word.
+    """Return the options of an image input as the file has them, and notes for the user.
 
     Args:
         asked: by the recipe.
@@ -31,7 +31,7 @@ def image_spec(
         file: its name, for messages.
 
     Raises:
-        ModelError: it takes no image, or something else than the recipe says.
+        ModelError: it takes no image, or another one than in the recipe.
     """
     takes = f"{file} takes {entry.dtype} {_text(entry.shape)} as its input {entry.name!r}"
     if len(entry.shape) != 4:
@@ -92,7 +92,7 @@ def _agree(what: str, asked: object, found: object, takes: str) -> None:
 def match_arrays(
     entries: Sequence[Entry], sample: Arrays, *, file: str
 ) -> tuple[tuple[str, ...], list[str]]:
-    """Return the array of the data for each input of the file, and what is worth a word.
+    """Return the array of the data for each input of the file, and notes for the user.
 
     Equal names belong together, and one input and one array that are left over.
 

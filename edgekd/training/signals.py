@@ -20,7 +20,7 @@ class Signals:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which signals of one network are asked for."""
+    """The signals of one network that are needed."""
 
     outputs: bool = True
     layers: tuple[str, ...] = ()

@@ -54,7 +54,7 @@ def open_teacher(
         teacher: a network with its export, or a bare ONNX file.
         context: task and the folder of the user's code.
         precision: of the training.
-        wanted: all that will be asked for.
+        wanted: all signals that will be needed.
         work: a folder for a copy of a file with more outputs.
     """
     preprocess = read_preprocess(teacher.folder)

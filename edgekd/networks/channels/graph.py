@@ -40,7 +40,7 @@ class Unit:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Units that stand in the same places, so that any of them may go."""
+    """Units in the same places, so that any of them may be removed."""
 
     name: str
     """The first layer that writes them."""

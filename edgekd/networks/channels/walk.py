@@ -131,7 +131,7 @@ def unite_dimension(
 
 
 def _pointwise(walk: Walk, node: Node) -> Labels:
-    """Unite what stands in one place: equal channels of all inputs go together."""
+    """Unite the labels of one place: equal channels of all inputs belong together."""
     rank = len(shape(node))
     found: Labels = {}
     for dim in range(rank):

@@ -145,10 +145,10 @@ class _Scatter:
             parts.append(text("allowed loss", words.left, at - 5, "limit-text", anchor="start"))
             boxes.append(words)
         if self.asked is not None and x.low < self.asked < x.high:
-            at, width = x(self.asked), text_width("asked for")
+            at, width = x(self.asked), text_width("max_latency")
             left = at + 5 if at + width + 8 < box.right else at - 5 - width
             parts.append(line(at, box.top, at, box.bottom, "limit"))
-            parts.append(text("asked for", left, box.top + 10, "limit-text", anchor="start"))
+            parts.append(text("max_latency", left, box.top + 10, "limit-text", anchor="start"))
             boxes.append(Box(left, box.top - 2, left + width, box.top + 14))
         return parts, boxes
 

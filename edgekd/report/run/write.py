@@ -32,7 +32,7 @@ def write_report(record: Record, folder: Path) -> None:
 
 
 def rebuild(folder: Path) -> Path:
-    """Write `report.html` anew from the `report.json` in `folder`; return its path.
+    """Write `report.html` again from the `report.json` in `folder`; return its path.
 
     Raises:
         RunFolderError: the record is missing, damaged or of another version.

@@ -190,7 +190,7 @@ def test_a_slow_down_is_confirmed(verdicts: Sequence[Verdict], sessions: int, en
     (last,) = concluded([[row(v)] for v in verdicts[:done]])
     assert last.verdict == end
     if end == "not confirmed":
-        assert last.reason == "1 of 3 sessions found it slower, 2 are asked for"
+        assert last.reason == "1 of 3 sessions found it slower, 2 are needed"
 
 
 def test_every_row_has_its_own_proof() -> None:

@@ -107,7 +107,7 @@ def test_default_calibration_is_512_of_a_large_train_split(images: Maker) -> Non
 
 
 def test_more_calibration_than_train_is_refused_with_both_numbers(images: Maker) -> None:
-    with pytest.raises(DataError, match=r"(?s)calibration = 99 .* has 80; ask for 1 to 80"):
+    with pytest.raises(DataError, match=r"(?s)calibration = 99 .* has 80; give 1 to 80"):
         make_splits(images(50, 50), validation=10, test=10, calibration=99, seed=0)
 
 
@@ -117,8 +117,8 @@ def test_more_calibration_than_train_is_refused_with_both_numbers(images: Maker)
         (0, 0.1, "neither a share"),
         (0.1, -3, "neither a share"),
         (1.0, 0.1, "neither a share"),
-        (0.1, 100, "asks for 100 samples, and 100 are left"),
-        (60, 50, "asks for 60 samples, and 50 are left"),
+        (0.1, 100, "needs 100 samples, but 100 are left"),
+        (60, 50, "needs 60 samples, but 50 are left"),
     ],
 )
 def test_impossible_sizes_are_refused(

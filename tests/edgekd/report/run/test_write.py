@@ -158,7 +158,7 @@ def test_a_metric_whose_name_looks_like_a_path_is_shown(content: Content) -> Non
 def test_no_stage_that_paid_is_said_first(make: Callable[..., Content], read: Any) -> None:
     text = read(page(make(titles=("teacher", "prune 2")))).text
     assert "No stage paid on this device: the teacher ships unchanged." in text
-    assert "The teacher itself ships, so no answer changed." in text
+    assert "The teacher itself ships, so no prediction changed." in text
 
 
 def test_unmeasured_is_never_a_number(make: Callable[..., Content], read: Any) -> None:
