@@ -147,7 +147,7 @@ class ImagePreprocess(StoredPreprocess):
 
 
 class ArrayPreprocess(StoredPreprocess):
-    """Named arrays, passed through unchanged. Those that are not named are left out."""
+    """Named arrays, values unchanged. Those that are not named are left out."""
 
     reads: ClassVar[Kind] = "array"
     kind: Literal["array"] = "array"
@@ -156,10 +156,15 @@ class ArrayPreprocess(StoredPreprocess):
         default=(), description="arrays of the data, one per input, where these have other names"
     )
 
+    dtypes: tuple[str, ...] = Field(
+        default=(), description="number types of the inputs, where the arrays have others"
+    )
+
     @model_validator(mode="after")
     def _one_array_per_input(self) -> Self:
-        if self.arrays and len(self.arrays) != len(self.names):
-            raise ValueError(f"{len(self.arrays)} arrays are named for {len(self.names)} inputs")
+        for what, named in (("arrays", self.arrays), ("number types", self.dtypes)):
+            if named and len(named) != len(self.names):
+                raise ValueError(f"{len(named)} {what} are named for {len(self.names)} inputs")
         return self
 
     @property
@@ -176,7 +181,7 @@ class ArrayPreprocess(StoredPreprocess):
         """Return the named arrays.
 
         Raises:
-            DataError: one of them is not among `samples`.
+            DataError: one of them is not among `samples`, or a whole number does not fit the type.
         """
         arrays = self.arrays or self.names
         missing = [name for name in arrays if name not in samples]
@@ -185,7 +190,30 @@ class ArrayPreprocess(StoredPreprocess):
                 f"this model takes the arrays {', '.join(arrays)}; the data has "
                 f"{_shapes(samples)}. Give the arrays of the data these names"
             )
-        return {name: samples[array] for name, array in zip(self.names, arrays, strict=True)}
+        found = {name: samples[array] for name, array in zip(self.names, arrays, strict=True)}
+        dtypes = dict(zip(self.names, self.dtypes, strict=False))
+        return {name: _as_type(array, dtypes.get(name), name) for name, array in found.items()}
+
+
+def can_convert(dtype: np.dtype[Any], wanted: str) -> bool:
+    """Return whether numbers of one type may become another: whole ones whole, others others."""
+    try:
+        kinds = {dtype.kind, np.dtype(wanted).kind}
+    except TypeError:  # a type that numpy does not know
+        return False
+    return kinds <= set("bui") or kinds == {"f"}
+
+
+def _as_type(array: NDArray[Any], wanted: str | None, name: str) -> NDArray[Any]:
+    if wanted is None or array.dtype == wanted:
+        return array
+    converted: NDArray[Any] = array.astype(wanted)
+    if array.dtype.kind != "f" and not np.array_equal(converted, array):
+        raise DataError(
+            f"the input {name!r} is {wanted}, and the data has {array.dtype} values from "
+            f"{array.min()} to {array.max()}, which do not fit; check these values"
+        )
+    return converted
 
 
 class TextPreprocess(StoredPreprocess):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from edgekd.data.dataset import Arrays
 from edgekd.data.input_options import InputSpec
+from edgekd.data.preprocess import can_convert
 from edgekd.errors import ModelError
 
 if TYPE_CHECKING:
@@ -133,7 +134,8 @@ def _check_forms(
             isinstance(want, str) or want == have
             for want, have in zip(entry.shape[1:], array.shape[1:], strict=True)
         )
-        if fits and entry.dtype in (array.dtype.name, "?"):
+        known = entry.dtype != "?"
+        if fits and (not known or can_convert(array.dtype, entry.dtype)):
             continue
         raise ModelError(
             f"{file} takes {entry.dtype} {_text(entry.shape)} as its input {entry.name!r}, and "

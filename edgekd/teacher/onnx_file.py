@@ -84,7 +84,17 @@ class OnnxFile(Options):
         if isinstance(preprocess, ArrayPreprocess):
             arrays, notes = match_arrays(entries, sample, file=self.onnx)
             names = tuple(entry.name for entry in entries)
-            return ArrayPreprocess(names=names, arrays=() if arrays == names else arrays), notes
+            found = tuple(sample[array].dtype.name for array in arrays)
+            dtypes = tuple(
+                have if entry.dtype == "?" else entry.dtype
+                for entry, have in zip(entries, found, strict=True)
+            )
+            preprocess = ArrayPreprocess(
+                names=names,
+                arrays=() if arrays == names else arrays,
+                dtypes=() if dtypes == found else dtypes,
+            )
+            return preprocess, notes
         wanted = {entry.name for entry in entries}
         if wanted != set(preprocess.input_names):
             raise ModelError(

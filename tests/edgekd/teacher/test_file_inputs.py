@@ -14,7 +14,7 @@ from edgekd.data.input_options import InputSpec
 from edgekd.data.inputs import choose_preprocess
 from edgekd.data.preprocess import ArrayPreprocess, ImagePreprocess
 from edgekd.data.source import Source, open_source
-from edgekd.errors import ModelError
+from edgekd.errors import DataError, ModelError
 from edgekd.exporters.file_facts import Entry
 from edgekd.teacher.file_inputs import image_spec, match_arrays
 
@@ -108,6 +108,15 @@ def test_arrays_are_matched_by_name_and_what_the_file_does_not_take_is_named() -
     )
     with pytest.raises(ModelError, match="give an array of the name 'left'"):
         match_arrays(forms, {"a": array, "b": array}, file="m")
+
+
+def test_whole_numbers_take_the_type_of_the_file_if_they_fit() -> None:
+    narrow = ArrayPreprocess(names=("ids",), dtypes=("int8",))
+    assert narrow.encode({"ids": np.array([[5]])})["ids"].dtype == np.int8
+    with pytest.raises(DataError, match="'ids' is int8, and the data has int64 .* 5 to 500"):
+        narrow.encode({"ids": np.array([[5, 500]])})
+    form = (Entry("ids", "int64", ("n", 3)),)
+    assert match_arrays(form, {"ids": np.zeros((1, 3), np.int32)}, file="m")[0] == ("ids",)
 
 
 @pytest.mark.parametrize(
