@@ -113,7 +113,7 @@ def test_arrays_are_matched_by_name_and_what_the_file_does_not_take_is_named() -
 def test_whole_numbers_take_the_type_of_the_file_if_they_fit() -> None:
     narrow = ArrayPreprocess(names=("ids",), dtypes=("int8",))
     assert narrow.encode({"ids": np.array([[5]])})["ids"].dtype == np.int8
-    with pytest.raises(DataError, match="'ids' is int8, and the data has int64 .* 5 to 500"):
+    with pytest.raises(DataError, match=r"has int64 values from 5 to 500"):
         narrow.encode({"ids": np.array([[5, 500]])})
     form = (Entry("ids", "int64", ("n", 3)),)
     assert match_arrays(form, {"ids": np.zeros((1, 3), np.int32)}, file="m")[0] == ("ids",)
