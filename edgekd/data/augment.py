@@ -51,6 +51,11 @@ def check_augment(options: Augment, dataset: Dataset) -> None:
             f"augment = {options.model_dump(exclude_defaults=True)} is for images, and the data is "
             f"of kind {dataset.kind!r}; remove it"
         )
+    if "mask" in dataset.targets:
+        raise DataError(
+            "augment moves the pixels of images, but not those of their masks; remove it, or vary "
+            "images and masks alike in the data itself"
+        )
     side = min(dataset.samples["image"].shape[1:3])
     if max(options.crop, options.shift) >= side:
         raise DataError(

@@ -105,6 +105,11 @@ def open_folder(
     )
 
 
+def list_images(folder: Path) -> list[str]:
+    """Return the names of the images that `open_folder` reads without labels, in its order."""
+    return [file.name for file in _list(folder, labelled=False)]
+
+
 def _list(folder: Path, *, labelled: bool) -> list[_File]:
     """Return every image below `folder`, sorted by name; with labels if there are two classes."""
     inner = [path for path in _folders(folder) if split_name(path.name)]

@@ -14,6 +14,7 @@ from edgekd.data.augment import Augment
 from edgekd.data.dataset import Dataset
 from edgekd.data.downloads import open_known
 from edgekd.data.images import open_folder
+from edgekd.data.masks import open_masks, refuse_masks
 from edgekd.data.mixture import Extra, mix_sources
 from edgekd.data.mnist_and_cifar import is_idx, open_cifar10, open_idx, refuse_pickle
 from edgekd.data.stored_splits import SplitOptions
@@ -38,7 +39,8 @@ class Origin(Options):
 
     path: str | None = Field(
         default=None,
-        description="a folder of images, an .npz or .npy, a table of texts, MNIST or CIFAR-10",
+        description="a folder of images (for segmentation images/ and masks/), an .npz or .npy, "
+        "a table of texts or numbers, MNIST or CIFAR-10",
     )
     name: KnownData | None = Field(
         default=None, description="a public data set that `edgekd data NAME` has fetched"
@@ -244,6 +246,16 @@ def _opened(spec: Origin, path: Path, progress: Progress, read: _Reading) -> Dat
             return open_idx(path, labels=spec.labels)
         case "cifar10":
             return open_cifar10(path, labels=spec.labels)
+    if read.wanted == "mask" and read.labelled:
+        return open_masks(
+            path,
+            size=spec.decode_size,
+            labels=spec.labels,
+            skip_broken=spec.skip_broken,
+            progress=progress,
+        )
+    if read.wanted == "label" and read.labelled:
+        refuse_masks(path)
     return open_folder(
         path,
         size=spec.decode_size,

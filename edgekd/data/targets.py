@@ -45,6 +45,8 @@ def read_target(
     check_finite("the target array", array, where)
     several = array.ndim == 2 and array.shape[1] > 1
     is_binary = array.ndim == 2 and bool(np.isin(array, (0, 1)).all())
+    if wanted == "mask":
+        return "mask", read_masks(array, where), tuple(labels or ())
     if wanted == "labels" and is_binary:
         return "labels", array.astype(np.uint8), tuple(labels or ())
     if wanted == "value":
@@ -56,7 +58,8 @@ def read_target(
     if array.ndim != 1:
         raise DataError(
             f"{where}: the targets are {array.dtype} {list(array.shape)}; expected are class "
-            "numbers or names [n], 0 or 1 for each label [n, labels], or float values"
+            "numbers or names [n], 0 or 1 for each label [n, labels], float values, or with "
+            "task = 'segmentation' class numbers of pixels [n, height, width]"
         )
     number = array.astype(np.int64)
     names = labels or ([str(i) for i in range(int(number.max()) + 1)] if len(number) else ())
@@ -67,6 +70,30 @@ def natural_order(name: str) -> tuple[tuple[bool, int, str], ...]:
     """Return a sort key that compares runs of digits as numbers: class2 before class10."""
     parts = re.findall(r"\d+|\D+", name)
     return tuple((not p.isdecimal(), int(p) if p.isdecimal() else 0, p) for p in parts)
+
+
+def read_masks(array: NDArray[Any], where: str) -> NDArray[np.uint8]:
+    """Return the class of each pixel, uint8 [n, height, width]; masks of 0 and 255 are 0 and 1.
+
+    Raises:
+        DataError: it is not [n, height, width] or [n, height, width, 1] of numbers from 0 to 255.
+    """
+    if array.ndim == 4 and array.shape[3] == 1:
+        array = array[..., 0]
+    if array.ndim != 3 or array.dtype.kind not in "bui":
+        raise DataError(
+            f"{where}: masks are class numbers, whole, [n, height, width]; got {array.dtype} "
+            f"{list(array.shape)}"
+        )
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > 255:
+        raise DataError(
+            f"{where}: the masks have class numbers from {low} to {high}; 0 to 254 are possible, "
+            "and 255 for pixels that do not count"
+        )
+    found: NDArray[np.uint8] = array.astype(np.uint8, copy=False)
+    is_black_and_white = high == 255 and bool(np.isin(found, (0, 255)).all())
+    return np.minimum(found, 1) if is_black_and_white else found
 
 
 def name_classes(

@@ -50,7 +50,9 @@ def mean_squared(student: Tensor, teacher: Tensor) -> Tensor:
 class SoftTargets(Term):
     """Learn the outputs of the teacher; class scores are softened by the temperature."""
 
-    kinds: ClassVar[frozenset[SignalKind]] = frozenset({"classes", "labels", "values", "embedding"})
+    kinds: ClassVar[frozenset[SignalKind]] = frozenset(
+        {"classes", "class map", "labels", "values", "embedding"}
+    )
     kind: Literal["soft-targets"] = "soft-targets"
     weight: float = Field(0.9, ge=0, le=1e6, description="weight in the sum of all losses")
     temperature: float = Field(
@@ -70,7 +72,9 @@ class SoftTargets(Term):
         }
 
     def _compare(self, student: Tensor, teacher: Tensor, kind: SignalKind) -> Tensor:
-        if kind == "classes":
+        if kind == "class map":
+            student, teacher = (x.movedim(1, -1).flatten(0, -2) for x in (student, teacher))
+        if kind in ("classes", "class map"):
             return soft_targets(student, teacher, temperature=self.temperature)
         return (soft_labels if kind == "labels" else mean_squared)(student, teacher)
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from edgekd.errors import RecipeError
 from edgekd.tasks.classification import Classification
+from edgekd.tasks.embedding import Embedding
 from edgekd.tasks.multilabel import Multilabel
 from edgekd.tasks.reference import Reference
 from edgekd.tasks.regression import Regression
+from edgekd.tasks.segmentation import Segmentation
 from edgekd.tasks.task import Task
 from edgekd.user_code import resolve
 
@@ -17,6 +19,8 @@ TASKS: Mapping[str, Callable[[], Task]] = {
     "classification": Classification,
     "multilabel": Multilabel,
     "regression": Regression,
+    "segmentation": Segmentation,
+    "embedding": Embedding,
     "reference": Reference,
 }
 """Every task by name."""

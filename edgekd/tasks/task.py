@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, NDArray[Any]]
 Predictor = Callable[[Arrays], Arrays]
 Floor = Literal["min_snr", "min_agreement"]
-SignalKind = Literal["classes", "labels", "values", "embedding", "tokens"]
-Target = Literal["label", "labels", "value"]
-"""What the targets of a data set are read as: one class, 0 or 1 for each label, or numbers."""
+SignalKind = Literal["classes", "class map", "labels", "values", "embedding", "tokens"]
+Target = Literal["label", "labels", "value", "mask"]
+"""What targets are read as: a class, 0 or 1 for each label, numbers, or a class for each pixel."""
 
 
 class HasShape(Protocol):

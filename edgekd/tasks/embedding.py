@@ -1,0 +1,120 @@
+"""Embedding: a vector for each sample; those of one label are near each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.errors import DataError
+from edgekd.tasks.task import Arrays, Metric, Predictor, SignalKind
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TEMPERATURE = 0.1  # of the loss; Khosla et al. 2020, section 4.4
+_ROWS = 512
+_GALLERY = 2000  # similarities to so many samples are ranked
+
+
+def recall(reduced: Arrays, *, k: int) -> NDArray[np.float64]:
+    """Return for each sample 100 if one of its `k` nearest others has its label, else 0.
+
+    A label that one sample alone has counts 0.
+    """
+    label, found = reduced["label"], []
+    for rows, similar in _similarities(reduced["vector"], reduced["vector"]):
+        similar[np.arange(len(rows)), rows] = -np.inf
+        most = min(k, len(label) - 1)
+        nearest = np.argpartition(-similar, most - 1, axis=1)[:, :most] if most else rows[:0]
+        same = label[nearest] == label[rows][:, None] if most else np.zeros((len(rows), 1), bool)
+        found.append(100.0 * same.any(axis=1))
+    return np.concatenate(found)
+
+
+def rank_correlation(reduced: Arrays) -> NDArray[np.float64]:
+    """Return for each sample how alike model and teacher rank the others, from -100 to 100.
+
+    It is Spearman's coefficient, in percent, of the cosine similarities to the first 2,000.
+    """
+    vector, teacher = reduced["vector"], reduced["teacher"]
+    pairs = zip(
+        _similarities(vector, vector[:_GALLERY]),
+        _similarities(teacher, teacher[:_GALLERY]),
+        strict=True,
+    )
+    return np.concatenate([_spearman(mine, its) for (_, mine), (_, its) in pairs])
+
+
+def _spearman(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+    ranks = [np.argsort(np.argsort(x, axis=1), axis=1).astype(np.float64) for x in (a, b)]
+    first, second = (r - r.mean(axis=1, keepdims=True) for r in ranks)
+    scale = np.sqrt(np.square(first).sum(axis=1) * np.square(second).sum(axis=1))
+    return np.asarray(100.0 * (first * second).sum(axis=1) / np.maximum(scale, 1e-12))
+
+
+def _similarities(
+    vectors: NDArray[Any], others: NDArray[Any]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Yield rows and their cosine similarities to all `others`, few rows at a time."""
+    for start in range(0, len(vectors), _ROWS):
+        rows = np.arange(start, min(start + _ROWS, len(vectors)))
+        yield rows, vectors[rows] @ others.T
+
+
+def _unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    flat = np.asarray(vectors, np.float32).reshape(len(vectors), -1)
+    return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12))
+
+
+class Embedding:
+    """Vectors; the model gives `embedding`, shape [batch, size]. Similarity is the cosine.
+
+    `targets["label"]` is int64 [n]: samples of one label belong together.
+    """
+
+    target: ClassVar = "label"
+    signals: Mapping[str, SignalKind] = {"embedding": "embedding"}
+    metrics: Sequence[Metric] = (
+        Metric("recall at 1", "%", values=partial(recall, k=1), is_percentage=True),
+        Metric("recall at 5", "%", values=partial(recall, k=5), is_percentage=True),
+        Metric("rank correlation", "%", values=rank_correlation, is_percentage=True),
+    )
+
+    def predict(self, model: Predictor, inputs: Arrays) -> Arrays:
+        return model(inputs)
+
+    def reference(self, predictions: Arrays) -> Arrays:
+        return {"vector": _unit(predictions["embedding"])}
+
+    def reduce(self, predictions: Arrays, targets: Arrays, teacher: Arrays) -> Arrays:
+        vector = _unit(predictions["embedding"])
+        return {"vector": vector, "label": targets["label"], "teacher": teacher["vector"]}
+
+    def loss(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        """Return the supervised contrastive loss (Khosla et al. 2020, equation 2).
+
+        It is 0 for a sample whose label no other of the batch has.
+        """
+        import torch
+        from torch.nn.functional import normalize
+
+        vectors, label = outputs["embedding"], targets["label"]
+        unit = normalize(vectors.float().flatten(1), dim=1)
+        itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+        similar = (unit @ unit.T / TEMPERATURE).masked_fill(itself, -1e4)
+        same = (label[:, None] == label[None, :]) & ~itself
+        log_share = similar - torch.logsumexp(similar, dim=1, keepdim=True)
+        total = (log_share * same).sum(dim=1)
+        return -total / same.sum(dim=1).clamp(min=1)
+
+    def check(self, targets: Arrays) -> None:
+        if "label" not in targets:
+            found = ", ".join(sorted(targets)) or "no targets"
+            raise DataError(
+                f"task 'embedding' needs a target 'label': samples of one label belong together; "
+                f"got {found}"
+            )
