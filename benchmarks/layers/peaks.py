@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from edgekd.benchmarks.children import Child, arguments_of
-from edgekd.benchmarks.layers import copying, memory, workloads
+from edgekd.benchmarks.layers import copying, memory
 from edgekd.benchmarks.measurement import Candidate, Setup
 
 ROUNDS = 4
@@ -124,6 +124,8 @@ def kernels(folder: Path, threads: int) -> dict[Key, Kernel]:
         folder: takes the files; it must live until all is measured.
         threads: of each kernel.
     """
+    from edgekd.benchmarks.layers import workloads  # imports onnx
+
     found: dict[Key, Kernel] = {}
     for operator in workloads.OPERATORS:
         work = workloads.write(folder, operator, threads=threads)
@@ -178,6 +180,8 @@ def of_rates(threads: int, runtime: str, found: Mapping[Key, float]) -> Peaks:
     What a larger working set reached, a smaller one can as well: several threads on tiny arrays
     spend more on Python than on memory.
     """
+    from edgekd.benchmarks.layers import workloads  # imports onnx
+
     moving = [(*key, rate) for key, rate in found.items() if not isinstance(key, str)]
     return Peaks(
         threads=threads,

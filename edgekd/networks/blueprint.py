@@ -164,8 +164,7 @@ def load_network(path: Path, *, root: Path) -> tuple[nn.Module, Blueprint]:
         )
     blueprint = Blueprint(held["build"], held["options"], tuple(held["edits"]))
     network = build_network(blueprint, root=root)
-    advice = f"{blueprint.build} builds another network than when the file was written: restore "
-    "that version"
+    advice = f"{blueprint.build} builds another network than before: restore that version"
     fill(network, held["state"], path, advice=advice)
     return network, blueprint
 

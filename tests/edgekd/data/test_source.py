@@ -117,7 +117,9 @@ def test_data_without_labels_is_split_and_yielded(tmp_path: Path, body: str) -> 
     assert [len(batch.index) for batch in batches] == [2, 1]
     assert all(batch.targets == {} for batch in batches)
     assert data.targets("train") == {}
-    with pytest.raises(DataError, match=r"needs a target named 'label', got no targets; name it"):
+    with pytest.raises(
+        DataError, match=r"needs a target named 'label', got no targets; give it this name"
+    ):
         open_task("classification", root=tmp_path).check(dataset.targets)
 
 

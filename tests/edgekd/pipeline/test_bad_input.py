@@ -215,7 +215,7 @@ def test_a_wrong_recipe(place: Path, refused: Call, change: str, message: str) -
         (["compress", "r.toml", "--set", "seed"], "write it as key=value"),
         (["compress", "r.toml", "--max-latency", "soon"], "'soon' is not a time"),
         (["compress", "--model", "w.pt", "--data", "photos"], "the function that builds it"),
-        (["compress", "--model", "net", "--data", "photos"], "--model net names no model"),
+        (["compress", "--model", "net", "--data", "photos"], "--model net is not a model"),
         (["compress", "--model", "n.onnx", "--data", "photos", "--epochs", "2"], "only quantized"),
         (["compress", "--model", "net.py:small", "--data", "cifar10"], "edgekd data cifar10"),
         (["quantize", "gone.onnx", "--data", "rows.npz"], "gone.onnx does not exist"),
@@ -353,7 +353,7 @@ def test_a_run_folder_of_another_recipe(place: Path, refused: Call) -> None:
 
 def test_a_folder_with_other_things_in_it(place: Path, refused: Call) -> None:
     said = refused("compress", "r.toml", "--out", "photos", leaves=r"photos/\.lock$")
-    assert "photos is no run folder, and it is not empty (a, b, c)" in said
+    assert "photos is not an edgekd run folder and contains other files (a, b, c)" in said
 
 
 def test_a_place_that_cannot_be_written(place: Path, refused: Call) -> None:

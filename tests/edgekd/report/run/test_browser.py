@@ -18,8 +18,7 @@ PHONE = 390
 
 @pytest.fixture
 def report(content: Content, tmp_path: Path) -> Path:
-    content["over_budget"] = "0.1 ms at most were requested; the file that ships, quantize "
-    "(int8), takes 0.12 ms"
+    content["over_budget"] = "0.1 ms at most were requested; quantize takes 0.12 ms"
     content["task"]["labels"][0] = "</script>"
     write_report(from_json(content), tmp_path)
     return tmp_path / "report.html"
