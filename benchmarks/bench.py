@@ -20,6 +20,7 @@ from edgekd.benchmarks.feeds import (
     random_feeds,
     save_feeds,
 )
+from edgekd.benchmarks.input_shapes import assumed, filled, sample_shapes, samples_of, taken
 from edgekd.benchmarks.layers.nodes import Profile
 from edgekd.benchmarks.layers.peaks import peaks
 from edgekd.benchmarks.layers.profile import profile
@@ -53,10 +54,18 @@ class Inputs:
     """An .npz of real inputs, each array with a leading axis of calls; default: random."""
     shapes: Mapping[str, Sequence[int]] | None = None
     """Of random inputs by name, or (one number) the length of a free axis by its symbol."""
-    batches: tuple[int, ...] = (1,)
-    """Samples in one call of random inputs; each is a row of its own."""
+    batches: tuple[int, ...] = ()
+    """Samples in one call of random inputs; each is a row of its own. Empty: 1, or what one of the
+    files fixes."""
     pipeline: Path | None = None
     """See `Candidate.pipeline`."""
+    per_sample: bool = False
+    """Compare the seconds of a sample, of files that are fed other sizes or batches too."""
+
+    @property
+    def calls(self) -> tuple[int, ...]:
+        """Samples in one call, each a row of its own."""
+        return self.batches or (1,)
 
 
 def bench(
@@ -95,12 +104,21 @@ def bench(
         work = _Work(device, timing or Timing(), given, strict, progress)
         timed, session, refused = work.measured(entries)
     floor = noise_floor(session)
+    reference = timed[0].described
     rows = tuple(
-        row(entry.described, measured, session, floor)
+        row(
+            entry.described,
+            measured,
+            session,
+            floor,
+            reference=reference,
+            per_sample=given.per_sample,
+        )
         for entry, measured in zip(timed, session.measurements, strict=True)
     )
     source = "random" if given.feeds is None else str(given.feeds)
-    return BenchResult(rows, session, source, {**unavailable, **refused})
+    notes = tuple(dict.fromkeys(note for entry in timed for note in entry.described.notes))
+    return BenchResult(rows, session, source, {**unavailable, **refused}, notes)
 
 
 def profiles(
@@ -144,8 +162,9 @@ def _entries(
     paths: Sequence[Path], setups: Sequence[Setup], given: Inputs, folder: Path
 ) -> tuple[list[_Entry], dict[str, str]]:
     """Return what to run, its inputs written to `folder`, and which setups cannot be run here."""
-    cases, unavailable = _cases(paths, setups, given.batches)
-    drawn = _feeds(paths, given)
+    cases, unavailable = _cases(paths, setups, given.calls)
+    known = _known_inputs(paths, given)
+    drawn = _feeds(paths, given, known)
     feeds = {}
     for index, (key, arrays) in enumerate(drawn.items()):
         feeds[key] = folder / f"{index}.npz"
@@ -153,7 +172,7 @@ def _entries(
     entries = [
         _Entry(
             Candidate(case.file, feeds[case.file, case.batch], case.setup, given.pipeline),
-            _described(case, label, drawn[case.file, case.batch]),
+            _described(case, label, drawn[case.file, case.batch], known, given),
         )
         for case, label in zip(cases, _labels(cases), strict=True)
     ]
@@ -231,17 +250,27 @@ def _labels(cases: Sequence[_Case]) -> list[str]:
     ]
 
 
-def _feeds(paths: Sequence[Path], given: Inputs) -> dict[tuple[Path, int], Arrays]:
-    """Return the arrays of each file and batch; a file that is not ONNX uses those of another."""
-    models = [path for path in paths if path.suffix != ".pt2"]
+def _known_inputs(paths: Sequence[Path], given: Inputs) -> dict[Path, Sequence[Input]]:
+    """Return the inputs of the ONNX files, free axes with the lengths that the others fix."""
+    inputs = {path: model_inputs(path) for path in paths if path.suffix != ".pt2"}
     if given.feeds is not None:
-        if given.shapes or given.batches != (1,):
+        return dict(inputs)
+    _check_shapes(list(inputs.values()), given.shapes or {})
+    return dict(filled(inputs, given.shapes or {}, batch=not given.batches))
+
+
+def _feeds(
+    paths: Sequence[Path], given: Inputs, inputs: Mapping[Path, Sequence[Input]]
+) -> dict[tuple[Path, int], Arrays]:
+    """Return the arrays of each file and batch; a file that is no ONNX takes those of one."""
+    models = list(inputs)
+    if given.feeds is not None:
+        if given.shapes or given.calls != (1,):
             raise RecipeError(
                 "got --feeds and --shape or --batch; the feeds have their shapes: give only one"
             )
-        wanted = {path: model_inputs(path) for path in models}
         return {
-            (path, 1): pick_feeds(given.feeds, wanted.get(path, ()) or wanted[models[0]])
+            (path, 1): pick_feeds(given.feeds, inputs.get(path, ()) or inputs[models[0]])
             if models
             else _all_feeds(given.feeds)
             for path in paths
@@ -251,17 +280,17 @@ def _feeds(paths: Sequence[Path], given: Inputs) -> dict[tuple[Path, int], Array
             f"{paths[0].name} does not describe its inputs; give real ones with --feeds FILE.npz, "
             "or time it beside an ONNX file with the same inputs"
         )
-    inputs = {path: model_inputs(path) for path in models}
-    _check_shapes(list(inputs.values()), given.shapes or {})
-    names = {item.name for wanted in inputs.values() for item in wanted}
     shapes = given.shapes or {}
+    names = {item.name for wanted in inputs.values() for item in wanted}
     lengths = {name: shape[0] for name, shape in shapes.items() if name not in names}
     drawn = {
-        (path, batch): random_feeds(path, lengths=lengths, shapes=shapes, batch=batch)
+        (path, batch): random_feeds(
+            path, inputs=inputs[path], lengths=lengths, shapes=shapes, batch=batch
+        )
         for path in models
-        for batch in given.batches
+        for batch in given.calls
     }
-    for path, batch in ((path, batch) for path in paths for batch in given.batches):
+    for path, batch in ((path, batch) for path in paths for batch in given.calls):
         drawn.setdefault((path, batch), drawn[models[0], batch])
     return drawn
 
@@ -319,14 +348,27 @@ class _Work:
         return self.strict or alike
 
 
-def _described(case: _Case, label: str, arrays: Arrays) -> Described:
+def _described(
+    case: _Case,
+    label: str,
+    arrays: Arrays,
+    known: Mapping[Path, Sequence[Input]],
+    given: Inputs,
+) -> Described:
     files = (case.file,) if case.file.suffix == ".pt2" else model_files(case.file)
+    inputs = known.get(case.file) or next(iter(known.values()), ())
+    notes: list[str] = []
+    if case.file in known and given.feeds is None:
+        notes += taken(case.file.name, model_inputs(case.file), inputs)
+        notes += assumed(case.file.name, inputs, given.shapes or {})
     return Described(
         file=case.file,
         label=label,
-        batch=case.batch,
+        batch=samples_of(inputs, arrays),
         inputs={name: f"{a.dtype} {describe(a.shape[1:])}" for name, a in arrays.items()},
         size_bytes=sum(part.stat().st_size for part in files),
+        sample_shapes=sample_shapes(inputs, arrays),
+        notes=tuple(notes),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 Arrays = dict[str, NDArray[Any]]
 
 IMAGE_SIDE = 224  # of a free height or width
-LENGTH = 32  # of any other free axis; the first axis is the batch: 1
+LENGTH = 32  # of any other free axis but that of the batch
+_LENGTHS = ("seq", "frame", "time", "len", "token", "step", "word")
 LARGEST_ID = 100  # integers stay below it: they are mostly rows of an embedding
 
 
@@ -34,6 +35,8 @@ class Input:
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int | str, ...]
+    batch_axis: int | None = 0
+    """The axis that counts samples; None: there is none."""
 
 
 def model_inputs(model: Path) -> tuple[Input, ...]:
@@ -45,7 +48,9 @@ def model_inputs(model: Path) -> tuple[Input, ...]:
     """
     graph = _load(model).graph
     constant = {tensor.name for tensor in graph.initializer}
-    return tuple(_input(value, model) for value in graph.input if value.name not in constant)
+    found = [_input(value, model) for value in graph.input if value.name not in constant]
+    recurrent = _time_major(graph)
+    return tuple(replace(i, batch_axis=_batch_axis(i, i.name in recurrent)) for i in found)
 
 
 def model_files(model: Path) -> tuple[Path, ...]:
@@ -62,6 +67,7 @@ def model_files(model: Path) -> tuple[Path, ...]:
 def random_feeds(
     model: Path,
     *,
+    inputs: Sequence[Input] | None = None,
     samples: int = 8,
     lengths: Mapping[str, int] | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
@@ -71,10 +77,11 @@ def random_feeds(
     """Draw `samples` calls for each input of `model`.
 
     Floats are standard normal, bytes uniform, masks one, segment numbers zero and other integers
-    below 100. A free first axis is `batch`, a free height or width 224, any other free axis 32.
+    below 100. A free batch axis is `batch`, a free height or width 224, any other free axis 32.
 
     Args:
         model: an ONNX file.
+        inputs: its inputs, where some of their free axes have been given a length.
         samples: how many different calls.
         lengths: of free axes, by their symbol.
         shapes: of whole inputs, by name; symbols in them get that length everywhere.
@@ -85,11 +92,11 @@ def random_feeds(
         ModelError: see `model_inputs`.
         RecipeError: a given shape contradicts the file.
     """
-    inputs = model_inputs(model)
-    stiff = [i.name for i in inputs if i.shape and i.shape[0] not in (batch, *_symbols(i))]
+    inputs = model_inputs(model) if inputs is None else inputs
+    stiff = [i.name for i in inputs if _batch_of(i) not in (batch, None)]
     if batch != 1 and stiff:
         raise RecipeError(
-            f"{model} has a fixed first axis in its input {stiff[0]!r} and cannot take a batch of "
+            f"{model} has a fixed batch axis in its input {stiff[0]!r} and cannot take a batch of "
             f"{batch}; export it with a free batch axis, or leave --batch out"
         )
     known = dict(lengths or {})
@@ -220,6 +227,36 @@ def _input(value: onnx.ValueInfoProto, model: Path) -> Input:
     return Input(value.name, dtype, shape)
 
 
+def _time_major(graph: onnx.GraphProto) -> set[str]:
+    """Return what a recurrent layer takes as [time or layers, batch, features]."""
+    found = set()
+    for node in graph.node:
+        layout = next((a.i for a in node.attribute if a.name == "layout"), 0)
+        if node.op_type in ("LSTM", "GRU", "RNN") and layout == 0:
+            found |= {node.input[0], *node.input[5:7]} - {""}
+    return found
+
+
+def _batch_axis(item: Input, time_major: bool) -> int | None:
+    """Return the axis named a batch; else what the layer behind it says; else the first."""
+    symbols = [axis.lower() if isinstance(axis, str) else "" for axis in item.shape]
+    named = [i for i, s in enumerate(symbols) if "batch" in s or s in ("bs", "b")]
+    if named:
+        return named[0]
+    if time_major:
+        return 1
+    if not symbols:
+        return None
+    if not _is_length(symbols[0]):
+        return 0
+    return 1 if symbols[1:2] == ["n"] else None
+
+
+def _is_length(symbol: str) -> bool:
+    """Whether a symbol is that of a length in time or text, and so not of the batch."""
+    return symbol in ("t", "l", "s") or any(word in symbol for word in _LENGTHS)
+
+
 def _fixed(item: Input, wanted: Sequence[int], known: dict[str, int]) -> tuple[int, ...]:
     """Check a given shape against the file; lengths of symbols are added to `known`."""
     if not _fits(item, wanted):
@@ -233,8 +270,12 @@ def _fixed(item: Input, wanted: Sequence[int], known: dict[str, int]) -> tuple[i
     return tuple(wanted)
 
 
-def _symbols(item: Input) -> list[str]:
-    return [axis for axis in item.shape if isinstance(axis, str)]
+def _batch_of(item: Input) -> int | None:
+    """Return how many samples the file fixes; None: any number."""
+    if item.batch_axis is None or item.batch_axis >= len(item.shape):
+        return None
+    count = item.shape[item.batch_axis]
+    return count if isinstance(count, int) else None
 
 
 def _free(item: Input, known: Mapping[str, int], batch: int) -> tuple[int, ...]:
@@ -244,13 +285,18 @@ def _free(item: Input, known: Mapping[str, int], batch: int) -> tuple[int, ...]:
             lengths.append(axis)
         elif axis in known:
             lengths.append(known[axis])
-        elif position == 0 or "batch" in axis.lower():
+        elif position == item.batch_axis or "batch" in axis.lower():
             lengths.append(batch)
-        elif axis.lower() in ("h", "w") or "height" in axis.lower() or "width" in axis.lower():
-            lengths.append(IMAGE_SIDE)
         else:
-            lengths.append(LENGTH)
+            lengths.append(default_length(axis))
     return tuple(lengths)
+
+
+def default_length(symbol: str) -> int:
+    """Return the length that a free axis gets where nobody gives one."""
+    word = symbol.lower()
+    picture = word in ("h", "w") or "height" in word or "width" in word
+    return IMAGE_SIDE if picture else LENGTH
 
 
 def _draw(item: Input, shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgekd.benchmarks.formatting import milliseconds, times
+from edgekd.benchmarks.input_shapes import difference
 from edgekd.benchmarks.measurement import Conditions, Measurement, Session
 from edgekd.benchmarks.stats import (
     Doubt,
@@ -59,6 +60,9 @@ class Row:
     steadiness: Steadiness  # of its absolute times
     speedup: Estimate | None  # against the reference; None for the reference itself
     pair: Steadiness | None  # of its ratio to the reference: what a comparison rests on
+    sample_shapes: Mapping[str, tuple[int, ...]]  # of its inputs, the batch axis left out
+    unlike: str  # how its inputs differ from the reference's, in words; "" if they are alike
+    per_sample: bool  # the speed-up compares the seconds of a sample, not of a call
 
     @property
     def steady(self) -> bool:
@@ -68,6 +72,8 @@ class Row:
     @property
     def verdict(self) -> str:
         """Say in words what the speed-up proves; "" for the reference."""
+        if self.unlike and not self.per_sample:
+            return "unlike inputs"
         if self.speedup is None or self.pair is None:
             return ""
         if self.pair.throttled:
@@ -88,6 +94,8 @@ class BenchResult:
     feeds: str  # where the inputs came from: "random", or a file
     unavailable: Mapping[str, str] = field(default_factory=dict)
     """Setups that could not be run here, and why."""
+    assumed: tuple[str, ...] = ()
+    """Lengths that nobody gave, in words."""
 
     @functools.cached_property
     def floor(self) -> float:
@@ -99,6 +107,11 @@ class BenchResult:
         """What a sceptic should know, and what to do about it."""
         return warnings(self.session)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be known of the inputs: which are unlike, which lengths are assumed."""
+        return (*(unlike_text(row) for row in self.rows if row.unlike), *self.assumed)
+
     def to_json(self) -> dict[str, Any]:
         """Return everything, raw seconds included, as plain JSON values."""
         rows = [{**asdict(r), "file": str(r.file), "verdict": r.verdict} for r in self.rows]
@@ -108,6 +121,7 @@ class BenchResult:
             "rows": rows,
             "doubts": [asdict(doubt) for doubt in self.doubts],
             "unavailable": dict(self.unavailable),
+            "notes": list(self.notes),
             "session": self.session.to_json(),
         }
 
@@ -115,7 +129,8 @@ class BenchResult:
         """Say the essence in one line per row."""
         lines = [
             f"{r.label}: {milliseconds(r.latency_s)}"
-            + (f", {times(r.speedup)} {r.verdict}" if r.speedup else "")
+            + (f", {times(r.speedup)}" if r.speedup else "")
+            + f" {r.verdict}".rstrip()
             for r in self.rows
         ]
         return "BenchResult(" + "; ".join(lines) + ")"
@@ -130,12 +145,33 @@ class Described:
     batch: int
     inputs: Mapping[str, str]
     size_bytes: int
+    sample_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
-def row(known: Described, measured: Measurement, session: Session, floor: float) -> Row:
-    """Derive the row of one candidate from the raw seconds of its session."""
-    reference = session.measurements[0]
-    is_reference = measured is reference
+def row(
+    known: Described,
+    measured: Measurement,
+    session: Session,
+    floor: float,
+    *,
+    reference: Described | None = None,
+    per_sample: bool = False,
+) -> Row:
+    """Derive the row of one candidate from the raw seconds of its session.
+
+    Args:
+        known: the candidate.
+        measured: its seconds.
+        session: of all.
+        floor: A/A noise floor of the session.
+        reference: the first candidate; without it, inputs count as alike.
+        per_sample: compare the seconds of a sample, so that other inputs may be compared.
+    """
+    first = session.measurements[0]
+    unlike = difference(known, reference) if reference is not None else ""
+    compared = measured is not first and (per_sample or not unlike)
+    counts = (reference.batch, known.batch) if reference is not None and per_sample else (1, 1)
     beside = (*session.measurements, session.twin)
     calls = np.concatenate([np.concatenate(run.blocks_s) for run in measured.runs])
     rate_hz = session.timing.rate_hz
@@ -160,8 +196,21 @@ def row(known: Described, measured: Measurement, session: Session, floor: float)
         energy_j=energy_j(measured, session),
         parts_s=_parts(measured),
         steadiness=steadiness(measured, floor=floor, beside=beside),
-        speedup=None if is_reference else speedup(reference, measured, floor=floor),
-        pair=None if is_reference else pair_steadiness(reference, measured, floor=floor),
+        speedup=speedup(first, measured, floor=floor, samples=counts) if compared else None,
+        pair=pair_steadiness(first, measured, floor=floor) if compared else None,
+        sample_shapes=known.sample_shapes,
+        unlike=unlike,
+        per_sample=per_sample,
+    )
+
+
+def unlike_text(row: Row) -> str:
+    """Say how the inputs of a row differ from the reference's, and what that means."""
+    if row.per_sample:
+        return f"{row.unlike}; the speed-up is of one sample, as --per-sample asks"
+    return (
+        f"{row.unlike}; unlike inputs are not compared. Give both files the same with --shape or "
+        "--batch, or compare the time of one sample with --per-sample"
     )
 
 

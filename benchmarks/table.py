@@ -74,7 +74,7 @@ def _value(percentile: Estimate | None) -> str:
 def _comparison(row: Row) -> list[str]:
     style = {"faster": "green", "slower": "red"}.get(row.verdict, "default")
     if row.speedup is None:
-        return ["reference", ""]
+        return ["", row.verdict] if row.unlike else ["reference", ""]
     return [times(row.speedup).replace("[", "\\["), f"[{style}]{row.verdict}[/]"]
 
 
@@ -93,6 +93,7 @@ def caption(result: BenchResult) -> str:
         f"A/A noise floor {100 * result.floor:.1f} %, added to every speed-up interval: the "
         f"difference of a second timing of {result.rows[0].label}, at least "
         f"{100 * LEAST_FLOOR:.1f} %",
+        *result.notes,
         *_mode(result),
         *_bounds(result),
         *_parts(result),
@@ -148,6 +149,6 @@ def _events(result: BenchResult) -> list[str]:
             "the machine rest, or give more --time"
         )
     verdicts = [row.verdict for row in result.rows if row.verdict]
-    if restless and verdicts and "no steady state" not in verdicts:
+    if restless and verdicts and not {"no steady state", "unlike inputs"} & set(verdicts):
         lines.append("files that ran side by side changed alike, so the comparison is valid")
     return lines

@@ -24,9 +24,10 @@ from edgekd.benchmarks.history.comparison import (
 )
 from edgekd.benchmarks.history.entry import Entry, StoredRow
 from edgekd.benchmarks.history.store import History
+from edgekd.benchmarks.input_shapes import difference
 from edgekd.benchmarks.measurement import Conditions, Setup, Timing
 from edgekd.benchmarks.model_content import model_content
-from edgekd.benchmarks.result import BenchResult
+from edgekd.benchmarks.result import BenchResult, Row
 from edgekd.benchmarks.stats import pair_steadiness, speedup
 from edgekd.errors import HistoryError
 from edgekd.progress import Share, part_of
@@ -114,7 +115,7 @@ def _pairs(baseline: Entry, files: Sequence[Path]) -> list[tuple[Path, list[Stor
 
 def _inputs(history: History, baseline: Entry, inputs: Inputs | None) -> Inputs:
     given = inputs or Inputs()
-    asked = given.feeds is not None or given.shapes or given.batches != (1,)
+    asked = given.feeds is not None or given.shapes or given.calls != (1,)
     if asked or baseline.feeds_sha256 is None:
         return given
     return replace(given, feeds=history.copy(baseline.feeds_sha256))
@@ -210,8 +211,8 @@ def side_by_side(file: Path, name: str, copy: Path, result: BenchResult) -> list
         call = (row.conditions, row.batch)
         same = (pair for pair in timed if pair[0].file == copy)
         before = next((pair for pair in same if (pair[0].conditions, pair[0].batch) == call), None)
-        if before is None:
-            why = "the stored file cannot be run in this setup"
+        if before is None or difference(row, before[0]):
+            why = _uncompared(row, [pair[0] for pair in timed if pair[0].file == copy])
             comparisons.append(
                 Comparison(
                     label=row.label,
@@ -243,3 +244,11 @@ def side_by_side(file: Path, name: str, copy: Path, result: BenchResult) -> list
             )
         )
     return comparisons
+
+
+def _uncompared(row: Row, stored: Sequence[Row]) -> str:
+    """Say why a row has no counterpart among those of the stored file."""
+    alike = [other for other in stored if other.conditions == row.conditions]
+    if not alike:
+        return "the stored file cannot be run in this setup"
+    return f"{difference(row, alike[0])}; unlike inputs are not compared"

@@ -39,7 +39,9 @@ SEED = 20150915  # fixed: the same raw numbers always give the same interval
 LEAST_FLOOR = 0.005  # differences below half a per cent come from memory layout, not from the model
 
 
-def speedup(before: Measurement, after: Measurement, *, floor: float) -> Estimate:
+def speedup(
+    before: Measurement, after: Measurement, *, floor: float, samples: tuple[int, int] = (1, 1)
+) -> Estimate:
     """Return how many times faster `after` is: seconds before / seconds after, paired by block.
 
     Medians of blocks that ran side by side are divided by each other, so drift of the machine
@@ -51,6 +53,7 @@ def speedup(before: Measurement, after: Measurement, *, floor: float) -> Estimat
         before: the reference.
         after: what should be faster.
         floor: of their session (`noise_floor`), relative, >= 0.
+        samples: in one call of each; where they differ, the seconds of a sample are compared.
 
     Raises:
         MeasureError: they are not of one interleaved session on one machine.
@@ -63,10 +66,13 @@ def speedup(before: Measurement, after: Measurement, *, floor: float) -> Estimat
             f"({_origin(before)}; {_origin(after)}), and only one interleaved session is paired: "
             "measure both files together"
         )
-    if (before.file_sha256, before.conditions) == (after.file_sha256, after.conditions):
+    more = samples[1] / samples[0]
+    same = (before.file_sha256, before.conditions) == (after.file_sha256, after.conditions)
+    if same and more == 1:
         return Estimate(1.0, 1.0, 1.0, len(after.runs))
     ratio = exp(paired(before, after))
-    return Estimate(ratio.value, ratio.low / (1 + floor), ratio.high * (1 + floor), ratio.n)
+    low, high = ratio.low / (1 + floor), ratio.high * (1 + floor)
+    return Estimate(ratio.value * more, low * more, high * more, ratio.n)
 
 
 def ratio(before: Measurement, after: Measurement) -> Measurement:

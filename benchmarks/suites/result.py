@@ -134,7 +134,7 @@ def _titled(model: ModelResult) -> Table:
 def _speed(row: Row) -> tuple[str, str, str]:
     median = milliseconds(row.latency_s)
     if row.speedup is None:
-        return median, "reference", ""
+        return median, "" if row.unlike else "reference", row.verdict
     return median, times(row.speedup), row.verdict
 
 

@@ -49,8 +49,16 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
     ] = "1",
     batch: Annotated[
         str,
-        typer.Option(metavar="N,N", help="samples per call"),
-    ] = "1",
+        typer.Option(
+            metavar="N,N", help="samples per call [default: 1, or what one of the files fixes]"
+        ),
+    ] = "",
+    per_sample: Annotated[
+        bool,
+        typer.Option(
+            "--per-sample", help="compare the time of one sample, also of inputs of other shapes"
+        ),
+    ] = False,
     feeds: Annotated[
         Path | None,
         typer.Option(
@@ -156,6 +164,8 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
 
     All are timed in one session: fresh processes, blocks of calls in random order.
 
+    Files that are fed other shapes or batches are compared only with --per-sample.
+
     "Faster" means that the 95 % interval, widened by the A/A noise floor, is above 1.
 
     Example: edgekd bench model.int8.onnx --vs model.fp32.onnx
@@ -177,6 +187,12 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
         )
     if markdown is not None and suite is None:
         raise RecipeError("--markdown writes the table of a suite; give --suite too")
+    if trt_layers is not None and trt_profile is None:
+        raise RecipeError("--trt-layers explains a layer profile; give --trt-profile too")
+    if suite is not None and (models or vs is not None):
+        raise RecipeError("got files and --suite; a suite names its own files: give only one")
+    if per_sample and (suite is not None or baseline is not None):
+        raise RecipeError("--per-sample does not go with --suite or --baseline")
     if trt_profile is not None:
         modes.show_trtexec(trt_profile, trt_layers, out)
     elif listed:
@@ -192,7 +208,7 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
             timing=parse_timing(
                 rate, precision, time, rounds, parts=end_to_end or pipeline is not None
             ),
-            inputs=parse_inputs(feeds, shape or [], batch, pipeline),
+            inputs=parse_inputs(feeds, shape or [], batch, pipeline, per_sample=per_sample),
             profile=profile,
             history=history,
             store=store,

@@ -66,14 +66,21 @@ def parse_setups(
     ]
 
 
-def parse_inputs(feeds: Path | None, shape: list[str], batch: str, pipeline: Path | None) -> Inputs:
+def parse_inputs(
+    feeds: Path | None,
+    shape: list[str],
+    batch: str,
+    pipeline: Path | None,
+    *,
+    per_sample: bool = False,
+) -> Inputs:
     """Read the inputs of the files."""
     from edgekd.benchmarks.bench import Inputs
 
     if pipeline is not None and not pipeline.is_file():
         raise RecipeError(f"--pipeline {pipeline} does not exist; give a Python file")
-    batches = tuple(int(count) for count in _counts("--batch", batch))
-    return Inputs(feeds, _shapes(shape), batches, pipeline)
+    batches = tuple(int(count) for count in _counts("--batch", batch)) if batch else ()
+    return Inputs(feeds, _shapes(shape), batches, pipeline, per_sample)
 
 
 def _words(text: str) -> list[str]:

@@ -48,7 +48,7 @@ def settled(row: Row, **changes: Any) -> Row:
 @pytest.mark.timing
 def test_two_files_of_any_inputs(echo: Save, chain: Save) -> None:
     small = echo(
-        "small[1].onnx", x=(T.FLOAT, ["batch", 8]), i=(T.INT64, [2]), u=(T.UINT8, ["n", 4, 4, 3])
+        "small[1].onnx", x=(T.FLOAT, ["batch", 128]), i=(T.INT64, [2]), u=(T.UINT8, ["n", 4, 4, 3])
     )
     big = chain("big.onnx", layers=24)
     result = bench([big], vs=small, device=LOCAL, timing=QUICK)
@@ -64,9 +64,9 @@ def test_two_files_of_any_inputs(echo: Save, chain: Save) -> None:
     hot = Steadiness(steady=True, throttled=True)
     assert settled(second, pair=hot, speedup=Estimate(2, 1.5, 3, 3)).verdict == "throttled"
     assert second.size_bytes == big.stat().st_size
-    assert first.inputs == {"x": "float32 1x8", "i": "int64 2", "u": "uint8 1x4x4x3"}
+    assert first.inputs == {"x": "float32 8x128", "i": "int64 2", "u": "uint8 1x4x4x3"}
     text = shown(result)
-    for word in ("small[1].onnx", "big.onnx", "reference", "A/A floor", "random inputs", "1x8"):
+    for word in ("small[1].onnx", "big.onnx", "reference", "A/A noise floor", "random inputs"):
         assert word in text
     assert "big.onnx" in repr(result)
 
@@ -173,6 +173,9 @@ def test_the_command_imports_nothing_heavy() -> None:
         (["--on", "jetson"], "known: local"),
         (["--shape", "x"], "NAME=1x3x224x224"),
         (["--shape", "x=0x3"], "NAME=1x3x224x224"),
+        (["--trt-layers", "l.json"], "give --trt-profile too"),
+        (["--suite", "quick"], "a suite names its own files"),
+        (["--per-sample", "--baseline", "main"], "--per-sample does not go with"),
         (["--threads", "0"], "whole numbers from 1 to 256"),
         (["--threads", "1,two"], "whole numbers from 1 to 256"),
         (["--precision", "tight"], "--precision tight is invalid"),
@@ -222,7 +225,7 @@ def test_setups_batches_and_streams_are_rows_of_one_session(echo: Save) -> None:
         )
         for batch in (1, 8)
     ]
-    assert [row.speedup is None for row in result.rows] == [True] + [False] * 5
+    assert [row.verdict == "unlike inputs" for row in result.rows] == [False, True] * 3
     one, eight = result.rows[:2]
     assert (one.inputs, eight.inputs) == ({"x": "float32 1x64"}, {"x": "float32 8x64"})
     assert one.throughput_hz.value <= 1 / one.latency_s.value
@@ -250,7 +253,7 @@ def test_end_to_end_is_told_apart(echo: Save, tmp_path: Path) -> None:
 
 
 def test_a_batch_needs_a_free_first_axis(echo: Save) -> None:
-    with pytest.raises(RecipeError, match="fixed first axis"):
+    with pytest.raises(RecipeError, match="fixed batch axis"):
         bench([echo(x=(T.FLOAT, [1, 8]))], device=LOCAL, timing=QUICK, inputs=Inputs(batches=(2,)))
 
 

@@ -46,7 +46,8 @@ def _alone(row: Row, name: str) -> list[Piece]:
 
 def _verdict(row: Row, name: str, reference: str) -> list[Piece]:
     if row.speedup is None or row.pair is None:
-        return [{"text": f"{name} was not compared."}]
+        why = f": {row.unlike}" if row.unlike else ""
+        return [{"text": f"{name} was not compared{why}."}]
     value, _, rest = times(row.speedup).partition(" [")
     small = f"[{rest}" if rest else ""
     if row.verdict == "throttled":
@@ -110,7 +111,8 @@ def banners(result: BenchResult, names: Sequence[str]) -> list[str]:
     restless = [n for r, n in zip(result.rows, names, strict=True) if not r.steady and n not in hot]
     if restless:
         holds = [row.verdict for row in result.rows[1:]]
-        kept = holds and "no steady state" not in holds and "throttled" not in holds
+        unsure = {"no steady state", "throttled", "unlike inputs"}
+        kept = holds and not unsure & set(holds)
         found.append(
             f"No steady state of {', '.join(restless)}: do not trust these absolute times."
             + (

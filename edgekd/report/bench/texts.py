@@ -74,9 +74,15 @@ def table(result: BenchResult) -> list[Cells]:
             share = NOT_MEASURED if row.late_share is None else f"{100 * row.late_share:.2g} %"
             cells.append(("Late calls", share))
         if len(result.rows) > 1:
-            cells.append(("Speed-up", "reference" if row.speedup is None else times(row.speedup)))
+            cells.append(("Speed-up", _speedup(row)))
         rows.append(cells)
     return rows
+
+
+def _speedup(row: Row) -> str:
+    if row.speedup is None:
+        return row.verdict or "reference"
+    return times(row.speedup)
 
 
 def costs(result: BenchResult) -> list[Cells]:
@@ -116,6 +122,9 @@ def doubts(result: BenchResult, names: Sequence[str]) -> list[tuple[str, str]]:
         elif not row.steady:
             what = f"{name} did not run at one speed: {cause(row)}"
             found.append((what, "let the machine rest, stop other work, and measure again"))
+    for note in result.notes:
+        what, _, advice = note.rpartition("; ")
+        found.append((capital(what), advice))
     found += [(f"{name} was not timed", reason) for name, reason in result.unavailable.items()]
     return [(without_paths(what), capital(without_paths(advice))) for what, advice in found]
 

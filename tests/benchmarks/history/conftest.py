@@ -62,7 +62,7 @@ def timed(conditions: Conditions) -> Timed:
         }
         floor = noise_floor(session)
         rows = tuple(
-            row(Described(f, f.name, 1, inputs, f.stat().st_size), m, session, floor)
+            row(Described(f, f.name, 8, inputs, f.stat().st_size), m, session, floor)
             for (f, _), m in zip(files, measured, strict=True)
         )
         return BenchResult(rows, session, feeds)
