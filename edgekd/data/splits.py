@@ -75,6 +75,12 @@ def make_splits(
     pool = fixed.get("train", shuffled(np.setdiff1d(everything, named), seed, _PURPOSE))
     open_samples = len(pool)
     pool, rare = _without_rare(pool, strata, splits=3 - len({"validation", "test"} & set(fixed)))
+    if len(rare) and not len(pool):
+        raise DataError(
+            f"each of the {len(np.unique(strata[rare]))} classes has fewer than 3 samples, so none "
+            "can be set aside for validation and test; give more samples of each class, or, if the "
+            "labels are numbers to predict, set task = 'regression'"
+        )
     found: dict[str, Indices] = {}
     for name, asked in (("test", test), ("validation", validation)):
         if name in fixed:

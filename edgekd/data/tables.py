@@ -11,8 +11,9 @@ import codecs
 import contextlib
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -29,7 +30,8 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".txt")
 _DELIMITERS = ",;\t|"
 _MAX_FIELD = 10**8  # characters; csv's own limit of 131,072 is less than a long article
 _SPLIT = "split"
-Row = Mapping[str, Any]
+Row = Mapping[str | None, Any]
+"""Column -> cell; None -> the cells beyond the last column."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,20 @@ class _Columns:
     numbers: tuple[str, ...]
     label: str | None
     """None: there are no labels, or they are left out."""
+    may_be_empty: bool
+    """Whether an empty cell is a label: several may be none."""
 
     def sample(self, row: Row) -> str | list[float]:
         """Return the text or the numbers of a row.
 
         Raises:
-            ValueError: there is no text, or no number; the message says where.
+            ValueError: there is no text, or no number, or more cells than columns.
         """
+        if None in row:
+            raise ValueError(
+                f"{len(row) - 1 + len(row[None])} cells for {len(row) - 1} columns (put texts that "
+                "contain the delimiter in quotes)"
+            )
         if self.text is None:
             return [_number(row, name) for name in self.numbers]
         text = row.get(self.text)
@@ -62,7 +71,7 @@ class _Columns:
             ValueError: there is none.
         """
         value = "none" if self.label is None else row.get(self.label)
-        if value in (None, ""):
+        if value is None or (value == "" and not self.may_be_empty):
             raise ValueError(f"no label in {self.label!r}")
         return "|".join(map(str, value)) if isinstance(value, list) else str(value)
 
@@ -92,7 +101,11 @@ def open_table(
     columns: _Columns | None = None
     with _text_file(path) as file:
         for line, row in _rows(file, path, {text_column, label_column}):
-            columns = columns or _columns(row, path, text_column, label_column, labelled=labelled)
+            if columns is None:
+                columns = replace(
+                    _columns(row, path, text_column, label_column, labelled=labelled),
+                    may_be_empty=wanted == "labels",
+                )
             try:
                 sample, name = columns.sample(row), columns.target(row)
             except ValueError as error:
@@ -134,15 +147,15 @@ def _columns(
     Raises:
         DataError: the columns with texts (or only numbers) and labels are missing.
     """
-    rest = [name for name in row if name not in (label_column, _SPLIT) and name is not None]
+    rest = [name for name in row if name is not None and name not in (label_column, _SPLIT)]
     if text_column in row:
         labelled = labelled and bool(set(row) - {text_column, _SPLIT})
         if labelled and label_column not in row:
             raise _missing(row, path, label_column)
-        return _Columns(text_column, (), label_column if labelled else None)
+        return _Columns(text_column, (), label_column if labelled else None, False)
     if not rest or (labelled and label_column not in row) or not _all_numbers(row, rest):
         raise _missing(row, path, label_column if text_column in row else text_column)
-    return _Columns(None, tuple(rest), label_column if labelled else None)
+    return _Columns(None, tuple(rest), label_column if labelled else None, False)
 
 
 def _all_numbers(row: Row, names: Sequence[str]) -> bool:
@@ -198,7 +211,9 @@ def _rows(file: TextIO, path: Path, wanted: set[str]) -> Iterator[tuple[int, Row
                 yield line, {"text": text.strip()}
         return
     if suffix != ".jsonl":
-        reader = csv.DictReader(file, delimiter=_delimiter(file, wanted))
+        delimiter, names = _header(file, wanted)
+        reader = csv.DictReader(file, fieldnames=names, delimiter=delimiter)
+        next(reader, None)  # the names
         for row in reader:
             yield reader.line_num, row
         return
@@ -214,15 +229,25 @@ def _rows(file: TextIO, path: Path, wanted: set[str]) -> Iterator[tuple[int, Row
         yield line, value
 
 
-def _delimiter(file: TextIO, wanted: set[str]) -> str:
-    """Return the delimiter that finds most of the columns `wanted`; of equals, most columns."""
+def _header(file: TextIO, wanted: set[str]) -> tuple[str, list[str]]:
+    """Return the delimiter and the names of the columns; the file is then at the line of names.
+
+    The delimiter is that which finds most of the columns `wanted`; of equals, most columns. Spaces
+    around names are dropped, and names of other case than `wanted` count as these. A first line
+    such as "sep=;", which is for spreadsheets, is passed over.
+    """
+    hint = re.fullmatch(r'"?sep=(.)"?\s*', file.readline())
+    start = file.tell() if hint else 0
     found = []
-    for delimiter in _DELIMITERS:
-        file.seek(0)
-        names = next(csv.reader(file, delimiter=delimiter), [])
-        found.append((len(wanted & set(names)), len(names)))
-    file.seek(0)
-    return _DELIMITERS[found.index(max(found))]
+    for delimiter in hint[1] if hint else _DELIMITERS:
+        file.seek(start)
+        names = [name.strip() for name in next(csv.reader(file, delimiter=delimiter), [])]
+        for name in wanted - set(names):
+            names = [name if other.lower() == name.lower() else other for other in names]
+        found.append((len(wanted & set(names)), len(names), delimiter, names))
+    file.seek(start)
+    best = max(found, key=lambda one: one[:2])
+    return best[2], best[3]
 
 
 def _fixed(splits: list[str], path: Path) -> dict[str, NDArray[np.int64]]:

@@ -78,8 +78,8 @@ def read_masks(array: NDArray[Any], where: str) -> NDArray[np.uint8]:
     Raises:
         DataError: it is not [n, height, width] or [n, height, width, 1] of numbers from 0 to 255.
     """
-    if array.ndim == 4 and array.shape[3] == 1:
-        array = array[..., 0]
+    if array.ndim == 4 and 1 in (array.shape[1], array.shape[3]):
+        array = array[..., 0] if array.shape[3] == 1 else array[:, 0]
     if array.ndim != 3 or array.dtype.kind not in "bui":
         raise DataError(
             f"{where}: masks are class numbers, whole, [n, height, width]; got {array.dtype} "

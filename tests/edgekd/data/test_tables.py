@@ -116,6 +116,7 @@ def test_damaged_tables_are_refused(
         ("a.csv", b"text;label\n\"gut, sehr\ngut\";1.0\nschlecht;2.0\n"),
         ("a.CSV", b'text,label\n"gut, sehr\ngut",1.0\nschlecht,2.0\n'),
         ("a.csv", 'text\tlabel\n"gut, sehr\ngut"\t1.0\nschlecht\t2.0\n'.encode("utf-16")),
+        ("a.csv", b'sep=;\r\nText; Label\r\n"gut, sehr\ngut";1.0\r\nschlecht;2.0\r\n'),
         ("a.txt.TSV", b'label|text\n1.0|"gut, sehr\ngut"\n2.0|schlecht\n'),
     ],
 )  # fmt: skip
@@ -148,3 +149,22 @@ def test_a_column_of_measured_numbers_is_not_classes(tmp_path: Path) -> None:
     dataset = opened(write(tmp_path / "a.csv", rows, ("text", "label")))
     assert sorted(dataset.targets) == ["value"]
     assert dataset.labels == ()
+
+
+def test_a_text_with_a_bare_delimiter_is_not_cut(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\nfine,good\ndull, grim,bad\n")
+    with pytest.raises(DataError, match=r"line 3 has 3 cells for 2 columns.*in quotes"):
+        opened(tmp_path / "a.csv")
+    assert opened(tmp_path / "a.csv", skip_broken=True).labels == ("good",)
+
+
+def test_several_labels_may_be_none(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\nx,sun|sea\ny,\n")
+    spec = Source(path="a.csv")
+    dataset = open_source(spec, root=tmp_path, wanted="labels")
+    assert (dataset.labels, dataset.targets["labels"].tolist()) == (
+        ("sea", "sun"),
+        [[1, 1], [0, 0]],
+    )
+    with pytest.raises(DataError, match="line 3 has no label"):
+        open_source(spec, root=tmp_path, wanted="label")
