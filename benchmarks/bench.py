@@ -34,7 +34,7 @@ from edgekd.errors import CandidateError, MeasureError, RecipeError, one_line
 
 
 class Measurer(Protocol):
-    """What is needed of a device (`edgekd.devices.open_device`)."""
+    """The part of a device that is used here (`edgekd.devices.open_device`)."""
 
     def measure(
         self,
@@ -48,7 +48,7 @@ class Measurer(Protocol):
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the files are fed with."""
+    """The inputs of the files."""
 
     feeds: Path | None = None
     """An .npz of real inputs, each array with a leading axis of calls; default: random."""

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Setup:
-    """How a file is run: what two candidates of one session may differ in, beside the file."""
+    """How a file is run. Two candidates of one session may differ in this and in the file."""
 
     runtime: str = "onnxruntime"  # a name of `edgekd.benchmarks.runtimes`
     provider: str = ""  # an execution provider of ONNX Runtime, a device of OpenVINO; "": the CPU
@@ -49,7 +49,7 @@ class Conditions:
 
     @property
     def machine(self) -> tuple[object, ...]:
-        """What must be equal for two files to be compared; the setup is what may be compared."""
+        """The conditions that must be equal to compare two files; setups may differ."""
         return (self.device, self.cpu, self.os, self.governor, self.emulated)
 
     def to_json(self) -> dict[str, Any]:

@@ -99,12 +99,12 @@ class BenchResult:
 
     @functools.cached_property
     def floor(self) -> float:
-        """What two timings of the first file differed by, relative."""
+        """The noise floor: the relative difference between two timings of the first file."""
         return noise_floor(self.session)
 
     @functools.cached_property
     def doubts(self) -> tuple[Doubt, ...]:
-        """What a sceptic should know, and what to do about it."""
+        """Reasons to doubt the result, and what to do about each."""
         return warnings(self.session)
 
     @property
@@ -138,7 +138,7 @@ class BenchResult:
 
 @dataclass(frozen=True)
 class Described:
-    """What is known of a candidate beside its seconds."""
+    """Facts about a candidate besides its times."""
 
     file: Path
     label: str

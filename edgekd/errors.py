@@ -38,7 +38,7 @@ class NothingToDo(EdgekdError):
 
 
 class NotKnownYet(EdgekdError):
-    """What a step gives is known only when it runs: it cannot be shown before any work."""
+    """The output of a step is known only when it runs, so it cannot be shown in advance."""
 
 
 class BadInput(EdgekdError):

@@ -18,7 +18,7 @@ class Tick(Protocol):
 
 
 class Progress(Protocol):
-    """Where long work reports to. Never changes a result."""
+    """A receiver of progress reports. It never changes a result."""
 
     def track(self, title: str, total: float) -> contextlib.AbstractContextManager[Tick]:
         """Open a bar of `total` units; the value is called as they are done."""

@@ -38,7 +38,7 @@ DATA_NEEDS: Mapping[Need, Part] = {
     "validation data": "validation",
 }
 Preview: TypeAlias = "Model | OnnxModel | None"
-"""What a step would give; None: the same network as before it."""
+"""The forecast output of a step; None: the same network as before it."""
 BUILT = "built"
 """Below `work/`: a network as it was before its training."""
 
@@ -54,7 +54,7 @@ class Context:
     budget: Budget
     seed: int
     root: Path
-    """Where the user's own files are looked for: the recipe's folder."""
+    """The folder of the user's files: that of the recipe."""
     identity: Mapping[Need, str]
     """Content hash of each part above; the data has three."""
     progress: Progress = field(default_factory=Silent)
@@ -89,7 +89,7 @@ class Step(Options):
     revision: ClassVar[int] = 1
     """Raised when equal options give another result."""
     network_name: ClassVar[str] = "network"
-    """What errors call the network, or the file, that it gives."""
+    """The name of its network or file in errors."""
     makes_network: ClassVar[bool] = False
     """Whether its result can be trained further, and is exported to ONNX before it is judged."""
 
@@ -118,7 +118,7 @@ class Step(Options):
 
     @property
     def calibration_samples(self) -> int:
-        """How many calibration samples it reads."""
+        """The number of calibration samples that it reads."""
         return 0
 
     def apply(self, source: Artifact, context: Context, folder: Path) -> None:

@@ -19,7 +19,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxFacts:
-    """What a file contains; equal files give equal facts."""
+    """Facts about a file; equal files give equal facts."""
 
     parameters: int
     """Elements of all weights and biases, shared ones once; scales and scalars are none."""
@@ -32,7 +32,7 @@ class OnnxFacts:
     inputs: tuple[Entry, ...]
     outputs: tuple[Entry, ...]
     operators: Mapping[str, int]
-    """How often each operator occurs, subgraphs included; sorted by name."""
+    """The number of each operator, with subgraphs; sorted by name."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ Known = Literal["run here", "from documentation", "unverified"]
 
 @dataclass(frozen=True)
 class Row:
-    """What is laid out best for one runtime and provider."""
+    """The best variant for one runtime and provider."""
 
     runtime: str
     provider: str

@@ -37,7 +37,7 @@ _SHARES = ((0.0, 0.8), (0.8, 0.1), (0.9, 0.1))
 
 
 class Machine(Measurer, Protocol):
-    """What is needed of a device (`edgekd.devices.open_device`)."""
+    """The part of a device that is used here (`edgekd.devices.open_device`)."""
 
     def conditions(self, setup: Setup) -> Conditions:
         """Say who it is and how it would run a file."""

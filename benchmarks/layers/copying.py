@@ -25,7 +25,7 @@ def negate(array: Any) -> None:
 
 
 KERNELS: dict[str, Any] = {"copy": (2, 2, np.copyto), "add": (3, 3, add), "negate": (1, 2, negate)}
-"""How many arrays, how often one of them is read or written, and how."""
+"""The copy kernels: number of arrays, reads and writes per element, and the operation."""
 
 
 class Engine:

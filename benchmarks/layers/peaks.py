@@ -35,7 +35,7 @@ Key = str | tuple[int, str]  # an operator, or a working set and what is done wi
 
 @dataclass(frozen=True)
 class Bandwidth:
-    """How fast memory moves while so many bytes are touched again and again."""
+    """The bandwidth of memory for a working set of so many bytes."""
 
     working_set_bytes: int
     bytes_per_s: float  # the best of this working set, and of all that are larger

@@ -23,7 +23,7 @@ Bound = Literal["compute", "memory"]
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """Where one node stands, in the order of the profile. None: not known."""
+    """One node against its limit, in the order of the profile. None: unknown."""
 
     name: str
     operator: str
@@ -83,7 +83,7 @@ class Roofline:
 
     @property
     def share(self) -> float | None:
-        """How near the nodes whose limit is known are to it: 1 is the limit."""
+        """The achieved share of the limit, over nodes with a known limit: 1 is the limit."""
         return self.limit_s / self.known_s if self.known_s else None
 
     @property

@@ -38,7 +38,7 @@ CUT = 4.0  # standard deviations
 
 @dataclass(frozen=True)
 class Prior:
-    """What is known of the noise of a value before: its variance, and how many values it weighs."""
+    """Prior knowledge of the noise: its variance, and its weight in values."""
 
     variance: float
     degrees: float
@@ -67,7 +67,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Limits:
-    """What counts as a change."""
+    """The thresholds of a change."""
 
     least: float  # a smaller shift is none, > 0
     alpha: float  # how often equal values may be taken for a change

@@ -187,7 +187,7 @@ def _calm(table: Floats) -> Floats:
 
 
 def _agreed(table: Floats, *, least: float, alpha: float) -> Change | None:
-    """What the processes changed in alike: Student's t of one contrast per process.
+    """Find the common change of all processes: Student's t of one contrast per process.
 
     That there is a step is known from the contrast that is most significant, where it is from the
     one that fits best: of few processes some agree by chance, far from the step.

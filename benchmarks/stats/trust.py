@@ -22,7 +22,7 @@ FAR = 3.0  # Tukey's outer fence, in quartile ranges
 
 @dataclass(frozen=True)
 class Doubt:
-    """What was seen, and what to do about it."""
+    """An observation, and what to do about it."""
 
     what: str
     advice: str

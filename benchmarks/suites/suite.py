@@ -156,7 +156,7 @@ class SuiteModel(Section):
 
     @property
     def note(self) -> str:
-        """What must be said of files that were made for their speed alone; "" if none was."""
+        """A note on files that were made only for timing; "" if there are none."""
         made = ["random weights"] * self.random_weights + ["INT8 with random ranges"] * self.int8
         if not made:
             return ""
@@ -181,7 +181,7 @@ class SuiteModel(Section):
 
 
 class Suite(Section):
-    """What `edgekd bench --suite` times."""
+    """A suite: the models and settings of `edgekd bench --suite`."""
 
     title: str = Field(min_length=1, max_length=200, description="title of the suite")
     device: str = Field("local", description="device to measure on, unless --on names another")

@@ -31,7 +31,7 @@ class Shipped:
     signals: Mapping[str, str]
     """The task's outputs with their kinds, in the order of the files' outputs."""
     variant: Variant
-    """What was chosen to ship; the other files are the reference and forms for other runtimes."""
+    """The chosen file; the other files are the reference and variants for other runtimes."""
     dynamic: Mapping[Variant, str]
     """Variant -> file, any batch."""
     fixed: Mapping[Variant, str]
@@ -55,7 +55,7 @@ class Output(Entry):
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What was measured of the very bytes of a file; None where it was not."""
+    """The measurements of exactly this file; None if it was not measured."""
 
     validation: Mapping[str, Estimate] | None = None
     validation_gain: Estimate | None = None
@@ -115,7 +115,7 @@ class Description:
 
     @property
     def calibration(self) -> Calibration | None:
-        """What the ranges of INT8 were taken from, or None where a float file ships."""
+        """The calibration data of the INT8 ranges; None if a float file ships."""
         record = self.record
         return record.rung_of(record.ships).calibration.get(self.shipped.variant)
 

@@ -44,7 +44,7 @@ class Interval(_Part):
 
 
 class Measured(_Part):
-    """What was measured of one file; only what `verify` shows again."""
+    """The measurements of one file, as far as `verify` shows them."""
 
     latency_s: Interval | None = None
 
@@ -80,11 +80,11 @@ class Golden(_Part):
     input_tolerance: dict[str, Number]
     output_tolerance: dict[str, dict[str, Tolerance]]
     rule: str = ""
-    """How the tolerances were chosen, for people."""
+    """How the tolerances were chosen, as text."""
 
 
 class PreprocessFiles(_Part):
-    """What describes how a raw sample becomes the inputs."""
+    """The file that describes how a raw sample becomes the inputs."""
 
     file: Name = "preprocess.json"
     files: tuple[Name, ...] = ()

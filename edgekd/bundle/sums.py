@@ -34,7 +34,7 @@ def write_sums(folder: Path) -> None:
 
 
 class Sums(NamedTuple):
-    """What a comparison with SHA256SUMS found."""
+    """The result of a comparison with SHA256SUMS."""
 
     hashes: Mapping[str, str]
     """The sha256 of every file of the bundle that is there, SHA256SUMS left out."""

@@ -32,7 +32,7 @@ UPDATE = (
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a bundle, and what to do about it."""
+    """A fault of a bundle, and what to do about it."""
 
     text: str
     advice: str = COPY_AGAIN

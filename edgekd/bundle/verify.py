@@ -43,7 +43,7 @@ class Check:
     """None: it was not checked."""
     detail: str
     advice: str = ""
-    """What to do where it is not ok."""
+    """What to do if it is not ok."""
 
 
 @dataclass(frozen=True)

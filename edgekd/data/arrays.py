@@ -17,7 +17,7 @@ from edgekd.errors import DataError
 from edgekd.tasks.task import Target
 
 MAX_BYTES = 16 << 30
-"""What one file may unfold to: a small file can name any size."""
+"""The largest size after unpacking: a small file can claim any size."""
 TARGET_NAMES = ("y", "label", "labels", "target", "targets")
 _SPLIT_NAMES = {
     "train": "train",

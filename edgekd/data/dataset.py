@@ -89,7 +89,7 @@ class Dataset:
 
     @property
     def main_samples(self) -> int:
-        """How many samples are of the main source; they come first."""
+        """The number of samples of the main source; they come first."""
         return self.shares[0].stop if self.shares else len(self)
 
     @property

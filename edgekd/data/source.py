@@ -98,7 +98,7 @@ class Origin(Options):
 
     @property
     def title(self) -> str:
-        """What it names, for messages."""
+        """The name of the source, for messages."""
         return str(self.path or self.name or self.call)
 
 

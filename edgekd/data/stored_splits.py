@@ -26,7 +26,7 @@ _NAMES = ("train", "calibration", "validation", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class SplitOptions:
-    """What decides the splits of a data set, see `make_splits`."""
+    """The options that decide the splits of a data set, see `make_splits`."""
 
     validation: float | int
     test: float | int

@@ -1,4 +1,4 @@
-"""What an array of targets is read as: one class, 0 or 1 for each label, or numbers.
+"""Read targets: one class, 0 or 1 for each label, or numbers.
 
 The task decides (`wanted`). Where it leaves that open, the form of the array does.
 """

@@ -76,7 +76,7 @@ class LearnsFromTeacher(Options):
 
     @property
     def wanted(self) -> Wanted:
-        """What the terms need of the teacher; nothing where none has a weight."""
+        """The signals that the terms need from the teacher; none if no term has a weight."""
         return joined(term.teacher_wanted for term in self.active)
 
     def describe_environment(self, teacher: Artifact, precision: str) -> dict[str, str]:

@@ -23,7 +23,7 @@ class File:
 
     @property
     def label(self) -> str:
-        """How people call it."""
+        """The label that is shown."""
         return f"{self.variant} preview" if self.preview else self.variant
 
 
@@ -37,7 +37,7 @@ class FileEvidence:
     sha256: str
     facts: OnnxFacts
     kernels: Kernels | None
-    """What ONNX Runtime makes of an INT8 file on this machine; None for a float file."""
+    """The kernels that ONNX Runtime uses for an INT8 file here; None for a float file."""
     metrics: Mapping[str, Estimate]
     gain: Estimate
     step_gain: Estimate

@@ -93,7 +93,7 @@ class Examiner:
 
     @property
     def judged_by(self) -> list[object]:
-        """What measures and how, for the key of evidence: the task, the machine, the timing."""
+        """The identity of a measurement, for the key of evidence: task, machine, timing."""
         machine = [self.device.name, self.device.fingerprint(self.setup)]
         return [self.task_identity, machine, asdict(self.timing), asdict(self.setup)]
 

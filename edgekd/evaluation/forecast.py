@@ -53,7 +53,7 @@ class StagePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Assumed:
-    """What a rehearsal does not time."""
+    """Assumed times of what a rehearsal does not time."""
 
     process_s: float = 0.6
     """One fresh process that imports ONNX Runtime, loads a file and warms up."""
@@ -65,7 +65,7 @@ class Assumed:
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """What a run would be from nothing: what its folder has already is not taken off."""
+    """The forecast of a run from the start; finished stages in its folder are not subtracted."""
 
     name: str
     folder: str

@@ -18,7 +18,7 @@ Outcome = Literal["kept", "rolled back", "skipped"]
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What the gate may look at: one variant of a stage, on validation and on one device."""
+    """The input of the gate: measurements of one variant, on validation and on one device."""
 
     variant: Variant
     device: str
@@ -40,7 +40,7 @@ class Findings:
 
 @dataclass(frozen=True, kw_only=True)
 class Ruling:
-    """What was decided about one variant, with the numbers that decided."""
+    """The decision about one variant, with its numbers."""
 
     variant: Variant
     kept: bool
@@ -76,7 +76,7 @@ class Verdict:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why the stage, or a variant of it, is not kept."""
+        """The reasons why the stage, or a variant of it, is not kept."""
         if not self.rulings:
             return (self.skipped_because,)
         found = tuple(f"{self._name(r)}{reason}" for r in self.rulings for reason in r.reasons)

@@ -33,7 +33,7 @@ _PARTS = ("arrays", "reference")
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """What files predict on one split, reduced by the task."""
+    """The predictions of files on one split, reduced by the task."""
 
     task: Task
     task_identity: str

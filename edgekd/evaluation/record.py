@@ -60,7 +60,7 @@ class Record:
     """None where the teacher ships, or the task has no classes."""
     calls: tuple[Calls, ...]
     over_budget: str | None
-    """Why what ships misses the largest latency; None if it does not."""
+    """Why the file that ships exceeds max_latency; None if it does not."""
     origin: Origin = field(default_factory=Origin)
     """Empty where the teacher is a network of PyTorch."""
 

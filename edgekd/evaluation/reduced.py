@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reduced:
-    """What a task keeps of a model's predictions on a split, one row per sample, in its order."""
+    """The reduced predictions of a model on a split, one row per sample, in its order."""
 
     arrays: Arrays
-    """What the metrics are computed from (`Task.reduce`)."""
+    """The arrays for the metrics (`Task.reduce`)."""
     index: NDArray[np.int64]
     """The samples' numbers in the data set."""
     reference: Arrays = field(default_factory=dict)
-    """What other models are compared with (`Task.reference`), if this model is the teacher."""
+    """The reference for other models (`Task.reference`), if this model is the teacher."""
 
 
 def reduce_split(

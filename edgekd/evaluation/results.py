@@ -42,7 +42,7 @@ class MetricInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskInfo:
-    """What the model is for; the first metric decides."""
+    """The task of the model; the first metric decides."""
 
     metrics: tuple[MetricInfo, ...]
     labels: tuple[str, ...]
@@ -68,7 +68,7 @@ class DataInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What the ranges of a quantized file were taken from."""
+    """The calibration data of a quantized file."""
 
     samples: int
     activations: str
@@ -237,7 +237,7 @@ class ChangedSample:
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    """How the answers on the test split changed."""
+    """How the predictions on the test split changed."""
 
     classes: tuple[ClassChange, ...]
     changed: int

@@ -39,7 +39,7 @@ __all__ = [
 
 
 class Preprocessing(Protocol):
-    """What `Deployed` asks of a Preprocess."""
+    """The part of a Preprocess that `Deployed` uses."""
 
     @property
     def kind(self) -> str:
@@ -51,7 +51,7 @@ class Preprocessing(Protocol):
 
 
 class ImagePreprocessing(Preprocessing, Protocol):
-    """What it asks of one of kind `image`; mean and std are per channel, in pixel units 0..255."""
+    """The same for kind `image`; mean and std are per channel, in pixel units 0..255."""
 
     @property
     def in_graph(self) -> bool:

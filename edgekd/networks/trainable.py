@@ -32,7 +32,7 @@ class Model:
     blueprint: Blueprint
     preprocess: Preprocess
     notes: tuple[str, ...] = ()
-    """What was found or changed on the way, for the user."""
+    """Notes for the user on what was found or changed."""
     left: Mapping[str, str] = field(default_factory=dict)
     """Layer -> why it lost no channels, where others did."""
 

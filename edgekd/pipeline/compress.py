@@ -49,7 +49,7 @@ class Result:
 
     @property
     def where(self) -> str:
-        """Where the results lie, as a line."""
+        """The paths of the results, as a line."""
         if not self.one_file:
             return f"bundle {self.bundle}   report {self.report}"
         if self.file is None:
@@ -58,7 +58,7 @@ class Result:
 
     @property
     def over_budget(self) -> str | None:
-        """Why what ships misses the largest latency; None if it does not."""
+        """Why the file that ships exceeds max_latency; None if it does not."""
         return self.record.over_budget
 
     def __rich__(self) -> Group:

@@ -42,7 +42,7 @@ from edgekd.user_code import hash_source
 
 RECORD = "run.json"
 OWN = {"stages", "evidence", "predictions", "feeds", "bundle", "splits.json", "recipe.json"}
-"""What may lie in a run folder that has lost its record."""
+"""Files that a run folder without its record may contain."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class Bench:
 
     @property
     def stages(self) -> Path:
-        """Where sealed stages lie."""
+        """The folder of sealed stages."""
         return self.folder / "stages"
 
     def context(self, teacher: Artifact | None) -> Context:

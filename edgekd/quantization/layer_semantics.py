@@ -1,4 +1,4 @@
-"""What a layer with weights computes, read from its attributes and inputs: nothing is assumed."""
+"""Read from its attributes and inputs what a layer with weights computes."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _BETWEEN_PRODUCTS = SAME_VALUES | {"Cast", "Dropout"}  # of scores and values
 
 @dataclass(frozen=True)
 class Choice:
-    """What is to be quantized, and what is not and why."""
+    """The nodes to quantize, and the reasons for the others."""
 
     kind: Literal["convolutional", "transformer"]
     nodes: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What is to be quantized and how: a frozen value, made of a float graph and measured ranges."""
+"""The plan of a quantization: a frozen value, made from a float graph and measured ranges."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Layer:
     axis: int
     """Of the output channels in the weight."""
     factor: np.float32
-    """What the weight is multiplied by before it is rounded: alpha of a Gemm, else 1."""
+    """The factor of the weight before rounding: alpha of a Gemm, else 1."""
     scale: NDArray[np.float32]
     """Of the rounded weight, [channels]; its zero point is 0."""
     bias: NDArray[np.float32] | None
-    """What is added to each channel, [channels], beta included. None: nothing."""
+    """The bias of each channel, [channels], with beta applied. None: no bias."""
 
 
 @dataclass(frozen=True, kw_only=True)

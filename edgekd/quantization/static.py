@@ -37,7 +37,7 @@ _PROVEN_ON = 4
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizedFacts:
-    """What was quantized, on how many samples, and what stayed float and why."""
+    """The quantized layers, the number of samples, and why other layers stayed float."""
 
     kind: Literal["convolutional", "transformer"]
     """In a transformer only products with constant weights are quantized."""

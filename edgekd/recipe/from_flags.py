@@ -24,7 +24,7 @@ _BUDGET = ("max_drop", "min_snr", "min_agreement", "max_latency")
 
 
 class Asked(TypedDict, total=False):
-    """What may be said besides model and data; None is as if it were not said."""
+    """The flags besides model and data; None means not given."""
 
     weights: str | None
     """A state_dict; without it the model is trained in the run."""

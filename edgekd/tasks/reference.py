@@ -31,7 +31,7 @@ _FAINT = 0.01
 
 @dataclass(frozen=True)
 class Form:
-    """What an output of the model is like."""
+    """The description of an output of the model."""
 
     name: str
     axis: int | None

@@ -62,7 +62,7 @@ class Metric:
 
 @runtime_checkable
 class Task(Protocol):
-    """What a model is for. Only `loss` needs torch.
+    """A task: the purpose of a model. Only `loss` needs torch.
 
     Predictions are reduced batch by batch (`reduce`), and the metrics are computed from what is
     kept. So the predictions of a whole split are never in memory together.

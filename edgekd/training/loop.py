@@ -48,7 +48,7 @@ class TrainingBatch:
 
 @dataclass(frozen=True)
 class Course:
-    """What a training runs through: the training split, encoded for each network."""
+    """The data of a training: the training split, encoded for each network."""
 
     data: Data
     preprocesses: Mapping[str, Preprocess]
@@ -58,7 +58,7 @@ class Course:
 
     @property
     def samples(self) -> int:
-        """How many samples an epoch has."""
+        """The number of samples of an epoch."""
         return self.data.per_epoch("train")
 
     def batches(self, epoch: int) -> Iterator[TrainingBatch]:

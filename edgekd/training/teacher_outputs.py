@@ -28,11 +28,11 @@ CPU = torch.device("cpu")
 
 
 class TeacherOutputs(Protocol):
-    """What gives a teacher's signals, on the device of the training."""
+    """A source of a teacher's signals, on the device of the training."""
 
     @property
     def preprocesses(self) -> Mapping[str, Preprocess]:
-        """How samples become its inputs, by the name that these have in a batch."""
+        """The preprocessing of its inputs, by their name in a batch."""
 
     def signals(self, batch: TrainingBatch, wanted: Wanted) -> Signals:
         """Return what is wanted; no gradient flows back.

@@ -53,7 +53,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Channels:
-    """What may be cut of a network, and why the rest stays."""
+    """The channels that can be removed from a network, and why the others stay."""
 
     groups: tuple[Group, ...]
     left: Mapping[str, str]
@@ -63,7 +63,7 @@ class Channels:
 
     @property
     def units(self) -> int:
-        """How many units there are in all."""
+        """The total number of units."""
         return sum(len(group.units) for group in self.groups)
 
 

@@ -193,7 +193,7 @@ def _stack(walk: Walk, node: Node) -> Labels:
 @RULES.of("replication_pad1d", "replication_pad2d", "max_pool2d_with_indices", "lp_pool2d")
 @RULES.of("_adaptive_avg_pool2d", "grid_sampler_2d", "grid_sampler", "pad", "constant_pad_nd")
 def _spatial(walk: Walk, node: Node) -> Result:
-    """What works within each channel: sizes of other dimensions change, these may not be cut."""
+    """A rule for operators within each channel: sizes of other dimensions change."""
     before, meta = shape(node.args[0]), node.meta["val"]
     after = tuple(meta[0].shape if isinstance(meta, (tuple, list)) else meta.shape)
     labels, found = walk.of(node.args[0]), {}

@@ -214,7 +214,7 @@ def files_elsewhere(found: Elsewhere) -> list[tuple[str, str, str, str]]:
 
 @dataclass(frozen=True, kw_only=True)
 class NotKept:
-    """What was rolled back, dropped or skipped, with its reasons and what was found."""
+    """A stage or variant that was rolled back, dropped or skipped, with its reasons."""
 
     title: str
     reasons: tuple[str, ...]
