@@ -46,6 +46,10 @@ _BROKEN = (
 """Pillow plugins raise inconsistent exception types on damaged files."""
 
 
+class SizesDiffer(DataError):
+    """The images differ in size and no size was given to bring them to."""
+
+
 @dataclass(frozen=True)
 class _File:
     path: Path
@@ -241,7 +245,7 @@ def _form(
     first, (height, width, _) = heads[0]
     for file, (other_height, other_width, _) in heads:
         if (other_height, other_width) != (height, width):
-            raise DataError(
+            raise SizesDiffer(
                 f"the images differ in size: {first.name} is {width} x {height} and {file.name} is "
                 f"{other_width} x {other_height} pixels (width x height); give the size to decode "
                 "to, for instance size = [128, 128] (height, width)"

@@ -60,6 +60,11 @@ class InputSpec(Options):
             raise ValueError("give vocabulary (a file of words) or vocabulary_size, not both")
         return self
 
+    @property
+    def height_width(self) -> tuple[int, int] | None:
+        """(height, width) in pixels."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
     def content(self, root: Path) -> dict[str, str]:
         """Return the hashes of the files that it names, relative to `root`.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from edgekd.artifact import Artifact
 from edgekd.benchmarks.measurement import Setup, Timing
 from edgekd.data.batches import Data
 from edgekd.data.dataset import Dataset
+from edgekd.data.images import SizesDiffer
 from edgekd.data.source import open_source
 from edgekd.data.splits import Splits, describe_missing
 from edgekd.data.stored_splits import run_splits, write_splits
@@ -193,15 +195,8 @@ def set_up(
     for step in (recipe.model, *recipe.steps):
         step.content(root)  # its files are there; the data may take minutes to decode
     task = None if recipe.task is None else open_task(recipe.task, root=root)
-    labelled = wants_labels(recipe)
     places = tuple(open_place(device) for device in recipe.devices)
-    dataset = open_source(
-        recipe.data,
-        root=root,
-        wanted=getattr(task or Classification(), "target", None),
-        labelled=labelled,
-        progress=progress,
-    )
+    recipe, dataset = _open_data(recipe, task, root=root, progress=progress)
     if dataset.skipped:
         progress.say(
             f"left out {len(dataset.skipped)} samples that cannot be read: {_few(dataset.skipped)}"
@@ -231,6 +226,26 @@ def set_up(
         bench = _with_reference(bench)
     check(bench, export=export)
     return bench
+
+
+def _open_data(
+    recipe: Recipe, task: Task | None, *, root: Path, progress: Progress
+) -> tuple[Recipe, Dataset]:
+    """Open the data; images that differ in size are brought to the size that the model takes."""
+    wanted, labelled = getattr(task or Classification(), "target", None), wants_labels(recipe)
+    opened = partial(open_source, root=root, wanted=wanted, labelled=labelled, progress=progress)
+    try:
+        return recipe, opened(recipe.data)
+    except SizesDiffer:
+        size = recipe.model.input_size(root)
+        if size is None:
+            raise
+    progress.say(
+        f"the images differ in size: each is resized and its centre cut to {size[0]} x {size[1]} "
+        "(height x width), as the model takes them"
+    )
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"size": size})})
+    return recipe, opened(recipe.data)
 
 
 def _with_reference(bench: Bench) -> Bench:

@@ -48,6 +48,17 @@ class OnnxFile(Options):
         model = model_content(path).key  # with its external data
         return {"onnx": model, **self.input.content(root)}
 
+    def input_size(self, root: Path) -> tuple[int, int] | None:
+        """Return (height, width) of the images that it takes; None: any, or it takes no images."""
+        from edgekd.exporters.model_stats import facts
+
+        entries = facts(self.file(root)).inputs
+        try:
+            spec, _ = image_spec(self.input, entries[0], 3, file=self.onnx)
+        except (ModelError, IndexError):
+            return None
+        return spec.height_width
+
     def look(self, context: Context) -> OnnxModel:
         """Return the file with its inputs.
 

@@ -105,6 +105,10 @@ class Teacher(TorchStep):
             return self
         return self.model_copy(update={"train": self.train.scaled(effort)})
 
+    def input_size(self, root: Path) -> tuple[int, int] | None:
+        """Return (height, width) of the images that it takes, where the recipe says it."""
+        return self.input.height_width
+
     def without_labels(self) -> Self:
         if self.train is not None:
             raise RecipeError(

@@ -12,13 +12,16 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 import edgekd
 from edgekd.cli.main import main
 from edgekd.data.dataset import Dataset
 from edgekd.errors import RecipeError
 from edgekd.pipeline.one_file import copy_shipped
+from edgekd.pipeline.setup import set_up
 from edgekd.pipeline.without_labels import settle_budget, settle_recipe, wants_labels
+from edgekd.progress import Silent
 from edgekd.recipe.from_flags import make_recipe_table
 from edgekd.recipe.recipe import Recipe, parse_recipe
 from edgekd.tasks.reference import Reference, find_forms
@@ -135,6 +138,30 @@ def test_a_wrong_call_is_refused(
         main()
     assert left.value.code == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_images_of_many_sizes_are_brought_to_that_of_the_file(tmp_path: Path) -> None:
+    for i in range(12):
+        Image.new("RGB", (9 + i, 14 - i % 3), (20 * i, 0, 9)).save(tmp_path / f"{i}.png")
+    weight = numpy_helper.from_array(np.ones((4, 3, 8, 8), np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["pixels", "w"], ["y"])],
+        "net",
+        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4, 1, 1])],
+        [weight],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "m.onnx")
+    asked = recipe(
+        data={"path": str(tmp_path)},
+        model={"onnx": str(tmp_path / "m.onnx"), "input": {"mean": 0, "std": 255}},
+    )
+    bench = set_up(asked, root=tmp_path, folder=tmp_path / "run", progress=Silent(), export=False)
+    assert bench.recipe.data.size == (8, 8)
+    assert bench.dataset.samples["image"].shape == (12, 8, 8, 3)
+    assert bench.recipe.task == "reference"
+    assert [metric.name for metric in bench.task.metrics][-1] == "agreement"
 
 
 def recipe(**changes: Any) -> Recipe:
