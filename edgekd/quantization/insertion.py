@@ -41,7 +41,8 @@ def insert(model: ModelProto, plan: Plan) -> ModelProto:
         work.round_layer(name, layer, plan.tensors[layer.data].scale)
     work.forget_floats()
     common.RemoveUnusedNodesPass()(whole)
-    common.DeduplicateInitializersPass(size_limit=SIZE_LIMIT_BYTES)(whole)
+    if not any(value.is_initializer() for value in whole.graph.outputs):  # it would warn of them
+        common.DeduplicateInitializersPass(size_limit=SIZE_LIMIT_BYTES)(whole)
     result = to_proto(whole)
     del result.graph.value_info[:]  # a fifth of a small file, and all of it follows
     return result

@@ -3,12 +3,13 @@
 Static INT8 on every operator ruins transformers: the residual stream has outliers that stretch
 the range of each tensor on it (sentence embeddings of MiniLM keep a cosine of 0.35 to their float
 form, 0.95 with only its constant products). So a graph with layer normalization or attention
-gets only MatMul and Gemm with constant weights, and its residual stream stays float.
+gets only MatMul and Gemm with constant weights, and its residual stream stays float. Convolutions
+in it are quantized as in a CNN, unless they write to that stream.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +32,9 @@ _NORMALIZING = {
     *("LayerNormalization", "SkipLayerNormalization", "SimplifiedLayerNormalization"),
     *("RMSNormalization", "Attention", "MultiHeadAttention", "EmbedLayerNormalization"),
 }
+_NORMS = _NORMALIZING | {"ReduceMean", "Pow"}  # these two begin one that is written out
+_SUMS = SAME_VALUES | {"Add", "Sub", "Concat", "Slice", "Split", "Cast", "Dropout"}
+_BARRIERS = frozenset(_NORMS | {"Conv", "MatMul", "Gemm", "Softmax"})
 _BETWEEN_PRODUCTS = SAME_VALUES | {"Cast", "Dropout"}  # of scores and values
 
 
@@ -87,14 +91,19 @@ def choose(
             left[node.name] = found
         else:
             layers[node.name] = found
-    if is_transformer(model):
-        products = {n.name for n in model.graph.node if n.op_type in ("MatMul", "Gemm")}
-        left |= {n: "convolution in a transformer" for n in layers if n not in products}
-        layers = {name: layer for name, layer in layers.items() if name in products}
-        return Choice("transformer", tuple(layers), layers, left)
-    between = _between(model, set(layers), wide=frozenset(wide), captured=captured)
+    if not is_transformer(model):
+        between = _between(model, set(layers), wide=frozenset(wide), captured=captured)
+        names = [n.name for n in model.graph.node if n.name in between or n.name in layers]
+        return Choice("convolutional", tuple(names), layers, left)
+    stream = _writes_to_stream(model, readers)
+    left |= {name: "it writes to the residual stream" for name in layers if name in stream}
+    layers = {name: layer for name, layer in layers.items() if name not in stream}
+    convolutions = {n.name for n in model.graph.node if n.op_type == "Conv" and n.name in layers}
+    between = _between(
+        model, convolutions, wide=frozenset(wide), captured=captured, barriers=_BARRIERS
+    )
     names = [n.name for n in model.graph.node if n.name in between or n.name in layers]
-    return Choice("convolutional", tuple(names), layers, left)
+    return Choice("transformer", tuple(names), layers, left)
 
 
 def find_readers(model: ModelProto) -> dict[str, list[NodeProto]]:
@@ -145,6 +154,23 @@ def _written_out_norm(node: NodeProto, makers: Mapping[str, NodeProto], model: M
     return axes in ([[-1]], [[last]])
 
 
+def _writes_to_stream(model: ModelProto, readers: Mapping[str, Sequence[NodeProto]]) -> set[str]:
+    """Return the convolutions whose sums are normalized by layer: patches, mixers, outputs."""
+    found: set[str] = set()
+    for convolution in (node for node in model.graph.node if node.op_type == "Conv"):
+        todo, seen = list(convolution.output), set(convolution.output)
+        while todo:
+            users = readers.get(todo.pop(), ())
+            centred = any(user.op_type == "Sub" for user in users)  # else a mean is a pool
+            for reader in users:
+                if reader.op_type in _NORMS and (centred or reader.op_type != "ReduceMean"):
+                    found.add(convolution.name)
+                elif reader.op_type in _SUMS:
+                    todo += [name for name in reader.output if name not in seen]
+                    seen.update(reader.output)
+    return found
+
+
 def _captured(model: ModelProto) -> frozenset[str]:
     """Return the tensors that subgraphs read of the graph around them, and what these are made of.
 
@@ -165,18 +191,31 @@ def _captured(model: ModelProto) -> frozenset[str]:
 
 
 def _between(
-    model: ModelProto, layers: set[str], *, wide: frozenset[str], captured: frozenset[str]
+    model: ModelProto,
+    layers: set[str],
+    *,
+    wide: frozenset[str],
+    captured: frozenset[str],
+    barriers: frozenset[str] = frozenset(),
 ) -> set[str]:
-    """Return operators without weights whose data comes from and goes to chosen layers."""
+    """Return operators without weights whose data comes from and goes to chosen layers.
+
+    Args:
+        model: every node has its own name.
+        layers: the chosen ones.
+        wide: tensors that no grid serves.
+        captured: tensors that subgraphs read.
+        barriers: operators that data from or to a layer does not pass.
+    """
     constants = {tensor.name for tensor in model.graph.initializer}
     after: set[str] = set()  # tensors that descend from a chosen layer, through floats only
     inside: set[str] = set()
     floats = _floats(model)
     for node in model.graph.node:
-        data = list_data_inputs(node)
+        data = [] if node.op_type in WEIGHTED else list_data_inputs(node)
         if node.name in layers:
             after.update(node.output)
-        elif any(name in after for name in node.input):
+        elif node.op_type not in barriers and any(name in after for name in node.input):
             after.update(name for name in node.output if name in floats)
             fits = data and all(name in after and name not in constants for name in data)
             fits = fits and _has_kernel(node) and wide.isdisjoint([*data, *node.output])
@@ -185,7 +224,8 @@ def _between(
     before: set[str] = set()  # tensors from which a chosen layer descends
     ends: set[str] = set()
     for node in reversed(model.graph.node):
-        if node.name in layers or any(name in before for name in node.output):
+        passes = node.op_type not in barriers and any(name in before for name in node.output)
+        if node.name in layers or passes:
             before.update(node.input)
             ends.add(node.name)
     makers = {name: node for node in model.graph.node for name in node.output}

@@ -61,12 +61,17 @@ def make_plan(
         if not refused:
             break
         barred |= refused
-    made = {name for node in _chosen(model, now) for name in node.output}
+    made = {
+        name
+        for node in _chosen(model, now)
+        for name in node.output
+        if now.kind == "convolutional" or node.op_type not in ("Gemm", "MatMul")
+    }
     return Plan(
         kind=now.kind,
         nodes=tuple(name for name in now.nodes if name not in absorbed),
         tensors=tensors,
-        rounded=frozenset(made & set(tensors)) if now.kind == "convolutional" else frozenset(),
+        rounded=frozenset(made & set(tensors)),
         layers=layers,
         absorbed=tuple(absorbed),
         left=now.left,
@@ -142,7 +147,7 @@ def _rounded_tensors(model: ModelProto, choice: Choice) -> list[str]:
     floats |= {node.output[0] for node in chosen if node.name in choice.layers}
     found = {name for node in chosen for name in list_data_inputs(node)}
     for node in chosen:
-        if choice.kind == "convolutional" and node.op_type not in ("Gemm", "MatMul"):
+        if node.op_type not in ("Gemm", "MatMul"):
             found.update(node.output)
     made = [v.name for v in model.graph.input] + [n for v in model.graph.node for n in v.output]
     return [name for name in dict.fromkeys(made) if name in found and name in floats]

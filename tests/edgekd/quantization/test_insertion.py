@@ -16,6 +16,7 @@ from edgekd.exporters.fused_kernels import int8_layers
 from edgekd.exporters.onnx_files import load_onnx, save_onnx
 from edgekd.exporters.ort_session import predictor
 from edgekd.exporters.parity import parity
+from edgekd.quantization.planning import make_plan
 from edgekd.quantization.proof import check_follows
 from edgekd.quantization.static import calibrate, quantize_int8
 
@@ -132,6 +133,23 @@ def test_a_bias_that_32_bits_cannot_express_stays_float(build: Any, tmp_path: Pa
     )
     said = quantize_int8(path, tmp_path / "m.onnx", lambda: iter([{"x": normal(8, 4)}]))
     assert ["bias is too large" in reason for reason in said.left.values()] == [True]
+
+
+def test_a_layer_that_stays_float_is_not_rounded_around(build: Any, tmp_path: Path) -> None:
+    """It lies between two layers in INT8, and is no operator without weights for that."""
+    text = """(float[batch, 4] x, float[4, 4] w) => (float[batch, 4] y) {
+        a = MatMul(x, v)
+        b = MatMul(a, w)
+        y = MatMul(b, v)
+    }"""
+    arrays = {"x": normal(8, 4), "w": normal(4, 4)}
+    calibrated = calibrate(build(text, {"v": normal(4, 4)}), lambda: iter([arrays]))
+    plan = make_plan(calibrated.model, calibrated.choice, calibrated.ranges, "uint8")
+    assert (list(plan.layers), len(plan.nodes), set(plan.tensors)) == (
+        [node.name for node in calibrated.model.graph.node if "v" in node.input],
+        2,
+        {"x", "b"},
+    )
 
 
 SPECTRUM = """(float[batch, 1, 64] x) => (float[batch, 8, 50] loud, float[batch, 4, 50] y) {

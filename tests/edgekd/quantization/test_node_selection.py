@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgekd.exporters.fused_kernels import int8_layers
 from edgekd.exporters.onnx_files import load_onnx
 from edgekd.quantization.graph_preparation import prepare
 from edgekd.quantization.node_selection import choose, is_transformer
+from edgekd.quantization.static import quantize_int8
 
 
 def test_elementwise_work_at_the_ends_stays_float(cnn: Path) -> None:
@@ -80,3 +82,46 @@ def test_work_on_what_no_layer_made_stays_float(build: Any) -> None:
     model = prepare(load_onnx(build(text, weights)), "m")
     chosen = set(choose(model).nodes)
     assert [n.op_type for n in model.graph.node if n.name in chosen] == ["Conv", "Relu", "Conv"]
+
+
+HYBRID = """(float[batch, 3, 8, 8] x) => (float[batch, 5] y) {
+    a = Conv(x, w1)
+    r = Relu(a)
+    b = Conv(r, w2)
+    flat = Reshape(b, rows)
+    tokens = Transpose<perm = [0, 2, 1]>(flat)
+    n = LayerNormalization(tokens, g)
+    v = MatMul(n, w3)
+    s = Add(tokens, v)
+    back = Transpose<perm = [0, 2, 1]>(s)
+    image = Reshape(back, picture)
+    c = Conv(image, w4)
+    u = Relu(c)
+    d = Conv(u, w5)
+    p = ReduceMean<axes = [2, 3], keepdims = 0>(d)
+    y = MatMul(p, w6)
+}"""
+
+
+def test_convolutions_beside_attention_are_quantized_as_in_a_cnn(
+    build: Any, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    shapes = {"w1": (8, 3, 3, 3), "w2": (8, 8, 1, 1), "w3": (8, 8), "w4": (8, 8, 1, 1)}
+    shapes |= {"w5": (8, 8, 1, 1), "w6": (8, 5)}
+    weights: dict[str, Any] = {
+        **{name: rng.standard_normal(s).astype(np.float32) for name, s in shapes.items()},
+        "g": np.ones(8, np.float32),
+        "rows": np.array([0, 8, -1], np.int64),
+        "picture": np.array([0, 8, 6, 6], np.int64),
+    }
+    path = build(HYBRID, weights)
+    model = prepare(load_onnx(path), "hybrid")
+    found = choose(model)
+    chosen = [n.output[0] for n in model.graph.node if n.name in found.nodes]
+    assert [name for name in chosen if name in "abcdrsuvy"] == [*"arvcudy"]
+    assert list(found.left.values()) == ["it writes to the residual stream"]  # the second Conv
+    arrays = {"x": rng.standard_normal((8, 3, 8, 8)).astype(np.float32)}
+    quantize_int8(path, tmp_path / "m.onnx", lambda: iter([arrays]))
+    kernels = int8_layers(tmp_path / "m.onnx")
+    assert (kernels.int8_layers, kernels.fp32_layers) == (5, 1)
