@@ -345,7 +345,10 @@ def main() -> int:
     parser.add_argument("answers", type=Path)
     parser.add_argument("--python", default=sys.executable, help="has numpy and the runtimes")
     arguments = parser.parse_args()
-    schedule = json.loads(arguments.schedule.read_text(encoding="utf8"))
+    try:
+        schedule = json.loads(arguments.schedule.read_text(encoding="utf8"))
+    except (OSError, ValueError) as error:
+        parser.error(f"{arguments.schedule} is not a schedule that can be read: {error}")
     folder = arguments.schedule.resolve().parent
     hire = functools.partial(hire_process, schedule, folder=folder, python=arguments.python)
     with arguments.answers.open("w", encoding="utf8") as out:

@@ -223,3 +223,17 @@ def test_a_packed_model_has_all_its_parts(pair: list[Candidate], tmp_path: Path)
     assert unnamed.file.read_bytes() == pair[1].file.read_bytes()
     assert twin == ir
     assert len({ir.feeds, unnamed.feeds}) == 1  # each file is sent once
+
+
+@pytest.mark.parametrize("content", [None, "no JSON"])
+def test_a_schedule_that_cannot_be_read_is_a_malformed_call(
+    tmp_path: Path, content: str | None
+) -> None:
+    schedule = tmp_path / "schedule.json"
+    if content is not None:
+        schedule.write_text(content, encoding="utf8")
+    command = [sys.executable, "-m", "edgekd.benchmarks.conductor", str(schedule), "answers.jsonl"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "schedule.json is not a schedule that can be read" in done.stderr
+    assert "Traceback" not in done.stderr
