@@ -220,7 +220,7 @@ def _cases(
 
 def _takes(setup: Setup, path: Path) -> bool:
     suffixes = RUNTIMES[setup.runtime].suffixes
-    # A file without a known ending is an ONNX file for all that we know.
+    # A file without a known suffix is taken for an ONNX file.
     known = {suffix for runtime in RUNTIMES.values() for suffix in runtime.suffixes}
     return path.suffix in suffixes or (path.suffix not in known and ".onnx" in suffixes)
 

@@ -324,7 +324,7 @@ class Sensors:
         self.clocks = sensor_files(cpu + "cpufreq/scaling_cur_freq")
         self.throttles = sensor_files(cpu + "thermal_throttle/core_throttle_count")
         self.temperatures = sensor_files("class/thermal/thermal_zone*/temp")
-        # Packages alone: their cores and memory are inside of them.
+        # Only packages: they include their cores and memory.
         self.energies = sensor_files("class/powercap/intel-rapl:[0-9]/energy_uj")
         self.ranges = [read_number(p[:-9] + "max_energy_range_uj") or 0.0 for p in self.energies]
         self.tick_s = 1.0 / os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 0.01

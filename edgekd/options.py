@@ -70,18 +70,18 @@ class Budget(Options):
         ge=-100,
         le=150,
         examples=[20.0],
-        description="without labels, in place of max_drop: least signal-to-noise of each output "
-        "against the teacher's, in dB; default 20, where the difference is a tenth of the output "
-        "(root mean square); files as good as FP32 lie at 20 to 45, broken ones below 10",
+        description="without labels, instead of max_drop: least signal-to-noise ratio of each "
+        "output against the teacher's, in dB; default 20: a difference of a tenth of the output, "
+        "root mean square",
     )
     min_agreement: float | None = Field(
         None,
         ge=0,
         le=100,
         examples=[99.0],
-        description="without labels, in place of max_drop: least share of samples, in percent, "
-        "whose greatest value of each output is that of the teacher; default 95 for a network "
-        "that is trained in the run and answers in classes, where no SNR near 20 can be asked",
+        description="without labels, instead of max_drop: least share of samples, in percent, "
+        "whose greatest value of each output is that of the teacher; default 95 for a classifier "
+        "that is trained in the run, whose outputs cannot reach an SNR of 20",
     )
     max_latency_s: Annotated[float | None, BeforeValidator(_seconds)] = Field(
         None,

@@ -151,7 +151,7 @@ def _run_file(path: Path, name: str, source: bytes, version: str) -> ModuleType:
     sys.modules[name] = module  # before it runs: dataclasses look their module up there
     try:
         with _first_on_path(path.parent):
-            # compiled here, not by the loader, whose cache takes an edit within a second for none
+            # compiled here, not by the loader, whose cache misses an edit within the same second
             exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
     except BaseException as error:
         del sys.modules[name]

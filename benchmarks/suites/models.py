@@ -203,7 +203,7 @@ def _load(source: Path) -> onnx.ModelProto:
             f"{source} cannot be read as an ONNX file ({error}); copy it again"
         ) from error
     stored = {tensor.name for tensor in model.graph.initializer}
-    # Before IR 4 weights had to be listed as inputs; later that makes them no constants.
+    # Before IR 4 weights had to be listed as inputs; later this means that they are not constants.
     inputs = [value for value in model.graph.input if value.name not in stored]
     _replace(model.graph.input, inputs)
     return model

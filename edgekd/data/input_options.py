@@ -76,7 +76,8 @@ class InputSpec(Options):
         path = locate(self.vocabulary, root=root)
         if not path.is_file():
             raise ModelError(
-                f"the vocabulary {path} does not exist; paths in a recipe start from its folder"
+                f"the vocabulary {path} does not exist; paths in a recipe are relative to its "
+                "folder"
             )
         return {"vocabulary": file_sha256(path)}
 

@@ -225,7 +225,7 @@ def _open_origin(
 def _opened(spec: Origin, path: Path, progress: Progress, read: _Reading) -> Dataset:
     if not path.exists():
         raise DataError(
-            f"the data {path} does not exist; paths in a recipe count from the recipe's folder"
+            f"the data {path} does not exist; paths in a recipe are relative to its folder"
         )
     match spec.format or _format(path):
         case "npz":

@@ -14,7 +14,7 @@ _HOME = r"(?:/home/[^/\s'\"]+|/Users/[^/\s'\"]+|/root|[A-Za-z]:\\Users\\[^\\\s'\
 _ROOT = r"(?:file://(?=/)|~[\w.-]*(?=/)|[A-Za-z]:(?=\\)|\\(?=\\))?[/\\]"
 _PATH = re.compile(
     r"(?P<url>\bhttps?://\S+)"
-    # In quotes a path may contain blanks; in between it ends at one.
+    # In quotes a path may contain blanks; elsewhere it ends at the first one.
     rf"|(?P<quote>['\"])(?P<option>[\w.-]*=)?(?P<quoted>{_ROOT}(?:(?!(?P=quote)).)*)(?P=quote)"
     rf"|(?<![\w.:/\\+~<-])(?P<bare>{_ROOT}[^\s'\",;()\[\]{{}}]+)"
     rf"|(?<=[\w]:)(?P<after>/(?!/)[^\s'\",;()\[\]{{}}]+)"

@@ -142,7 +142,7 @@ def _rounded_tensors(model: ModelProto, choice: Choice) -> list[str]:
         if value.type.tensor_type.elem_type == 1
     } - constants
     chosen = _chosen(model, choice)
-    # Behind an operator that nobody knows no types are inferred; beside float weights all is float.
+    # Behind an unknown operator no types are inferred; beside float weights all is float.
     floats |= {layer.data for layer in choice.layers.values()}
     floats |= {node.output[0] for node in chosen if node.name in choice.layers}
     found = {name for node in chosen for name in list_data_inputs(node)}

@@ -35,7 +35,7 @@ def check_follows(
     """
     outputs = [value.name for value in source.graph.output]
     signal, noise = dict.fromkeys(outputs, 0.0), dict.fromkeys(outputs, 0.0)
-    # As the file is written: kernels of old x86 CPUs clip sums, which is no fault of the file.
+    # As the file is written: kernels of old x86 CPUs clip sums, which is not a fault of the file.
     reference = open_session(bytes(source.SerializeToString()), name=name)
     try:
         fused = open_session(bytes(quantized.SerializeToString()), name="the quantized form")

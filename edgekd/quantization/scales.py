@@ -56,7 +56,7 @@ def find_weight_scale(
     if bias is not None:
         needed = np.abs(bias).astype(np.float64) / data / _LARGEST_BIAS
         summed = weight.size / weight.shape[axis]
-        # Errors of up to half a scale meet data of up to 255 steps, and add up like noise.
+        # Errors of up to half a scale meet data of up to 255 steps, and accumulate like noise.
         seen = np.sqrt(summed) * 128 * float(data) * needed > step
         if (seen & (needed > _MOST_COARSER * scale) & (scale > 0)).any():
             return "its bias is too large for 32 bits at the scale of its weight"

@@ -22,8 +22,8 @@ _COLUMN = 42  # where the comments start
 
 _HEAD = """\
 # A recipe of edgekd. Run it with: edgekd compress {file}
-# What it would cost: edgekd compress {file} --dry-run
-# Paths count from this file's folder. Lines that begin with '#' show defaults, or examples."""
+# To estimate time and disk space: edgekd compress {file} --dry-run
+# Paths are relative to this file's folder. Lines that begin with '#' show defaults or examples."""
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class _Comparison:
     def draw(self) -> str:
         x, bottom = self.axis(), self.top + len(self.rows) * self.row_height + 4
         feet = [self.top + (i + 1) * self.row_height - 14 for i in range(len(self.rows))]
-        # On a phone nothing runs through the words between the rows.
+        # On a phone, no line crosses the text between the rows.
         spans = [(self.top, bottom)] if self.desk else [(y - 12, y + 12) for y in feet]
         parts = [part for span in spans for part in self._ground(x, *span)]
         parts += self._axis_words(x, bottom)
