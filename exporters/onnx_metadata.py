@@ -73,3 +73,28 @@ def _left_out(model: ModelProto) -> Iterator[str]:
         yield "notes of the exporter at the nodes"
     if model.training_info:
         yield "training information"
+
+
+def stated_scale(
+    metadata: Mapping[str, str],
+) -> tuple[tuple[float, ...] | float, tuple[float, ...] | float, str] | None:
+    """Return mean and deviation in pixel units 0..255 that metadata states, and where it does.
+
+    Entries `mean` and `std` are read as lists of numbers, of pixels in 0..1 if no deviation is
+    above 1. Files of Ultralytics (`stride`, `names`, `imgsz`) take pixels / 255.
+    """
+    lower = {key.lower(): value for key, value in metadata.items()}
+    mean, std = (_numbers(lower.get(key, "")) for key in ("mean", "std"))
+    if mean and len(mean) == len(std) and min(std) > 0:
+        scale = 255.0 if max(std) <= 1 else 1.0
+        values = (tuple(scale * v for v in mean), tuple(scale * v for v in std))
+        one = (values[0][0], values[1][0]) if len(mean) == 1 else values
+        return (*one, "pixels are scaled as mean and std of the file's metadata state")
+    if {"stride", "names", "imgsz"} <= lower.keys():
+        return 0.0, 255.0, "pixels are scaled to 0..1: by its metadata Ultralytics made the file"
+    return None
+
+
+def _numbers(text: str) -> list[float]:
+    found = re.findall(r"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?", text)
+    return [float(number) for number in found] if len(found) in (1, 3) else []

@@ -244,6 +244,7 @@ ADDITIONS = {
 
 JOB = """
 name = "all-five"
+allow_poor_teacher = true
 data = { path = "rows.npz", validation = 0.4 }
 model = { onnx = "teacher.onnx" }
 devices = ["twin"]

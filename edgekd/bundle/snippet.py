@@ -31,7 +31,7 @@ def snippet(found: Description) -> str:
 def _host(preprocess: Preprocess) -> list[str]:
     """Say what the app does instead of loading golden inputs."""
     if isinstance(preprocess, ImagePreprocess):
-        colour = "RGB" if preprocess.channels == 3 else "grey"
+        colour = preprocess.colours.upper() if preprocess.channels == 3 else "grey"
         shape = ", ".join(map(str, preprocess.shape))
         if preprocess.in_graph:
             return [

@@ -28,6 +28,9 @@ class InputSpec(Options):
     in_graph: bool | None = Field(
         default=None, description="true: the graph normalises its input; false: the app must"
     )
+    colours: Literal["rgb", "bgr"] | None = Field(
+        default=None, description="order of the colour channels, and of mean and std; default rgb"
+    )
     layout: Literal["nchw", "nhwc"] | None = Field(
         default=None,
         description="axes of an ONNX file's images, if its shapes do not show them: nchw or nhwc",

@@ -23,7 +23,7 @@ from edgekd.errors import DataError
 from edgekd.store import locate
 
 _FIELDS = {
-    "image": {"size", "channels", "mean", "std", "in_graph", "layout", "name"},
+    "image": {"size", "channels", "mean", "std", "in_graph", "colours", "layout", "name"},
     "text": {"max_length", "vocabulary_size", "vocabulary"},
     "array": set[str](),
 }
@@ -85,6 +85,7 @@ def _image(spec: InputSpec, image: NDArray[np.uint8], train: NDArray[np.int64]) 
             std=std,
             name=spec.name or "image",
             in_graph=spec.in_graph is not False,
+            colours=spec.colours or "rgb",
             layout=spec.layout,
         )
     except ValidationError as error:

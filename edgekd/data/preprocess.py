@@ -76,6 +76,9 @@ class ImagePreprocess(StoredPreprocess):
         description="true: the network takes uint8 and normalises it; false: it takes normalised "
         "float32",
     )
+    colours: Literal["rgb", "bgr"] = Field(
+        default="rgb", description="order of the three channels, of mean and of std"
+    )
     layout: Layout | None = Field(
         default=None,
         description="axes of the tensor; default: nhwc for uint8, nchw for float32",
@@ -131,7 +134,8 @@ class ImagePreprocess(StoredPreprocess):
             )
         target = (self.height, self.width, self.channels)
         if self.in_graph:
-            pixels = image if image.shape[1:] == target else to_pixels(self._planes(image))
+            fits = image.shape[1:] == target and self.colours == "rgb"
+            pixels = image if fits else to_pixels(self._planes(image))
             if self.axes == "nchw":
                 pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
             return {self.name: pixels}
@@ -143,7 +147,10 @@ class ImagePreprocess(StoredPreprocess):
         return {self.name: values}
 
     def _planes(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return resize(to_planes(image, self.channels), height=self.height, width=self.width)
+        planes = to_planes(image, self.channels)
+        if self.colours == "bgr":
+            planes = np.ascontiguousarray(planes[:, ::-1])
+        return resize(planes, height=self.height, width=self.width)
 
 
 class ArrayPreprocess(StoredPreprocess):

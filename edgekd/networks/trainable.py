@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from edgekd.data.preprocess import Preprocess, read_preprocess, write_preprocess
@@ -16,12 +17,13 @@ from edgekd.networks.blueprint import (
     build_network,
     load_network,
     load_weights,
+    named,
     save_network,
 )
 from edgekd.networks.channel_notes import read_left, write_left
 from edgekd.networks.parametrized import has_computed_weights, make_plain
 from edgekd.networks.spec import NetworkSpec, find_weights
-from edgekd.tasks.task import Task
+from edgekd.tasks.task import Arrays, Predictor, Task
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,23 @@ def create_model(spec: NetworkSpec, preprocess: Preprocess, *, root: Path) -> Mo
         found = load_weights(body, path, replace_head=spec.replace_head)
         notes += (found,) if found else ()
     return Model(body, blueprint, preprocess, notes)
+
+
+def predictor_of(model: Model, task: Task) -> Predictor:
+    """Return a function from named inputs to named outputs, in evaluation mode for each call."""
+
+    def predict(inputs: Arrays) -> Arrays:
+        modes = [(module, module.training) for module in model.body.modules()]
+        deployed = model.deployed(task).eval()
+        try:
+            with torch.no_grad():
+                answers = named(deployed, {n: torch.as_tensor(a) for n, a in inputs.items()})
+        finally:
+            for module, mode in modes:
+                module.training = mode
+        return {name: tensor.numpy() for name, tensor in answers.items()}
+
+    return predict
 
 
 def open_model(folder: Path, *, root: Path) -> Model:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import numpy as np
-from numpy.typing import NDArray
 
 from edgekd.data.preprocess import Preprocess
-from edgekd.data.targets import natural_order
 from edgekd.errors import ModelError
+from edgekd.evaluation.class_order import find_order
 from edgekd.evaluation.formatting import quality
 from edgekd.evaluation.quality import estimate
 from edgekd.evaluation.reduced import Reduced
@@ -54,57 +51,8 @@ def check_baseline(predictor: Predictor, preprocess: Preprocess, context: Contex
         f"answering the commonest class gives {chance:.1f} %: nothing can be learned from it. "
     )
     names = context.data.labels or tuple(map(str, range(int(label.max()) + 1)))
-    better = find_order(label, answer, names, classes=int(seen.arrays["classes"][0]))
+    better = find_order(label, answer, names)
     raise ModelError(f"{said}{better or f'Likely causes: {_CAUSES}.'} {_GO_ON}")
-
-
-def find_order(
-    label: NDArray[np.int64], answer: NDArray[np.int64], names: Sequence[str], *, classes: int
-) -> str:
-    """Return which order of the classes fits the answers, in words, or "" if none does.
-
-    It must be right far more often than the commonest class, and than a chance permutation would.
-
-    Args:
-        label: class of each sample, by the order of `names`.
-        answer: what the model gives for each.
-        names: of the data's classes, in the order of the data.
-        classes: how many the model has.
-    """
-    share = float(np.bincount(label).max()) / len(label)
-    for title, order in _orders(label, answer, names):
-        place = {name: i for i, name in enumerate(order)}
-        renamed = np.array([place.get(name, -1) for name in names])[label]
-        right = float((renamed == answer).mean())
-        if right > max(0.6, 2 * share) and len(order) <= classes:
-            listed = ", ".join(f'"{name}"' for name in order)
-            return (
-                f"With its classes in {title} it is right in {100 * right:.1f} %: set labels = "
-                f"[{listed}] in [data] (--set 'data.labels=[...]')."
-            )
-    for shift in (1, -1):
-        right = float((label + shift == answer).mean())
-        if right > max(0.6, 2 * share):
-            return (
-                f"With every class number {'raised' if shift == 1 else 'lowered'} by one it is "
-                f"right in {100 * right:.1f} %: the model counts its classes from another number "
-                "than the data; name all classes of the model in order, labels in [data]."
-            )
-    return ""
-
-
-def _orders(
-    label: NDArray[np.int64], answer: NDArray[np.int64], names: Sequence[str]
-) -> Iterator[tuple[str, Sequence[str]]]:
-    yield "text order", sorted(names)
-    yield "number order", sorted(names, key=natural_order)
-    yield "text order without regard to capitals", sorted(names, key=str.casefold)
-    yield "reverse order", list(reversed(names))
-    table = np.zeros((len(names), max(len(names), int(answer.max()) + 1)), np.int64)
-    np.add.at(table, (label, answer), 1)
-    mostly = table.argmax(axis=1)
-    if len(set(mostly.tolist())) == len(names) == int(mostly.max()) + 1:
-        yield "the order that its answers suggest", [names[i] for i in np.argsort(mostly)]
 
 
 def _answers(predictor: Predictor, preprocess: Preprocess, context: Context) -> Reduced:
@@ -122,12 +70,7 @@ def _answers(predictor: Predictor, preprocess: Preprocess, context: Context) -> 
         if number % every:
             continue
         predictions = task.predict(model, batch.inputs[0])
-        reduced = dict(task.reduce(predictions, batch.targets, task.reference(predictions)))
-        for name, kind in task.signals.items():
-            if kind == "classes" and name in predictions:
-                width = predictions[name].shape[-1]
-                reduced["classes"] = np.full(len(batch.index), width)
-        kept.append(reduced)
+        kept.append(task.reduce(predictions, batch.targets, task.reference(predictions)))
         index.append(batch.index)
     joined = {name: np.concatenate([part[name] for part in kept]) for name in kept[0]}
     return Reduced(joined, np.concatenate(index))

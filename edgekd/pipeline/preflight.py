@@ -29,7 +29,7 @@ from edgekd.exporters.ort_session import batch_size, predictor
 from edgekd.pipeline.baseline import check_baseline
 from edgekd.recipe.recipe import Recipe, titled
 from edgekd.step import Context, OnnxModel, Opened, Preview
-from edgekd.tasks.task import Arrays, Predictor, name_outputs
+from edgekd.tasks.task import Predictor, name_outputs
 from edgekd.user_code import blame
 
 if TYPE_CHECKING:
@@ -93,18 +93,9 @@ def _judge(recipe: Recipe, seen: Preview, context: Context) -> None:
 def _predictor_of(seen: Model | OnnxModel, context: Context) -> Predictor:
     if isinstance(seen, OnnxModel):
         return predictor(seen.path)
-    import torch
+    from edgekd.networks.trainable import predictor_of
 
-    from edgekd.networks.blueprint import named
-
-    deployed = seen.deployed(context.task).eval()
-
-    def predict(inputs: Arrays) -> Arrays:
-        with torch.no_grad():
-            answers = named(deployed, {n: torch.as_tensor(a) for n, a in inputs.items()})
-        return {name: tensor.numpy() for name, tensor in answers.items()}
-
-    return predict
+    return predictor_of(seen, context.task)
 
 
 def _opened(model: Model) -> Opened:

@@ -90,7 +90,8 @@ class OnnxFile(Options):
         if data.kind == "image" and len(entries) == 1:
             channels = sample["image"].shape[3]
             spec, notes = image_spec(self.input, entries[0], channels, file=self.onnx)
-            return data.choose_preprocess(spec, root=context.root), notes
+            preprocess, note = self._normalised(spec, path, context, in_colour=channels == 3)
+            return preprocess, [*notes, *note]
         preprocess = data.choose_preprocess(self.input, root=context.root)
         if isinstance(preprocess, ArrayPreprocess):
             arrays, notes = match_arrays(entries, sample, file=self.onnx)
@@ -114,6 +115,40 @@ class OnnxFile(Options):
                 "callable) or another model"
             )
         return preprocess, []
+
+    def _normalised(
+        self, spec: InputSpec, path: Path, context: Context, *, in_colour: bool
+    ) -> tuple[Preprocess, list[str]]:
+        """Return how pixels are scaled: as the recipe or the file states it, else as is tried."""
+        from edgekd.exporters.ort_session import predictor
+        from edgekd.teacher.conventions import choose_convention, conventions
+
+        def made(one: InputSpec) -> Preprocess:
+            return context.data.choose_preprocess(one, root=context.root)
+
+        if spec.mean is not None:
+            return made(spec), []
+        if spec.in_graph:  # uint8: the file scales by itself
+            return made(spec.model_copy(update={"mean": 0.0, "std": 1.0})), []
+        known = _known_scale(path)
+        if known is not None:
+            scale, where = known
+            return made(spec.model_copy(update={"mean": scale.mean, "std": scale.std})), [where]
+        channels = made(spec)
+        count = channels.channels if channels.kind == "image" else 3
+        tried = {t: made(s) for t, s in conventions(spec, count, in_colour=in_colour).items()}
+        run = predictor(path)
+        found, note = choose_convention(tried, lambda _: run, context.data, name=self.onnx)
+        return found, [note]
+
+
+def _known_scale(path: Path) -> tuple[InputSpec, str] | None:
+    """Return the normalisation that the file's metadata states, and where it stands."""
+    from edgekd.exporters.onnx_files import load_onnx
+    from edgekd.exporters.onnx_metadata import stated_scale
+
+    found = stated_scale({p.key: p.value for p in load_onnx(path).metadata_props})
+    return found and (InputSpec(mean=found[0], std=found[1]), found[2])
 
 
 def _origin_notes(model: ModelProto) -> Iterator[str]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from edgekd.artifact import FP32, Artifact
 from edgekd.data.input_options import InputSpec
-from edgekd.data.preprocess import write_preprocess
+from edgekd.data.preprocess import ImagePreprocess, write_preprocess
 from edgekd.errors import RecipeError
 from edgekd.evaluation.results import Origin
 from edgekd.networks.spec import NetworkSpec, list_user_files
@@ -122,7 +123,31 @@ class Teacher(TorchStep):
 
         preprocess = context.data.choose_preprocess(self.input, root=context.root)
         model: Model = create_model(self.spec, preprocess, root=context.root)
-        return model
+        is_given = self.train is None and self.input.mean is None
+        if not isinstance(preprocess, ImagePreprocess) or not is_given:
+            return model
+        return self._normalised(model, preprocess, context)
+
+    def _normalised(self, model: Model, preprocess: ImagePreprocess, context: Context) -> Model:
+        """Return the given network with the normalisation that fits it."""
+        from edgekd.networks.trainable import predictor_of
+        from edgekd.teacher.conventions import choose_convention, conventions
+
+        sample, _ = context.data.raw("train", np.arange(1))
+        listed = conventions(
+            self.input, preprocess.channels, in_colour=sample["image"].shape[3] == 3
+        )
+        tried = {
+            title: context.data.choose_preprocess(spec, root=context.root)
+            for title, spec in listed.items()
+        }
+        found, note = choose_convention(
+            tried,
+            lambda one: predictor_of(replace(model, preprocess=one), context.task),
+            context.data,
+            name=self.build,
+        )
+        return replace(model, preprocess=found, notes=(*model.notes, note))
 
     def train_model(self, model: Model, source: Artifact, context: Context, work: Path) -> None:
         if self.train is None:

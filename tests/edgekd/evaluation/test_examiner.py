@@ -55,7 +55,7 @@ RECIPE: dict[str, Any] = {
     "name": "evidence",
     "task": "own.py:task",
     "data": {"path": "bars.npz", "validation": 0.1, "test": 0.1, "calibration": 16},
-    "model": {"onnx": "plain.onnx"},
+    "model": {"onnx": "plain.onnx", "input": {"mean": 60.0, "std": 60.0}},
     "budget": {"max_drop": 100.0},
     "allow_poor_teacher": True,
     "devices": ["machine"],

@@ -314,7 +314,8 @@ def test_a_loaded_network_that_cannot_be_exported(place: Path, refused: Call) ->
     (place / "loaded.toml").write_text(
         'name = "loaded"\nallow_poor_teacher = true\n'
         'data = { path = "photos" }\nbudget = { max_drop = 50.0 }\n'
-        'model = { build = "net.py:Branching", weights = "b.pt" }\n'
+        'model = { build = "net.py:Branching", weights = "b.pt", '
+        "input = { mean = 0.0, std = 255.0 } }\n"
         '[[steps]]\nname = "quantize"\nsamples = 8\n'
     )
     assert "cannot be exported at" in refused("compress", "loaded.toml")

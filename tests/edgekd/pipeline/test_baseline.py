@@ -11,7 +11,7 @@ import pytest
 
 from edgekd.cli.main import main
 from edgekd.data.targets import natural_order
-from edgekd.pipeline.baseline import find_order
+from edgekd.evaluation.class_order import find_order
 
 RNG = np.random.default_rng(0)
 FOLDERS = [str(i + 1) for i in range(12)]
@@ -20,10 +20,10 @@ FOLDERS = [str(i + 1) for i in range(12)]
 def test_text_order_is_found_where_folders_are_counted() -> None:
     label = RNG.integers(0, 12, 200)
     by_text = np.array([sorted(FOLDERS).index(name) for name in FOLDERS])
-    said = find_order(label, by_text[label], FOLDERS, classes=12)
+    said = find_order(label, by_text[label], FOLDERS)
     assert "in text order it is right in 100.0 %" in said
     assert '["1", "10", "11", "12", "2", ' in said
-    assert find_order(by_text[label], label, sorted(FOLDERS), classes=12).startswith(
+    assert find_order(by_text[label], label, sorted(FOLDERS)).startswith(
         "With its classes in number order"
     )
 
@@ -31,17 +31,17 @@ def test_text_order_is_found_where_folders_are_counted() -> None:
 def test_any_other_order_and_a_shift_are_found_too() -> None:
     label, names = RNG.integers(0, 4, 100), ["d", "b", "a", "c"]
     turned = np.array([3, 0, 2, 1])
-    said = find_order(label, turned[label], names, classes=4)
+    said = find_order(label, turned[label], names)
     assert 'the order that its answers suggest it is right in 100.0 %: set labels = ["b",' in said
-    assert "raised by one" in find_order(label, label + 1, names, classes=5)
+    assert "raised by one" in find_order(label, label + 1, names)
 
 
 def test_no_order_is_claimed_where_none_fits() -> None:
     for seed in range(20):
         rng = np.random.default_rng(seed)
         label, answer = rng.integers(0, 12, (2, 120))
-        assert find_order(label, answer, FOLDERS, classes=12) == ""
-    assert find_order(label, np.zeros(120, np.int64), FOLDERS, classes=12) == ""
+        assert find_order(label, answer, FOLDERS) == ""
+    assert find_order(label, np.zeros(120, np.int64), FOLDERS) == ""
 
 
 def test_names_with_numbers_in_them_are_compared_as_people_do() -> None:

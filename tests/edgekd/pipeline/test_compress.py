@@ -229,7 +229,8 @@ def test_a_file_with_nothing_to_quantize_ships_as_it_is(job: Path, tmp_path: Pat
     { flat = Flatten(x)  y = Slice(flat, from, to, axis) }"""
     onnx.save(onnx.parser.parse_model(text), tmp_path / "plain.onnx")
     table = {
-        **{"name": "plain", "model": {"onnx": str(tmp_path / "plain.onnx")}},
+        **{"name": "plain", "allow_poor_teacher": True},
+        "model": {"onnx": str(tmp_path / "plain.onnx"), "input": {"mean": 60.0, "std": 60.0}},
         "data": {"path": "bars.npz", "validation": 0.3, "test": 0.2, "calibration": 8},
         "budget": {"max_drop": 50.0},
         "measure": {"rounds": 3, "blocks": 2, "block_s": 0.001},
