@@ -61,7 +61,9 @@ def answer(
     *,
     batch: int = 1,
 ) -> list[Answered]:
-    """Ask every variant; samples with an answer that is not finite are left out.
+    """Ask every variant; samples with an answer that is not finite come only if all have one.
+
+    Then the infinite or NaN values must be the same in all variants.
 
     `batch` is how many samples the files take at once.
 
@@ -72,14 +74,34 @@ def answer(
     for sample in samples:
         inputs = {n: np.repeat(a, batch, axis=0) for n, a in preprocess.encode(sample).items()}
         outputs = {variant: dict(ask(inputs)) for variant, ask in predictors.items()}
-        if all(np.isfinite(a).all() for said in outputs.values() for a in said.values()):
+        if all(_gaps_agree(outputs, name) for name in next(iter(outputs.values()))):
             found.append(Answered(sample, inputs, outputs))
     if not found:
         raise ModelError(
             f"{', '.join(predictors)}: all {len(samples)} golden samples give NaN or infinity, so "
             "there are no outputs to verify. Check the training and the scale of the input"
         )
-    return found
+    return [one for one in found if _is_finite(one)] or found
+
+
+def _is_finite(one: Answered) -> bool:
+    return all(np.isfinite(a).all() for said in one.outputs.values() for a in said.values())
+
+
+def _gaps_agree(outputs: Mapping[Variant, Arrays], name: str) -> bool:
+    """Return whether an output is infinite or NaN in the same places everywhere, if anywhere.
+
+    A mask of minus infinity is ordinary; an output without any number is not.
+    """
+    first, *others = (np.asarray(said[name], np.float64) for said in outputs.values())
+    gaps = ~np.isfinite(first)
+    if gaps.any() and gaps.all():
+        return False
+    return all(
+        np.array_equal(~np.isfinite(other), gaps)
+        and np.array_equal(other[gaps], first[gaps], equal_nan=True)
+        for other in others
+    )
 
 
 def choose(answered: Sequence[Answered], *, winners: str | None) -> list[Answered]:
@@ -127,11 +149,15 @@ def tolerances(
         relative = _RELATIVE.get(variant, _INT8)
         limits[variant] = {}
         for name, first in outputs.items():
-            scale = max(float(np.abs(one.outputs[variant][name]).max()) for one in answered)
+            scale = max(_greatest(one.outputs[variant][name]) for one in answered)
             absolute = relative * max(scale, _LEAST_SCALE) if first.dtype.kind == "f" else 0.0
             same = name in winners and has_winner(first)
             limits[variant][name] = Tolerance(absolute=absolute, same_winner=same)
     return limits
+
+
+def _greatest(output: NDArray[Any]) -> float:
+    return float(np.abs(output[np.isfinite(output)]).max(initial=0.0))
 
 
 def input_tolerances(answered: Sequence[Answered]) -> dict[str, float]:
@@ -157,9 +183,12 @@ def compare(expected: NDArray[Any], got: NDArray[Any], limit: Tolerance) -> tupl
     if expected.dtype.kind not in "biuf":
         return np.inf, f"has type {expected.dtype}, and numbers were expected"
     a, b = np.asarray(expected, np.float64), np.asarray(got, np.float64)
-    if not np.isfinite(b).all():
+    gaps = ~np.isfinite(a)
+    if not np.isfinite(b[~gaps]).all():
         return np.inf, "contains NaN or infinity"
-    difference = float(np.abs(a - b).max(initial=0.0))
+    if not np.array_equal(a[gaps], b[gaps], equal_nan=True):
+        return np.inf, "lacks the infinity or NaN that was expected"
+    difference = float(np.abs(a[~gaps] - b[~gaps]).max(initial=0.0))
     if difference > limit.absolute:
         return difference, f"differs by {difference:.3g}, {limit.absolute:.3g} is allowed"
     if limit.same_winner and has_winner(a) and _lead(a) > limit.absolute:

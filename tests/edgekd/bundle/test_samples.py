@@ -10,12 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from edgekd.benchmarks.feeds import Input
-from edgekd.bundle.golden import compare, fit, read_arrays, write_arrays
+from edgekd.bundle.golden import answer, compare, fit, read_arrays, tolerances, write_arrays
 from edgekd.bundle.manifest import Tolerance
 from edgekd.bundle.samples import made_up, may_ship, read_sample, singles, write_sample
 from edgekd.data.dataset import Kind
 from edgekd.data.preprocess import ArrayPreprocess, ImagePreprocess, Preprocess, TextPreprocess
-from edgekd.errors import VerifyFailed
+from edgekd.errors import ModelError, VerifyFailed
 
 IMAGE = ImagePreprocess(height=8, width=8, mean=(1, 1, 1), std=(2, 2, 2))
 TEXT = TextPreprocess(vocabulary=("good", "bad", "film"))
@@ -158,6 +158,22 @@ LOGITS = np.array([[1.0, 5.0, 2.0]], np.float32)
 def test_outputs_are_held_to_their_tolerance(got: NDArray[Any], fault: str) -> None:
     found = compare(LOGITS, got, Tolerance(absolute=0.5))[1]
     assert found.startswith(fault) if fault else not found
+
+
+def test_a_mask_of_minus_infinity_is_an_output_that_must_stay() -> None:
+    masked = np.array([[1.0, -np.inf, 2.0]], np.float32)
+    limit = Tolerance(absolute=0.5)
+    assert not compare(masked, masked + np.float32(0.4), limit)[1]
+    assert "lacks the infinity" in compare(masked, LOGITS, limit)[1]
+    assert "contains NaN" in compare(LOGITS, masked, limit)[1]
+    preprocess = ArrayPreprocess(names=("x",))
+    asked = [{"x": np.zeros((1, 3), np.float32)}]
+    kept = answer(asked, preprocess, {"fp32": lambda _: {"y": masked}})
+    assert tolerances(kept, set())["fp32"]["y"].absolute == pytest.approx(2e-4)
+    with pytest.raises(ModelError, match="NaN or infinity"):
+        answer(
+            asked, preprocess, {"fp32": lambda _: {"y": masked}, "int8": lambda _: {"y": LOGITS}}
+        )
 
 
 def test_a_clear_winner_must_stay_and_a_close_one_need_not() -> None:
