@@ -27,6 +27,7 @@ from edgekd.evaluation.results import (
     OnTest,
     Origin,
     RungRecord,
+    Scattered,
     TaskInfo,
     Tested,
 )
@@ -61,6 +62,8 @@ class Record:
     calls: tuple[Calls, ...]
     over_budget: str | None
     """Why the file that ships exceeds max_latency; None if it does not."""
+    scattered: Scattered | None = None
+    """None where the task does not predict numbers."""
     origin: Origin = field(default_factory=Origin)
     """Empty where the teacher is a network of PyTorch."""
 

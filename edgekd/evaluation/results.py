@@ -246,6 +246,14 @@ class Changes:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scattered:
+    """Numbers of test samples and what the file that ships predicts, drawn evenly."""
+
+    true: tuple[float, ...]
+    predicted: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Calls:
     """Seconds of single calls of one finalist, drawn evenly over its processes."""
 

@@ -32,6 +32,7 @@ from edgekd.evaluation.results import (
     OnTest,
     Origin,
     RungRecord,
+    Scattered,
     TaskInfo,
     Tested,
 )
@@ -76,6 +77,7 @@ def record(
         final=final,
         test=OnTest(samples=len(bench.splits.test), files=tuple(tested)),
         changes=_changes(bench, rungs, final),
+        scattered=_scattered(bench, rungs, final),
         calls=_calls(bench, final),
         over_budget=over_budget(final.ships, max_latency_s=asked_s, device=device),
         origin=origin,
@@ -202,6 +204,19 @@ def _changes(bench: Bench, rungs: Sequence[Rung], final: Final) -> Changes | Non
         changed=len(changed),
         samples=_samples(bench, said, changed[:SHOWN_SAMPLES]),
     )
+
+
+def _scattered(bench: Bench, rungs: Sequence[Rung], final: Final) -> Scattered | None:
+    """Return numbers of the test split beside what the file that ships predicts."""
+    if list(bench.task.signals.values()) != ["values"]:
+        return None
+    shipped = next(rung for rung in rungs if rung.title == final.ships.title)
+    found = reduce_test(bench, rungs[0], shipped, final.ships.variant).arrays
+    if not {"answer", "value"} <= set(found) or found["answer"].shape != found["value"].shape:
+        return None
+    true, predicted = (np.ravel(found[name]).astype(float) for name in ("value", "answer"))
+    step = max(1, len(true) // SHOWN_CALLS)
+    return Scattered(true=tuple(true[::step].tolist()), predicted=tuple(predicted[::step].tolist()))
 
 
 def _label(bench: Bench, value: int) -> str:

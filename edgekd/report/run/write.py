@@ -17,6 +17,7 @@ from edgekd.evaluation.record import Record, read_record, write_record
 from edgekd.evaluation.results import SPLITS
 from edgekd.report.charts.plots import quality_against_latency
 from edgekd.report.charts.ridges import latency_distributions
+from edgekd.report.charts.scatter import predicted_against_true
 from edgekd.report.run import headline, sections
 from edgekd.report.run.recipe_toml import toml
 from edgekd.report.template import embedded, environment, style
@@ -51,6 +52,9 @@ def page(record: Record, *, samples: bool = True) -> str:
     clean = shareable(record)
     if not samples and clean.changes is not None:
         clean = replace(clean, changes=replace(clean.changes, samples=()))
+    if not samples:
+        clean = replace(clean, scattered=None)
+    scatter = None if clean.scattered is None else predicted_against_true(clean.scattered)
     ridges = latency_distributions(clean)
     chart = quality_against_latency(clean)
     return (
@@ -70,6 +74,7 @@ def page(record: Record, *, samples: bool = True) -> str:
             times=times,
             chart=None if chart is None else Markup(chart),
             ridges=None if ridges is None else Markup(ridges),
+            scatter=None if scatter is None else Markup(scatter),
             css=style("style.css"),
             embedded=embedded(clean.to_json()),
         )

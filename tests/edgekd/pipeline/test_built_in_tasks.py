@@ -89,6 +89,10 @@ def test_regression_from_a_table_of_numbers(place: Path) -> None:
     assert {"R2", "mean absolute error", "root mean squared error"} <= set(teacher["metrics"])
     assert teacher["metrics"]["R2"]["value"] > 80
     assert teacher["metrics"]["R2"]["low"] < teacher["metrics"]["R2"]["value"]
+    assert len(content["scattered"]["true"]) == content["test"]["samples"] == 40
+    assert "predicted against true numbers of 40 test samples" in (
+        place / "run" / "report.html"
+    ).read_text("utf8")
     check_int8(content, place / "run" / "bundle")
 
 
