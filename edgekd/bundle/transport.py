@@ -1,4 +1,4 @@
-"""What transport does to a folder of files: files that systems add, line ends, Git LFS pointers."""
+"""Recognise changes by transport: files that systems add, line ends, Git LFS pointers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COPY_LINE_ENDS = (
 )
 REMOVE_EXTRA = "remove what does not belong to the bundle, or copy the bundle into an empty folder"
 COPY_CONTENT = "copy the files themselves and not links to them, for example with `cp -rL`"
-FETCH_LFS = "git stored only a pointer in place of the content: run `git lfs pull`"
+FETCH_LFS = "git stored only a pointer instead of the content: run `git lfs pull`"
 UPDATE = (
     "the files are as they were written, so copying again does not help: compare the versions of "
     "edgekd, the runtime and Pillow with those in manifest.json; do not ship it to this device"

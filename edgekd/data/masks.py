@@ -1,4 +1,4 @@
-"""A folder of pictures and masks: `images/name.jpg` and `masks/name.png`, a class number per pixel.
+"""Read a folder of images and masks: `images/name.jpg`, `masks/name.png` (a class per pixel).
 
 Below both there may be `train/`, `val/` and `test/`. Masks have one channel: grey, palette, or 1
 bit. They are brought to the size of the pictures in the same way, by the nearest pixel.

@@ -49,8 +49,8 @@ class LearnsFromTeacher(Options):
     def without_labels(self) -> Self:
         if not self.active or ("hard_weight" in self.model_fields_set and self.hard_weight):
             raise RecipeError(
-                "hard_weight is the factor of a loss of labels, and the data has none; leave it "
-                "out, and let terms say what is learned from the teacher"
+                "hard_weight is the weight of the loss on labels, but the data has none; remove "
+                "it, and use terms to learn from the teacher"
             )
         return self.model_copy(update={"hard_weight": 0.0})
 

@@ -135,7 +135,7 @@ def _rule(promise: Promise, found: Findings, budget: Budget, *, gated: bool) -> 
 def _quality_faults(found: Findings, budget: Budget) -> list[str]:
     if found.floored:
         return [
-            f"{describe_floor(key, value)}, at least {least:g} asked for"
+            f"{describe_floor(key, value)}, at least {least:g} required"
             for key, least in budget.floors.items()
             for value in [found.floored[key].low if budget.strict else found.floored[key].value]
             if value < least

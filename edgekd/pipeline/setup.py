@@ -292,7 +292,7 @@ def _few_samples(bench: Bench, have: int, needed: int) -> None:
         )
     wide = 100 * expected_interval(have)
     bench.progress.say(
-        f"{found}. The run goes on, since the budget is the default; a loss is known to about "
+        f"{found}. The run continues, since the budget is the default; a loss is known to about "
         f"{wide:.1f} points (95 %, if 2 % of the answers change)"
     )
 

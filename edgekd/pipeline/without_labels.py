@@ -83,13 +83,13 @@ def settle_budget(recipe: Recipe, task: Task) -> Recipe:
     if strange:
         what = "floating-point values" if strange[0] == "min_snr" else "a class for each sample"
         raise RecipeError(
-            f"{strange[0]} in [budget] was asked for, and no output of the model has {what}; give "
+            f"{strange[0]} in [budget] is set, but no output of the model has {what}; give "
             f"{' or '.join(sorted(key for key in known if key))}"
         )
     if not floors and "max_drop" in budget.model_fields_set and "min_agreement" not in known:
         raise RecipeError(
             "max_drop counts lost answers, which needs labels or an output with classes; this "
-            "data has no labels, so say how near the outputs must stay: min_snr in [budget], "
+            "data has no labels, so set how close the outputs must stay: min_snr in [budget], "
             "--min-snr (default 20 dB)"
         )
     update = {} if floors else _default_floor(budget, known, trains=recipe.trains)

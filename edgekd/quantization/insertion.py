@@ -1,4 +1,4 @@
-"""Q/DQ put into a float graph, as a plan says, in one pass."""
+"""Insert Q/DQ nodes into a float graph by a plan, in one pass."""
 
 from __future__ import annotations
 

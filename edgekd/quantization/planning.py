@@ -1,4 +1,4 @@
-"""From what is chosen and the measured ranges to a plan: scales, and what must stay float yet."""
+"""Make a plan from the selected nodes and the measured ranges: scales, and what stays float."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def _too_wide(model: ModelProto, choice: Choice, ranges: Mapping[str, Range]) ->
     wide: dict[str, str] = {}
     for name, (low, high) in ranges.items():
         if not (np.isfinite(low) and np.isfinite(high)) or max(-low, high) > _HUGE:
-            wide[name] = f"the range of {name!r} is not finite, or a stand-in for that"
+            wide[name] = f"the range of {name!r} is not finite, or a placeholder for infinity"
     for node in _chosen(model, choice):
         if node.op_type == "Pad" and node.input[0] in ranges and node.output[0] in ranges:
             before, after = (_width(ranges[name]) for name in (node.input[0], node.output[0]))

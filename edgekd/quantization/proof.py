@@ -1,4 +1,4 @@
-"""Whether a quantized graph runs in ONNX Runtime and follows the float graph: else it is none."""
+"""Check that a quantized graph runs in ONNX Runtime and follows the float graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tensors whose small values matter: what a logarithm, a root or a divisor is taken of.
+"""Find tensors whose small values matter: inputs of a logarithm, a root or a division.
 
 8 bits round everything to 1/255 of the greatest value. A magnitude near 0, as most of a spectrum
 is, then becomes 0, and its logarithm or root tells nothing any more.

@@ -83,7 +83,7 @@ def _check(model: str, data: str, asked: Asked) -> None:
     if data.lower() in _MADE_UP and not Path(data).exists():
         raise RecipeError(
             f"--data {data}: made-up samples are refused; the ranges of INT8 and the judgement "
-            "would be those of noise, which say nothing of the samples that the model will meet. "
+            "would be those of noise, not those of the samples that the model will meet. "
             "A hundred real inputs without labels are enough: a folder of images, an .npz or .npy "
             "of inputs, a .txt of texts, or FILE.py:FUNCTION that returns some"
         )

@@ -106,7 +106,7 @@ class Recipe(Options):
     )
     allow_poor_teacher: bool = Field(
         False,
-        description="go on with a given model that is no better than a guess on validation",
+        description="continue with a given model that is not better than a guess on validation",
     )
     task: UserFunction | None = Field(
         None,

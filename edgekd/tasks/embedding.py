@@ -1,4 +1,4 @@
-"""Embedding: a vector for each sample; those of one label are near each other."""
+"""Embedding: a vector for each sample; vectors of one label are close to each other."""
 
 from __future__ import annotations
 

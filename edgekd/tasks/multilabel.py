@@ -1,4 +1,4 @@
-"""Multilabel: any number of labels out of several, each yes or no by itself."""
+"""Multilabel: each of several labels is yes or no, independently."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def image_spec(
     if used != own_channels:
         how = "repeated three times" if used == 3 else "brightness (ITU-R BT.601)"
         kind = "grey" if own_channels == 1 else "in colour"
-        notes.append(f"{takes}; the pictures are {kind}, so each is given as its {how}")
+        notes.append(f"{takes}; the images are {kind}, so each is given as its {how}")
     return spec, notes
 
 
@@ -87,7 +87,7 @@ def _layout(entry: Entry) -> str:
 
 def _agree(what: str, asked: object, found: object, takes: str) -> None:
     if asked is not None and asked != found:
-        raise ModelError(f"{takes}, but input.{what} says {asked}; leave input.{what} out")
+        raise ModelError(f"{takes}, but input.{what} is {asked}; remove input.{what}")
 
 
 def match_arrays(

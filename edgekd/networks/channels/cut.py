@@ -216,8 +216,7 @@ class _Trial:
                 got = tensors(apply_edit(copy.deepcopy(self._network), edit)(*self._inputs))
             except (*RUN_ERRORS, ModelError) as error:
                 reason = str(error).partition("\n")[0][:200]
-                return f"without these channels, the network fails: {type(error).__name__}: "
-                f"{reason}"
+                return f"without these channels, it fails: {type(error).__name__}: {reason}"
         for one, other in zip(got, expected, strict=True):
             # a misread channel changes everything; rounding in a deep network stays far below this
             one, other = one.double(), other.double()

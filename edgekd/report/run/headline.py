@@ -169,7 +169,7 @@ def budget(record: Record) -> str:
     if record.is_against_teacher:
         floors = " and ".join(describe_floor(key, value) for key, value in asked.floors.items())
         return (
-            "There are no labels: quality is how near the outputs are to those of the model "
+            "There are no labels: quality is the closeness of the outputs to those of the model "
             f"itself. The budget: at least {floors}{_latency(asked)}."
         )
     unit = record.metric.points(asked.max_drop)
@@ -189,7 +189,7 @@ def warnings(record: Record) -> list[str]:
     if tested is not None and record.is_against_teacher:
         found += [
             f"Quality budget missed on the test split: {describe_floor(key, value)}, at least "
-            f"{least:g} asked for. Validation decided; the test split changes no decision."
+            f"{least:g} required. Decisions use the validation split; the test split changes none."
             for key, least in record.budget.floors.items()
             for value in [tested.metrics[FLOOR_METRICS[key]].value]
             if value < least

@@ -382,7 +382,7 @@ class Padded(Shuffle):
 @pytest.mark.parametrize(
     ("make", "layer", "words"),
     [
-        (Fixed, "a", "without these channels, the network fails: RuntimeError"),
+        (Fixed, "a", "without these channels, it fails: RuntimeError"),
         (Bare, "a", "hard is a Bare"),
         (Padded, "a", "pad works along it"),
     ],

@@ -191,7 +191,7 @@ def test_students_learn_from_the_teacher_alone() -> None:
     settled = settle_recipe(recipe(model=trained, steps=[distill]), dataset(labelled=False))
     assert settled.steps[0].model_dump()["hard_weight"] == 0.0
     asked = {**distill, "hard_weight": 0.5}
-    with pytest.raises(RecipeError, match="the data has none; leave it"):
+    with pytest.raises(RecipeError, match="the data has none; remove it"):
         settle_recipe(recipe(model=trained, steps=[asked]), dataset(labelled=False))
     with pytest.raises(RecipeError, match="needs labels, and the data has none; give its weights"):
         settle_recipe(recipe(model={"build": "m:f", "train": {}}), dataset(labelled=False))
