@@ -72,6 +72,11 @@ class Origin(Options):
         examples=[["cat", "dog"]],
         description="names of the classes, in the order of the model's outputs",
     )
+    classes: str | None = Field(
+        default=None,
+        description="text file with the names of the model's classes in order, one per line, in "
+        "place of `labels`; the data may have a part of them",
+    )
     skip_broken: bool = Field(
         default=False,
         examples=[False],
@@ -82,6 +87,8 @@ class Origin(Options):
     def _one_origin(self) -> Self:
         if sum(value is not None for value in (self.path, self.name, self.call)) != 1:
             raise ValueError("give exactly one of path, name and call")
+        if self.labels is not None and self.classes is not None:
+            raise ValueError("give labels or classes (a file with the names), not both")
         return self
 
     @field_validator("labels")
@@ -212,6 +219,8 @@ def _open_origin(
 ) -> Dataset:
     """Open one source, which may be one of several."""
     spec = spec.model_copy(update={"skip_broken": spec.skip_broken or skip_broken})
+    if spec.classes is not None:
+        spec = spec.model_copy(update={"labels": _class_list(locate(spec.classes, root=root))})
     if spec.name is not None:
         dataset = open_known(spec.name, progress=progress)
     elif spec.call is not None:
@@ -220,6 +229,22 @@ def _open_origin(
         dataset = _opened(spec, locate(str(spec.path), root=root), progress, read)
     dataset = _described(dataset, spec)
     return dataset if read.labelled else replace(dataset, targets={}, labels=())
+
+
+def _class_list(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"the class list {path} cannot be read ({error}); give a text file with one name per "
+            "line, its path relative to the recipe"
+        ) from error
+    names = tuple(line.strip() for line in lines if line.strip())
+    double = next((name for name in names if names.count(name) > 1), None)
+    if double is not None or not names:
+        what = "is empty" if double is None else f"contains {double!r} twice"
+        raise DataError(f"the class list {path} {what}; give each class once, in the model's order")
+    return names
 
 
 def _opened(spec: Origin, path: Path, progress: Progress, read: _Reading) -> Dataset:

@@ -102,15 +102,33 @@ class Task(Protocol):
 def name_outputs(outputs: Arrays, task: Task) -> Arrays:
     """Name a model's outputs, in their order, as the task calls them.
 
+    Class scores of the shape [n, classes, 1, 1] or [n, 1, classes] become [n, classes].
+
     Raises:
-        ModelError: there are more or fewer of them.
+        ModelError: there are more or fewer of them, or class scores have another shape.
     """
     if len(outputs) != len(task.signals):
         raise ModelError(
             f"the model gives {len(outputs)} outputs ({', '.join(outputs)}) and the task has "
             f"{len(task.signals)} ({', '.join(task.signals)}); they are matched by order"
         )
-    return dict(zip(task.signals, outputs.values(), strict=True))
+    named = dict(zip(task.signals, outputs.values(), strict=True))
+    return {
+        name: _class_scores(name, array) if task.signals[name] == "classes" else array
+        for name, array in named.items()
+    }
+
+
+def _class_scores(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    if array.ndim == 2:
+        return array
+    if array.ndim < 2 or sum(length != 1 for length in array.shape[1:]) > 1:
+        raise ModelError(
+            f"the model gives {name} of the shape {['n', *array.shape[1:]]}, and class scores are "
+            "[n, classes]; give a model that ends in one score for each class, or set the task "
+            "that its outputs are for (task = ...)"
+        )
+    return array.reshape(len(array), -1)
 
 
 def check_width(name: str, output: HasShape, target: HasShape) -> None:

@@ -142,3 +142,16 @@ def test_the_format_can_be_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a known format"):
         open_source(Source(path="a.data"), root=tmp_path)
     assert len(open_source(Source(path="a.data", format="npz"), root=tmp_path)) == 4
+
+
+def test_the_data_may_have_a_part_of_the_models_classes(tmp_path: Path) -> None:
+    names = [f"kind{i}" for i in range(30)]
+    (tmp_path / "names.txt").write_text("\n".join(names) + "\n")
+    some = np.array(["kind7", "kind29", "kind0", "kind12"] * 3)
+    np.savez(tmp_path / "d.npz", x=np.zeros((12, 2), np.float32), y=some)
+    dataset = open_source(Source(path="d.npz", classes="names.txt"), root=tmp_path)
+    assert dataset.labels == tuple(names)
+    assert dataset.targets["label"][:4].tolist() == [7, 29, 0, 12]
+    (tmp_path / "names.txt").write_text("kind0\nkind0\n")
+    with pytest.raises(DataError, match="contains 'kind0' twice"):
+        open_source(Source(path="d.npz", classes="names.txt"), root=tmp_path)

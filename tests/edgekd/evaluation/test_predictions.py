@@ -50,6 +50,7 @@ RECIPE: dict[str, Any] = {
     "name": "counted",
     "task": "counting.py:task",
     "data": {"call": "counting.py:data", "validation": 0.2, "test": 0.2, "calibration": 32},
+    "allow_poor_teacher": True,
     "model": {"onnx": "linear.onnx"},
     "budget": {"max_drop": 100.0},
     "devices": ["emulator"],
