@@ -31,9 +31,9 @@ def findings(**changes: Any) -> Findings:
     ("budget", "reason"),
     [
         (Budget(min_snr=30.0), ""),
-        (Budget(min_snr=30.0, strict=True), "SNR 28.0 dB, at least 30 asked for"),
-        (Budget(min_snr=35.0), "SNR 31.0 dB, at least 35 asked for"),
-        (Budget(min_snr=30.0, min_agreement=99.0), "98.0 % agreement, at least 99 asked for"),
+        (Budget(min_snr=30.0, strict=True), "SNR 28.0 dB, at least 30 required"),
+        (Budget(min_snr=35.0), "SNR 31.0 dB, at least 35 required"),
+        (Budget(min_snr=30.0, min_agreement=99.0), "98.0 % agreement, at least 99 required"),
     ],
 )
 def test_a_floor_takes_the_place_of_the_drop(budget: Budget, reason: str) -> None:
