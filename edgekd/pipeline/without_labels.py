@@ -5,7 +5,7 @@ What a recipe leaves open is settled here, once, before anything is checked or m
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +17,8 @@ from edgekd.errors import ModelError, NothingToDo, RecipeError
 from edgekd.options import Budget
 from edgekd.recipe.recipe import Recipe
 from edgekd.step import Context, OnnxModel
-from edgekd.tasks.reference import Reference, find_forms
-from edgekd.tasks.task import Floor, Task
+from edgekd.tasks.reference import Reference, find_forms, without_constant_answers
+from edgekd.tasks.task import Arrays, Floor, Task
 
 if TYPE_CHECKING:
     from edgekd.networks.trainable import Model
@@ -30,6 +30,8 @@ LEAST_AGREEMENT_TRAINED = 95.0
 LEAST_AGREEMENT = 99.0
 """Where no output has floating-point values."""
 _SIZES = (2, 3)
+_SOME = 64
+"""Samples on which it is seen whether answers vary."""
 
 
 def wants_labels(recipe: Recipe) -> bool:
@@ -75,22 +77,20 @@ def settle_budget(recipe: Recipe, task: Task) -> Recipe:
     """Return the recipe with the floors that apply, and refuse those that no output can have.
 
     Raises:
-        RecipeError: a floor, or a drop, was asked for that says nothing of these outputs.
+        RecipeError: a floor was asked for that says nothing of these outputs.
     """
     known = {metric.floor for metric in task.metrics} - {None}
     budget, floors = recipe.budget, recipe.budget.floors
     strange = [key for key in floors if key not in known]
     if strange:
-        what = "floating-point values" if strange[0] == "min_snr" else "a class for each sample"
+        what = (
+            "floating-point values"
+            if strange[0] == "min_snr"
+            else "classes that vary between samples"
+        )
         raise RecipeError(
             f"{strange[0]} in [budget] is set, but no output of the model has {what}; give "
             f"{' or '.join(sorted(key for key in known if key))}"
-        )
-    if not floors and "max_drop" in budget.model_fields_set and "min_agreement" not in known:
-        raise RecipeError(
-            "max_drop counts lost answers, which needs labels or an output with classes; this "
-            "data has no labels, so set how close the outputs must stay: min_snr in [budget], "
-            "--min-snr (default 20 dB)"
         )
     update = {} if floors else _default_floor(budget, known, trains=recipe.trains)
     return recipe.model_copy(update={"budget": budget.model_copy(update=update)})
@@ -116,7 +116,9 @@ def _of_file(model: OnnxModel, context: Context) -> Reference:
     sizes = (fixed, fixed) if fixed else _SIZES
     predict = predictor(model.path)
     smaller, larger = (predict(_repeated(model.preprocess, context, size)) for size in sizes)
-    return Reference(find_forms(smaller, larger, sizes=sizes))
+    forms = find_forms(smaller, larger, sizes=sizes)
+    some = [predict(batch) for batch in _some(model.preprocess, context, fixed or _SOME)]
+    return Reference(without_constant_answers(forms, some))
 
 
 def _of_network(model: Model, context: Context) -> Reference:
@@ -125,17 +127,31 @@ def _of_network(model: Model, context: Context) -> Reference:
     from edgekd.networks.blueprint import name_outputs
 
     model.body.eval()
-    found = []
-    for size in _SIZES:
-        inputs = _repeated(model.preprocess, context, size)
+    deployed = model.deployed(context.task)
+
+    def predict(inputs: Arrays) -> dict[str, NDArray[Any]]:
         with torch.no_grad():
-            deployed = model.deployed(context.task)
             tensors = (torch.as_tensor(array) for array in inputs.values())
-            found.append(name_outputs(model.body(*deployed.body_inputs(*tensors))))
-    smaller, larger = ({n: t.float().numpy() for n, t in outputs.items()} for outputs in found)
+            outputs = name_outputs(model.body(*deployed.body_inputs(*tensors)))
+        return {name: tensor.float().numpy() for name, tensor in outputs.items()}
+
+    smaller, larger = (predict(_repeated(model.preprocess, context, size)) for size in _SIZES)
     if not smaller:
         raise ModelError("the model returns no tensor; let its forward return the outputs")
-    return Reference(find_forms(smaller, larger, sizes=_SIZES))
+    forms = find_forms(smaller, larger, sizes=_SIZES)
+    some = [predict(batch) for batch in _some(model.preprocess, context, _SOME)]
+    return Reference(without_constant_answers(forms, some))
+
+
+def _some(preprocess: Preprocess, context: Context, size: int) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield some whole batches of the validation split, or all of a smaller one."""
+    seen = 0
+    for batch in context.data.batches("validation", preprocess, size=size):
+        if seen >= _SOME or (seen and len(batch.index) < size):
+            return
+        short = size - len(batch.index)
+        yield {n: np.concatenate([a, a[[0] * short]]) for n, a in batch.inputs[0].items()}
+        seen += size
 
 
 def _repeated(preprocess: Preprocess, context: Context, size: int) -> dict[str, NDArray[Any]]:

@@ -7,7 +7,7 @@ values and samples, in dB. A value that is not finite in the reference is left o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,8 @@ MOST_DB = 150.0
 """Beyond it a difference lies below the rounding of float32; equal outputs count as this."""
 MOST_VALUES = 1 << 16
 """Values of one sample's output that are compared; of a larger output as many, drawn at random."""
+MOST_ALIKE = 0.9
+"""Where more samples than this share have one answer, agreement says nothing."""
 _SAMPLES = "/samples"
 _FAINT = 0.01
 """A sample fainter than this share of the mean power is measured against that share of it."""
@@ -80,6 +82,23 @@ def find_forms(smaller: Arrays, larger: Arrays, *, sizes: tuple[int, int]) -> tu
         is_classes = axis == 0 and looks_like and (shape[1:] in ((), (1, 1)) or shape[:-1] == (1,))
         forms.append(Form(name, axis, is_float, is_classes, is_classes and len(shape) == 1))
     return tuple(forms)
+
+
+def without_constant_answers(forms: Sequence[Form], outputs: Sequence[Arrays]) -> tuple[Form, ...]:
+    """Return the forms; an output whose greatest value hardly ever moves has no classes.
+
+    Any model would agree with it. Outputs of a few batches show that.
+    """
+    found = []
+    for form in forms:
+        if form.is_classes:
+            winners = np.concatenate(
+                [np.asarray(o[form.name]).reshape(len(o[form.name]), -1).argmax(1) for o in outputs]
+            )
+            if np.bincount(winners).max() > MOST_ALIKE * len(winners):
+                form = replace(form, is_classes=False)
+        found.append(form)
+    return tuple(found)
 
 
 def _batch_axis(

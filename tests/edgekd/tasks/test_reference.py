@@ -8,7 +8,13 @@ import pytest
 from numpy.typing import NDArray
 
 from edgekd.errors import ModelError
-from edgekd.tasks.reference import MOST_DB, MOST_VALUES, Reference, find_forms
+from edgekd.tasks.reference import (
+    MOST_DB,
+    MOST_VALUES,
+    Reference,
+    find_forms,
+    without_constant_answers,
+)
 
 Outputs = Mapping[str, NDArray[Any]]
 
@@ -101,6 +107,14 @@ def test_of_a_large_output_as_many_values_are_compared() -> None:
     large = {"map": np.zeros((2, 1, 300, 300), np.float32)}
     (form,) = find_forms(large, {"map": np.zeros((3, 1, 300, 300))}, sizes=(2, 3))
     assert form.rows(large["map"], 2).shape == (2, MOST_VALUES)
+
+
+def test_an_output_with_one_answer_for_all_has_no_classes() -> None:
+    forms = find_forms(*({"logits": outputs(n)["logits"]} for n in (2, 3)), sizes=(2, 3))
+    varied, constant = outputs(40)["logits"], np.tile([[0.0, 9.0, 1.0, 2.0, 3.0]], (40, 1))
+    assert without_constant_answers(forms, [{"logits": varied}]) == forms
+    (form,) = without_constant_answers(forms, [{"logits": constant}])
+    assert "agreement" not in [metric.name for metric in Reference([form]).metrics]
 
 
 def test_what_is_not_numbers_is_refused() -> None:
