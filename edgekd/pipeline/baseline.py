@@ -21,11 +21,16 @@ _CAUSES = (
 _GO_ON = "If it is meant to be so, set allow_poor_teacher = true (--set allow_poor_teacher=true)."
 
 
-def check_baseline(predictor: Predictor, preprocess: Preprocess, context: Context) -> None:
+def check_baseline(
+    predictor: Predictor, preprocess: Preprocess, context: Context, *, trains: bool
+) -> None:
     """Refuse a model whose first metric is that of a guess on the validation split.
 
     That is, its 95 % interval reaches what the commonest class gives, or zero. At most 512 samples
     are looked at, spread over the split.
+
+    Where nothing is trained, a low value whose cause is not found is a warning: a quantized file is
+    then still compared with its float file.
 
     Raises:
         ModelError: it does; the message names the causes, and the order of classes that fits.
@@ -52,7 +57,11 @@ def check_baseline(predictor: Predictor, preprocess: Preprocess, context: Contex
     )
     names = context.data.labels or tuple(map(str, range(int(label.max()) + 1)))
     better = find_order(label, answer, names)
-    raise ModelError(f"{said}{better or f'Likely causes: {_CAUSES}.'} {_GO_ON}")
+    if better or trains:
+        raise ModelError(f"{said}{better or f'Likely causes: {_CAUSES}.'} {_GO_ON}")
+    context.progress.say(
+        f"warning: {said}Likely causes: {_CAUSES}. Nothing is trained, so it goes on"
+    )
 
 
 def _answers(predictor: Predictor, preprocess: Preprocess, context: Context) -> Reduced:

@@ -87,7 +87,8 @@ def forecast_networks(
 def _judge(recipe: Recipe, seen: Preview, context: Context) -> None:
     """Refuse a given model that is no better than a guess, unless the recipe permits it."""
     if seen is not None and recipe.model.training is None and not recipe.allow_poor_teacher:
-        check_baseline(_predictor_of(seen, context), seen.preprocess, context)
+        run = _predictor_of(seen, context)
+        check_baseline(run, seen.preprocess, context, trains=recipe.trains)
 
 
 def _predictor_of(seen: Model | OnnxModel, context: Context) -> Predictor:

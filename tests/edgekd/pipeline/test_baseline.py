@@ -12,6 +12,9 @@ import pytest
 from edgekd.cli.main import main
 from edgekd.data.targets import natural_order
 from edgekd.evaluation.class_order import find_order
+from edgekd.pipeline.setup import set_up
+from edgekd.progress import Silent
+from edgekd.recipe.recipe import parse_recipe
 
 RNG = np.random.default_rng(0)
 FOLDERS = [str(i + 1) for i in range(12)]
@@ -81,7 +84,29 @@ def test_the_job_stops_before_anything_is_written(
     words = ["--max-drop", "50", "--samples", "16", "--out", "run", "--data"]
     said = refusal([*words, "data.npz"], monkeypatch, capsys)
     assert 'set labels = ["two", "one", "three"]' in said
-    said = refusal([*words, "chance.npz"], monkeypatch, capsys)
-    assert "Likely causes: the order of the classes" in said
     assert "allow_poor_teacher = true" in said
     assert not (swapped / "run").exists()
+
+
+class Listener(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+def test_without_training_a_cause_that_is_not_found_is_a_warning(swapped: Path) -> None:
+    table = {
+        "name": "chance",
+        "data": {"path": "chance.npz", "validation": 0.3},
+        "model": {"onnx": "net.onnx"},
+        "budget": {"max_drop": 50.0},
+    }
+    listener = Listener()
+    set_up(
+        parse_recipe(table, origin="test"), root=swapped, folder=swapped / "r", progress=listener
+    )
+    assert any("Likely causes: the order of the classes" in text for text in listener.said)
