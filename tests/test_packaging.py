@@ -124,7 +124,6 @@ def write_model(path: Path, *, layers: int) -> None:
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
 
 
-@pytest.mark.timing
 def test_bench_compares_any_two_files_without_torch(clean: Path, tmp_path: Path) -> None:
     write_model(tmp_path / "a.onnx", layers=1)
     write_model(tmp_path / "b.onnx", layers=24)

@@ -263,7 +263,6 @@ def run_command(*arguments: str) -> Any:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.timing
 def test_the_command_profiles_and_names_what_is_not_there(chain: Save) -> None:
     said = run_command(
         str(chain("m.onnx")),

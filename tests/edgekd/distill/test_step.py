@@ -72,7 +72,6 @@ def opened(recipe: Recipe, place: Path) -> Bench:
     return bench
 
 
-@pytest.mark.timing
 def test_a_bare_file_teaches_by_its_outputs_and_inner_values_without_labels(place: Path) -> None:
     bench = opened(load_recipe(place / "r.toml"), place)
     teacher, student = run_steps(bench)
@@ -123,7 +122,6 @@ def test_several_teachers_have_no_common_layers_and_their_files_are_content(plac
     assert step.content(place) != before
 
 
-@pytest.mark.timing
 def test_a_second_file_teaches_beside_the_model(place: Path) -> None:
     shutil.copy(place / "teacher.onnx", place / "second.onnx")
     changes = [

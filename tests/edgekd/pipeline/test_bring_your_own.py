@@ -34,7 +34,6 @@ def stranger(job: Path, finished: Path, tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
-@pytest.mark.timing
 def test_from_flags_to_a_bundle_that_verifies(
     stranger: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import pytest
 
 from edgekd.pipeline.compress import compress
 from edgekd.recipe.recipe import load_recipe
@@ -189,7 +188,6 @@ def write_moods(path: Path) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-@pytest.mark.timing
 def test_a_text_classifier_goes_from_a_table_to_a_bundle(
     tmp_path: Path, lawful: Callable[[Mapping[str, Any]], None]
 ) -> None:
@@ -219,7 +217,6 @@ def test_a_text_classifier_goes_from_a_table_to_a_bundle(
     assert any(f["variant"] == "int8" and f["facts"]["int8_share"] > 0 for f in quantized)
 
 
-@pytest.mark.timing
 def test_a_detector_with_boxes_and_scores_goes_through(
     tmp_path: Path, lawful: Callable[[Mapping[str, Any]], None]
 ) -> None:

@@ -64,7 +64,6 @@ def files(out: Path) -> dict[str, dict[str, str]]:
     return {**found, "bundle": bundle}
 
 
-@pytest.mark.timing
 def test_a_killed_run_ends_like_one_that_was_not(
     finished: Path, start: Start, tmp_path: Path
 ) -> None:
@@ -83,7 +82,6 @@ def test_a_killed_run_ends_like_one_that_was_not(
     assert not list(killed.rglob("*.partial"))
 
 
-@pytest.mark.timing
 def test_a_full_disk_leaves_nothing_that_looks_whole(job: Path, tmp_path: Path) -> None:
     """The limit on a file's size stands for the full disk: the checkpoint no longer fits."""
     out = tmp_path / "run"
