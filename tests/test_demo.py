@@ -63,7 +63,6 @@ SHORT = {
 }
 
 
-@pytest.mark.timing
 def test_the_demo_shortened(tmp_path: Path, lawful: Callable[[Mapping[str, Any]], None]) -> None:
     changes = [word for key, value in SHORT.items() for word in ("--set", f"{key}={value}")]
     content = demo(tmp_path / "run", *changes, limit_s=400)
