@@ -5,6 +5,7 @@ All of it is read from the classes of the options, so that a new step or loss is
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
@@ -16,7 +17,8 @@ Tables = tuple[type[Options], ...]
 """The kinds of table that are allowed in one place; several for a union."""
 
 
-def list_keys(table: type[Options]) -> list[str]:
+@functools.cache  # asked for at every level of every hint
+def list_keys(table: type[Options]) -> tuple[str, ...]:
     """Return the keys that a user may write in this table: its own first, then the inherited."""
 
     def origin(name: str) -> int:
@@ -24,7 +26,7 @@ def list_keys(table: type[Options]) -> list[str]:
         return max(i for i, has in enumerate(having) if has)
 
     names = sorted(table.model_fields, key=origin)
-    return [table.model_fields[name].alias or name for name in names]
+    return tuple(table.model_fields[name].alias or name for name in names)
 
 
 def find_field(table: type[Options], key: str) -> FieldInfo:
