@@ -70,6 +70,7 @@ def carry_out(
     schedule: dict[str, Any],
     hire: Callable[[int], Worker],
     is_precise: Callable[[], bool] = lambda: True,
+    is_decided: Callable[[], bool] = lambda: False,
 ) -> Iterator[dict[str, Any]]:
     """Yield the answers of each round, until there are enough or the time is up.
 
@@ -78,6 +79,7 @@ def carry_out(
         hire: returns a worker that is not started yet, for a process of the schedule.
         is_precise: asked after `timing.rounds` rounds; while it returns False, further rounds
             follow.
+        is_decided: asked at each of `timing.looks`; if it returns True, no further round follows.
 
     Raises:
         LoadError: a process cannot load its file.
@@ -90,6 +92,8 @@ def carry_out(
         if done < min(LEAST_ROUNDS, timing["rounds"]):
             continue
         if time.monotonic() - begin > timing["time_limit_s"]:
+            return
+        if done in timing["looks"] and is_decided():
             return
         if done >= timing["rounds"] and is_precise():
             return

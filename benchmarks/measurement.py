@@ -177,9 +177,13 @@ class Timing:
     intervals are as narrow, or `time_limit_s` is over; None: exactly `rounds`."""
     rate_hz: float | None = None  # calls start on this schedule; None: one after the other
     parts: bool = False  # also time an inference end to end, its parts apart
+    looks: tuple[int, ...] = ()
+    """After so many rounds the session may end, where what is asked of it is decided."""
+    error: float = 0.05  # how often its intervals, at all looks together, may lack the true ratio
 
     def __post_init__(self) -> None:
         """Refuse what cannot be timed."""
+        object.__setattr__(self, "looks", tuple(self.looks))  # a list where it comes from JSON
         if self.blocks < 1:
             raise ValueError(f"Timing.blocks is {self.blocks}; it must be 1 or more")
         if self.rounds < 2:
@@ -199,6 +203,11 @@ class Session:
     timing: Timing
     idle: tuple[Sample, Sample] | None = None  # around a rest before the start: what idle costs
     seed: int | None = None  # of the order of its blocks; None: not known
+
+    @property
+    def rounds(self) -> int:
+        """How many it has."""
+        return len(self.twin.runs)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -26,6 +26,7 @@ def conduct(
     *,
     conditions: Sequence[Conditions],
     progress: Callable[[float], None] | None = None,
+    decided: Callable[[Session], bool] | None = None,
 ) -> Session:
     """Carry a schedule out through workers on a device.
 
@@ -34,6 +35,7 @@ def conduct(
         hire: returns a worker that is not started yet, for a process of the schedule.
         conditions: of the device with the setup of each process.
         progress: called with the share that is done, 0 to 1.
+        decided: asked at each look of the timing, with the session so far: whether it may end.
 
     Raises:
         CandidateError: a candidate does not load, or cannot run once.
@@ -47,9 +49,12 @@ def conduct(
         session = assemble(schedule, rounds, conditions)
         return timing.precision is None or narrow_enough(session, timing.precision)
 
+    def is_decided() -> bool:
+        return decided is not None and decided(assemble(schedule, rounds, conditions))
+
     tell(0.0)
     try:
-        for answers in carry_out(schedule.to_json(), hire, is_precise):
+        for answers in carry_out(schedule.to_json(), hire, is_precise, is_decided):
             rounds.append(answers)
             limit = (time.monotonic() - start) / timing.time_limit_s
             share = len(rounds) / timing.rounds

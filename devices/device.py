@@ -50,8 +50,12 @@ class Device(Protocol):
         timing: Timing,
         *,
         progress: Callable[[float], None] | None = None,
+        decided: Callable[[Session], bool] | None = None,
     ) -> Session:
         """Time all candidates, interleaved, each on its own inputs.
+
+        At each look of the timing `decided` is asked whether the session may end. A device that
+        carries it out alone does not ask, and does every round.
 
         Raises:
             ModelError: a file cannot be read.
@@ -59,7 +63,11 @@ class Device(Protocol):
         """
 
     def run_schedule(
-        self, schedule: Schedule, *, progress: Callable[[float], None] | None = None
+        self,
+        schedule: Schedule,
+        *,
+        progress: Callable[[float], None] | None = None,
+        decided: Callable[[Session], bool] | None = None,
     ) -> Session:
         """Carry out a planned session; its files are where the schedule names them.
 

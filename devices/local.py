@@ -72,15 +72,21 @@ class LocalDevice:
         timing: Timing,
         *,
         progress: Callable[[float], None] | None = None,
+        decided: Callable[[Session], bool] | None = None,
     ) -> Session:
-        return self.run_schedule(plan_on(self, candidates, timing), progress=progress)
+        schedule = plan_on(self, candidates, timing)
+        return self.run_schedule(schedule, progress=progress, decided=decided)
 
     def run_schedule(
-        self, schedule: Schedule, *, progress: Callable[[float], None] | None = None
+        self,
+        schedule: Schedule,
+        *,
+        progress: Callable[[float], None] | None = None,
+        decided: Callable[[Session], bool] | None = None,
     ) -> Session:
         hire = functools.partial(hire_process, schedule.to_json(), kind=Child)
         conditions = [self.conditions(process.setup) for process in schedule.processes]
-        return conduct(schedule, hire, conditions=conditions, progress=progress)
+        return conduct(schedule, hire, conditions=conditions, progress=progress, decided=decided)
 
     def run(self, file: Path, feeds: Path) -> dict[str, NDArray[Any]]:
         for path in (file, feeds):

@@ -217,7 +217,7 @@ class Twin(LocalDevice):
     def conditions(self, setup):
         return replace(super().conditions(setup), emulated=True)
 
-    def measure(self, candidates, timing, *, progress=None):
+    def measure(self, candidates, timing, *, progress=None, decided=None):
         blocks = ((1.0,), (1.0,))
         run = ProcessRun(round=0, load_s=1.0, first_s=1.0, blocks_s=blocks, peak_memory_bytes=1)
         found = tuple(

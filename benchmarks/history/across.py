@@ -21,7 +21,8 @@ from edgekd.benchmarks.history.entry import Entry, StoredRow
 from edgekd.benchmarks.measurement import Conditions
 from edgekd.benchmarks.result import BenchResult, Row
 from edgekd.benchmarks.stats import Estimate, student
-from edgekd.benchmarks.stats.estimate import exp, student975
+from edgekd.benchmarks.stats.estimate import ERROR, exp
+from edgekd.benchmarks.stats.student import student_quantile
 
 LEAST_SESSIONS = 3
 
@@ -103,9 +104,9 @@ def speedup_across(stored: Sequence[Estimate], now: Estimate, *, floor: float) -
     if n < LEAST_SESSIONS:
         raise ValueError(f"got {n} stored sessions; {LEAST_SESSIONS} are needed")
     logs = np.log([session.value for session in stored])
-    today = (math.log(now.high) - math.log(now.low)) / (2 * student975(now.n - 1))
+    today = (math.log(now.high) - math.log(now.low)) / (2 * student_quantile(ERROR, now.n - 1))
     deviation = max(float(logs.std(ddof=1)), today)
-    half = student975(n - 1) * deviation * math.sqrt(1 + 1 / n) + math.log1p(floor)
+    half = student_quantile(ERROR, n - 1) * deviation * math.sqrt(1 + 1 / n) + math.log1p(floor)
     change = float(logs.mean()) - math.log(now.value)
     return exp(Estimate(change, change - half, change + half, n))
 

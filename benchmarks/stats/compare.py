@@ -24,13 +24,14 @@ import numpy as np
 
 from edgekd.benchmarks.measurement import Measurement, Session
 from edgekd.benchmarks.stats.estimate import (
+    ERROR,
     Estimate,
     Floats,
     exp,
     log_blocks,
     student,
-    student975,
 )
+from edgekd.benchmarks.stats.student import student_quantile
 from edgekd.errors import MeasureError
 
 MANY = 10  # rounds: too many to agree by chance
@@ -40,7 +41,12 @@ LEAST_FLOOR = 0.005  # differences below half a per cent come from memory layout
 
 
 def speedup(
-    before: Measurement, after: Measurement, *, floor: float, samples: tuple[int, int] = (1, 1)
+    before: Measurement,
+    after: Measurement,
+    *,
+    floor: float,
+    samples: tuple[int, int] = (1, 1),
+    error: float = ERROR,
 ) -> Estimate:
     """Return how many times faster `after` is: seconds before / seconds after, paired by block.
 
@@ -54,6 +60,8 @@ def speedup(
         after: what should be faster.
         floor: of their session (`noise_floor`), relative, >= 0.
         samples: in one call of each; where they differ, the seconds of a sample are compared.
+        error: how often the interval may lack the true ratio; smaller where a session may end early
+            (`looks.error_of`).
 
     Raises:
         MeasureError: they are not of one interleaved session on one machine.
@@ -70,7 +78,7 @@ def speedup(
     same = (before.file_sha256, before.conditions) == (after.file_sha256, after.conditions)
     if same and more == 1:
         return Estimate(1.0, 1.0, 1.0, len(after.runs))
-    ratio = exp(paired(before, after))
+    ratio = exp(paired(before, after, error))
     low, high = ratio.low / (1 + floor), ratio.high * (1 + floor)
     return Estimate(ratio.value * more, low * more, high * more, ratio.n)
 
@@ -104,15 +112,15 @@ def noise_floor(session: Session) -> float:
     return max(LEAST_FLOOR, math.expm1(abs(value)))
 
 
-def paired(before: Measurement, after: Measurement) -> Estimate:
+def paired(before: Measurement, after: Measurement, error: float = ERROR) -> Estimate:
     """Log of the ratio, without floor."""
     pairs = zip(before.runs, after.runs, strict=True)
     rounds = [log_blocks(a) - log_blocks(b) for a, b in pairs]
-    plain = student(np.array([np.median(blocks) for blocks in rounds]))
+    plain = student(np.array([np.median(blocks) for blocks in rounds]), error)
     n = plain.n
     if n >= MANY:
         return plain
-    tail = NormalDist().cdf(-math.sqrt(n / (n - 1)) * student975(n - 1))
+    tail = NormalDist().cdf(-math.sqrt(n / (n - 1)) * student_quantile(error, n - 1))
     low, high = np.quantile(_resampled(rounds), [tail, 1 - tail])
     return Estimate(plain.value, min(plain.low, float(low)), max(plain.high, float(high)), n)
 

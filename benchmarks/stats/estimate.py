@@ -21,15 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.benchmarks.measurement import Measurement, ProcessRun
+from edgekd.benchmarks.stats.student import student_quantile
 from edgekd.errors import MeasureError
 
 Floats = NDArray[np.float64]
 
-_T975 = (
-    *(math.inf, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-)
-"""Student quantiles at 0.975, by degrees of freedom; beyond 20 see `student975`."""
+ERROR = 0.05  # how often a 95 % interval may lack the true value
 
 
 @dataclass(frozen=True)
@@ -70,8 +67,8 @@ def percentile_of(processes: Sequence[Floats], q: float) -> Estimate:
     return exp(student(np.array(logs)))
 
 
-def student(values: Floats) -> Estimate:
-    """Return the mean of one value per process with Student's 95 % interval.
+def student(values: Floats, error: float = ERROR) -> Estimate:
+    """Return the mean of one value per process with Student's interval, by default of 95 %.
 
     Raises:
         MeasureError: there is only one.
@@ -80,16 +77,8 @@ def student(values: Floats) -> Estimate:
     if n < 2:
         raise MeasureError("an interval needs at least two processes; raise Timing.rounds")
     mean = float(values.mean())
-    half = student975(n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
+    half = student_quantile(error, n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
     return Estimate(mean, mean - half, mean + half, n)
-
-
-def student975(degrees: int) -> float:
-    """Student quantile at 0.975; above 20 degrees by the usual expansion, right to 0.001."""
-    if degrees < len(_T975):
-        return _T975[degrees]
-    z = 1.959964
-    return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
 
 
 def exp(log: Estimate) -> Estimate:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +19,9 @@ from pydantic import TypeAdapter
 
 from edgekd.artifact import FP32, Artifact, Variant
 from edgekd.benchmarks.feeds import save_feeds
-from edgekd.benchmarks.measurement import Candidate, Measurement, Session, Setup, Timing
-from edgekd.benchmarks.stats import (
-    latency,
-    percentile,
-    speedup,
-)
+from edgekd.benchmarks.measurement import Candidate, Session, Setup, Timing
+from edgekd.benchmarks.stats import latency, percentile, speedup
+from edgekd.benchmarks.stats.looks import error_of, split_error
 from edgekd.data.preprocess import read_preprocess
 from edgekd.devices.device import Device, Place
 from edgekd.evaluation.evidence import Evidence, File, FileEvidence, files_of
@@ -108,12 +105,26 @@ class Examiner:
             folder=self.folder / "predictions",
         ).reduced(artifact, path)
 
-    def measure(self, pairs: Sequence[tuple[Artifact, File]]) -> Session:
-        """Time files in one interleaved session, each on its own real inputs."""
+    def measure(
+        self,
+        pairs: Sequence[tuple[Artifact, File]],
+        *,
+        timing: Timing | None = None,
+        decided: Callable[[Session], bool] | None = None,
+    ) -> Session:
+        """Time files in one interleaved session, each on its own real inputs.
+
+        Args:
+            pairs: the files, each with its artifact.
+            timing: how long; that of the run if it is None.
+            decided: whether the session may end at one of its looks.
+        """
         candidates = [Candidate(f.path, self._feeds(artifact), self.setup) for artifact, f in pairs]
         title = f"measure {len(candidates)} files on {Place(self.device, self.setup).title}"
         with track_share(self.progress, title) as share:
-            return self.device.measure(candidates, self.timing, progress=share)
+            return self.device.measure(
+                candidates, timing or self.timing, progress=share, decided=decided
+            )
 
     def _examine(
         self, makes: Sequence[Variant], after: Artifact, before: Artifact, *, session_name: str
@@ -125,14 +136,15 @@ class Examiner:
             + [(before, f) for f in old]
             + [(self.teacher, base)]
         )
-        speed = self._compare_speed(makes, mine, old, candidates)
+        timing, again = split_error(self.timing)
+        speed = self._compare_speed(makes, mine, old, candidates, timing)
         if speed.doubtful:
             time.sleep(PAUSE_S)
-            speed = self._compare_speed(makes, mine, old, candidates)  # then "gain not shown"
+            speed = self._compare_speed(makes, mine, old, candidates, again)
         session = speed.session
         if session is not None:
             write_atomic(self.folder / "evidence" / session_name, json.dumps(session.to_json()))
-        files = tuple(self._file(f, after, speed.timed, base.path, before=before) for f in mine)
+        files = tuple(self._file(f, after, speed, base.path, before=before) for f in mine)
         by_variant = {file.variant: file for file in files if not file.preview}
         first = self.task.metrics[0]
         findings = tuple(
@@ -168,16 +180,23 @@ class Examiner:
         mine: Sequence[File],
         old: Sequence[File],
         candidates: Sequence[tuple[Artifact, File]],
+        timing: Timing,
     ) -> SpeedComparison:
-        session = self.measure(candidates)
         timed = [file.path for _, file in candidates]
-        return compare_speed(session, timed, makes, after=mine, before=old)
+
+        def compare(session: Session) -> SpeedComparison:
+            return compare_speed(session, timed, makes, after=mine, before=old)
+
+        def is_decided(session: Session) -> bool:
+            return compare(session).decided
+
+        return compare(self.measure(candidates, timing=timing, decided=is_decided))
 
     def _file(
         self,
         file: File,
         artifact: Artifact,
-        timed: Mapping[Path, Measurement],
+        compared: SpeedComparison,
         base: Path,
         *,
         before: Artifact,
@@ -196,10 +215,11 @@ class Examiner:
             gain=estimate_gain(first, own, self.reduced(self.teacher, base)),
             step_gain=estimate_gain(first, own, self.reduced(before, before.onnx(FP32))),
         )
-        if file.path not in timed:
+        timed, session = compared.timed, compared.session
+        if session is None or file.path not in timed:
             return evidence
-        m = timed[file.path]
-        speed = speedup(timed[base], m, floor=0.0) if file.path != base else None
+        m, error = timed[file.path], error_of(session)
+        speed = speedup(timed[base], m, floor=0.0, error=error) if file.path != base else None
         return replace(
             evidence,
             latency_s=latency(m),

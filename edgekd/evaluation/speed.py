@@ -9,6 +9,7 @@ from pathlib import Path
 from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.measurement import Measurement, Session
 from edgekd.benchmarks.stats import Estimate, latency, noise_floor, pair_steadiness, speedup
+from edgekd.benchmarks.stats.looks import error_of
 from edgekd.evaluation.evidence import File
 from edgekd.exporters.structure import same_structure
 
@@ -36,6 +37,14 @@ class Pair:
         undecided = speed.low <= 1 <= speed.high and speed.high / speed.low > 1 + TOO_WIDE
         return undecided or not self.steady
 
+    @property
+    def decided(self) -> bool:
+        """Whether more rounds could hardly change what is claimed of it."""
+        speed = self.speedup
+        if speed is None or speed.low == speed.high:  # nothing is timed, or equal by definition
+            return True
+        return self.steady and not speed.low <= 1 <= speed.high
+
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedComparison:
@@ -51,6 +60,11 @@ class SpeedComparison:
     def doubtful(self) -> bool:
         """Whether a pair is worth another session."""
         return any(pair.doubtful for pair in self.pairs.values())
+
+    @property
+    def decided(self) -> bool:
+        """Whether every pair is."""
+        return all(pair.decided for pair in self.pairs.values())
 
 
 def compare_speed(
@@ -79,11 +93,11 @@ def compare_speed(
         untimed = {v: Pair(after=own[v], before=plain, speedup=None, steady=True) for v in makes}
         return SpeedComparison(session=None, timed={}, pairs=untimed, floor=None)
     timed = dict(zip(paths, session.measurements, strict=True))
-    floor = noise_floor(session)
+    floor, error = noise_floor(session), error_of(session)
     decisive = {
-        v: _pair(own[v], plain, timed, floor)
+        v: _pair(own[v], plain, timed, floor=floor, error=error)
         if v != FP32
-        else _pair(_fastest(after, timed), _fastest(before, timed), timed, floor)
+        else _pair(_fastest(after, timed), _fastest(before, timed), timed, floor=floor, error=error)
         for v in makes
     }
     return SpeedComparison(session=session, timed=timed, pairs=decisive, floor=floor)
@@ -93,20 +107,21 @@ def _fastest(files: Sequence[File], timed: Mapping[Path, Measurement]) -> File:
     return min(files, key=lambda f: latency(timed[f.path]).value)
 
 
-def _pair(after: File, before: File, timed: Mapping[Path, Measurement], floor: float) -> Pair:
+def _pair(
+    after: File, before: File, timed: Mapping[Path, Measurement], *, floor: float, error: float
+) -> Pair:
     state = pair_steadiness(timed[before.path], timed[after.path], floor=floor)
     return Pair(
         after=after,
         before=before,
-        speedup=_speedup(before.path, after.path, timed, floor),
+        speedup=_speedup(before.path, after.path, timed, floor=floor, error=error),
         steady=state.steady and not state.throttled,
     )
 
 
 def _speedup(
-    before: Path, after: Path, timed: Mapping[Path, Measurement], floor: float
+    before: Path, after: Path, timed: Mapping[Path, Measurement], *, floor: float, error: float
 ) -> Estimate:
-
     if same_structure(before, after):  # equal graphs are equally fast by definition
         return Estimate(1.0, 1.0, 1.0, len(timed[after].runs))
-    return speedup(timed[before], timed[after], floor=floor)
+    return speedup(timed[before], timed[after], floor=floor, error=error)

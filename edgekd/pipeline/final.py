@@ -6,12 +6,14 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from pydantic import TypeAdapter
 
 from edgekd.artifact import FP32, Artifact, Variant
 from edgekd.benchmarks.measurement import Session
 from edgekd.benchmarks.stats import latency, noise_floor, percentile, speedup
+from edgekd.benchmarks.stats.looks import error_of
 from edgekd.devices.device import Place
 from edgekd.errors import CandidateError, MeasureError, one_line
 from edgekd.evaluation.evidence import Evidence, File, files_of
@@ -88,8 +90,20 @@ def list_kept_files(rung: Rung) -> list[File]:
 
 
 def _measure(examiner: Examiner, kept: Kept) -> Measured:
-    session = examiner.measure([(rung.artifact, file) for rung, file in kept])
+    session = examiner.measure(
+        [(rung.artifact, file) for rung, file in kept],
+        decided=lambda so_far: _is_decided(_finalists(kept, so_far)),
+    )
     return _finalists(kept, session), session
+
+
+def _is_decided(files: Sequence[Finalist]) -> bool:
+    """Return whether one file is proven the fastest, and each is faster or slower than the first.
+
+    More rounds could then change neither what ships nor what is claimed of it.
+    """
+    ratios = [file.speedup for file in files if file.speedup is not None]
+    return sum(file.level for file in files) == 1 and not any(r.low <= 1 <= r.high for r in ratios)
 
 
 def _elsewhere(bench: Bench, kept: Kept, place: Place) -> Elsewhere:
@@ -123,7 +137,8 @@ def _measure_those_that_run(examiner: Examiner, kept: Kept) -> Measured:
 def _finalists(kept: Kept, session: Session) -> tuple[Finalist, ...]:
     if session.measurements[0].conditions.emulated:  # that proves function, never speed
         return tuple(_finalist(rung, file) for rung, file in kept)
-    floor, timed = noise_floor(session), session.measurements
+    timed = session.measurements
+    compare = partial(speedup, floor=noise_floor(session), error=error_of(session))
     fastest = min(timed, key=lambda m: latency(m).value)
     teacher = timed[0] if kept[0][0].title == TEACHER else None
     return tuple(
@@ -131,8 +146,8 @@ def _finalists(kept: Kept, session: Session) -> tuple[Finalist, ...]:
             _finalist(rung, file),
             latency_s=latency(m),
             p90_s=percentile(m, 90),
-            speedup=None if m is teacher or teacher is None else speedup(teacher, m, floor=floor),
-            level=m is fastest or speedup(m, fastest, floor=floor).low <= 1,
+            speedup=None if m is teacher or teacher is None else compare(teacher, m),
+            level=m is fastest or compare(m, fastest).low <= 1,
         )
         for (rung, file), m in zip(kept, timed, strict=True)
     )

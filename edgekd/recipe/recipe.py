@@ -19,6 +19,7 @@ from pydantic import (
 
 from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.measurement import Timing
+from edgekd.benchmarks.stats.looks import plan_looks
 from edgekd.data.source import Source
 from edgekd.devices.options import DeviceOptions
 from edgekd.distill.step import Distill
@@ -51,7 +52,12 @@ class Measure(Options):
     """How speed is measured."""
 
     rounds: int = Field(
-        6, ge=3, le=100, examples=[6], description="number of fresh processes per file"
+        8, ge=3, le=100, examples=[8], description="largest number of fresh processes per file"
+    )
+    stop_when_decided: bool = Field(
+        True,
+        description="end a session earlier, after 3 rounds or more, where its interval decides; "
+        "the rate of false claims stays below 5 %",
     )
     blocks: int = Field(
         40, ge=2, le=1000, description="number of interleaved blocks of calls per process"
@@ -69,7 +75,9 @@ class Measure(Options):
 
     def timing(self) -> Timing:
         """Return it as the timing core takes it."""
-        return Timing(**self.model_dump())
+        options = self.model_dump(exclude={"stop_when_decided"})
+        early = self.stop_when_decided and self.precision is None
+        return Timing(**options, looks=plan_looks(self.rounds) if early else ())
 
 
 class ExportOptions(Options):

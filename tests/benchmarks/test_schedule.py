@@ -126,6 +126,19 @@ def test_rounds_go_on_until_they_are_precise(pair: list[Candidate]) -> None:
     assert len(record(schedule)[1]) == 3  # alone a device cannot tell
 
 
+def test_a_session_ends_at_a_look_where_it_is_decided(pair: list[Candidate]) -> None:
+    schedule = plan_schedule(pair, replace(SMALL, rounds=8, looks=(3, 5)))
+    asked: list[None] = []
+
+    def is_decided() -> bool:
+        asked.append(None)
+        return len(asked) == 2
+
+    assert len(record(schedule, is_decided=is_decided)[1]) == 5  # at the second look
+    assert len(asked) == 2
+    assert len(record(schedule)[1]) == 8  # alone a device does every round
+
+
 def test_the_machine_rests_once_where_energy_is_counted(
     pair: list[Candidate], conditions: Conditions, monkeypatch: pytest.MonkeyPatch
 ) -> None:

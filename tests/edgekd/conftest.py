@@ -121,6 +121,7 @@ class Emulator(LocalDevice):
         timing: Timing,
         *,
         progress: Callable[[float], None] | None = None,
+        decided: Callable[[Session], bool] | None = None,
     ) -> Session:
         one = ProcessRun(
             round=0, load_s=1.0, first_s=1.0, blocks_s=((1.0,), (1.0,)), peak_memory_bytes=1
