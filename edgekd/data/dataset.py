@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.errors import DataError
 from edgekd.store import digest
+
+if TYPE_CHECKING:
+    from edgekd.data.pictures import Form
 
 Arrays = Mapping[str, NDArray[Any]]
 Kind = Literal["image", "array", "text"]
@@ -58,6 +62,10 @@ class Dataset:
     """Sample name -> `array_sha256`, where a cache knows it already."""
     shares: tuple[Share, ...] = ()
     """The sources of a mixture, the main one first; empty if there is one source only."""
+    form: Form | None = None
+    """What became of each picture, and how; None for other kinds."""
+    files: tuple[Path, ...] = ()
+    """The picture that each sample was decoded from; empty where samples came as arrays."""
 
     def __post_init__(self) -> None:
         """Check the form."""
@@ -84,6 +92,7 @@ class Dataset:
                 "labels": self.labels,
                 "fixed": {name: array_sha256(array) for name, array in self.fixed.items()},
                 "sources": [share.stop for share in self.shares],
+                "form": self.form and asdict(self.form),
             }
         )
 

@@ -4,9 +4,8 @@ With labels: one folder a class, `class/name.jpg`, or `train/class/name.jpg` wit
 `val|valid|validation/` and `test/` beside `train/`. A folder with fewer than two class folders has
 no labels; its images may lie in any folders, also below `train/` and `test/`.
 
-Pixels are upright (EXIF), RGB, or grey when every file is grey; transparency is dropped. With a
-size, the shorter side is brought to it (Pillow's BILINEAR, which averages when it shrinks) and the
-centre is cut out.
+`pictures.py` says how a file becomes pixels, and a bundle contains it: an app does the same. All
+pictures become RGB, or grey when every file is grey.
 """
 
 from __future__ import annotations
@@ -17,15 +16,18 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from edgekd.data.arrays import split_name
 from edgekd.data.dataset import Dataset
+from edgekd.data.pictures import Form, decode, fit
 from edgekd.data.pixel_cache import PixelWriter, decoded
 from edgekd.data.targets import name_classes
 from edgekd.errors import DataError
@@ -35,10 +37,13 @@ from edgekd.store import digest
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 )
-_REVISION = 1  # raised when the same files would give other pixels
+_REVISION = 2  # raised when the same files would give other pixels
 _BLOCK = 64
 _SIDEWAYS = range(5, 9)  # EXIF orientations that swap height and width
 _ORIENTATION = 0x0112
+_MOST_PIXELS = 1 << 28  # Pillow's own limit is below the 108 and 200 megapixels of phones
+_LARGE_PIXELS = 1 << 25  # such pictures are decoded one at a time: memory
+_ONE_AT_A_TIME = Lock()
 _BROKEN = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError, MemoryError,
     struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
@@ -64,6 +69,7 @@ def open_folder(
     folder: Path,
     *,
     size: tuple[int, int] | None,
+    way: Form | None = None,
     labels: Sequence[str] | None,
     labelled: bool = True,
     skip_broken: bool = False,
@@ -74,6 +80,7 @@ def open_folder(
     Args:
         folder: see the module's first lines.
         size: (height, width) in pixels; None keeps the files' own, which must then agree.
+        way: how a picture is brought to that size; its own size and channels do not count.
         labels: the class folders in the order wanted.
         labelled: False: folders are not classes.
         skip_broken: leave out files that cannot be decoded, instead of raising.
@@ -84,10 +91,13 @@ def open_folder(
     """
     files = _list(folder, labelled=labelled)
     stats = [(f.name, s.st_size, s.st_mtime_ns) for f in files for s in (f.path.stat(),)]
-    key = digest("folder", _REVISION, str(folder.resolve()), size, stats)
+    way = way or Form(height=1, width=1)
+    described = asdict(replace(way, height=1, width=1))
+    key = digest("folder", _REVISION, str(folder.resolve()), size, described, stats)
 
-    def build(writer: PixelWriter) -> dict[str, list[str]]:
-        return {"skipped": _decode_all(files, writer, size, skip_broken, progress or Silent())}
+    def build(writer: PixelWriter) -> dict[str, object]:
+        form, skipped = _decode_all(files, writer, size, way, skip_broken, progress or Silent())
+        return {"skipped": skipped, "form": asdict(form)}
 
     found = decoded(key, build)
     skipped = tuple(found.notes["skipped"])
@@ -106,6 +116,8 @@ def open_folder(
         fixed=_fixed(files),
         skipped=skipped,
         known_sha256={"image": found.sha256},
+        form=Form(**found.notes["form"]),
+        files=tuple(file.path for file in files),
     )
 
 
@@ -166,10 +178,11 @@ def _decode_all(
     files: list[_File],
     writer: PixelWriter,
     size: tuple[int, int] | None,
+    way: Form,
     skip_broken: bool,
     progress: Progress,
-) -> list[str]:
-    """Write every image; return the names of the broken ones."""
+) -> tuple[Form, list[str]]:
+    """Write every image; return what all became, and the names of the broken ones."""
     skipped: list[str] = []
 
     def kept(results: Iterator[tuple[_File, object]]) -> Iterator[tuple[_File, object]]:
@@ -182,24 +195,25 @@ def _decode_all(
                 raise _broken_file(file.path, f"{type(result).__name__}: {result}") from result
 
     with (
-        warnings.catch_warnings(),
+        _most_pixels(),
         ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
         progress.track(f"decode {len(files)} images", 2 * len(files)) as tick,
     ):
-        # process-wide, so set here and not in the threads: an absurd size is an error
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
         heads = list(kept(_each(pool, _probe, files, tick)))
-        height, width, channels = _form([(f, h) for f, h in heads if isinstance(h, tuple)], size)
+        sizes = [(file, head) for file, head in heads if isinstance(head, tuple)]
+        form = _form(sizes, size, way)
+        large = {file for file, (height, width, _) in sizes if height * width > _LARGE_PIXELS}
 
-        def decode(file: _File) -> NDArray[np.uint8]:
-            return _decode(file, height, width, channels)
+        def read(file: _File) -> NDArray[np.uint8]:
+            with _ONE_AT_A_TIME if file in large else nullcontext():
+                return fit(decode(file.path, form), form)
 
-        for _, pixels in kept(_each(pool, decode, [file for file, _ in heads], tick)):
+        for _, pixels in kept(_each(pool, read, [file for file, _ in heads], tick)):
             assert isinstance(pixels, np.ndarray)
             writer.add(pixels[None])
     if not writer.count:
         raise DataError(f"none of the {len(files)} images could be decoded; check {files[0].path}")
-    return sorted(skipped)
+    return form, sorted(skipped)
 
 
 def _each(
@@ -225,23 +239,21 @@ def _each(
 def _probe(file: _File) -> tuple[int, int, bool]:
     """Return (height, width, is grey) from the header."""
     with Image.open(file.path) as image:
-        if image.mode.startswith(("I", "F")):
-            raise ValueError(f"pixels of mode {image.mode}; save it with 8 bits a channel")
         width, height = image.size
         if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
             width, height = height, width
-        return height, width, image.mode in ("1", "L", "LA")
+        return height, width, image.mode in ("1", "L", "LA") or image.mode[0] == "I"
 
 
 def _form(
-    heads: list[tuple[_File, tuple[int, int, bool]]], size: tuple[int, int] | None
-) -> tuple[int, int, int]:
-    """Return the (height, width, channels) that all images are decoded to."""
+    heads: list[tuple[_File, tuple[int, int, bool]]], size: tuple[int, int] | None, way: Form
+) -> Form:
+    """Return what all images become: `way` with its size and channels."""
     if not heads:
         raise DataError("none of the images could be opened; check the files")
-    channels = 1 if all(grey for _, (_, _, grey) in heads) else 3
+    way = replace(way, channels=1 if all(grey for _, (_, _, grey) in heads) else 3)
     if size is not None:
-        return (*size, channels)
+        return replace(way, height=size[0], width=size[1])
     first, (height, width, _) = heads[0]
     for file, (other_height, other_width, _) in heads:
         if (other_height, other_width) != (height, width):
@@ -250,17 +262,20 @@ def _form(
                 f"{other_width} x {other_height} pixels (width x height); give the size to decode "
                 "to, for instance size = [128, 128] (height, width)"
             )
-    return height, width, channels
+    return replace(way, height=height, width=width)
 
 
-def _decode(file: _File, height: int, width: int, channels: int) -> NDArray[np.uint8]:
-    with Image.open(file.path) as image:
-        upright = ImageOps.exif_transpose(image)
-        if "transparency" in upright.info:  # else Pillow warns; the colours are the same
-            upright = upright.convert("RGBA")
-        upright = upright.convert("L" if channels == 1 else "RGB")
-    fitted = ImageOps.fit(upright, (width, height), method=Image.Resampling.BILINEAR)
-    return np.asarray(fitted, np.uint8).reshape(height, width, channels)
+@contextmanager
+def _most_pixels() -> Iterator[None]:
+    """Raise where a picture is larger than any camera's. Process-wide, so not for one thread."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = _MOST_PIXELS
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def _broken_file(path: Path, reason: str) -> DataError:

@@ -11,13 +11,13 @@ from pydantic import ValidationError
 
 from edgekd.data.dataset import Dataset
 from edgekd.data.input_options import InputSpec
+from edgekd.data.pictures import to_channels
 from edgekd.data.preprocess import (
     ArrayPreprocess,
     ImagePreprocess,
     Preprocess,
     TextPreprocess,
 )
-from edgekd.data.resize import to_planes
 from edgekd.data.vocabulary import build_vocabulary, read_vocabulary
 from edgekd.errors import DataError
 from edgekd.store import locate
@@ -54,7 +54,7 @@ def choose_preprocess(
         return ArrayPreprocess(names=tuple(dataset.samples))
     if dataset.kind == "text":
         return _text(spec, dataset.samples["text"][train], root)
-    return _image(spec, dataset.samples["image"], train)
+    return _image(spec, dataset, train)
 
 
 def _text(spec: InputSpec, texts: NDArray[Any], root: Path) -> TextPreprocess:
@@ -68,7 +68,8 @@ def _text(spec: InputSpec, texts: NDArray[Any], root: Path) -> TextPreprocess:
     )
 
 
-def _image(spec: InputSpec, image: NDArray[np.uint8], train: NDArray[np.int64]) -> ImagePreprocess:
+def _image(spec: InputSpec, dataset: Dataset, train: NDArray[np.int64]) -> ImagePreprocess:
+    image = dataset.samples["image"]
     own_height, own_width, own_channels = image.shape[1:]
     size = spec.size or (own_height, own_width)
     height, width = size if isinstance(size, tuple) else (size, size)
@@ -87,6 +88,7 @@ def _image(spec: InputSpec, image: NDArray[np.uint8], train: NDArray[np.int64]) 
             in_graph=spec.in_graph is not False,
             colours=spec.colours or "rgb",
             layout=spec.layout,
+            picture=dataset.form,
         )
     except ValidationError as error:
         reasons = "; ".join(str(one["msg"]) for one in error.errors())
@@ -104,7 +106,7 @@ def _statistics(
     per_image = int(np.prod(image.shape[1:3])) * 3
     count = min(len(train), 1000, max(16, _SAMPLE_VALUES // per_image))
     spread = train[np.linspace(0, len(train) - 1, count).astype(np.int64)]
-    planes = to_planes(image[spread], channels)
-    mean = planes.mean(axis=(0, 2, 3), dtype=np.float64)
-    std = np.maximum(planes.std(axis=(0, 2, 3), dtype=np.float64), 1.0)  # a constant channel
+    pixels = to_channels(image[spread], channels)
+    mean = pixels.mean(axis=(0, 1, 2), dtype=np.float64)
+    std = np.maximum(pixels.std(axis=(0, 1, 2), dtype=np.float64), 1.0)  # a constant channel
     return tuple(round(float(v), 4) for v in mean), tuple(round(float(v), 4) for v in std)

@@ -1,7 +1,8 @@
 """Read a folder of images and masks: `images/name.jpg`, `masks/name.png` (a class per pixel).
 
 Below both there may be `train/`, `val/` and `test/`. Masks have one channel: grey, palette, or 1
-bit. They are brought to the size of the pictures in the same way, by the nearest pixel.
+bit. They are brought to the size of the pictures in the same way, by the nearest pixel; the borders
+of `pad` are 255, which does not count.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from edgekd.data.dataset import Dataset
 from edgekd.data.images import list_images, open_folder
+from edgekd.data.pictures import Form, fit
 from edgekd.data.targets import read_masks
 from edgekd.errors import DataError
 from edgekd.progress import Progress
@@ -30,6 +32,7 @@ def open_masks(
     folder: Path,
     *,
     size: tuple[int, int] | None,
+    way: Form | None = None,
     labels: Sequence[str] | None,
     skip_broken: bool = False,
     progress: Progress | None = None,
@@ -47,16 +50,18 @@ def open_masks(
     pictures = open_folder(
         folder / IMAGES,
         size=size,
+        way=way,
         labels=None,
         labelled=False,
         skip_broken=skip_broken,
         progress=progress,
     )
     names = [name for name in list_images(folder / IMAGES) if name not in set(pictures.skipped)]
-    height, width = pictures.samples["image"].shape[1:3]
-    masks = np.empty((len(names), height, width), np.uint8)
+    assert pictures.form is not None
+    form = replace(pictures.form, interpolation="nearest", pad_value=255)
+    masks = np.empty((len(names), form.height, form.width), np.uint8)
     for i, name in enumerate(names):
-        masks[i] = _read(_mask_of(folder, name), height, width)
+        masks[i] = _read(_mask_of(folder, name), form)
     targets: dict[str, NDArray[Any]] = {"mask": read_masks(masks, str(folder / MASKS))}
     return replace(pictures, targets=targets, labels=tuple(labels or ()))
 
@@ -86,11 +91,11 @@ def _mask_of(folder: Path, name: str) -> Path:
     )
 
 
-def _read(path: Path, height: int, width: int) -> NDArray[np.uint8]:
+def _read(path: Path, form: Form) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             mode = image.mode
-            fitted = ImageOps.fit(image, (width, height), method=Image.Resampling.NEAREST)
+            pixels = np.asarray(image, np.uint8)
     except (OSError, ValueError, SyntaxError) as error:
         raise DataError(f"the mask {path} cannot be read ({error}); write it again") from error
     if mode not in _MODES:
@@ -98,4 +103,4 @@ def _read(path: Path, height: int, width: int) -> NDArray[np.uint8]:
             f"the mask {path} has the mode {mode}; a mask has one channel of 8 bits, whose values "
             "are class numbers: save it as mode L or P"
         )
-    return np.asarray(fitted, np.uint8)
+    return fit(pixels[:, :, None], form)[:, :, 0]

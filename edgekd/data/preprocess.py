@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, field_validator, model_validator
 
 from edgekd.data.dataset import Arrays, Kind, is_image
-from edgekd.data.resize import resize, to_pixels, to_planes
+from edgekd.data.pictures import Form, fit, resize, to_channels
 from edgekd.data.vocabulary import parse_vocabulary, vocabulary_bytes, words
 from edgekd.errors import DataError, ModelError
 from edgekd.options import Options
@@ -61,7 +61,10 @@ class StoredPreprocess(Options):
 
 
 class ImagePreprocess(StoredPreprocess):
-    """An image of one size: bilinear resize, channel change, then (x - mean) / std per channel."""
+    """A picture: what the data's form says, channels, size, then (x - mean) / std per channel.
+
+    Where height and width are not those of the form, its pixels are stretched to them.
+    """
 
     reads: ClassVar[Kind] = "image"
     kind: Literal["image"] = "image"
@@ -82,6 +85,9 @@ class ImagePreprocess(StoredPreprocess):
     layout: Layout | None = Field(
         default=None,
         description="axes of the tensor; default: nhwc for uint8, nchw for float32",
+    )
+    picture: Form | None = Field(
+        default=None, description="how a picture file became pixels; default: stretched"
     )
 
     @model_validator(mode="after")
@@ -120,8 +126,8 @@ class ImagePreprocess(StoredPreprocess):
     def encode(self, samples: Arrays) -> dict[str, NDArray[Any]]:
         """Return the host's part for `samples["image"]`, uint8 [n, h, w, 1 or 3].
 
-        uint8 for `in_graph`, the very array where size, channels and layout agree already; else
-        float32, normalised, not rounded between. The axes are those of `layout`.
+        Whole pictures become what the data's pixels are; those pixels stay. uint8 for `in_graph`,
+        the very array where all agrees; else float32, normalised. The axes are those of `layout`.
 
         Raises:
             DataError: the images do not fit.
@@ -132,25 +138,27 @@ class ImagePreprocess(StoredPreprocess):
                 "this model takes images, uint8 [n, height, width, 1 or 3] under the name 'image'; "
                 f"got {_shapes(samples)}"
             )
-        target = (self.height, self.width, self.channels)
-        if self.in_graph:
-            fits = image.shape[1:] == target and self.colours == "rgb"
-            pixels = image if fits else to_pixels(self._planes(image))
-            if self.axes == "nchw":
-                pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-            return {self.name: pixels}
-        mean = np.array(self.mean, np.float32)[:, None, None]
-        std = np.array(self.std, np.float32)[:, None, None]
-        values = (self._planes(image) - mean) / std
-        if self.axes == "nhwc":
-            values = np.ascontiguousarray(values.transpose(0, 2, 3, 1))
-        return {self.name: values}
-
-    def _planes(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        planes = to_planes(image, self.channels)
+        pixels = self._pixels(image)
         if self.colours == "bgr":
-            planes = np.ascontiguousarray(planes[:, ::-1])
-        return resize(planes, height=self.height, width=self.width)
+            pixels = pixels[..., ::-1]
+        values: NDArray[Any] = pixels
+        if not self.in_graph:
+            values = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
+        if self.axes == "nchw":
+            values = values.transpose(0, 3, 1, 2)
+        return {self.name: np.ascontiguousarray(values)}
+
+    def _pixels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return uint8 [n, height, width, channels], red first."""
+        form, target = self.picture, (self.height, self.width)
+        if form is not None and image.shape[1:] != (form.height, form.width, form.channels):
+            image = to_channels(image, form.channels)
+            image = np.stack([fit(one, form) for one in image])
+        image = to_channels(image, self.channels)
+        if image.shape[1:3] == target:
+            return image
+        way = form or Form(height=self.height, width=self.width)
+        return np.stack([resize(one, *target, way) for one in image])
 
 
 class ArrayPreprocess(StoredPreprocess):

@@ -13,6 +13,7 @@ from edgekd.data.arrays import dataset_from_parts, open_npy, open_npz, split_nam
 from edgekd.data.augment import Augment
 from edgekd.data.dataset import Dataset
 from edgekd.data.downloads import open_known
+from edgekd.data.form_options import FORM_OPTIONS, FormOptions
 from edgekd.data.images import open_folder
 from edgekd.data.masks import open_masks, refuse_masks
 from edgekd.data.mixture import Extra, mix_sources
@@ -21,7 +22,7 @@ from edgekd.data.stored_splits import SplitOptions
 from edgekd.data.tables import SUFFIXES as TABLES
 from edgekd.data.tables import open_table
 from edgekd.errors import DataError
-from edgekd.options import Options, UserFunction
+from edgekd.options import UserFunction
 from edgekd.progress import Progress, Silent
 from edgekd.store import locate
 from edgekd.tasks.task import Target
@@ -34,7 +35,7 @@ Format = Literal["folder", "npz", "npy", "table", "idx", "cifar10"]
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 
 
-class Origin(Options):
+class Origin(FormOptions):
     """Where samples come from: exactly one of path, name and call."""
 
     path: str | None = Field(
@@ -199,6 +200,7 @@ def open_source(
         inherited: dict[str, object] = {"skip_broken": spec.skip_broken or further.skip_broken}
         if further.size is None and main.kind == "image":
             inherited["size"] = main.samples["image"].shape[1:3]
+        inherited |= {name: getattr(spec, name) for name in FORM_OPTIONS}
         same_form = further.model_copy(update=inherited)
         dataset = _open_origin(same_form, root, skip_broken, listener, read)
         name = f"the mixed source {further.title!r}"
@@ -275,6 +277,7 @@ def _opened(spec: Origin, path: Path, progress: Progress, read: _Reading) -> Dat
         return open_masks(
             path,
             size=spec.decode_size,
+            way=spec.form(),
             labels=spec.labels,
             skip_broken=spec.skip_broken,
             progress=progress,
@@ -284,6 +287,7 @@ def _opened(spec: Origin, path: Path, progress: Progress, read: _Reading) -> Dat
     return open_folder(
         path,
         size=spec.decode_size,
+        way=spec.form(),
         labels=spec.labels,
         labelled=read.labelled,
         skip_broken=spec.skip_broken,
@@ -373,4 +377,7 @@ def _described(dataset: Dataset, spec: Origin) -> Dataset:
             f"labels has {len(labels)} names, but the data has {len(dataset.labels)} classes; name "
             "each of them, in order"
         )
-    return replace(dataset, labels=labels, licence=spec.licence or dataset.licence)
+    form = dataset.form
+    if dataset.kind == "image" and form is None:
+        form = spec.form(*dataset.samples["image"].shape[1:])
+    return replace(dataset, labels=labels, licence=spec.licence or dataset.licence, form=form)

@@ -241,8 +241,8 @@ def _open_data(
         if size is None:
             raise
     progress.say(
-        f"the images differ in size: each is resized and its centre cut to {size[0]} x {size[1]} "
-        "(height x width), as the model takes them"
+        f"the images differ in size: each becomes {size[0]} x {size[1]} (height x width), as the "
+        f"model takes them, by resize = {recipe.data.resize!r}"
     )
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"size": size})})
     return recipe, opened(recipe.data)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import struct
-import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from PIL import Image
 
 from edgekd.data.dataset import Dataset, array_sha256
+from edgekd.data.pictures import Form
 from edgekd.data.source import Source, open_source
 from edgekd.errors import DataError
 
@@ -122,14 +122,20 @@ def test_sideways_photos_are_turned_upright(paint: Painter) -> None:
     assert found[0, 10:].max() < 50
 
 
-def test_transparency_is_dropped_without_a_warning(paint: Painter) -> None:
-    folder = paint("b/0.png")
-    (folder / "a").mkdir()
-    palette = Image.new("RGB", (8, 8), RED).convert("P")
-    palette.save(folder / "a" / "0.png", transparency=b"\x00\x10")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert opened(folder).samples["image"].shape == (2, 8, 8, 3)
+def test_another_way_to_resize_gives_other_pixels_though_the_files_are_the_same(
+    paint: Painter,
+) -> None:
+    paint("a/0.png", RED, width=16, height=8)
+    folder = paint("b/0.png", BLUE, width=9, height=9)
+    ways: tuple[dict[str, object], ...] = (
+        {"resize": "pad"}, {"resize": "pad", "pad_value": 7}, {"resize": "stretch"}, {}
+    )  # fmt: skip
+    found = [opened(folder, size=4, **way) for way in ways]
+    assert len({dataset.fingerprint for dataset in found}) == len(ways)
+    assert [one.samples["image"][0, 0, 0].tolist() for one in found] == [
+        [114] * 3, [7] * 3, list(RED), list(RED)
+    ]  # fmt: skip
+    assert found[1].form == Form(height=4, width=4, resize="pad", pad_value=7)
 
 
 def test_decoded_once_then_read_from_the_cache(photos: Path, cache: Path) -> None:
@@ -175,11 +181,11 @@ def damage_bomb(path: Path) -> None:
     path.write_bytes(data[:16] + head + crc + data[33:])
 
 
-def damage_depth(path: Path) -> None:
-    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(path)
+def damage_floats(path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(path, "TIFF")
 
 
-DAMAGES = [damage_truncate, damage_text, damage_empty, damage_bomb, damage_depth]
+DAMAGES = [damage_truncate, damage_text, damage_empty, damage_bomb, damage_floats]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

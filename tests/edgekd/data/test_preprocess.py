@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from edgekd.data.dataset import Dataset
 from edgekd.data.input_options import InputSpec
 from edgekd.data.inputs import choose_preprocess
+from edgekd.data.pictures import Form, fit, resize, to_channels
 from edgekd.data.preprocess import (
     ArrayPreprocess,
     ImagePreprocess,
@@ -66,7 +67,7 @@ def test_enlarging_is_what_torch_computes(target: tuple[int, int]) -> None:
     wanted = torch.nn.functional.interpolate(
         planes, size=target, mode="bilinear", align_corners=False
     )
-    np.testing.assert_allclose(found["image"], wanted.numpy(), atol=2e-3)
+    np.testing.assert_allclose(found["image"], wanted.numpy(), rtol=0, atol=1.01)  # rounded twice
 
 
 @pytest.mark.parametrize("target", [(8, 8), (11, 23), (3, 40)])
@@ -77,7 +78,7 @@ def test_shrinking_is_antialiased_as_torch_and_pillow_do_it(target: tuple[int, i
     wanted = torch.nn.functional.interpolate(
         planes, size=target, mode="bilinear", align_corners=False, antialias=True
     )
-    np.testing.assert_allclose(found["image"], wanted.numpy(), atol=2e-3)
+    np.testing.assert_allclose(found["image"], wanted.numpy(), rtol=0, atol=1.01)
     whole = image(*target).encode({"image": source})["image"]
     size = target[::-1]
     pillow = [Image.fromarray(one).resize(size, Image.Resampling.BILINEAR) for one in source]
@@ -87,6 +88,17 @@ def test_shrinking_is_antialiased_as_torch_and_pillow_do_it(target: tuple[int, i
 def test_equal_size_is_the_same_array() -> None:
     source = pixels(2, 5, 6, 3)
     assert image(5, 6).encode({"image": source})["image"] is source
+
+
+def test_whole_pictures_become_what_the_datas_pixels_are() -> None:
+    """The data is 6 x 8 grey, cut from the centre; the network takes 3 x 4 in colour."""
+    form = Form(height=6, width=8, channels=1)
+    small = image(3, 4, picture=form)
+    whole = pixels(1, 20, 13, 3)
+    of_data = np.stack([fit(to_channels(one, 1), form) for one in whole])
+    for samples in (whole, of_data):
+        found = small.encode({"image": samples})["image"]
+        np.testing.assert_array_equal(found[0], to_channels(resize(of_data[0], 3, 4, form), 3))
 
 
 def test_in_graph_gives_rounded_bytes_and_host_gives_normalised_planes() -> None:
@@ -162,7 +174,7 @@ def test_texts_become_numbers_padded_to_the_longest() -> None:
 @pytest.mark.parametrize(
     "preprocess",
     [
-        image(32, 24, 1, in_graph=False, name="x"),
+        image(32, 24, 1, in_graph=False, name="x", picture=Form(height=9, width=9, resize="pad")),
         ArrayPreprocess(names=("a", "b")),
         TextPreprocess(vocabulary=("ä", "b"), max_length=7, lower=False),
     ],
@@ -240,7 +252,7 @@ def test_grey_statistics_are_of_the_luma(images: Maker) -> None:
     found = choose_preprocess(InputSpec(channels=1), dataset, np.arange(40), root=HERE)
     assert isinstance(found, ImagePreprocess)
     luma = dataset.samples["image"] @ np.array([0.299, 0.587, 0.114])
-    assert found.mean == pytest.approx((luma.mean(),), abs=1e-3)
+    assert found.mean == pytest.approx((luma.mean(),), abs=0.1)  # rounded
 
 
 def test_words_are_learned_from_train_alone() -> None:
