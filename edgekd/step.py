@@ -156,6 +156,13 @@ class Step(Options):
         """Return the hashes of the user's files that the options name."""
         return {}
 
+    def check_early(self, root: Path) -> None:
+        """Check what needs no data, before data is decoded: networks are built, weights loaded.
+
+        Raises:
+            ModelError: a network cannot be built, or its weights do not fit.
+        """
+
     def environment(self, source: Artifact, context: Context) -> Mapping[str, str]:
         """Return what of this machine changes the result: versions, processor, threads."""
         return {}

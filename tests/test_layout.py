@@ -20,7 +20,7 @@ STEPS = tuple(
 )
 """Rooms with a step; others may import the teacher's."""
 ROWS = (
-    ("errors",),
+    ("errors", "wording"),
     ("progress",),
     ("store",),
     ("options",),

@@ -26,6 +26,10 @@ _PLACES = {
     "min_snr": "budget.min_snr",
     "min_agreement": "budget.min_agreement",
     "task": "task",
+    "no_labels": "task",
+    "size": "data.size",
+    "mean": "model.input.mean",
+    "std": "model.input.std",
     "skip_broken": "data.skip_broken",
 }
 """The flags that also go with a recipe, and the key that each of them changes."""
@@ -40,6 +44,9 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
     data: flags.Data = None,
     weights: flags.Weights = None,
     student: flags.Student = None,
+    size: flags.Size = None,
+    normalize: flags.Normalize = None,
+    task: flags.Task = None,
     device: flags.Device = None,
     max_latency: flags.MaxLatency = None,
     max_drop: flags.MaxDrop = None,
@@ -47,9 +54,11 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
     min_agreement: flags.MinAgreement = None,
     no_labels: flags.NoLabels = False,
     epochs: flags.Epochs = None,
-    skip_broken: Annotated[
-        bool, typer.Option("--skip-broken", help="leave out samples that cannot be read")
-    ] = False,
+    samples: flags.Samples = None,
+    only: flags.Only = None,
+    no_distill: flags.NoDistill = False,
+    no_prune: flags.NoPrune = False,
+    skip_broken: flags.SkipBroken = False,
     changes: flags.Changes = None,
     out: flags.OutOrFile = None,
     dry_run: Annotated[
@@ -65,33 +74,46 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
 
     Example: edgekd compress mnist
 
-    Example: edgekd compress --model net.py:build --weights net.pt --data photos
+    Example: edgekd compress --model net.py:build --weights net.pt --data photos --size 224
     """
     # Before numpy is loaded: its threads wait at full speed after every batch that is resized, in
     # the way of torch's (`python -m edgekd.benchmarks.trials.training`).
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from edgekd.recipe.from_flags import describe_steps
     from edgekd.recipe.overrides import changed
     from edgekd.recipe.recipe import find_root, parse_recipe, read_toml
 
-    asked = {
+    asked: dict[str, Any] = {
         "weights": weights,
         "student": student,
+        "size": size,
+        "normalize": normalize,
+        "task": task,
         "device": device,
         "max_latency": max_latency,
         "max_drop": max_drop,
         "min_snr": min_snr,
         "min_agreement": min_agreement,
-        "task": "reference" if no_labels else None,
+        "no_labels": no_labels or None,
         "epochs": epochs,
+        "samples": samples,
+        "only": only,
+        "no_distill": no_distill or None,
+        "no_prune": no_prune or None,
         "skip_broken": skip_broken or None,
     }
     if recipe is None:
-        table, root, origin = _from_flags(model, data, asked), Path.cwd(), "the flags"
+        with flags.speaking_flags(compress):
+            table = _from_flags(model, data, asked)
+            loaded = parse_recipe(changed(table, changes or ()), origin="the flags")
+            added = describe_steps(table, only=only)
+            run(loaded, root=Path.cwd(), out=out, dry_run=dry_run, as_json=as_json, said=added)
     else:
-        known = _as_changes(recipe, {"model": model, "data": data, **asked})
-        table, root, origin = changed(read_toml(recipe), known), find_root(recipe), str(recipe)
-    loaded = parse_recipe(changed(table, changes or ()), origin=origin)
-    run(loaded, root=root, out=out, dry_run=dry_run, as_json=as_json)
+        table = _changed_by_flags(
+            recipe, read_toml(recipe), {"model": model, "data": data, **asked}
+        )
+        loaded = parse_recipe(changed(table, changes or ()), origin=str(recipe))
+        run(loaded, root=find_root(recipe), out=out, dry_run=dry_run, as_json=as_json)
 
 
 def _from_flags(model: str | None, data: str | None, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,9 +129,15 @@ def _from_flags(model: str | None, data: str | None, asked: Mapping[str, Any]) -
     return make_recipe_table(model=model, data=data, **asked)
 
 
-def _as_changes(recipe: Path, asked: Mapping[str, Any]) -> list[str]:
-    """Return the flags that a recipe has a place for as changes to it; refuse the others."""
+def _changed_by_flags(
+    recipe: Path, table: Mapping[str, Any], asked: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a recipe's table with the flags that it has a place for; refuse the others."""
+    from edgekd.recipe.flag_values import choose_steps, parse_normalize, parse_size
+    from edgekd.recipe.overrides import changed
+
     given = {key: value for key, value in asked.items() if value is not None}
+    steps = {key: given.pop(key) for key in ("only", "no_distill", "no_prune") if key in given}
     strange = [f"--{key}" for key in given if key not in _PLACES]
     if strange:
         raise RecipeError(
@@ -118,11 +146,27 @@ def _as_changes(recipe: Path, asked: Mapping[str, Any]) -> list[str]:
         )
     if "device" in given:
         given["device"] = [given["device"]]
-    return [f"{_PLACES[key]}={json.dumps(value)}" for key, value in given.items()]
+    if "size" in given:
+        given["size"] = parse_size(given["size"])
+    if "no_labels" in given:
+        given["no_labels"] = "reference"
+    if "normalize" in given:
+        given["mean"], given["std"] = parse_normalize(given.pop("normalize"))
+    new = changed(table, [f"{_PLACES[key]}={json.dumps(value)}" for key, value in given.items()])
+    if steps:
+        names = choose_steps(**steps)
+        new["steps"] = [step for step in new.get("steps", ()) if step.get("name") in names]
+    return new
 
 
 def run(
-    recipe: Recipe, *, root: Path, out: Path | None, dry_run: bool = False, as_json: bool = False
+    recipe: Recipe,
+    *,
+    root: Path,
+    out: Path | None,
+    dry_run: bool = False,
+    as_json: bool = False,
+    said: str = "",
 ) -> None:
     """Run a validated recipe with progress, print the ladder, and leave with the right code."""
     from edgekd.cli.terminal import Terminal
@@ -135,6 +179,8 @@ def run(
         return
     progress = Terminal()
     progress.say(_headline(recipe, folder))
+    if said:
+        progress.say(said)
     command = shlex.join(["edgekd", *sys.argv[1:]])
     if folder.suffix == ".onnx":
         result = write_file(recipe, folder, root=root, progress=progress, command=command)

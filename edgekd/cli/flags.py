@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from edgekd.wording import speaking
 
 Model = Annotated[
     str | None,
@@ -34,6 +39,43 @@ Student = Annotated[
         help="function that builds the student, FILE.py:FUNCTION [default: "
         "half of the model's channels]",
     ),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PIXELS",
+        help="size of the images that the model takes: 224, or HEIGHTxWIDTH [default: the "
+        "model's, if it is known; else the images' own, or 224 if they differ]",
+    ),
+]
+Normalize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOW",
+        help="scale of pixels that the model takes: imagenet, 0..1, -1..1, none (0..255), or "
+        "MEAN,STD [default: stated by the file, tried with labels, or the data's own if trained]",
+    ),
+]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TASK",
+        help="classification, multilabel, regression, segmentation, embedding, or FILE.py:FUNCTION",
+    ),
+]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        metavar="STEPS", help="do only these of distill, prune, quantize: --only prune,quantize"
+    ),
+]
+NoDistill = Annotated[bool, typer.Option("--no-distill", help="leave out distillation")]
+NoPrune = Annotated[bool, typer.Option("--no-prune", help="leave out pruning")]
+Samples = Annotated[
+    int | None, typer.Option(metavar="N", help="calibration samples [default: 256]")
+]
+SkipBroken = Annotated[
+    bool, typer.Option("--skip-broken", help="leave out samples that cannot be read")
 ]
 Device = Annotated[
     str | None, typer.Option(metavar="NAME", help="device to measure on [default: local]")
@@ -82,3 +124,8 @@ Changes = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
+
+
+def speaking_flags(command: Callable[..., object]) -> AbstractContextManager[None]:
+    """Let messages name options as the flags of this command."""
+    return speaking("flags", names=inspect.signature(command).parameters)

@@ -21,10 +21,22 @@ def init(  # noqa: PLR0913  # each parameter is a flag
     data: flags.Data = None,
     weights: flags.Weights = None,
     student: flags.Student = None,
+    size: flags.Size = None,
+    normalize: flags.Normalize = None,
+    task: flags.Task = None,
     device: flags.Device = None,
     max_latency: flags.MaxLatency = None,
     max_drop: flags.MaxDrop = None,
+    min_snr: flags.MinSnr = None,
+    min_agreement: flags.MinAgreement = None,
+    no_labels: flags.NoLabels = False,
     epochs: flags.Epochs = None,
+    samples: flags.Samples = None,
+    only: flags.Only = None,
+    no_distill: flags.NoDistill = False,
+    no_prune: flags.NoPrune = False,
+    skip_broken: flags.SkipBroken = False,
+    changes: flags.Changes = None,
     name: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="name of the run [default: from model and data]"),
@@ -41,6 +53,7 @@ def init(  # noqa: PLR0913  # each parameter is a flag
     Example: edgekd init --model net.py:build --weights net.pt --data photos/
     """
     from edgekd.recipe.from_flags import make_recipe_table
+    from edgekd.recipe.overrides import changed
     from edgekd.recipe.recipe import parse_recipe
     from edgekd.recipe.toml_template import render_template
 
@@ -53,16 +66,29 @@ def init(  # noqa: PLR0913  # each parameter is a flag
         "data": data,
         "weights": weights,
         "student": student,
+        "size": size,
+        "normalize": normalize,
+        "task": task,
         "device": device,
         "max_latency": max_latency,
         "max_drop": max_drop,
+        "min_snr": min_snr,
+        "min_agreement": min_agreement,
+        "no_labels": no_labels or None,
         "epochs": epochs,
+        "samples": samples,
+        "only": only,
+        "no_distill": no_distill or None,
+        "no_prune": no_prune or None,
+        "skip_broken": skip_broken or None,
         "name": name,
     }
-    _check_place(out, force)
-    table = make_recipe_table(**{key: _seen_from(out, key, value) for key, value in asked.items()})
-    parse_recipe(table, origin="the flags")
-    write_atomic(out, render_template(table, file=str(out)))
+    with flags.speaking_flags(init):
+        _check_place(out, force)
+        seen = {key: _seen_from(out, key, value) for key, value in asked.items()}
+        table = changed(make_recipe_table(**seen), changes or ())
+        parse_recipe(table, origin="the flags")
+        write_atomic(out, render_template(table, file=str(out)))
     typer.echo(f"wrote {out}; check it, then run: edgekd compress {out}")
 
 

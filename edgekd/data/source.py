@@ -27,6 +27,7 @@ from edgekd.progress import Progress, Silent
 from edgekd.store import locate
 from edgekd.tasks.task import Target
 from edgekd.user_code import blame, resolve
+from edgekd.wording import describe_root, option
 
 KnownData = Literal["mnist5k", "cifar10"]
 KNOWN_DATA: tuple[str, ...] = get_args(KnownData)
@@ -239,7 +240,7 @@ def _class_list(path: Path) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"the class list {path} cannot be read ({error}); give a text file with one name per "
-            "line, its path relative to the recipe"
+            f"line; {describe_root()}"
         ) from error
     names = tuple(line.strip() for line in lines if line.strip())
     double = next((name for name in names if names.count(name) > 1), None)
@@ -251,9 +252,7 @@ def _class_list(path: Path) -> tuple[str, ...]:
 
 def _opened(spec: Origin, path: Path, progress: Progress, read: _Reading) -> Dataset:
     if not path.exists():
-        raise DataError(
-            f"the data {path} does not exist; paths in a recipe are relative to its folder"
-        )
+        raise DataError(f"the data {path} does not exist; {describe_root()}")
     match spec.format or _format(path):
         case "npz":
             return open_npz(path, labels=spec.labels, wanted=read.wanted)
@@ -315,7 +314,7 @@ def _format(path: Path) -> Format:
     raise DataError(
         f"{path.name!r} is not a known format; give a folder of images, an .npz with x and "
         "y, an .npy, a .csv, .tsv or .jsonl with text and label, or a .txt. Anything else: "
-        "call = 'file.py:function'"
+        f"{option('data.call', 'file.py:function')}"
     )
 
 
@@ -374,7 +373,8 @@ def _described(dataset: Dataset, spec: Origin) -> Dataset:
     labels = spec.labels or dataset.labels
     if dataset.labels and len(labels) < len(dataset.labels):
         raise DataError(
-            f"labels has {len(labels)} names, but the data has {len(dataset.labels)} classes; name "
+            f"{option('data.labels')} has {len(labels)} names, but the data has "
+            f"{len(dataset.labels)} classes; name "
             "each of them, in order"
         )
     form = dataset.form

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgekd.data.dataset import Dataset
 from edgekd.data.seeded_random import shuffled
 from edgekd.errors import DataError
+from edgekd.wording import option
 
 DEFAULT_CALIBRATION = 512
 _SHOWN = 5
@@ -79,7 +80,7 @@ def make_splits(
         raise DataError(
             f"each of the {len(np.unique(strata[rare]))} classes has fewer than 3 samples, so none "
             "can be set aside for validation and test; give more samples of each class, or, if the "
-            "labels are numbers to predict, set task = 'regression'"
+            f"labels are numbers to predict, {option('task', 'regression')}"
         )
     found: dict[str, Indices] = {}
     for name, asked in (("test", test), ("validation", validation)):
@@ -95,7 +96,8 @@ def make_splits(
     wanted = min(DEFAULT_CALIBRATION, len(pool)) if calibration is None else calibration
     if not 1 <= wanted <= len(pool):
         raise DataError(
-            f"calibration = {wanted} samples were requested, but the train split has "
+            f"{option('data.calibration', wanted)}: so many samples were requested, but the "
+            "train split has "
             f"{len(pool)}; give 1 to {len(pool)}, or more training data"
         )
     drawn, _ = _draw(pool, strata, wanted)
@@ -134,13 +136,15 @@ def _count(name: str, asked: float | int, open_samples: int, left: int) -> int:
     share = isinstance(asked, float)
     if asked <= 0 or (share and asked >= 1):
         raise DataError(
-            f"{name} = {asked} is neither a share (0.1) nor a count (500) of samples; validation "
+            f"{option(f'data.{name}', asked)} is neither a share (0.1) nor a count (500) of "
+            "samples; validation "
             "and test splits are needed: give a number above 0"
         )
     count = max(1, round(asked * open_samples)) if share else int(asked)
     if count >= left:
         raise DataError(
-            f"{name} = {asked} needs {count} samples, but {left} are left, and training needs "
+            f"{option(f'data.{name}', asked)} needs {count} samples, but {left} are left, and "
+            "training needs "
             "some too; give a smaller number or more data"
         )
     return count

@@ -25,6 +25,7 @@ from edgekd.data.dataset import Arrays, Dataset
 from edgekd.data.targets import parse_number, read_target
 from edgekd.errors import DataError
 from edgekd.tasks.task import Target
+from edgekd.wording import option
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".txt")
 _DELIMITERS = ",;\t|"
@@ -112,7 +113,7 @@ def open_table(
                 if not skip_broken:
                     raise DataError(
                         f"{path} line {line} has {error}; fix it, or leave such rows out with "
-                        "skip_broken = true"
+                        f"{option('data.skip_broken', True)}"
                     ) from error
                 skipped.append(f"{path.name} line {line}")
                 continue
@@ -179,9 +180,10 @@ def _number(row: Row, name: str) -> float:
 def _missing(row: Row, path: Path, name: str) -> DataError:
     return DataError(
         f"{path} has the columns {', '.join(str(one) for one in row)}, but no {name!r}; give the "
-        "right names in text_column and label_column (.csv or .tsv need a first line with the "
+        f"right names, {option('data.text_column')} and {option('data.label_column')} (.csv or "
+        ".tsv need a first line with the "
         "names; a table without texts needs a number in every column but the label's), or state "
-        "that there are no labels: task = 'reference', or edgekd quantize --no-labels"
+        f"that there are no labels: {option('task', 'reference')}"
     )
 
 

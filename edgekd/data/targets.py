@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgekd.errors import DataError
 from edgekd.tasks.task import Target
+from edgekd.wording import option
 
 MOST_LEVELS = 20
 """A column with more unlike numbers than this, of which one is not whole, is measured."""
@@ -59,7 +60,7 @@ def read_target(
         raise DataError(
             f"{where}: the targets are {array.dtype} {list(array.shape)}; expected are class "
             "numbers or names [n], 0 or 1 for each label [n, labels], float values, or with "
-            "task = 'segmentation' class numbers of pixels [n, height, width]"
+            f"{option('task', 'segmentation')} class numbers of pixels [n, height, width]"
         )
     number = array.astype(np.int64)
     names = labels or ([str(i) for i in range(int(number.max()) + 1)] if len(number) else ())
@@ -116,8 +117,9 @@ def name_classes(
         counted = order == [str(i) for i in range(len(labels))]
         if strange and not counted:
             raise DataError(
-                f"class {strange[0]!r} of the data is missing from labels = {list(labels)}; name "
-                "every class, or leave labels out"
+                f"class {strange[0]!r} of the data is missing from "
+                f"{option('data.labels', list(labels))}; "
+                "name every class, or leave labels out"
             )
         order, called = (order, list(labels)) if strange else (list(labels), list(labels))
     place = {name: i for i, name in enumerate(order)}

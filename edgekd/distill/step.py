@@ -128,6 +128,12 @@ class Distill(LearnsFromTeacher, TorchStep):
             }
         return found
 
+    def check_early(self, root: Path) -> None:
+        if self.student.spec is not None:
+            from edgekd.networks.trainable import build_loaded
+
+            build_loaded(self.student.spec, root=root)
+
     def environment(self, source: Artifact, context: Context) -> Mapping[str, str]:
         found = self.describe_environment(context.teachers[0], self.train.precision)
         if self.active and self.more_teachers:

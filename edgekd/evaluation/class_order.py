@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.data.targets import natural_order
+from edgekd.wording import option
 
 
 def find_order(label: NDArray[np.int64], answer: NDArray[np.int64], names: Sequence[str]) -> str:
@@ -26,10 +27,9 @@ def find_order(label: NDArray[np.int64], answer: NDArray[np.int64], names: Seque
         renamed = np.array([place.get(name, -1) for name in names])[label]
         right = float((renamed == answer).mean())
         if right > max(0.6, 2 * share):
-            listed = ", ".join(f'"{name}"' for name in order)
             return (
-                f"With its classes in {title} it is right in {100 * right:.1f} %: set labels = "
-                f"[{listed}] in [data] (--set 'data.labels=[...]')."
+                f"With its classes in {title} it is right in {100 * right:.1f} %: set "
+                f"{option('data.labels', list(order))}."
             )
     for shift in (1, -1):
         right = float((label + shift == answer).mean())
@@ -37,7 +37,7 @@ def find_order(label: NDArray[np.int64], answer: NDArray[np.int64], names: Seque
             return (
                 f"With every class number {'raised' if shift == 1 else 'lowered'} by one it is "
                 f"right in {100 * right:.1f} %: the model counts its classes from another number "
-                "than the data; name all classes of the model in order, labels in [data]."
+                f"than the data; name all classes of the model in order: {option('data.labels')}."
             )
     return ""
 

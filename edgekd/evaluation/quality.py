@@ -121,6 +121,11 @@ def count_needed_samples(
     return math.ceil(1.645**2 * changed / (max_drop / unit_scale) ** 2)
 
 
+def least_budget(samples: int, *, unit_scale: float = 100.0, changed: float = 0.02) -> float:
+    """Return the least `max_drop` that this many validation samples can check, in tenths."""
+    return math.ceil(10 * unit_scale * 1.645 * math.sqrt(changed / samples)) / 10
+
+
 def expected_interval(samples: int, *, changed: float = 0.02) -> float:
     """Return half the 95 % interval of a measured drop, as a share, if a share `changed` changes.
 

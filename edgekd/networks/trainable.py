@@ -73,13 +73,21 @@ def create_model(spec: NetworkSpec, preprocess: Preprocess, *, root: Path) -> Mo
             "height, width]: permute them in its forward, and leave input.layout out"
         )
     blueprint = Blueprint(spec.build, spec.options)
-    body = build_network(blueprint, root=root)
-    notes: tuple[str, ...] = ()
-    if spec.weights is not None:
-        path = find_weights(spec.weights, root)
-        found = load_weights(body, path, replace_head=spec.replace_head)
-        notes += (found,) if found else ()
-    return Model(body, blueprint, preprocess, notes)
+    body, note = build_loaded(spec, root=root)
+    return Model(body, blueprint, preprocess, (note,) if note else ())
+
+
+def build_loaded(spec: NetworkSpec, *, root: Path) -> tuple[nn.Module, str]:
+    """Build the network that a recipe names and load its weights; also where these were found.
+
+    Raises:
+        ModelError: it cannot be built, or the weights do not fit.
+    """
+    body = build_network(Blueprint(spec.build, spec.options), root=root)
+    if spec.weights is None:
+        return body, ""
+    path = find_weights(spec.weights, root)
+    return body, load_weights(body, path, replace_head=spec.replace_head)
 
 
 def predictor_of(model: Model, task: Task) -> Predictor:

@@ -12,13 +12,21 @@ from edgekd.evaluation.quality import estimate
 from edgekd.evaluation.reduced import Reduced
 from edgekd.step import Context
 from edgekd.tasks.task import Arrays, Predictor, name_outputs
+from edgekd.wording import option
 
 _BATCH, _MOST_SAMPLES = 16, 512
-_CAUSES = (
-    "the order of the classes (labels in [data]), normalisation (mean and std of the model's "
-    "input), the order of the colour channels, or classes that are a part of the model's"
-)
-_GO_ON = "If it is meant to be so, set allow_poor_teacher = true (--set allow_poor_teacher=true)."
+
+
+def _causes() -> str:
+    return (
+        f"the order of the classes ({option('data.labels')}), normalisation "
+        f"({option('normalize')}), the order of the colour channels "
+        f"({option('model.input.colours', 'bgr')}), or classes that are a part of the model's"
+    )
+
+
+def _go_on() -> str:
+    return f"If it is meant to be so: {option('allow_poor_teacher', True)}."
 
 
 def check_baseline(
@@ -45,7 +53,7 @@ def check_baseline(
         if found.low <= 0:
             raise ModelError(
                 f"the model's {metric.name} is {quality(found)} on the validation split: nothing "
-                f"can be learned from it. Likely causes: {_CAUSES}. {_GO_ON}"
+                f"can be learned from it. Likely causes: {_causes()}. {_go_on()}"
             )
         return
     chance = 100.0 * float(np.bincount(label).max()) / len(label)
@@ -58,9 +66,9 @@ def check_baseline(
     names = context.data.labels or tuple(map(str, range(int(label.max()) + 1)))
     better = find_order(label, answer, names)
     if better or trains:
-        raise ModelError(f"{said}{better or f'Likely causes: {_CAUSES}.'} {_GO_ON}")
+        raise ModelError(f"{said}{better or f'Likely causes: {_causes()}.'} {_go_on()}")
     context.progress.say(
-        f"warning: {said}Likely causes: {_CAUSES}. Nothing is trained, so it goes on"
+        f"warning: {said}Likely causes: {_causes()}. Nothing is trained, so it goes on"
     )
 
 

@@ -24,6 +24,7 @@ from edgekd.recipe.recipe import Recipe, titled
 from edgekd.report.run.notebook import as_html, as_text, shown
 from edgekd.step import Context, Step
 from edgekd.store import run_lock
+from edgekd.wording import speaking_of
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def compress(
         for package in ("torch", "onnxscript", "safetensors"):
             require(package, extra="train")
     listener = progress or Silent()
-    with run_lock(out):
+    with run_lock(out), speaking_of(step.name for step in recipe.steps):
         check_owner(recipe, out)
         bench = set_up(recipe, root=root, folder=out, progress=listener)
         claim(bench, command=command)

@@ -16,6 +16,7 @@ from edgekd.pipeline.rehearsal import Rehearsed, rehearse
 from edgekd.pipeline.setup import Bench, check_owner, set_up
 from edgekd.progress import Progress, Silent
 from edgekd.recipe.recipe import Recipe
+from edgekd.wording import speaking_of
 
 ASSUMED = Assumed()
 
@@ -29,8 +30,9 @@ def plan(recipe: Recipe, *, root: Path, folder: Path, progress: Progress | None 
     """
     check_owner(recipe, folder)
     listener = progress or Silent()
-    bench = set_up(recipe, root=root, folder=folder, progress=listener, export=False)
-    networks = forecast_networks(recipe, bench.context(None))
+    with speaking_of(step.name for step in recipe.steps):
+        bench = set_up(recipe, root=root, folder=folder, progress=listener, export=False)
+        networks = forecast_networks(recipe, bench.context(None))
     done = []
     with tempfile.TemporaryDirectory(prefix="edgekd-plan-") as scratch:
         stand_in = replace(bench, folder=Path(scratch))

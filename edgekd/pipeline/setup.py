@@ -23,7 +23,7 @@ from edgekd.errors import DataError, RunFolderError
 from edgekd.evaluation.examiner import Examiner
 from edgekd.evaluation.gate import describe_floor
 from edgekd.evaluation.predictions import Predictions
-from edgekd.evaluation.quality import count_needed_samples, expected_interval
+from edgekd.evaluation.quality import count_needed_samples, expected_interval, least_budget
 from edgekd.pipeline.preflight import forecast_networks
 from edgekd.pipeline.without_labels import (
     open_reference,
@@ -40,9 +40,12 @@ from edgekd.tasks import open_task
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.reference import Reference
 from edgekd.tasks.task import Task
-from edgekd.user_code import hash_source
+from edgekd.user_code import hash_source, resolve
+from edgekd.wording import option
 
 RECORD = "run.json"
+USUAL_SIZE = 224
+"""Height and width in pixels of images that differ in size, if nothing states another."""
 OWN = {"stages", "evidence", "predictions", "feeds", "bundle", "splits.json", "recipe.json"}
 """Files that a run folder without its record may contain."""
 
@@ -194,6 +197,10 @@ def set_up(
         progress.say(f"this recipe runs code: {', '.join(dict.fromkeys(code))}")
     for step in (recipe.model, *recipe.steps):
         step.content(root)  # its files are there; the data may take minutes to decode
+    for name in dict.fromkeys(code):
+        resolve(name, root=root)
+    for step in (recipe.model, *recipe.steps):
+        step.check_early(root)
     task = None if recipe.task is None else open_task(recipe.task, root=root)
     places = tuple(open_place(device) for device in recipe.devices)
     recipe, dataset = _open_data(recipe, task, root=root, progress=progress)
@@ -238,12 +245,14 @@ def _open_data(
         return recipe, opened(recipe.data)
     except SizesDiffer:
         size = recipe.model.input_size(root)
-        if size is None:
-            raise
+    height, width = size or (USUAL_SIZE, USUAL_SIZE)
+    why = "as the model takes them" if size else "a usual size: the model does not state its own"
+    other = option("data.size", USUAL_SIZE)
     progress.say(
-        f"the images differ in size: each becomes {size[0]} x {size[1]} (height x width), as the "
-        f"model takes them, by resize = {recipe.data.resize!r}"
+        f"the images differ in size: each becomes {height} x {width} (height x width), {why}, by "
+        f"{option('data.resize', recipe.data.resize)}{'' if size else f'; another with {other}'}"
     )
+    size = (height, width)
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"size": size})})
     return recipe, opened(recipe.data)
 
@@ -287,9 +296,12 @@ def _few_samples(bench: Bench, have: int, needed: int) -> None:
         "5 % of runs"
     )
     if {"max_drop", "strict"} & budget.model_fields_set:
-        raise DataError(
-            f"{found}. Raise validation in [data], or allow more: max_drop in [budget], --max-drop"
-        )
+        allow = f"allow more ({option('budget.max_drop', least_budget(have))})"
+        more = have + bench.data.count("train")
+        if "validation" in bench.dataset.fixed or needed > more // 2:
+            raise DataError(f"{found}. Give more validation data, or {allow}")
+        aside = f"set more aside ({option('data.validation', needed)})"
+        raise DataError(f"{found}. Either {aside}, or {allow}")
     wide = 100 * expected_interval(have)
     bench.progress.say(
         f"{found}. The run continues, since the budget is the default; a loss is known to about "

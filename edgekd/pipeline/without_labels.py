@@ -19,6 +19,7 @@ from edgekd.recipe.recipe import Recipe
 from edgekd.step import Context, OnnxModel
 from edgekd.tasks.reference import Reference, find_forms, without_constant_answers
 from edgekd.tasks.task import Arrays, Floor, Task
+from edgekd.wording import option
 
 if TYPE_CHECKING:
     from edgekd.networks.trainable import Model
@@ -39,8 +40,11 @@ def wants_labels(recipe: Recipe) -> bool:
     floors = recipe.budget.floors
     if floors and recipe.task not in (None, REFERENCE):
         raise RecipeError(
-            f"{' and '.join(floors)} in [budget] compare with the model's own outputs, which "
-            f"task = {recipe.task!r} does not; leave out task, or give max_drop instead"
+            f"{' and '.join(option(f'budget.{key}') for key in floors)} compare with the "
+            "model's own "
+            f"outputs, which {option('task', recipe.task)} does not; leave out "
+            f"{option('task')}, or "
+            f"give {option('budget.max_drop')} instead"
         )
     return not floors and recipe.task != REFERENCE
 
@@ -89,8 +93,8 @@ def settle_budget(recipe: Recipe, task: Task) -> Recipe:
             else "classes that vary between samples"
         )
         raise RecipeError(
-            f"{strange[0]} in [budget] is set, but no output of the model has {what}; give "
-            f"{' or '.join(sorted(key for key in known if key))}"
+            f"{option(f'budget.{strange[0]}')} is set, but no output of the model has {what}; give "
+            f"{' or '.join(option(f'budget.{key}') for key in sorted(k for k in known if k))}"
         )
     update = {} if floors else _default_floor(budget, known, trains=recipe.trains)
     return recipe.model_copy(update={"budget": budget.model_copy(update=update)})

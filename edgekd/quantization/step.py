@@ -16,6 +16,7 @@ from edgekd.data.preprocess import Preprocess, read_preprocess
 from edgekd.errors import DataError, NothingToDo, one_line
 from edgekd.step import Context, Need, OnnxStep, Opened, Preview, Step
 from edgekd.store import write_json
+from edgekd.wording import option
 
 if TYPE_CHECKING:
     from edgekd.data.batches import Data
@@ -138,7 +139,8 @@ class Quantize(OnnxStep):
         if have < self.samples and "samples" in self.model_fields_set:
             raise DataError(
                 f"quantize needs {self.samples} calibration samples, but the calibration split "
-                f"has {have}; lower samples, or raise calibration in [data]"
+                f"has {have}; take as many ({option('quantize.samples', have)}), or set more "
+                f"aside ({option('data.calibration', self.samples)}), if there are so many"
             )
 
 

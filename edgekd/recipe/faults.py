@@ -11,23 +11,95 @@ from pydantic import ValidationError
 
 from edgekd.options import Options
 from edgekd.recipe.option_tree import Tables, find_tables, find_tag, list_keys, walk_places
+from edgekd.wording import rename
 
 TOP = "the top of the recipe"
 
 
 def faults(error: ValidationError, kind: type[Options]) -> str:
     """Return one sentence for each fault of a table of this kind, joined by semicolons."""
-    return "; ".join(_fault(dict(part), kind) for part in error.errors())
+    said: dict[tuple[str, str], list[str]] = {}
+    for found in error.errors():
+        part: dict[str, Any] = dict(found)
+        where, tables = _walk(part["loc"], kind)
+        place = rename(where) if where else "the recipe"
+        if part["type"] == "extra_forbidden":
+            key = str(part["loc"][-1])
+            hints = "; ".join([f"{where} is not a known key", *_hints(key, tables, kind)])
+            said.setdefault((hints, ""), [])
+        elif part["type"] == "missing":
+            said.setdefault((f"{place} is missing", ""), [])
+        elif part["type"] == "value_error":
+            message = part["msg"].removeprefix("Value error, ")
+            said.setdefault((f"{place}: {message}" if where else message, ""), [])
+        else:  # a value that may be of several kinds has a fault for each
+            got = f"{place}: got {_got(part)}"
+            said.setdefault((got, "expected"), []).append(_expected(part))
+    return "; ".join(
+        f"{beginning}, {word} {_either(list(dict.fromkeys(words)))}" if words else beginning
+        for (beginning, word), words in said.items()
+    )
 
 
-def _fault(error: Mapping[str, Any], kind: type[Options]) -> str:
-    where, tables = _walk(error["loc"], kind)
-    if error["type"] == "extra_forbidden":
-        key = str(error["loc"][-1])
-        return "; ".join([f"{where} is not a known key", *_hints(key, tables, kind)])
-    message = error["msg"].removeprefix("Value error, ")
-    got = "" if error["type"] in ("missing", "value_error") else f" (got {error['input']!r:.60})"
-    return f"{where or 'recipe'}: {message}{got}"
+def _got(error: Mapping[str, Any]) -> str:
+    value = error["input"]
+    if error["type"] == "union_tag_invalid":
+        return f"name = {dict(error['ctx'])['tag']!r}"
+    if error["type"] == "union_tag_not_found":
+        return "no name"
+    return _shorten(value)
+
+
+def _shorten(value: object) -> str:
+    if isinstance(value, (str, int, float, bool, type(None))):
+        return f"{value!r:.60}"
+    if isinstance(value, Mapping):
+        return f"a table of {', '.join(map(str, value)) or 'nothing'}"[:80]
+    if isinstance(value, (list, tuple)):
+        return f"a list of {len(value)}"
+    return f"a {type(value).__name__}"
+
+
+def _expected(error: Mapping[str, Any]) -> str:
+    """Return what was expected, in plain words where pydantic's are a programmer's."""
+    kind, context = str(error["type"]), dict(error.get("ctx") or {})
+    if kind in _LIMITS:
+        sign, key = _LIMITS[kind]
+        return f"{sign} {context[key]}"
+    if kind == "literal_error":
+        return str(context["expected"])
+    if kind == "union_tag_invalid":
+        return f"one of {context['expected_tags']}"
+    if kind == "union_tag_not_found":
+        return "name = the name of a step"
+    if kind in ("too_long", "too_short"):
+        return f"a list of {context.get('max_length', context.get('min_length'))}"
+    for beginning, words in _KINDS.items():
+        if kind.startswith(beginning):
+            return words
+    message = str(error["msg"]).removeprefix("Input should be ").removeprefix("String should ")
+    return f"{message[0].lower()}{message[1:]}"
+
+
+_LIMITS = {
+    "greater_than": ("a number above", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("a number below", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+_KINDS = {
+    "int_": "a whole number",
+    "float_": "a number",
+    "finite": "a number that is not infinite",
+    "string_pattern": "small letters, digits, '.', '_' and '-', not as the first",
+    "string_": "a text",
+    "bool_": "true or false",
+    "tuple_": "a list",
+    "list_": "a list",
+    "dict_": "a table",
+    "model_": "a table",
+}
+"""The beginnings of pydantic's kinds of fault, and what it expected then."""
 
 
 def _walk(location: Sequence[str | int], kind: type[Options]) -> tuple[str, Tables]:
@@ -45,6 +117,8 @@ def _walk(location: Sequence[str | int], kind: type[Options]) -> tuple[str, Tabl
             tried := [t for t in inner if part in (t.__name__, find_tag(t)[1])]
         ):
             inner = tuple(tried)
+        elif not inner and where:
+            break  # the kinds that a plain value may be
         else:
             where += f".{part}" if where else part
             tables = inner

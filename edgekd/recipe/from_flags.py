@@ -7,29 +7,36 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, TypedDict, Unpack
 
 from edgekd.data.source import KNOWN_DATA
 from edgekd.errors import RecipeError
+from edgekd.recipe.flag_values import choose_steps, parse_normalize, parse_size
+from edgekd.wording import option
 
 EPOCHS = 20
+RATIO = 0.3
+"""Share of channels that pruning removes from a student, or from the model itself."""
 _FUNCTION = re.compile(r"(?:.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*")
 _BARE_WEIGHTS = (".pt", ".pth", ".safetensors", ".bin", ".ckpt")
-
-
+_FILES = (".npz", ".npy", ".csv", ".tsv", ".jsonl", ".txt")
 _MADE_UP = ("random", "noise", "synthetic", "dummy", "zeros", "ones", "none")
 _BUDGET = ("max_drop", "min_snr", "min_agreement", "max_latency")
 
 
 class Asked(TypedDict, total=False):
-    """The flags besides model and data; None means not given."""
+    """The flags besides model and data, and the keywords of Python; None means not given."""
 
     weights: str | None
     """A state_dict; without it the model is trained in the run."""
     student: str | None
     """A builder; without it the student is the teacher with half of its channels."""
+    size: int | str | Sequence[int] | None
+    """Of images, in pixels: one side, or height and width."""
+    normalize: str | Sequence[float] | None
+    """imagenet, 0..1, -1..1, none, or means and deviations."""
     device: str | None
     max_latency: float | str | None
     """Seconds, or text such as '8 ms'."""
@@ -40,10 +47,16 @@ class Asked(TypedDict, total=False):
     min_agreement: float | None
     """In percent, likewise."""
     task: str | None
+    no_labels: bool | None
+    """Compare with the model's own outputs."""
     epochs: int | None
     """Of every training; recovery after pruning takes half."""
     samples: int | None
     """For calibration."""
+    only: str | Sequence[str] | None
+    """The steps to do, out of distill, prune and quantize."""
+    no_distill: bool | None
+    no_prune: bool | None
     labels: Sequence[str] | None
     skip_broken: bool | None
     name: str | None
@@ -68,48 +81,93 @@ def make_recipe_table(*, model: str, data: str, **asked: Unpack[Asked]) -> dict[
     table: dict[str, Any] = {
         "name": asked.get("name") or _name(model, data),
         "data": _data(data, asked),
-        "model": {"onnx": model} if onnx else _model(model, asked),
+        "model": _model(model, data, asked),
         "devices": [asked.get("device") or "local"],
         "budget": {key: value for key, value in budget.items() if value is not None},
     }
-    if asked.get("task") is not None:
-        table["task"] = asked.get("task")
-    table["steps"] = [*([] if onnx else _training_steps(asked)), _quantize(asked)]
+    task = asked.get("task") or ("reference" if asked.get("no_labels") else None)
+    if task is not None:
+        table["task"] = task
+    steps = _steps(asked)
+    table["steps"] = [_quantize(asked)] if onnx else _training_steps(steps, data, asked)
     return table
+
+
+def describe_steps(table: Mapping[str, Any], *, only: object) -> str:
+    """Return a sentence: the steps that the flags stand for, and how to leave out what they add."""
+    words, ways = [], []
+    for step in table["steps"]:
+        if step["name"] == "quantize":
+            words.append("quantize to INT8")
+        elif step["name"] == "prune":
+            words.append(f"prune {step['ratio']:.0%} of the channels")
+            ways.append(option("no_prune", True))
+        elif "from" in step["student"]:
+            words.append("distill into a student with half of the model's channels")
+            ways.append(option("no_distill", True))
+        else:
+            words.append(f"distill into {step['student']['build']}")
+    if not ways or only is not None:
+        return f"steps: {', '.join(words)}"
+    ways.append(option("only", "quantize"))
+    return f"steps: {', '.join(words)}; to leave steps out: {' or '.join(ways)}"
+
+
+def _steps(asked: Asked) -> tuple[str, ...]:
+    return choose_steps(
+        only=asked.get("only"),
+        no_distill=bool(asked.get("no_distill")),
+        no_prune=bool(asked.get("no_prune")),
+    )
 
 
 def _check(model: str, data: str, asked: Asked) -> None:
     onnx = model.endswith(".onnx")
     if data.lower() in _MADE_UP and not Path(data).exists():
         raise RecipeError(
-            f"--data {data}: made-up samples are refused; the ranges of INT8 and the judgement "
-            "would be those of noise, not those of the samples that the model will meet. "
+            f"{option('data', data)}: made-up samples are refused; the ranges of INT8 and the "
+            "judgement would be those of noise, not those of the samples that the model will meet. "
             "A hundred real inputs without labels are enough: a folder of images, an .npz or .npy "
             "of inputs, a .txt of texts, or FILE.py:FUNCTION that returns some"
         )
     if onnx:
-        extra = [f"--{key}" for key in ("weights", "student", "epochs") if _given(asked, key)]
+        keys = {
+            "weights": "model.weights",
+            "student": "distill.student.build",
+            "epochs": "model.train.epochs",
+        }
+        extra = [option(path) for key, path in keys.items() if _given(asked, key)]
+        those = "it" if len(extra) == 1 else "them"
+        extra += [] if "quantize" in _steps(asked) else [option("only", asked.get("only"))]
         if extra:
             raise RecipeError(
                 f"{' and '.join(extra)} cannot be used with {model}: an ONNX file cannot be "
-                "trained, only quantized; give the PyTorch model, --model path/to/file.py:function"
+                f"trained, only quantized; leave {those} out, or give "
+                f"the PyTorch model: {option('model', 'path/to/file.py:function')}"
             )
     elif model.endswith(_BARE_WEIGHTS):
         raise RecipeError(
-            f"--model {model} contains only weights, not the network that they belong to; give "
-            f"the function that builds it: --model path/to/file.py:function --weights {model}"
+            f"{option('model', model)} contains only weights, not the network that they belong "
+            f"to; give the function that builds it: {option('model', 'path/to/file.py:function')} "
+            f"and {option('model.weights', model)}"
         )
     elif not _FUNCTION.fullmatch(model):
         raise RecipeError(
-            f"--model {model} is not a model; give path/to/file.py:function, "
+            f"{option('model', model)} is not a model; give path/to/file.py:function, "
             "package.module:function, or a file that ends in .onnx"
         )
-    student = asked.get("student")
-    if student is not None and not _FUNCTION.fullmatch(student):
+    student, key = asked.get("student"), "distill.student.build"
+    if student is None:
+        return
+    if not _FUNCTION.fullmatch(student):
         raise RecipeError(
-            f"--student {student} is not a function; give path/to/file.py:function or "
-            "package.module:function, or leave --student out: then the student is cut from the "
-            "model"
+            f"{option(key, student)} is not a function; give path/to/file.py:function or "
+            "package.module:function, or leave it out: then the student is cut from the model"
+        )
+    if "distill" not in _steps(asked):
+        raise RecipeError(
+            f"{option(key, student)} is the network that distill trains, and distill is left out; "
+            f"leave out {option(key)}, or ask for {option('only', 'distill')}"
         )
 
 
@@ -139,6 +197,8 @@ def _data(data: str, asked: Asked) -> dict[str, Any]:
         table = {"call" if _FUNCTION.fullmatch(data) else "path": data}
     # a tenth is often too few to prove a small loss; a tenth of 50,000 is enough
     table["validation"] = 0.1 if data == "cifar10" else 0.2
+    if asked.get("size") is not None and _is_folder(data):
+        table["size"] = parse_size(asked.get("size"))
     labels = asked.get("labels")
     if labels:
         table["labels"] = list(labels)
@@ -147,23 +207,54 @@ def _data(data: str, asked: Asked) -> dict[str, Any]:
     return table
 
 
-def _model(model: str, asked: Asked) -> dict[str, Any]:
+def _model(model: str, data: str, asked: Asked) -> dict[str, Any]:
+    given = {"input": found} if (found := _input(data, asked)) else {}
+    if model.endswith(".onnx"):
+        return {"onnx": model, **given}
     weights = asked.get("weights")
     if weights is not None:
-        return {"build": model, "weights": weights}
-    return {"build": model, "train": _training(_epochs(asked), 1e-3)}
+        return {"build": model, "weights": weights, **given}
+    return {"build": model, **given, "train": _training(_epochs(asked), 1e-3)}
 
 
-def _training_steps(asked: Asked) -> list[dict[str, Any]]:
+def _input(data: str, asked: Asked) -> dict[str, Any]:
+    """Return what the flags say of a network's input."""
+    found: dict[str, Any] = {}
+    size, normalize = asked.get("size"), asked.get("normalize")
+    if size is not None and not _is_folder(data):  # a folder is decoded to its size
+        found["size"] = parse_size(size)
+    if normalize is not None:
+        found["mean"], found["std"] = parse_normalize(normalize)
+    return found
+
+
+def _is_folder(data: str) -> bool:
+    return (
+        data not in KNOWN_DATA
+        and not _FUNCTION.fullmatch(data)
+        and PurePath(data).suffix.lower() not in _FILES
+    )
+
+
+def _training_steps(names: Sequence[str], data: str, asked: Asked) -> list[dict[str, Any]]:
     student, epochs = asked.get("student"), _epochs(asked)
-    if student is None:
+    found: list[dict[str, Any]] = []
+    if "distill" in names and student is not None:
+        built = {"build": student, **({"input": own} if (own := _input(data, asked)) else {})}
+        found.append({"name": "distill", "student": built, "train": _training(epochs, 1e-3)})
+    elif "distill" in names and ("prune" in names or asked.get("only") is not None):
         # cut from the teacher: it loses channels here already, so pruning is not another step
         cut = {"from": "teacher", "ratio": 0.5}
-        return [{"name": "distill", "student": cut, "train": _training(epochs, 5e-4)}]
-    return [
-        {"name": "distill", "student": {"build": student}, "train": _training(epochs, 1e-3)},
-        {"name": "prune", "ratio": 0.3, "recover": _training(math.ceil(epochs / 2), 5e-4)},
-    ]
+        return [
+            {"name": "distill", "student": cut, "train": _training(epochs, 5e-4)},
+            *([_quantize(asked)] if "quantize" in names else []),
+        ]
+    if "prune" in names:
+        recover = _training(math.ceil(epochs / 2), 5e-4)
+        found.append({"name": "prune", "ratio": RATIO, "recover": recover})
+    if "quantize" in names:
+        found.append(_quantize(asked))
+    return found
 
 
 def _quantize(asked: Asked) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgekd.errors import DataError
 from edgekd.tasks.task import Arrays, Metric, Predictor, SignalKind
+from edgekd.wording import option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,18 +94,19 @@ class Classification:
         if "label" not in targets and "value" in targets:
             raise DataError(
                 "the targets are numbers that are not whole or are stored as floats; to predict "
-                "numbers, set task = 'regression' (--set task=regression); for classes give whole "
+                "numbers: "
+                f"{option('task', 'regression')}; for classes give whole "
                 "numbers (y.astype(np.int64)) or names"
             )
         if "label" not in targets and "labels" in targets:
             raise DataError(
                 f"the targets are rows of 0 and 1, {list(targets['labels'].shape)}; for several "
-                "labels per sample set task = 'multilabel' (--set task=multilabel); for one-hot "
-                "rows give the class numbers, y.argmax(axis=1)"
+                "labels per sample: {option('task', 'multilabel')}; for one-hot rows "
+                " give the class numbers, y.argmax(axis=1)"
             )
         if "label" not in targets:
             found = ", ".join(sorted(targets)) or "no targets"
             raise DataError(
                 f"task 'classification' needs a target named 'label', got {found}; give it this "
-                "name, or use a task of your own (task = 'file.py:function')"
+                "name, or use a task of your own ({option('task', 'file.py:function')})"
             )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgekd.errors import DataError
 from edgekd.tasks.task import Arrays, Metric, Predictor, SignalKind, check_width
+from edgekd.wording import option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,7 +101,8 @@ class Multilabel:
             found = ", ".join(sorted(targets)) or "no targets"
             raise DataError(
                 f"task 'multilabel' needs a target 'labels', 0 or 1 for each label of each sample "
-                f"[n, labels]; got {found}. One class per sample is task = 'classification'"
+                f"[n, labels]; got {found}. One class per sample is "
+                f"{option('task', 'classification')}"
             )
         if labels.ndim != 2 or not np.isin(labels, (0, 1)).all():
             raise DataError(

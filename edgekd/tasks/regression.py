@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgekd.errors import DataError
 from edgekd.tasks.task import Arrays, Metric, Predictor, SignalKind, check_width
+from edgekd.wording import option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,8 +88,8 @@ class Regression:
             found = ", ".join(sorted(targets)) or "no targets"
             raise DataError(
                 f"task 'regression' needs a target named 'value', numbers [n] or [n, values]; got "
-                f"{found}. Classes are task = 'classification', several labels per sample "
-                "task = 'multilabel'"
+                f"{found}. Classes are {option('task', 'classification')}, several labels per "
+                f"sample {option('task', 'multilabel')}"
             )
 
 

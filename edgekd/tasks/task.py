@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.errors import DataError, ModelError
+from edgekd.wording import option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -126,7 +127,7 @@ def _class_scores(name: str, array: NDArray[Any]) -> NDArray[Any]:
         raise ModelError(
             f"the model gives {name} of the shape {['n', *array.shape[1:]]}, and class scores are "
             "[n, classes]; give a model that ends in one score for each class, or set the task "
-            "that its outputs are for (task = ...)"
+            f"that its outputs are for: {option('task')}"
         )
     return array.reshape(len(array), -1)
 

@@ -19,6 +19,7 @@ from edgekd.errors import ModelError
 from edgekd.evaluation.class_order import find_order
 from edgekd.evaluation.quality import matched_difference, wilson
 from edgekd.tasks.classification import softmax
+from edgekd.wording import has_recipe, option
 
 if TYPE_CHECKING:
     from edgekd.data.batches import Data
@@ -35,12 +36,21 @@ _PLAIN: Mapping[str, tuple[float, float]] = {
     "pixels as they are, 0..255": (0.0, 1.0),
     "pixels / 127.5 - 1, -1..1": (127.5, 127.5),
 }
-ASK = (
-    "set mean and std of the model's input, in pixel units 0..255: 0 and 255 for pixels of 0..1, "
-    "127.5 and 127.5 for -1..1, 0 and 1 for 0..255, [123.675, 116.28, 103.53] and [58.395, 57.12, "
-    "57.375] for ImageNet's (--set model.input.mean=0 --set model.input.std=255); colours = 'bgr' "
-    "where blue comes first"
-)
+
+
+def ask() -> str:
+    """Return how the normalisation is stated, in the language of the call."""
+    blue = f"{option('model.input.colours', 'bgr')} where blue comes first"
+    if has_recipe():
+        return (
+            "set model.input.mean and model.input.std in pixel units 0..255: 0 and 255 for pixels "
+            "of 0..1, 127.5 and 127.5 for -1..1, 0 and 1 for 0..255, [123.675, 116.28, 103.53] "
+            f"and [58.395, 57.12, 57.375] for ImageNet's; {blue}"
+        )
+    return (
+        f"say which one it takes: {option('normalize', 'imagenet')}, or 0..1, -1..1, none (0..255) "
+        f"or MEAN,STD; {blue}"
+    )
 
 
 @dataclass(frozen=True)
@@ -93,7 +103,7 @@ def choose_convention(
     if label is None:
         raise ModelError(
             f"nothing states how {name} wants its pixels scaled, and without labels it cannot be "
-            f"tried; {ASK}"
+            f"tried; {ask()}"
         )
     every: list[_Try] = []
     rivals: list[_Try] = []
@@ -115,7 +125,7 @@ def choose_convention(
     if len(rivals) > 1:
         raise ModelError(
             f"nothing states how {name} wants its pixels scaled, and several conventions fit "
-            f"equally: {_listed(rivals)}; {ASK}"
+            f"equally: {_listed(rivals)}; {ask()}"
         )
     return best.preprocess, (
         f"nothing states how {name} wants its pixels scaled; tried on {len(best.right)} training "
@@ -174,6 +184,7 @@ def _none_fits(every: Sequence[_Try], order: str, share: float, *, name: str) ->
     return ModelError(
         f"{name} is no better than a guess (the commonest class: {100 * share:.1f} %) with any "
         f"usual scale of its pixels: {_listed(every)}. If its classes are in another order, give "
-        f"labels in [data]; else {ASK}. allow_poor_teacher = true permits a poor model whose mean "
-        "and std are set"
+        f"{option('data.labels')}; else {ask()}. {option('allow_poor_teacher', True)} permits "
+        "a poor "
+        "model whose scale is stated"
     )

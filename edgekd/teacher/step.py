@@ -15,7 +15,7 @@ from edgekd.data.input_options import InputSpec
 from edgekd.data.preprocess import ImagePreprocess, write_preprocess
 from edgekd.errors import RecipeError
 from edgekd.evaluation.results import Origin
-from edgekd.networks.spec import NetworkSpec, list_user_files
+from edgekd.networks.spec import NetworkSpec, find_weights, list_user_files
 from edgekd.options import Training, UserFunction
 from edgekd.step import (
     Context,
@@ -27,6 +27,7 @@ from edgekd.step import (
 )
 from edgekd.store import write_json
 from edgekd.teacher.onnx_file import OnnxFile
+from edgekd.wording import option
 
 if TYPE_CHECKING:
     from edgekd.networks.trainable import Model
@@ -106,15 +107,26 @@ class Teacher(TorchStep):
             return self
         return self.model_copy(update={"train": self.train.scaled(effort)})
 
+    def check_early(self, root: Path) -> None:
+        from edgekd.networks.trainable import build_loaded
+
+        build_loaded(self.spec, root=root)
+
     def input_size(self, root: Path) -> tuple[int, int] | None:
-        """Return (height, width) of the images that it takes, where the recipe says it."""
-        return self.input.height_width
+        """Return (height, width) of the images that it takes, where recipe, weights or net say."""
+        if self.input.size is not None:
+            return self.input.height_width
+        from edgekd.networks.input_hints import find_size
+        from edgekd.networks.trainable import build_loaded
+
+        weights = None if self.weights is None else find_weights(self.weights, root)
+        return find_size(build_loaded(self.spec, root=root)[0], weights)
 
     def without_labels(self) -> Self:
         if self.train is not None:
             raise RecipeError(
                 "the model is trained in the run, which needs labels, and the data has none; give "
-                "its weights (weights = 'file.pt' in [model], --weights), or data with labels"
+                f"its weights ({option('model.weights', 'file.pt')}), or data with labels"
             )
         return self
 

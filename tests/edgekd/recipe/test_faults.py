@@ -31,16 +31,19 @@ def table(**changes: Any) -> dict[str, Any]:
     ("changes", "message"),
     [
         ({"stepz": []}, "stepz is not a known key; did you mean 'steps'?"),
-        ({"seed": "one"}, "seed: .*integer.*'one'"),
-        ({"budget": {"max_drop": -1}}, "budget.max_drop: .*greater than or equal to 0"),
+        ({"seed": "one"}, "seed: got 'one', expected a whole number"),
+        ({"budget": {"max_drop": -1}}, "budget.max_drop: got -1, expected at least 0"),
         ({"budget": {"max_latency": "8 minutes"}}, "'8 minutes' is not a time"),
-        ({"name": "No Spaces"}, "name: .*pattern"),
+        ({"name": "No Spaces"}, "name: got 'No Spaces', expected small letters"),
         ({"steps": [{"name": "distil"}]}, "'distil'"),
         (
             {"steps": [{"name": "prune", "ratioo": 0.5}]},
             r"steps\[0\]\.ratioo is not a known key; did you mean 'ratio'",
         ),
-        ({"steps": [{"name": "prune", "ratio": 1.5}]}, r"steps\[0\].ratio: .*less than 1"),
+        (
+            {"steps": [{"name": "prune", "ratio": 1.5}]},
+            r"steps\[0\].ratio: got 1.5, expected a number below 1",
+        ),
         (
             {"steps": [{"name": "quantize"}, {"name": "prune"}]},
             r"steps\[1\] \(prune\) trains a network, but steps\[0\] \(quantize\) gives an ONNX",
@@ -60,7 +63,7 @@ def table(**changes: Any) -> dict[str, Any]:
             "weights goes with build; a student cut from the teacher has the teacher's",
         ),
         ({"data": {}}, "exactly one of path, name and call"),
-        ({"export": {"opset": 21}}, "export.opset: .*less than or equal to 20"),
+        ({"export": {"opset": 21}}, "export.opset: got 21, expected at most 20"),
     ],
 )
 def test_what_is_wrong_is_said(changes: dict[str, Any], message: str) -> None:

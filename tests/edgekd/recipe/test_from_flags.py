@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from edgekd.errors import RecipeError
-from edgekd.recipe.from_flags import make_recipe_table
+from edgekd.recipe.from_flags import describe_steps, make_recipe_table
 from edgekd.recipe.recipe import parse_recipe
 from edgekd.teacher.step import OnnxTeacher, Teacher
+from edgekd.wording import NAMES, speaking
 
 ASKED: list[dict[str, Any]] = [
     {"model": "net.py:build", "data": "photos", "weights": "w.pt"},
@@ -35,8 +36,38 @@ def test_what_is_asked_decides_the_steps() -> None:
     assert steps(model=model, data="d") == ["distill", "quantize"]
     assert steps(model=model, data="d", student="n:s") == ["distill", "prune", "quantize"]
     assert steps(model="x.onnx", data="d") == ["quantize"]
+    assert steps(model=model, data="d", student="n:s", no_prune=True) == ["distill", "quantize"]
+    assert steps(model=model, data="d", no_distill=True) == ["prune", "quantize"]
+    assert steps(model=model, data="d", only="quantize") == ["quantize"]
+    assert steps(model=model, data="d", only="distill,prune", student="n:s") == ["distill", "prune"]
+    # without a student, distillation cuts the model's own channels, which is pruning too
+    assert steps(model=model, data="d", no_prune=True) == ["quantize"]
     assert "train" in make_recipe_table(model=model, data="d")["model"]
     assert "train" not in make_recipe_table(model=model, data="d", weights="w.pt")["model"]
+
+
+def test_size_and_normalization_reach_every_network() -> None:
+    asked: dict[str, Any] = {"model": "n:t", "student": "n:s", "size": "64x48", "normalize": "0..1"}
+    table = make_recipe_table(data="photos", **asked)
+    scale = {"mean": 0.0, "std": 255.0}
+    assert table["data"]["size"] == [64, 48]  # a folder is decoded to it
+    assert table["model"]["input"] == table["steps"][0]["student"]["input"] == scale
+    table = make_recipe_table(data="photos.npz", **asked)
+    assert "size" not in table["data"]
+    assert table["model"]["input"] == {"size": [64, 48], **scale}
+    parse_recipe(table, origin="flags")
+
+
+def test_what_the_flags_add_is_said_with_the_way_to_leave_it_out() -> None:
+    def said(**asked: Any) -> str:
+        with speaking("flags", names=NAMES.values()):
+            table = make_recipe_table(model="n:t", data="d", **asked)
+            return describe_steps(table, only=asked.get("only"))
+
+    assert "prune 30% of the channels" in said(student="n:s")
+    assert "--no-prune" in said(student="n:s")
+    assert "--no-distill" in said()
+    assert "leave" not in said(only="quantize")
 
 
 def test_data_is_a_path_a_name_or_a_function() -> None:
@@ -67,8 +98,13 @@ def test_another_model_or_other_data_get_another_run_folder() -> None:
         ({"model": "net.py", "data": "d"}, "net.py is not a model"),
         ({"model": "x.onnx", "data": "d", "student": "n:s"}, "--student cannot be used"),
         ({"model": "n:t", "data": "d", "student": "s.py"}, "--student s.py is not a function"),
+        ({"model": "x.onnx", "data": "d", "only": "prune"}, "--only prune cannot be used"),
+        ({"model": "n:t", "data": "d", "student": "n:s", "no_distill": True}, "distill is left"),
     ],
 )
 def test_what_names_no_model_is_refused(asked: dict[str, Any], message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
+    with (
+        speaking("flags", names=NAMES.values()),
+        pytest.raises(RecipeError, match=message),
+    ):
         make_recipe_table(**asked)
