@@ -22,15 +22,14 @@ from numpy.typing import NDArray
 from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.feeds import Input, save_feeds
 from edgekd.bundle.manifest import Tolerance
-from edgekd.bundle.samples import Sample
-from edgekd.data.preprocess import Preprocess
+from edgekd.bundle.samples import JPEG, WANTED, Sample
+from edgekd.data.preprocess import ImagePreprocess, Preprocess
 from edgekd.errors import ModelError, VerifyFailed
 
 Arrays = Mapping[str, NDArray[Any]]
 Predictor = Callable[[Arrays], Arrays]
 
 INPUTS = "golden/inputs.npz"
-WANTED = 4
 RULE = (
     "absolute: the greatest difference of any element. same_winner: an answer whose greatest class "
     "leads the second by more than that must keep it. fp32 1e-4, fp16 1 %, INT8 5 % of the scale."
@@ -160,18 +159,25 @@ def _greatest(output: NDArray[Any]) -> float:
     return float(np.abs(output[np.isfinite(output)]).max(initial=0.0))
 
 
-def input_tolerances(answered: Sequence[Answered]) -> dict[str, float]:
-    """Return input -> how far an app's tensor may be off.
+def input_tolerances(
+    answered: Sequence[Answered], files: Sequence[Mapping[str, str]], preprocess: Preprocess
+) -> tuple[dict[str, float], ...]:
+    """Return for each sample: input -> how far an app's tensor may be off.
 
-    Pixels: 1, for libraries round differently. Floats: 1e-4 of the scale. Other numbers: equal.
+    Pixels: 1, for libraries round differently (the loader of the bundle gets them exactly); 8 where
+    the sample is a JPEG, which decoders do not read alike. Normalised pixels: the same in their
+    unit. Other floats: 1e-4 of the scale. Other numbers: equal.
     """
-    limits = {}
-    for name, first in answered[0].inputs.items():
-        scale = max(float(np.abs(one.inputs[name]).max(initial=0)) for one in answered)
-        limits[name] = (
-            1.0 if first.dtype == np.uint8 else 1e-4 * scale if first.dtype.kind == "f" else 0.0
-        )
-    return limits
+    found = []
+    for one, names in zip(answered, files, strict=True):
+        limits = {}
+        for name, array in one.inputs.items():
+            limits[name] = 1e-4 * _greatest(array) if array.dtype.kind == "f" else 0.0
+            if isinstance(preprocess, ImagePreprocess):
+                levels = 8.0 if any(file.endswith(JPEG) for file in names.values()) else 1.0
+                limits[name] = levels / (1.0 if preprocess.in_graph else min(preprocess.std))
+        found.append(limits)
+    return tuple(found)
 
 
 def compare(expected: NDArray[Any], got: NDArray[Any], limit: Tolerance) -> tuple[float, str]:

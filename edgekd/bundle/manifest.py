@@ -77,7 +77,8 @@ class Golden(_Part):
     samples: tuple[Annotated[dict[str, Name], Field(min_length=1)], ...] = Field(min_length=1)
     inputs: Name
     outputs: dict[str, Name]
-    input_tolerance: dict[str, Number]
+    input_tolerance: tuple[dict[str, Number], ...]
+    """For each sample: input -> how far it may be off."""
     output_tolerance: dict[str, dict[str, Tolerance]]
     rule: str = ""
     """How the tolerances were chosen, as text."""

@@ -11,7 +11,7 @@ from edgekd.evaluation.record import Record
 from edgekd.exporters.onnx_files import traces
 from edgekd.exporters.onnx_metadata import user_name
 
-_BINARY = (".npz", ".npy", ".png")
+_BINARY = (".npz", ".npy", ".png", ".jpg")
 _LEAST_PARTS = 3
 
 

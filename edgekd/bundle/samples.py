@@ -1,5 +1,8 @@
 """Raw golden samples: from the data if its licence allows it, else made up.
 
+Pictures are whole, as an app meets them: of many aspects, one of them a JPEG that lies on its side
+(EXIF). Large ones are shrunk, and nothing of a camera's notes is kept.
+
 Redistribution needs a right, so the rule is a list of open licences and not of forbidden ones:
 what is not on it ("unknown", "proprietary", "see the website") ships made-up samples, which test
 an app's preprocessing just as well.
@@ -11,14 +14,18 @@ import io
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from edgekd.bundle.drawings import draw
 from edgekd.data.dataset import Kind
-from edgekd.data.preprocess import Preprocess, TextPreprocess
+from edgekd.data.pictures import decode, resize
+from edgekd.data.preprocess import ImagePreprocess, Preprocess, TextPreprocess
 from edgekd.errors import VerifyFailed
 from edgekd.exporters.onnx_files import traces
 
@@ -30,7 +37,15 @@ _OPEN = re.compile(
     r"cdla permissive|mit|bsd|apache|isc|unlicense)( |$)"
 )
 _RESTRICTED = re.compile(r"\b(nc|nd|non ?commercial|no ?deriv\w*|research)\b")
+WANTED = 4
+"""Golden samples of a bundle."""
+LYING = 1
+"""The one of them that is a JPEG on its side."""
+JPEG = ".jpg"
 _MOST_BYTES = 1 << 28
+_LARGEST_SIDE = 512  # pixels of a photograph in a bundle
+_ORIENTATION = 0x0112
+_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 _UNKNOWN_WORD = "Zzxqyw"
 
 
@@ -71,30 +86,12 @@ def made_up(
     generator = np.random.default_rng(seed)
     if isinstance(preprocess, TextPreprocess):
         return [_sentence(preprocess.vocabulary, generator) for _ in range(count)]
-    if preprocess.reads == "image":
-        shape = like["image"].shape[1:]
-        return [{"image": _picture(shape, generator, resized=i % 2 == 1)} for i in range(count)]
+    if isinstance(preprocess, ImagePreprocess):
+        channels = like["image"].shape[3]
+        size = preprocess.form.height, preprocess.form.width
+        drawn = [draw(*size, channels, seed=seed, number=i) for i in range(count)]
+        return [{"image": picture[None]} for picture in drawn]
     return [{name: _array(a, generator) for name, a in like.items()} for _ in range(count)]
-
-
-def _picture(
-    shape: Sequence[int], generator: np.random.Generator, *, resized: bool
-) -> NDArray[np.uint8]:
-    """Return smooth waves, uint8 [1, h, w, c]; channels and directions differ: swaps show.
-
-    Every second picture has another size, so that an app's resizing is tested as well.
-    """
-    height, width, channels = shape
-    if resized:
-        height, width = height + height // 4 + 1, width + width // 2 + 1
-    y, x = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
-    planes = []
-    for _ in range(channels):
-        fx, fy, phase = generator.uniform(0.3, 2.0, 3) * (1, 1, np.pi)
-        light, slope = generator.uniform(60, 190), generator.uniform(-40, 40)
-        planes.append(light + slope * (x - y) + 50 * np.cos(2 * np.pi * (fx * x + fy * y) + phase))
-    pixels: NDArray[np.uint8] = np.clip(np.stack(planes, axis=-1) + 0.5, 0, 255).astype(np.uint8)
-    return pixels[None]
 
 
 def _sentence(vocabulary: Sequence[str], generator: np.random.Generator) -> Sample:
@@ -116,17 +113,36 @@ def _array(like: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
     return generator.integers(low, high, shape, np.int64, endpoint=True).astype(like.dtype)
 
 
-def write_sample(folder: Path, number: int, sample: Sample, kind: Kind) -> dict[str, str]:
-    """Write a sample as files that a person can open; return array name -> file below `folder`."""
-    from PIL import Image
+def whole_pictures(files: Sequence[Path], preprocess: ImagePreprocess) -> list[Sample]:
+    """Return photographs, none of them cut: shrunk where one is larger than a bundle should hold.
 
+    They may be of any size, so each is an array [1, height, width, channels] of its own.
+    """
+    found: list[Sample] = []
+    for file in files:
+        pixels = decode(file, preprocess.form)
+        height, width = pixels.shape[:2]
+        most = max(_LARGEST_SIDE, 2 * preprocess.form.height, 2 * preprocess.form.width)
+        share = most / max(height, width)
+        if share < 1:
+            height, width = max(1, round(height * share)), max(1, round(width * share))
+            pixels = resize(pixels, height, width, replace(preprocess.form, antialias=True))
+        found.append({"image": pixels[None]})
+    return found
+
+
+def write_sample(folder: Path, number: int, sample: Sample, kind: Kind) -> dict[str, str]:
+    """Write a sample as files that a person can open; return array name -> file below `folder`.
+
+    Every fourth picture is a JPEG, which does not keep its pixels exactly, stored on its side.
+    """
     names = {}
     for k, (name, array) in enumerate(sample.items()):
         stem = f"golden/{number}" if len(sample) == 1 else f"golden/{number}.{k}"
         if kind == "image":
-            pixels = array[0, ..., 0] if array.shape[-1] == 1 else array[0]
-            names[name] = f"{stem}.png"
-            Image.fromarray(np.ascontiguousarray(pixels)).save(folder / names[name], "PNG")
+            lies = number % WANTED == LYING
+            names[name] = f"{stem}{JPEG if lies else '.png'}"
+            (_write_lying if lies else _write_png)(folder / names[name], array[0])
         elif kind == "text":
             names[name] = f"{stem}.txt"
             (folder / names[name]).write_bytes(str(array[0]).encode())
@@ -136,34 +152,46 @@ def write_sample(folder: Path, number: int, sample: Sample, kind: Kind) -> dict[
     return names
 
 
-def read_sample(folder: Path, files: Mapping[str, str], kind: Kind) -> Sample:
-    """Read what `write_sample` wrote, from an untrusted folder.
+def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    _image(pixels).save(path, "PNG")
+
+
+def _write_lying(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write a JPEG that must be turned by a quarter clockwise, as cameras do."""
+    exif = Image.Exif()
+    exif[_ORIENTATION] = 6
+    turned = _image(pixels.transpose(1, 0, 2)[::-1])
+    turned.save(path, "JPEG", quality=95, subsampling=0, exif=exif)
+
+
+def _image(pixels: NDArray[np.uint8]) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
+
+
+def read_sample(folder: Path, files: Mapping[str, str], preprocess: Preprocess) -> Sample:
+    """Read what `write_sample` wrote, from an untrusted folder. Pictures are decoded as by an app.
 
     Raises:
         VerifyFailed: a file is not of its kind, or too large.
     """
-    return {name: _read(folder / file, file, kind) for name, file in files.items()}
+    return {name: _read(folder / file, file, preprocess) for name, file in files.items()}
 
 
-def _read(path: Path, name: str, kind: Kind) -> NDArray[Any]:
-    from PIL import Image
-
+def _read(path: Path, name: str, preprocess: Preprocess) -> NDArray[Any]:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise ValueError(f"more than {_MOST_BYTES:,} bytes")
         data = path.read_bytes()
-        if kind == "text":
+        if preprocess.reads == "text":
             return np.array([data.decode()])
-        if kind == "array":
+        if not isinstance(preprocess, ImagePreprocess):
             array: NDArray[Any] = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
             return array
+        if not data.startswith(_PICTURES):
+            raise ValueError("neither PNG nor JPEG")
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-                if image.mode not in ("L", "RGB"):
-                    raise ValueError(f"PNG of mode {image.mode}, expected grey or RGB")
-                pixels = np.asarray(image, np.uint8)
-        return pixels.reshape(1, *pixels.shape[:2], -1)
+            return decode(io.BytesIO(data), preprocess.form)[None]
     except (
         *(OSError, ValueError, EOFError, SyntaxError, MemoryError),
         *(Image.DecompressionBombError, Image.DecompressionBombWarning),

@@ -183,14 +183,15 @@ def _preprocessing(folder: Path, manifest: Manifest) -> str:
     expected = read_arrays(folder / golden.inputs, len(golden.samples))
     worst = 0.0
     for i, files in enumerate(golden.samples):
-        got = preprocess.encode(read_sample(folder, files, preprocess.reads))
+        limits = golden.input_tolerance[i] if i < len(golden.input_tolerance) else {}
+        got = preprocess.encode(read_sample(folder, files, preprocess))
         if set(got) != set(expected[i]):
             raise VerifyFailed(
                 f"preprocess.json gives the inputs {sorted(got)} and {golden.inputs} contains "
                 f"{sorted(expected[i])}"
             )
         for name, encoded in got.items():
-            array, limit = encoded, Tolerance(absolute=golden.input_tolerance.get(name, 0.0))
+            array, limit = encoded, Tolerance(absolute=limits.get(name, 0.0))
             wanted = expected[i][name]
             if len(array) == 1 and array.shape[1:] == wanted.shape[1:]:
                 array = np.repeat(array, len(wanted), axis=0)  # the file takes several at once

@@ -15,7 +15,7 @@ from edgekd.bundle.card import card
 from edgekd.bundle.describe import LABELS, Shipped, describe, manifest_of
 from edgekd.bundle.manifest import MANIFEST, Golden, Tolerance
 from edgekd.bundle.private import named_sources, private_words, refuse_traces
-from edgekd.bundle.samples import Sample, write_sample
+from edgekd.bundle.samples import Sample, read_sample, write_sample
 from edgekd.bundle.sums import write_sums
 from edgekd.bundle.verify import verify
 from edgekd.data.preprocess import Preprocess, TextPreprocess, copy_preprocess, read_preprocess
@@ -65,8 +65,9 @@ def write(folder: Path, contents: Contents) -> None:
         copy_preprocess(contents.artifact, partial)
         if record.task.labels:
             write_json(partial / LABELS, list(record.task.labels))
-        shipped, chosen = _models(partial, contents, preprocess)
-        found = describe(partial, shipped, record, _golden(partial, contents, chosen, preprocess))
+        shipped, chosen, files = _models(partial, contents, preprocess)
+        golden = _golden(partial, contents, chosen, files, preprocess)
+        found = describe(partial, shipped, record, golden)
         write_json(partial / MANIFEST, manifest_of(found))
         write_atomic(partial / "MODEL_CARD.md", card(found))
         if contents.report is not None:
@@ -85,8 +86,11 @@ def _shippable(record: Record) -> Record:
 
 def _models(
     folder: Path, contents: Contents, preprocess: Preprocess
-) -> tuple[Shipped, list[gold.Answered]]:
-    """Copy the ONNX files, choose the golden samples on them, write the fixed forms."""
+) -> tuple[Shipped, list[gold.Answered], list[dict[str, str]]]:
+    """Copy the ONNX files, choose and write the golden samples on them, write the fixed forms.
+
+    The tensors and outputs of a sample are those of its file, as an app will read it.
+    """
     from edgekd.exporters.ort_session import batch_size, predictor
 
     dynamic = {variant: f"model.{variant}.onnx" for variant in contents.variants}
@@ -103,6 +107,9 @@ def _models(
         )
     winners = sorted(_winners(contents.signals, outputs))
     chosen = gold.choose(answered, winners=winners[0] if winners else None)
+    files = [write_sample(folder, i, s.sample, preprocess.reads) for i, s in enumerate(chosen)]
+    written = [read_sample(folder, names, preprocess) for names in files]
+    chosen = [gold.answer([one], preprocess, predictors, batch=batch)[0] for one in written]
     fixed, left_out = _fixed(folder, dynamic, chosen, contents, preprocess)
     shipped = Shipped(
         preprocess=preprocess,
@@ -112,7 +119,7 @@ def _models(
         fixed=fixed,
         left_out=left_out,
     )
-    return shipped, chosen
+    return shipped, chosen, files
 
 
 def _winners(signals: Mapping[str, str], outputs: gold.Arrays) -> set[str]:
@@ -194,10 +201,10 @@ def _golden(
     folder: Path,
     contents: Contents,
     chosen: Sequence[gold.Answered],
+    files: Sequence[dict[str, str]],
     preprocess: Preprocess,
 ) -> Golden:
-    """Write `golden/` and return the manifest's part about it."""
-    files = [write_sample(folder, i, one.sample, preprocess.reads) for i, one in enumerate(chosen)]
+    """Write the tensors and outputs of `golden/`; return the manifest's part about it."""
     gold.write_arrays(folder / gold.INPUTS, [one.inputs for one in chosen])
     outputs = {variant: f"golden/outputs.{variant}.npz" for variant in contents.variants}
     for variant, name in outputs.items():
@@ -209,7 +216,7 @@ def _golden(
         samples=tuple(files),
         inputs=gold.INPUTS,
         outputs=outputs,
-        input_tolerance=gold.input_tolerances(chosen),
+        input_tolerance=gold.input_tolerances(chosen, files, preprocess),
         output_tolerance=limits,
         rule=gold.RULE,
     )

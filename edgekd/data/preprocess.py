@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, TypeAdapter, field_validator, model_validator
+from pydantic import Field, TypeAdapter, field_serializer, field_validator, model_validator
 
 from edgekd.data.dataset import Arrays, Kind, is_image
 from edgekd.data.pictures import Form, fit, resize, to_channels
@@ -90,6 +91,17 @@ class ImagePreprocess(StoredPreprocess):
         default=None, description="how a picture file became pixels; default: stretched"
     )
 
+    @field_serializer("picture")
+    def _explicit(self, value: Form | None) -> dict[str, Any]:
+        return asdict(value or self.form)
+
+    @property
+    def form(self) -> Form:
+        """What a picture file becomes first."""
+        return self.picture or Form(
+            height=self.height, width=self.width, channels=self.channels, resize="stretch"
+        )
+
     @model_validator(mode="after")
     def _check_channels(self) -> Self:
         for what, values in (("mean", self.mean), ("std", self.std)):
@@ -150,15 +162,14 @@ class ImagePreprocess(StoredPreprocess):
 
     def _pixels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return uint8 [n, height, width, channels], red first."""
-        form, target = self.picture, (self.height, self.width)
-        if form is not None and image.shape[1:] != (form.height, form.width, form.channels):
+        form, target = self.form, (self.height, self.width)
+        if image.shape[1:] != (form.height, form.width, form.channels):
             image = to_channels(image, form.channels)
             image = np.stack([fit(one, form) for one in image])
         image = to_channels(image, self.channels)
         if image.shape[1:3] == target:
             return image
-        way = form or Form(height=self.height, width=self.width)
-        return np.stack([resize(one, *target, way) for one in image])
+        return np.stack([resize(one, *target, form) for one in image])
 
 
 class ArrayPreprocess(StoredPreprocess):

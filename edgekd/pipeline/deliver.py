@@ -8,8 +8,8 @@ import numpy as np
 
 from edgekd.artifact import FP32
 from edgekd.bundle import Contents, write
-from edgekd.bundle.samples import Sample, made_up, may_ship, singles
-from edgekd.data.preprocess import read_preprocess
+from edgekd.bundle.samples import Sample, made_up, may_ship, singles, whole_pictures
+from edgekd.data.preprocess import ImagePreprocess, read_preprocess
 from edgekd.evaluation.record import Record
 from edgekd.pipeline.final import Rung
 from edgekd.pipeline.setup import Bench
@@ -51,10 +51,13 @@ def _candidates(bench: Bench, shipped: Rung) -> tuple[list[Sample], str | None]:
     positions = np.unique(np.linspace(0, count - 1, CANDIDATES).astype(np.int64))
     raw, _ = bench.data.raw("validation", positions)
     reason = f"the data's licence is {licence!r}, which is not known to allow shipping samples"
+    preprocess = read_preprocess(shipped.artifact.folder)
     if may_ship(licence):
+        if bench.dataset.files and isinstance(preprocess, ImagePreprocess):
+            files = [bench.dataset.files[i] for i in bench.splits.validation[positions]]
+            return whole_pictures(files, preprocess), None
         samples = singles(raw, bench.dataset.kind)
         if samples:
             return samples, None
         reason = "every text that was checked contains a path"
-    preprocess = read_preprocess(shipped.artifact.folder)
     return made_up(raw, preprocess, count=CANDIDATES, seed=bench.recipe.seed), reason

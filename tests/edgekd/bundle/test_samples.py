@@ -3,25 +3,39 @@ from __future__ import annotations
 import io
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from edgekd.benchmarks.feeds import Input
+from edgekd.bundle.drawings import draw
 from edgekd.bundle.golden import answer, compare, fit, read_arrays, tolerances, write_arrays
 from edgekd.bundle.manifest import Tolerance
-from edgekd.bundle.samples import made_up, may_ship, read_sample, singles, write_sample
+from edgekd.bundle.samples import (
+    made_up,
+    may_ship,
+    read_sample,
+    singles,
+    whole_pictures,
+    write_sample,
+)
 from edgekd.data.dataset import Kind
+from edgekd.data.pictures import Form
 from edgekd.data.preprocess import ArrayPreprocess, ImagePreprocess, Preprocess, TextPreprocess
 from edgekd.errors import ModelError, VerifyFailed
 
+WAYS: tuple[tuple[Literal["bilinear", "bicubic"], bool], ...] = (
+    ("bilinear", True), ("bilinear", False), ("bicubic", True)
+)  # fmt: skip
 IMAGE = ImagePreprocess(height=8, width=8, mean=(1, 1, 1), std=(2, 2, 2))
+GREY = IMAGE.model_copy(update={"picture": Form(height=9, width=5, channels=1)})
 TEXT = TextPreprocess(vocabulary=("good", "bad", "film"))
 CASES: list[tuple[Kind, Preprocess, dict[str, NDArray[Any]]]] = [
     ("image", IMAGE, {"image": np.zeros((2, 9, 5, 3), np.uint8)}),
-    ("image", IMAGE, {"image": np.zeros((2, 9, 5, 1), np.uint8)}),
+    ("image", GREY, {"image": np.zeros((2, 9, 5, 1), np.uint8)}),
     ("text", TEXT, {"text": np.array(["a", "b"])}),
     ("array", ArrayPreprocess(names=("image",)), {"image": np.array([[0.0, 7], [2, 1]])}),
     ("array", ArrayPreprocess(names=("a", "b")), {"a": np.eye(2) > 0, "b": np.array([5, 9])}),
@@ -66,12 +80,53 @@ def test_made_up_samples_have_the_form_of_the_data(
         assert mine.dtype.kind == array.dtype.kind
         if kind == "text":
             continue
-        assert mine.shape == (1, *array.shape[1:])
+        if kind == "image":
+            assert mine.shape[3] == array.shape[3]
         if kind == "array":
+            assert mine.shape == (1, *array.shape[1:])
             assert array.min() <= mine.min() <= mine.max() <= array.max()
     preprocess.encode(first[0])
     if kind == "image":
-        assert first[1]["image"].shape[1:3] != like["image"].shape[1:3], "resizing is tested too"
+        aspects = [one["image"].shape[2] / one["image"].shape[1] for one in first]
+        assert min(aspects) < 1 < max(aspects), "whole pictures of other aspects: resizing shows"
+
+
+def test_every_way_to_resize_a_drawing_gives_another_tensor() -> None:
+    """So a golden sample finds an app that stretches where it should crop."""
+    picture = {"image": draw(32, 32, 3, seed=0, number=0)[None]}
+    forms = [
+        Form(height=32, width=32, resize=way, interpolation=how, antialias=antialias)
+        for way in ("crop", "stretch", "pad")
+        for how, antialias in WAYS
+    ]
+    found = [
+        ImagePreprocess(height=32, width=32, mean=(1,) * 3, std=(2,) * 3, picture=form).encode(
+            picture
+        )["image"]
+        for form in forms
+    ]
+    for i, one in enumerate(found):
+        for other in found[:i]:
+            assert np.abs(one.astype(int) - other).max() > 8
+
+
+def test_photographs_stay_whole_and_large_ones_shrink(tmp_path: Path) -> None:
+    Image.new("RGB", (1200, 300), (9, 8, 7)).save(tmp_path / "x.png")
+    (found,) = whole_pictures([tmp_path / "x.png"], IMAGE)
+    assert found["image"].shape == (1, 128, 512, 3)
+    assert (found["image"] == (9, 8, 7)).all()
+
+
+def test_every_fourth_picture_is_a_jpeg_on_its_side(tmp_path: Path) -> None:
+    (tmp_path / "golden").mkdir()
+    picture = draw(64, 64, 3, seed=1, number=0)
+    files = write_sample(tmp_path, 1, {"image": picture[None]}, "image")
+    assert files == {"image": "golden/1.jpg"}
+    with Image.open(tmp_path / files["image"]) as stored:
+        assert stored.size == picture.shape[:2], "height and width as the camera held them"
+    again = read_sample(tmp_path, files, IMAGE)["image"][0]
+    assert again.shape == picture.shape
+    assert np.abs(again.astype(int) - picture).mean() < 3
 
 
 @pytest.mark.parametrize(("kind", "preprocess", "like"), CASES)
@@ -81,7 +136,7 @@ def test_a_sample_is_read_as_it_was_written(
     (tmp_path / "golden").mkdir()
     sample = made_up(like, preprocess, count=1, seed=0)[0]
     files = write_sample(tmp_path, 0, sample, kind)
-    again = read_sample(tmp_path, files, kind)
+    again = read_sample(tmp_path, files, preprocess)
     for name, array in sample.items():
         np.testing.assert_array_equal(array, again[name])
 
@@ -95,10 +150,10 @@ def test_texts_with_paths_are_not_taken() -> None:
 def test_pickles_and_other_pictures_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.array([{}], object), allow_pickle=True)
     with pytest.raises(VerifyFailed, match=r"'x\.npy' cannot be read"):
-        read_sample(tmp_path, {"x": "x.npy"}, "array")
+        read_sample(tmp_path, {"x": "x.npy"}, ArrayPreprocess(names=("x",)))
     (tmp_path / "x.png").write_bytes(b"GIF89a" + bytes(50))
     with pytest.raises(VerifyFailed, match=r"'x\.png' cannot be read"):
-        read_sample(tmp_path, {"image": "x.png"}, "image")
+        read_sample(tmp_path, {"image": "x.png"}, IMAGE)
 
 
 def test_arrays_are_read_as_they_were_written_and_equal_ones_give_equal_bytes(

@@ -16,7 +16,7 @@ FILES = (
     *("model.fp32.batch1.onnx", "model.fp32.onnx"),
     *("model.int8.batch1.onnx", "model.int8.onnx"),
     *("report.html", "golden/inputs.npz", "golden/outputs.fp32.npz", "golden/outputs.int8.npz"),
-    *(f"golden/{i}.png" for i in range(4)),
+    *(f"golden/{i}.{kind}" for i, kind in enumerate(("png", "jpg", "png", "png"))),
 )
 
 Get = Callable[[str], Path]

@@ -154,7 +154,7 @@ def test_external_data_outside_the_bundle_is_refused(copy: Get, tmp_path: Path) 
         lambda m: m["golden"]["samples"][0].update(image="/etc/hostname"),
         lambda m: m["models"][0].update(file="golden/../../model.onnx"),
         lambda m: m["golden"].update(samples=[]),
-        lambda m: m["golden"]["input_tolerance"].update(image=float("inf")),
+        lambda m: m["golden"]["input_tolerance"][0].update(image=float("inf")),
         lambda m: m.pop("models"),
         lambda m: m.update(format=99),
     ],
