@@ -18,6 +18,7 @@ from edgekd.data.epoch_order import count_per_epoch, order_epoch
 from edgekd.data.input_options import InputSpec
 from edgekd.data.inputs import choose_preprocess
 from edgekd.data.preprocess import Preprocess
+from edgekd.data.strata import pair_up
 from edgekd.errors import DataError
 from edgekd.store import digest
 
@@ -168,6 +169,8 @@ class Data:
             raise DataError(f"got a batch size of {size}; it must be at least 1")
         if order is not None:
             indices = order_epoch(indices, self._shares, seed=self._seed, number=order)
+            if self._dataset.identities:
+                indices = pair_up(indices, self._dataset.targets["label"])
         starts = batch_starts(len(indices), size, training=order is not None)
         return self._walk(indices, preprocesses, starts, view)
 

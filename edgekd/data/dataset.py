@@ -66,6 +66,9 @@ class Dataset:
     """What became of each picture, and how; None for other kinds."""
     files: tuple[Path, ...] = ()
     """The picture that each sample was decoded from; empty where samples came as arrays."""
+    identities: bool = False
+    """Whether samples of one label are to be found by each other: splits and batches keep at least
+    two of a label together."""
 
     def __post_init__(self) -> None:
         """Check the form."""
@@ -93,6 +96,7 @@ class Dataset:
                 "fixed": {name: array_sha256(array) for name, array in self.fixed.items()},
                 "sources": [share.stop for share in self.shares],
                 "form": self.form and asdict(self.form),
+                "identities": self.identities,
             }
         )
 
@@ -115,7 +119,7 @@ class Dataset:
 
     def label_name(self, label: int) -> str:
         """Return the name of a class, or its number where it has none."""
-        return self.labels[label] if self.labels else str(label)
+        return self.labels[label] if label < len(self.labels) else str(label)
 
     def take(self, indices: NDArray[np.int64]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return copies of the samples and targets at `indices`, in that order."""

@@ -231,6 +231,8 @@ def _open_origin(
     else:
         dataset = _opened(spec, locate(str(spec.path), root=root), progress, read)
     dataset = _described(dataset, spec)
+    if read.wanted == "identity":
+        dataset = replace(dataset, identities="label" in dataset.targets)
     return dataset if read.labelled else replace(dataset, targets={}, labels=())
 
 

@@ -5,6 +5,7 @@ Every split is in seeded order, so that any prefix of it is a fair sample of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgekd.data.dataset import Dataset
 from edgekd.data.seeded_random import shuffled
+from edgekd.data.strata import allot_pairs, describe_lone, find_present, find_strata
 from edgekd.errors import DataError
 from edgekd.wording import option
 
@@ -63,32 +65,31 @@ def make_splits(
     count; a split that the source fixes is taken as it is. `calibration` is a count; None is 512
     or the whole train split if that is smaller. Of a mixture only the main source is split; the
     further sources are training samples. A class with too few samples for one in every split is
-    for training alone (see `describe_missing`).
+    for training alone (see `describe_missing`). Of identities, each split has none or at least two
+    samples: one alone cannot be found.
 
     Raises:
-        DataError: there are fewer than two classes, a class has no sample, a split is empty, or a
-            split was asked to contain more than there is.
+        DataError: there are fewer than two classes, a split is empty, or a split was asked to
+            contain more than there is.
     """
-    strata = _strata(dataset)
+    strata = find_strata(dataset)
     fixed = {name: shuffled(i, seed, _PURPOSE) for name, i in dataset.fixed.items()}
     everything = np.arange(dataset.main_samples, dtype=np.int64)
     named = np.concatenate([everything[:0], *fixed.values()])
     pool = fixed.get("train", shuffled(np.setdiff1d(everything, named), seed, _PURPOSE))
     open_samples = len(pool)
-    pool, rare = _without_rare(pool, strata, splits=3 - len({"validation", "test"} & set(fixed)))
+    open_splits = 3 - len({"validation", "test"} & set(fixed))
+    least = min(2, open_splits) if dataset.identities else open_splits
+    pool, rare = _without_rare(pool, strata, least=least)
     if len(rare) and not len(pool):
-        raise DataError(
-            f"each of the {len(np.unique(strata[rare]))} classes has fewer than 3 samples, so none "
-            "can be set aside for validation and test; give more samples of each class, or, if the "
-            f"labels are numbers to predict, {option('task', 'regression')}"
-        )
+        raise _all_rare(dataset, classes=len(np.unique(strata[rare])), least=least)
     found: dict[str, Indices] = {}
     for name, asked in (("test", test), ("validation", validation)):
         if name in fixed:
             found[name] = fixed[name]
             continue
         count = _count(name, asked, open_samples, len(pool))
-        found[name], pool = _draw(pool, strata, count)
+        found[name], pool = _draw(pool, strata, count, in_pairs=dataset.identities)
     pool = pool if not len(rare) else shuffled(np.concatenate([pool, rare]), seed, _PURPOSE)
     for name, indices in {"train": pool, **found}.items():
         if not len(indices):
@@ -112,24 +113,17 @@ def _with_further(dataset: Dataset, train: Indices, seed: int) -> Indices:
     return shuffled(np.concatenate([train, further]), seed, _PURPOSE)
 
 
-def _strata(dataset: Dataset) -> Indices:
-    """Return the group of each sample, [n]: its label, or 0 where there are no labels."""
-    if "label" not in dataset.targets:
-        return np.zeros(len(dataset), np.int64)
-    label: Indices = dataset.targets["label"]
-    if len(np.unique(label)) < 2:
-        raise DataError(
-            f"all {len(label)} samples are of class {dataset.label_name(int(label[0]))!r}; "
-            "a classifier needs at least 2 classes: add samples of another one"
+def _all_rare(dataset: Dataset, *, classes: int, least: int) -> DataError:
+    if dataset.identities:
+        return DataError(
+            f"each of the {classes} labels has one sample, so no sample can be found by another "
+            "of its label; give at least two samples of a label"
         )
-    empty = np.flatnonzero(np.bincount(label, minlength=dataset.classes) == 0)
-    if len(empty):
-        raise DataError(
-            f"class {dataset.label_name(int(empty[0]))!r} (number {empty[0]}) has no sample; "
-            "classes are counted from 0 without gaps: renumber the labels, add samples, or drop "
-            "the name"
-        )
-    return label
+    return DataError(
+        f"each of the {classes} classes has fewer than {least} samples, so none can be set aside "
+        "for validation and test; give more samples of each class, or, if the labels are numbers "
+        f"to predict, {option('task', 'regression')}"
+    )
 
 
 def _count(name: str, asked: float | int, open_samples: int, left: int) -> int:
@@ -150,10 +144,14 @@ def _count(name: str, asked: float | int, open_samples: int, left: int) -> int:
     return count
 
 
-def _draw(pool: Indices, strata: Indices, count: int) -> tuple[Indices, Indices]:
+def _draw(
+    pool: Indices, strata: Indices, count: int, *, in_pairs: bool = False
+) -> tuple[Indices, Indices]:
     """Return (`count` of `pool`, each stratum in its share; the rest), both in the pool's order."""
-    _, member, sizes = np.unique(strata[pool], return_inverse=True, return_counts=True)
-    shares = _allot(sizes, count)
+    _, seen, member, sizes = np.unique(
+        strata[pool], return_index=True, return_inverse=True, return_counts=True
+    )
+    shares = allot_pairs(sizes, count, order=np.argsort(seen)) if in_pairs else _allot(sizes, count)
     order = np.argsort(member, kind="stable")
     first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     place = np.empty(len(pool), np.int64)
@@ -174,26 +172,53 @@ def _allot(sizes: Indices, count: int) -> Indices:
     return shares
 
 
-def _without_rare(pool: Indices, strata: Indices, *, splits: int) -> tuple[Indices, Indices]:
-    """Return `pool` without the samples of classes that have fewer than `splits`, and these."""
+def _without_rare(pool: Indices, strata: Indices, *, least: int) -> tuple[Indices, Indices]:
+    """Return `pool` without the samples of classes that have fewer than `least`, and these."""
     counts = np.bincount(strata[pool], minlength=1)
-    rare = counts[strata[pool]] < splits
+    rare = counts[strata[pool]] < least
     return pool[~rare], pool[rare]
 
 
 def describe_missing(dataset: Dataset, splits: Splits) -> str:
-    """Return which classes are missing from a split, for the user; "" if none is."""
-    if not dataset.classes:
+    """Return which classes or labels are missing from a split, for the user; "" if none is."""
+    if dataset.identities:
+        lone = [describe_lone(dataset, name, getattr(splits, name)) for name in _WITHOUT]
+        return "; ".join(text for text in lone[1:] if text)
+    count = _counter(dataset)
+    if count is None:
         return ""
-    label, found = dataset.targets["label"], []
-    total = np.bincount(label, minlength=dataset.classes)
+    total, found = count(np.arange(len(dataset))), []
+    absent = np.flatnonzero(total == 0).tolist()
+    if absent:
+        found.append(f"the data has no sample of class {_few(dataset, absent)}")
     for name, outcome in _WITHOUT.items():
-        have = np.bincount(label[getattr(splits, name)], minlength=dataset.classes)
-        missing = np.flatnonzero((have == 0) & (total > 0)).tolist()
+        missing = np.flatnonzero((count(getattr(splits, name)) == 0) & (total > 0)).tolist()
         if missing:
-            shown = [f"{dataset.label_name(i)!r} ({total[i]} in all)" for i in missing[:_SHOWN]]
-            more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-            found.append(
-                f"the {name} split has no sample of class {', '.join(shown)}{more}, so {outcome}"
-            )
+            shown = _few(dataset, missing, total)
+            found.append(f"the {name} split has no sample of class {shown}, so {outcome}")
     return "; ".join(found)
+
+
+def _few(dataset: Dataset, classes: list[int], total: Indices | None = None) -> str:
+    """Return the first of some classes by name, with how many samples each has in all."""
+    shown = [
+        repr(dataset.label_name(i)) + ("" if total is None else f" ({total[i]} in all)")
+        for i in classes[:_SHOWN]
+    ]
+    more = f" and {len(classes) - _SHOWN} more" if len(classes) > _SHOWN else ""
+    return ", ".join(shown) + more
+
+
+def _counter(dataset: Dataset) -> Callable[[Indices], Indices] | None:
+    """Return what counts the samples of each class among some; None where there are no classes."""
+    targets = dataset.targets
+    if "label" in targets:
+        label = targets["label"]
+        return lambda rows: np.bincount(label[rows], minlength=dataset.classes)
+    if "labels" in targets:
+        has = targets["labels"] > 0
+    elif "mask" in targets:
+        has = find_present(targets["mask"])
+    else:
+        return None
+    return lambda rows: has[rows].sum(axis=0)

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from edgekd.data.arrays import split_name
 from edgekd.data.dataset import Arrays, Dataset
-from edgekd.data.targets import parse_number, read_target
+from edgekd.data.targets import read_target
+from edgekd.data.written_numbers import parse_number
 from edgekd.errors import DataError
 from edgekd.tasks.task import Target
 from edgekd.wording import option

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.data.several_labels import read_cells
+from edgekd.data.written_numbers import is_measured, read_numbers
 from edgekd.errors import DataError
 from edgekd.tasks.task import Target
 from edgekd.wording import option
 
-MOST_LEVELS = 20
-"""A column with more unlike numbers than this, of which one is not whole, is measured."""
-_SEPARATORS = "|;,"
 Named = tuple[Target, NDArray[Any], tuple[str, ...]]
 """Name of the target, its array, and the names of classes or labels (where there are any)."""
 
@@ -29,13 +28,15 @@ def read_target(
     """Return what an array [n] or [n, several] of numbers or names is.
 
     Names become the numbers of classes. With `wanted` = "labels", a name is several that are
-    separated by "|", ";" or ",".
+    separated, see `read_cells`.
 
     Raises:
         DataError: it can be none of them, or not what is wanted.
     """
     if array.ndim == 2 and array.shape[1] == 1 and wanted != "labels":
         array = array[:, 0]
+    if wanted == "identity" and array.ndim == 1 and _names_things(array):
+        return "label", *_identities(array)
     if array.dtype.kind in "OUT" and array.ndim == 1:
         return _of_names([str(name) for name in array], wanted, labels, where)
     if array.dtype.kind not in "buif":
@@ -44,15 +45,21 @@ def read_target(
             "were expected"
         )
     check_finite("the target array", array, where)
-    several = array.ndim == 2 and array.shape[1] > 1
-    is_binary = array.ndim == 2 and bool(np.isin(array, (0, 1)).all())
     if wanted == "mask":
         return "mask", read_masks(array, where), tuple(labels or ())
+    return _of_numbers(array, wanted, labels, where)
+
+
+def _of_numbers(
+    array: NDArray[Any], wanted: Target | None, labels: Sequence[str] | None, where: str
+) -> Named:
+    is_binary = array.ndim <= 2 and bool(np.isin(array, (0, 1)).all())
     if wanted == "labels" and is_binary:
-        return "labels", array.astype(np.uint8), tuple(labels or ())
+        return "labels", array.reshape(len(array), -1).astype(np.uint8), tuple(labels or ())
     if wanted == "value":
-        return "value", array.astype(np.float32), ()
-    if several and is_binary and (array.dtype.kind != "f" or wanted == "label"):
+        return "value", array.astype(np.float32), tuple(labels or ())
+    several = array.ndim == 2 and array.shape[1] > 1 and is_binary
+    if several and (array.dtype.kind != "f" or wanted == "label"):
         return "labels", array.astype(np.uint8), tuple(labels or ())
     if array.dtype.kind == "f":
         return "value", array.astype(np.float32), ()
@@ -77,14 +84,17 @@ def read_masks(array: NDArray[Any], where: str) -> NDArray[np.uint8]:
     """Return the class of each pixel, uint8 [n, height, width]; masks of 0 and 255 are 0 and 1.
 
     Raises:
-        DataError: it is not [n, height, width] or [n, height, width, 1] of numbers from 0 to 255.
+        DataError: it is not [n, height, width] or [n, height, width, 1] of whole numbers from 0 to
+            255.
     """
     if array.ndim == 4 and 1 in (array.shape[1], array.shape[3]):
         array = array[..., 0] if array.shape[3] == 1 else array[:, 0]
-    if array.ndim != 3 or array.dtype.kind not in "bui":
+    is_whole = array.dtype.kind in "bui" or (array.dtype.kind == "f" and not (array % 1).any())
+    if array.ndim != 3 or not is_whole:
         raise DataError(
             f"{where}: masks are class numbers, whole, [n, height, width]; got {array.dtype} "
             f"{list(array.shape)}"
+            + ("; of one-hot masks give the class numbers, y.argmax(-1)" * (array.ndim == 4))
         )
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > 255:
@@ -141,49 +151,24 @@ def _of_names(
     names: list[str], wanted: Target | None, labels: Sequence[str] | None, where: str
 ) -> Named:
     if wanted == "labels":
-        return "labels", *_several(names, labels)
-    if wanted == "value":
-        return "value", _numbers(names, where), ()
-    if labels is None and _is_measured(names):
-        return "value", _numbers(names, where), ()
+        found, called = read_cells(names, lambda flat: name_classes(flat, labels))
+        return "labels", found, called or tuple(labels or ())
+    if wanted == "value" or (labels is None and is_measured(names)):
+        numbers = read_numbers(names, where)
+        check_finite("the target column", numbers, where)
+        return "value", numbers, tuple(labels or ())
     return "label", *name_classes(names, labels)
 
 
-def _several(
-    names: Sequence[str], labels: Sequence[str] | None
-) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """Return 0 or 1 for each label [n, labels], from names such as "cat|dog"."""
-    separator = next((s for s in _SEPARATORS if any(s in name for name in names)), "|")
-    rows = [[part.strip() for part in name.split(separator) if part.strip()] for name in names]
-    flat, called = name_classes([part for row in rows for part in row], labels)
-    found = np.zeros((len(rows), len(called)), np.uint8)
-    found[np.repeat(np.arange(len(rows)), [len(row) for row in rows]), flat] = 1
-    return found, called
+def _names_things(array: NDArray[Any]) -> bool:
+    """Tell whether these are names or whole numbers, of whatever type."""
+    if array.dtype.kind == "f":
+        return bool(np.isfinite(array).all() and (array % 1 == 0).all())
+    return array.dtype.kind in "OUTbui"
 
 
-def _numbers(names: Sequence[str], where: str) -> NDArray[np.float32]:
-    try:
-        found = np.array([parse_number(name) for name in names], np.float32)
-    except ValueError as error:
-        raise DataError(
-            f"{where}: a target is not a number ({error}); regression needs one for each sample"
-        ) from error
-    check_finite("the target column", found, where)
-    return found
-
-
-def parse_number(text: str) -> float:
-    """Return a number that may have a comma for the decimal point, as in German tables."""
-    german = re.fullmatch(r"\s*[-+]?\d+,\d+\s*", text)
-    return float(text.replace(",", ".") if german else text)
-
-
-def _is_measured(names: Sequence[str]) -> bool:
-    """Tell whether these are measured numbers: too many unlike ones to be classes."""
-    unlike = set(names)
-    if len(unlike) <= MOST_LEVELS:
-        return False
-    try:
-        return any(not parse_number(name).is_integer() for name in unlike)
-    except (ValueError, OverflowError):
-        return False
+def _identities(array: NDArray[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return any numbers or names as numbers from 0, and what these are called."""
+    whole = array.astype(np.int64) if array.dtype.kind == "f" else array
+    called, number = np.unique(whole.astype(str), return_inverse=True)
+    return number.astype(np.int64), tuple(called.tolist())

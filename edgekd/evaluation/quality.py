@@ -59,6 +59,7 @@ def estimate(metric: Metric, model: Reduced) -> Estimate:
     value = metric.of(arrays)
     if metric.values is not None:
         values = np.asarray(metric.values(arrays), np.float64)
+        n = len(values)  # a metric may look at some of the samples
         top = float(values.max()) or _hit(metric)
         if top > 0 and bool(np.isin(values, (0.0, top)).all()):
             low, high = wilson(int((values > 0).sum()), n)
@@ -79,7 +80,7 @@ def estimate_gain(metric: Metric, after: Reduced, before: Reduced) -> Estimate:
     value = sign * (metric.of(after.arrays) - metric.of(before.arrays))
     if metric.values is not None:
         new, old = (np.asarray(metric.values(m.arrays), np.float64) for m in (after, before))
-        change = sign * (new - old)
+        change, n = sign * (new - old), len(new)
         top = float(np.abs(change).max()) or float(np.abs(new).max()) or _hit(metric)
         if bool(np.isin(change, (-top, 0.0, top)).all()):
             low, high = matched_difference(int((change > 0).sum()), int((change < 0).sum()), n)

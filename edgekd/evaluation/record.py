@@ -64,6 +64,8 @@ class Record:
     """Why the file that ships exceeds max_latency; None if it does not."""
     scattered: Scattered | None = None
     """None where the task does not predict numbers."""
+    remarks: tuple[str, ...] = ()
+    """What makes the whole doubtful, such as a teacher that is no better than a guess."""
     origin: Origin = field(default_factory=Origin)
     """Empty where the teacher is a network of PyTorch."""
 

@@ -11,7 +11,7 @@ from edgekd.evaluation.formatting import quality
 from edgekd.evaluation.quality import estimate
 from edgekd.evaluation.reduced import Reduced
 from edgekd.step import Context
-from edgekd.tasks.task import Arrays, Predictor, name_outputs
+from edgekd.tasks.task import Arrays, Metric, Predictor, name_outputs
 from edgekd.wording import option
 
 _BATCH, _MOST_SAMPLES = 16, 512
@@ -25,6 +25,14 @@ def _causes() -> str:
     )
 
 
+def _causes_elsewhere() -> str:
+    return (
+        "targets of other samples, in another order or another unit than those that it was trained "
+        f"on, normalisation ({option('normalize')}), or the order of the colour channels "
+        f"({option('model.input.colours', 'bgr')})"
+    )
+
+
 def _go_on() -> str:
     return f"If it is meant to be so: {option('allow_poor_teacher', True)}."
 
@@ -34,8 +42,8 @@ def check_baseline(
 ) -> None:
     """Refuse a model whose first metric is that of a guess on the validation split.
 
-    That is, its 95 % interval reaches what the commonest class gives, or zero. At most 512 samples
-    are looked at, spread over the split.
+    That is, its 95 % interval reaches what a guess gets (`Metric.chance`). At most 512 samples are
+    looked at, spread over the split.
 
     Where nothing is trained, a low value whose cause is not found is a warning: a quantized file is
     then still compared with its float file.
@@ -43,32 +51,45 @@ def check_baseline(
     Raises:
         ModelError: it does; the message names the causes, and the order of classes that fits.
     """
-    metric = context.task.metrics[0]
-    if metric.better != "higher" or not context.data.targets("validation"):
+    if not context.data.targets("validation"):
         return
     seen = _answers(predictor, preprocess, context)
-    found = estimate(metric, seen)
-    label, answer = seen.arrays.get("label"), seen.arrays.get("answer")
-    if label is None or answer is None or "classes" not in context.task.signals.values():
-        if found.low <= 0:
-            raise ModelError(
-                f"the model's {metric.name} is {quality(found)} on the validation split: nothing "
-                f"can be learned from it. Likely causes: {_causes()}. {_go_on()}"
-            )
+    said = describe_chance(context.task.metrics[0], seen)
+    if not said:
         return
-    chance = 100.0 * float(np.bincount(label).max()) / len(label)
-    if found.low > chance:
-        return
-    said = (
-        f"the model is right in {quality(found)} % of {found.n} validation samples, and always "
-        f"answering the commonest class gives {chance:.1f} %: nothing can be learned from it. "
-    )
-    names = context.data.labels or tuple(map(str, range(int(label.max()) + 1)))
-    better = find_order(label, answer, names)
+    label, answer, better = seen.arrays.get("label"), seen.arrays.get("answer"), ""
+    is_classes = "classes" in context.task.signals.values()
+    if label is not None and answer is not None and is_classes:
+        names = context.data.labels or tuple(map(str, range(int(label.max()) + 1)))
+        better = find_order(label, answer, names)
+    causes = f"Likely causes: {_causes() if is_classes else _causes_elsewhere()}."
     if better or trains:
-        raise ModelError(f"{said}{better or f'Likely causes: {_causes()}.'} {_go_on()}")
-    context.progress.say(
-        f"warning: {said}Likely causes: {_causes()}. Nothing is trained, so it goes on"
+        raise ModelError(
+            f"the model's {said}: nothing can be learned from it. {better or causes} {_go_on()}"
+        )
+    context.progress.say(f"warning: the model's {said}. {causes} Nothing is trained, so it goes on")
+
+
+def describe_chance(metric: Metric, seen: Reduced) -> str:
+    """Return a metric beside what a guess gets, if its interval reaches that; else ""."""
+    if metric.chance is None or metric.better != "higher":
+        return ""
+    found, chance = estimate(metric, seen), metric.chance(seen.arrays)
+    if found.low > chance:
+        return ""
+    unit = f" {metric.unit}".rstrip()
+    return (
+        f"{metric.name} is {quality(found)}{unit} on {found.n} validation samples, and a guess "
+        f"gets {chance:.1f}{unit}"
+    )
+
+
+def warn_of_chance(metric: Metric, seen: Reduced) -> str:
+    """Return the warning for a finished teacher that is no better than a guess; else ""."""
+    said = describe_chance(metric, seen)
+    return said and (
+        f"The teacher's {said}: all that is compared with it means little. If the run trained it, "
+        "give it more epochs, another learning rate or more data."
     )
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Group
 
-from edgekd.artifact import Artifact
-from edgekd.errors import NothingToDo, one_line, require
+from edgekd.artifact import FP32, Artifact
+from edgekd.errors import NothingToDo, RunFolderError, one_line, require
 from edgekd.evaluation.examiner import Examiner
 from edgekd.evaluation.gate import REFERENCE, Verdict, judge
 from edgekd.evaluation.record import Record
+from edgekd.pipeline.baseline import warn_of_chance
 from edgekd.pipeline.deliver import deliver
 from edgekd.pipeline.export import Export
 from edgekd.pipeline.final import Rung, judge_on_test, measure_finalists
@@ -93,7 +95,7 @@ def compress(
             require(package, extra="train")
     listener = progress or Silent()
     with run_lock(out), speaking_of(step.name for step in recipe.steps):
-        check_owner(recipe, out)
+        _check_owner(recipe, root=root, out=out)
         bench = set_up(recipe, root=root, folder=out, progress=listener)
         claim(bench, command=command)
         rungs = run_steps(bench)
@@ -104,6 +106,19 @@ def compress(
         return Result(out, found)
 
 
+def _check_owner(recipe: Recipe, *, root: Path, out: Path) -> None:
+    """Refuse a folder that is another run's; a fault of the data or the model is told first.
+
+    Another folder would not cure that.
+    """
+    try:
+        check_owner(recipe, out)
+    except RunFolderError:
+        with TemporaryDirectory(prefix="edgekd-") as scratch:
+            set_up(recipe, root=root, folder=Path(scratch), progress=Silent(), export=False)
+        raise
+
+
 def run_steps(bench: Bench) -> tuple[Rung, ...]:
     """Run every step from the last kept stage; the first rung is the teacher."""
     first = bench.recipe.working_teacher
@@ -111,6 +126,9 @@ def run_steps(bench: Bench) -> tuple[Rung, ...]:
     examiner = bench.examiner(teacher)
     evidence = examiner.examine(teacher, teacher, name=first.name, makes=first.makes)
     rungs = [Rung("teacher", teacher, evidence, REFERENCE)]
+    warning = warn_of_chance(bench.task.metrics[0], examiner.reduced(teacher, teacher.onnx(FP32)))
+    if warning:
+        bench.progress.say(f"warning: {warning}")
     best, context = teacher, bench.context(teacher)
     for title, step in titled(bench.recipe.working_steps):
         rung = _climb_one(bench, examiner, title, step, best, context)

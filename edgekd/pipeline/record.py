@@ -38,6 +38,7 @@ from edgekd.evaluation.results import (
 )
 from edgekd.exporters.onnx_metadata import licence
 from edgekd.networks.channel_notes import read_left
+from edgekd.pipeline.baseline import warn_of_chance
 from edgekd.pipeline.final import Rung, reduce_test
 from edgekd.pipeline.setup import Bench
 from edgekd.quantization.step import QUANTIZED
@@ -80,8 +81,15 @@ def record(
         scattered=_scattered(bench, rungs, final),
         calls=_calls(bench, final),
         over_budget=over_budget(final.ships, max_latency_s=asked_s, device=device),
+        remarks=_remarks(bench, rungs[0]),
         origin=origin,
     )
+
+
+def _remarks(bench: Bench, teacher: Rung) -> tuple[str, ...]:
+    seen = bench.examiner(teacher.artifact).reduced(teacher.artifact, teacher.artifact.onnx(FP32))
+    warning = warn_of_chance(bench.task.metrics[0], seen)
+    return (warning,) if warning else ()
 
 
 def _origin(teacher: Rung) -> Origin:
@@ -122,7 +130,9 @@ def _task(bench: Bench) -> TaskInfo:
         )
         for m in bench.task.metrics
     )
-    return TaskInfo(metrics=metrics, labels=tuple(bench.dataset.labels))
+    # names of persons or of single things are the data's, and no output of the model stands for one
+    labels = () if bench.dataset.identities else tuple(bench.dataset.labels)
+    return TaskInfo(metrics=metrics, labels=labels)
 
 
 def _data(bench: Bench) -> DataInfo:

@@ -31,6 +31,12 @@ def _agrees(reduced: Arrays) -> NDArray[np.float64]:
     return np.asarray(100.0 * (reduced["answer"] == reduced["teacher"]))
 
 
+def commonest_class(reduced: Arrays) -> float:
+    """Return the share of the commonest class, in percent."""
+    label = np.asarray(reduced["label"])
+    return float(100.0 * np.bincount(label).max() / len(label))
+
+
 def worst_class(reduced: Arrays) -> float:
     """Return the accuracy of the class that does worst, in percent, of the classes present."""
     labels = np.asarray(reduced["label"])
@@ -55,7 +61,7 @@ class Classification:
     target: ClassVar = "label"
     signals: Mapping[str, SignalKind] = {"logits": "classes"}
     metrics: Sequence[Metric] = (
-        Metric("top-1", "%", values=_right, is_percentage=True),
+        Metric("top-1", "%", values=_right, is_percentage=True, chance=commonest_class),
         Metric("worst class", "%", whole=worst_class, is_percentage=True),
         Metric(
             "calibration error", "%", whole=calibration_error, better="lower", is_percentage=True

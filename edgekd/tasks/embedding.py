@@ -21,18 +21,46 @@ _GALLERY = 2000  # similarities to so many samples are ranked
 
 
 def recall(reduced: Arrays, *, k: int) -> NDArray[np.float64]:
-    """Return for each sample 100 if one of its `k` nearest others has its label, else 0.
+    """Return for each query 100 if one of its `k` nearest others has its label, else 0.
 
-    A label that one sample alone has counts 0.
+    Every sample whose label another one has is a query, and is looked for among all others. The
+    rest only stand in the way. If there are no queries, each sample counts 0.
     """
     label, found = reduced["label"], []
-    for rows, similar in _similarities(reduced["vector"], reduced["vector"]):
-        similar[np.arange(len(rows)), rows] = -np.inf
-        most = min(k, len(label) - 1)
-        nearest = np.argpartition(-similar, most - 1, axis=1)[:, :most] if most else rows[:0]
-        same = label[nearest] == label[rows][:, None] if most else np.zeros((len(rows), 1), bool)
+    queries = has_mate(label)
+    if not queries.any():
+        return np.zeros(len(label))
+    for rows, nearest in nearest_others(reduced["vector"], k=k):
+        asked = queries[rows]
+        same = label[nearest[asked]] == label[rows[asked]][:, None]
         found.append(100.0 * same.any(axis=1))
     return np.concatenate(found)
+
+
+def has_mate(label: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return for each sample whether another one has its label."""
+    _, group, sizes = np.unique(label, return_inverse=True, return_counts=True)
+    return np.asarray(sizes[group] > 1)
+
+
+def drawn_mate(reduced: Arrays) -> float:
+    """Return how often another sample drawn at random has a query's label, in percent."""
+    label = reduced["label"]
+    _, group, sizes = np.unique(label, return_inverse=True, return_counts=True)
+    mates = (sizes[group] - 1)[has_mate(label)]
+    return float(100.0 * mates.mean() / (len(label) - 1)) if len(mates) else 0.0
+
+
+def nearest_others(
+    vectors: NDArray[Any], *, k: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield rows of unit vectors and the `k` most similar other rows of each, the nearest first."""
+    most = max(1, min(k, len(vectors) - 1))
+    for rows, similar in _similarities(vectors, vectors):
+        similar[np.arange(len(rows)), rows] = -np.inf
+        some = np.argpartition(-similar, most - 1, axis=1)[:, :most]
+        order = np.argsort(-np.take_along_axis(similar, some, axis=1), axis=1, kind="stable")
+        yield rows, np.take_along_axis(some, order, axis=1)
 
 
 def rank_correlation(reduced: Arrays) -> NDArray[np.float64]:
@@ -76,10 +104,16 @@ class Embedding:
     `targets["label"]` is int64 [n]: samples of one label belong together.
     """
 
-    target: ClassVar = "label"
+    target: ClassVar = "identity"
     signals: Mapping[str, SignalKind] = {"embedding": "embedding"}
     metrics: Sequence[Metric] = (
-        Metric("recall at 1", "%", values=partial(recall, k=1), is_percentage=True),
+        Metric(
+            "recall at 1",
+            "%",
+            values=partial(recall, k=1),
+            is_percentage=True,
+            chance=drawn_mate,
+        ),
         Metric("recall at 5", "%", values=partial(recall, k=5), is_percentage=True),
         Metric("rank correlation", "%", values=rank_correlation, is_percentage=True),
     )

@@ -40,6 +40,15 @@ def mean_average_precision(reduced: Arrays) -> float:
     return 100.0 * float(np.mean(found)) if found else 0.0
 
 
+def mean_share(reduced: Arrays) -> float:
+    """Return the share of samples that have a label, in percent: the mean over all labels.
+
+    That is the average precision of scores that are the same for all samples.
+    """
+    share = (reduced["label"] > 0).mean(axis=0)
+    return 100.0 * float(share[share > 0].mean()) if share.any() else 0.0
+
+
 def f1(reduced: Arrays) -> float:
     """Return F1 over all answers (micro average, threshold 0.5), in percent.
 
@@ -69,7 +78,13 @@ class Multilabel:
     target: ClassVar = "labels"
     signals: Mapping[str, SignalKind] = {"logits": "labels"}
     metrics: Sequence[Metric] = (
-        Metric("mean average precision", "%", whole=mean_average_precision, is_percentage=True),
+        Metric(
+            "mean average precision",
+            "%",
+            whole=mean_average_precision,
+            is_percentage=True,
+            chance=mean_share,
+        ),
         Metric("F1", "%", whole=f1, is_percentage=True),
         Metric("label accuracy", "%", values=_right, is_percentage=True),
         Metric("agreement", "%", values=_agrees, is_percentage=True),

@@ -60,7 +60,7 @@ class Regression:
     target: ClassVar = "value"
     signals: Mapping[str, SignalKind] = {"values": "values"}
     metrics: Sequence[Metric] = (
-        Metric("R2", "%", whole=_explained, is_percentage=True),
+        Metric("R2", "%", whole=_explained, is_percentage=True, chance=lambda reduced: 0.0),
         Metric("mean absolute error", "", values=_errors, better="lower"),
         Metric("root mean squared error", "", whole=_root_mean_square, better="lower"),
         Metric("agreement", "%", whole=_explains_teacher, is_percentage=True),

@@ -33,6 +33,13 @@ def mean_overlap(reduced: Arrays) -> float:
     return float(found.mean()) if len(found) else 0.0
 
 
+def commonest_everywhere(reduced: Arrays) -> float:
+    """Return the mean IoU of the commonest class for every pixel, in percent."""
+    labelled = reduced["labelled"].sum(axis=0, dtype=np.float64)
+    classes = max(1, int((labelled > 0).sum()))
+    return float(100.0 * labelled.max() / max(1.0, labelled.sum()) / classes)
+
+
 def worst_overlap(reduced: Arrays) -> float:
     """Return the IoU of the class that does worst, in percent."""
     return float(class_overlap(reduced).min(initial=100.0))
@@ -54,7 +61,9 @@ class Segmentation:
     target: ClassVar = "mask"
     signals: Mapping[str, SignalKind] = {"logits": "class map"}
     metrics: Sequence[Metric] = (
-        Metric("mean IoU", "%", whole=mean_overlap, is_percentage=True),
+        Metric(
+            "mean IoU", "%", whole=mean_overlap, is_percentage=True, chance=commonest_everywhere
+        ),
         Metric("pixel accuracy", "%", values=_right, is_percentage=True),
         Metric("worst class IoU", "%", whole=worst_overlap, is_percentage=True),
     )

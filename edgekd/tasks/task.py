@@ -19,8 +19,9 @@ Arrays = Mapping[str, NDArray[Any]]
 Predictor = Callable[[Arrays], Arrays]
 Floor = Literal["min_snr", "min_agreement"]
 SignalKind = Literal["classes", "class map", "labels", "values", "embedding", "tokens"]
-Target = Literal["label", "labels", "value", "mask"]
-"""What targets are read as: a class, 0 or 1 for each label, numbers, or a class for each pixel."""
+Target = Literal["label", "labels", "value", "mask", "identity"]
+"""What targets are read as: a class, 0 or 1 for each label, numbers, a class for each pixel, or
+who or what a sample shows: any number or name, which becomes the target "label"."""
 
 
 class HasShape(Protocol):
@@ -49,6 +50,9 @@ class Metric:
     against_teacher: bool = False
     """Whether it says how near predictions are to the teacher's. The teacher's own value, and a
     gain since the teacher, then mean nothing and are not shown."""
+    chance: Callable[[Arrays], float] | None = None
+    """What a guess gets that does not look at the sample, from the targets that are kept; None:
+    not known, and nothing is compared with it."""
     floor: Floor | None = None
     """The key of the budget that says how low it may be. Where the task has such metrics, the gate
     judges them and not the loss since the teacher."""

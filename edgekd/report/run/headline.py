@@ -182,7 +182,7 @@ def _latency(asked: Budget) -> str:
 
 def warnings(record: Record) -> list[str]:
     """Return what must not be overlooked: a missed budget, an emulated device."""
-    found = []
+    found = list(record.remarks)
     if record.over_budget:
         found.append(f"Latency budget missed: {record.over_budget}.")
     allowed, tested = record.budget.max_drop, record.tested(record.ships)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from edgekd.errors import DataError
-from edgekd.tasks.embedding import Embedding, rank_correlation, recall
+from edgekd.tasks.embedding import Embedding, drawn_mate, rank_correlation, recall
 from edgekd.tasks.task import Arrays
 
 
@@ -18,10 +18,15 @@ def reduced(vectors: list[list[float]], label: list[int], teacher: list[list[flo
 def test_recall_by_hand() -> None:
     vectors = [[1.0, 0.0], [5.0, 0.5], [1.0, 1.0], [0.0, 1.0]]
     found = reduced(vectors, [0, 0, 1, 2], vectors)
-    assert recall(found, k=1).tolist() == [100, 100, 0, 0]
+    assert recall(found, k=1).tolist() == [100, 100]  # the others have no mate to be found
     assert recall(reduced(vectors, [0, 1, 1, 0], vectors), k=1).tolist() == [0, 0, 100, 0]
     assert recall(reduced(vectors, [0, 1, 1, 0], vectors), k=5).tolist() == [100] * 4
     assert recall(reduced([[1, 0.0]], [0], [[1, 0.0]]), k=5).tolist() == [0]
+
+
+def test_chance_is_a_mate_drawn_from_the_others() -> None:
+    found = reduced([[1.0, 0.0]] * 5, [0, 0, 0, 1, 2], [[1.0, 0.0]] * 5)
+    assert drawn_mate(found) == 50
 
 
 def test_rank_correlation_is_full_for_the_teacher_and_length_does_not_count() -> None:
