@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.data.array_rows import are_pairs, find_broken, renumber, take_apart, without_rows
 from edgekd.data.dataset import Dataset, Kind
 from edgekd.data.targets import check_finite, read_target
 from edgekd.errors import DataError
@@ -42,6 +43,7 @@ def dataset_from_parts(
     *,
     labels: Sequence[str] | None = None,
     wanted: Target | None = None,
+    skip_broken: bool = False,
     where: str,
 ) -> Dataset:
     """Join the splits into one Dataset with `fixed` indices; the key None is data not split yet.
@@ -50,7 +52,8 @@ def dataset_from_parts(
     rest arrays (float64 becomes float32). Targets are what the task wants (`wanted`), or what
     `read_target` sees in them: whole numbers [n] or names are "label", 0 and 1 [n, several]
     "labels", other numbers "value"; a mapping of targets keeps its names. Targets that are None
-    are left out.
+    are left out. For identities two inputs of one form are pairs: both of a row belong together,
+    or those whose target is 1. `skip_broken` leaves out rows with NaN or infinity.
 
     Raises:
         DataError: types or shapes that cannot be used; the message names `where`.
@@ -59,16 +62,29 @@ def dataset_from_parts(
     targets = {name: _named(part[1], "label") for name, part in parts.items()}
     lengths = {name: len(next(iter(group.values()))) for name, group in inputs.items()}
     names: tuple[str, ...] = tuple(labels or ())
-    joined = _join(targets, where)
+    given, joined, fixed = _join(inputs, where), _join(targets, where), _fixed(lengths)
+    skipped = find_broken(given, joined) if skip_broken else np.zeros(0, np.int64)
+    if len(skipped):
+        given, joined = without_rows(given, skipped), without_rows(joined, skipped)
+        fixed = renumber(fixed, skipped)
+    if wanted == "identity" and are_pairs(given, joined.get("label")):
+        given, joined["label"], fixed = take_apart(given, joined.get("label"), fixed)
     if "label" in joined:
         array = joined.pop("label")
         name, array, names = read_target(array, wanted=wanted, labels=labels, where=where)
         joined[name] = array
-    kind, samples = _samples(_join(inputs, where), where)
-    return Dataset(kind, samples, joined, names, fixed=_fixed(lengths))
+    kind, samples = _samples(given, where)
+    rows = tuple(f"sample {row}" for row in skipped.tolist())
+    return Dataset(kind, samples, joined, names, fixed=fixed, skipped=rows)
 
 
-def open_npz(path: Path, *, labels: Sequence[str] | None, wanted: Target | None = None) -> Dataset:
+def open_npz(
+    path: Path,
+    *,
+    labels: Sequence[str] | None,
+    wanted: Target | None = None,
+    skip_broken: bool = False,
+) -> Dataset:
     """Read an .npz: inputs, beside `y` or `label` if there are labels; or `x_train`, `x_test`, ...
 
     Raises:
@@ -86,6 +102,7 @@ def open_npz(path: Path, *, labels: Sequence[str] | None, wanted: Target | None 
         {split: (x, next(iter(y.values()), None)) for split, (x, y) in parts.items()},
         labels=labels,
         wanted=wanted,
+        skip_broken=skip_broken,
         where=str(path),
     )
 

@@ -14,7 +14,7 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -73,6 +73,7 @@ def open_folder(
     way: Form | None = None,
     labels: Sequence[str] | None,
     labelled: bool = True,
+    leave_out: Set[str] = frozenset(),
     skip_broken: bool = False,
     progress: Progress | None = None,
 ) -> Dataset:
@@ -84,13 +85,14 @@ def open_folder(
         way: how a picture is brought to that size; its own size and channels do not count.
         labels: the class folders in the order wanted.
         labelled: False: folders are not classes.
+        leave_out: names of folders, in small letters, that are not looked into.
         skip_broken: leave out files that cannot be decoded, instead of raising.
         progress: reports while files are decoded.
 
     Raises:
         DataError: no images, a broken file, or files that differ in size with no `size`.
     """
-    files = _list(folder, labelled=labelled)
+    files = _list(folder, labelled=labelled, leave_out=leave_out)
     stats = [(f.name, s.st_size, s.st_mtime_ns) for f in files for s in (f.path.stat(),)]
     way = way or Form(height=1, width=1)
     described = asdict(replace(way, height=1, width=1))
@@ -122,12 +124,12 @@ def open_folder(
     )
 
 
-def list_images(folder: Path) -> list[str]:
+def list_images(folder: Path, *, leave_out: Set[str] = frozenset()) -> list[str]:
     """Return the names of the images that `open_folder` reads without labels, in its order."""
-    return [file.name for file in _list(folder, labelled=False)]
+    return [file.name for file in _list(folder, labelled=False, leave_out=leave_out)]
 
 
-def _list(folder: Path, *, labelled: bool) -> list[_File]:
+def _list(folder: Path, *, labelled: bool, leave_out: Set[str]) -> list[_File]:
     """Return every image below `folder`, sorted by name; with labels if there are two classes."""
     inner = [path for path in _folders(folder) if split_name(path.name)]
     if "train" not in {split_name(path.name) for path in inner}:
@@ -145,6 +147,7 @@ def _list(folder: Path, *, labelled: bool) -> list[_File]:
         _File(path, path.relative_to(folder).as_posix(), None, split)
         for part, split in parts
         for path in _images_below(part)
+        if leave_out.isdisjoint(name.lower() for name in path.relative_to(folder).parts[:-1])
     ]
     if not files:
         raise DataError(

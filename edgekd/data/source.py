@@ -15,7 +15,8 @@ from edgekd.data.dataset import Dataset
 from edgekd.data.downloads import open_known
 from edgekd.data.form_options import FORM_OPTIONS, FormOptions
 from edgekd.data.images import open_folder
-from edgekd.data.masks import open_masks, refuse_masks
+from edgekd.data.mask_files import find_folders
+from edgekd.data.masks import open_masks, picture_root, refuse_masks
 from edgekd.data.mixture import Extra, mix_sources
 from edgekd.data.mnist_and_cifar import is_idx, open_cifar10, open_idx, refuse_pickle
 from edgekd.data.stored_splits import SplitOptions
@@ -57,8 +58,10 @@ class Origin(FormOptions):
         default=None, description="format of `path`; set it if auto-detection fails"
     )
     text_column: str = Field(default="text", description="column of a table that contains the text")
-    label_column: str = Field(
-        default="label", description="column of a table that contains the label"
+    label_column: str | tuple[str, ...] = Field(
+        default="label",
+        description="column of a table that contains the label; several for numbers to predict, or "
+        "for labels of 0 and 1",
     )
     size: int | tuple[int, int] | None = Field(
         default=None,
@@ -227,7 +230,7 @@ def _open_origin(
     if spec.name is not None:
         dataset = open_known(spec.name, progress=progress)
     elif spec.call is not None:
-        dataset = _called(spec.call, spec.labels, root, read.wanted)
+        dataset = _called(spec, root, read.wanted)
     else:
         dataset = _opened(spec, locate(str(spec.path), root=root), progress, read)
     dataset = _described(dataset, spec)
@@ -257,7 +260,9 @@ def _opened(spec: Origin, path: Path, progress: Progress, read: _Reading) -> Dat
         raise DataError(f"the data {path} does not exist; {describe_root()}")
     match spec.format or _format(path):
         case "npz":
-            return open_npz(path, labels=spec.labels, wanted=read.wanted)
+            return open_npz(
+                path, labels=spec.labels, wanted=read.wanted, skip_broken=spec.skip_broken
+            )
         case "npy":
             return open_npy(path)
         case "table":
@@ -269,6 +274,7 @@ def _opened(spec: Origin, path: Path, progress: Progress, read: _Reading) -> Dat
                 wanted=read.wanted,
                 labelled=read.labelled,
                 skip_broken=spec.skip_broken,
+                progress=progress,
             )
         case "idx":
             return open_idx(path, labels=spec.labels)
@@ -285,12 +291,15 @@ def _opened(spec: Origin, path: Path, progress: Progress, read: _Reading) -> Dat
         )
     if read.wanted == "label" and read.labelled:
         refuse_masks(path)
+    pairs = [] if read.labelled else find_folders(path)
+    root, without = picture_root(pairs) if pairs else (path, frozenset[str]())
     return open_folder(
-        path,
+        root,
         size=spec.decode_size,
         way=spec.form(),
         labels=spec.labels,
         labelled=read.labelled,
+        leave_out=without,
         skip_broken=spec.skip_broken,
         progress=progress,
     )
@@ -320,10 +329,9 @@ def _format(path: Path) -> Format:
     )
 
 
-def _called(
-    spec: str, labels: tuple[str, ...] | None, root: Path, wanted: Target | None
-) -> Dataset:
+def _called(origin: Origin, root: Path, wanted: Target | None) -> Dataset:
     """Call the user's function and make a Dataset of what it returns."""
+    spec = str(origin.call)
     function = resolve(spec, root=root)
     try:
         value = function()
@@ -350,7 +358,13 @@ def _called(
             "{'train': (inputs, targets), 'test': ...}, or without labels the inputs alone: an "
             "array, a list of texts, or arrays by the names of the model's inputs"
         )
-    return dataset_from_parts(parts, labels=labels, wanted=wanted, where=f"call = {spec!r}")
+    return dataset_from_parts(
+        parts,
+        labels=origin.labels,
+        wanted=wanted,
+        skip_broken=origin.skip_broken,
+        where=f"call = {spec!r}",
+    )
 
 
 def _pair(part: object) -> tuple[Any, Any] | None:

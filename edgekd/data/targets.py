@@ -143,7 +143,7 @@ def check_finite(what: str, array: NDArray[Any], where: str) -> None:
     bad = int(np.argwhere(~np.isfinite(array))[0][0])
     raise DataError(
         f"{where}: {what} contains NaN or infinity (first in sample {bad}); replace such values or "
-        "leave these samples out"
+        f"leave these samples out, {option('data.skip_broken', True)}"
     )
 
 

@@ -138,8 +138,11 @@ def _classes(logits: Any, mask: Any) -> int:
     counted = mask[mask != IGNORED]
     last = int(counted.max()) if len(counted) else 0
     if last >= classes:
+        found = sorted({int(value) for value in np.unique(np.asarray(counted))})
         raise DataError(
             f"class {last} is in a mask, but the network has {classes} classes (0 to "
-            f"{classes - 1}; {IGNORED} is left out); build it with more classes or fix the masks"
+            f"{classes - 1}; {IGNORED} is left out); build it with more classes or fix the masks. "
+            f"The values met here are {', '.join(map(str, found[:12]))}"
+            f"{', ...' if len(found) > 12 else ''}; classes are counted 0, 1, 2, ..."
         )
     return classes

@@ -48,13 +48,77 @@ def test_black_and_white_masks_are_two_classes(folder: Path) -> None:
     assert opened(folder).targets["mask"][1].tolist() == np.eye(8).tolist()
 
 
+def write(path: Path, pixels: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.mark.parametrize(
+    ("picture", "mask"),
+    [
+        ("images/a.jpg", "masks/a_mask.png"),
+        ("imgs/1_sat.jpg", "Masks/1_mask.png"),
+        ("train/images/a.png", "train/masks/a.tif"),
+        ("JPEGImages/deep/a.jpg", "SegmentationClass/deep/a.png"),
+        ("images/city_leftImg8bit.png", "labels/city_gtFine_labelIds.png"),
+        ("images/mask_7.png", "masks/mask_7.png"),
+    ],
+)
+@pytest.mark.parametrize("form", ["grey", "palette", "three channels", "half size", "16 bits"])
+def test_masks_as_people_name_and_write_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: str, mask: str, form: str
+) -> None:
+    monkeypatch.setenv("EDGEKD_CACHE", str(tmp_path / "cache"))
+    write(tmp_path / "data" / picture, np.full((8, 8), 90, np.uint8))
+    classes = np.kron(np.array([[0, 1], [2, 255]], np.uint8), np.ones((4, 4), np.uint8))
+    path = tmp_path / "data" / mask
+    write(path, classes[::2, ::2] if form == "half size" else classes)
+    if form == "palette":
+        image = Image.fromarray(classes)
+        image.putpalette(np.random.default_rng(0).integers(0, 256, 768).tolist())
+        image.save(path)
+    if form == "three channels":
+        write(path, np.repeat(classes[..., None], 3, axis=2))
+    if form == "16 bits" and path.suffix == ".png":
+        write(path, classes.astype(np.uint16))
+    found = opened(tmp_path / "data")
+    assert found.targets["mask"].tolist() == [classes.tolist()]
+    assert found.samples["image"].shape == (1, 8, 8, 1)
+    spec = Source(path="data")
+    alone = open_source(spec, root=tmp_path, labelled=False)
+    assert (len(alone), dict(alone.targets)) == (1, {})
+
+
+def test_two_masks_of_one_picture_and_a_jpeg_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEKD_CACHE", str(tmp_path / "cache"))
+    flat = np.zeros((8, 8), np.uint8)
+    write(tmp_path / "data" / "images" / "a.png", flat)
+    write(tmp_path / "data" / "masks" / "a.jpg", flat)
+    with pytest.raises(DataError, match="is a JPEG, which changes class numbers"):
+        opened(tmp_path / "data")
+    (tmp_path / "data" / "masks" / "a.jpg").unlink()
+    for name in ("a_mask.png", "a_seg.png"):
+        write(tmp_path / "data" / "masks" / name, flat)
+    with pytest.raises(DataError, match=r"several masks: a_mask\.png, a_seg\.png"):
+        opened(tmp_path / "data")
+
+
 def test_masks_that_cannot_be_it_are_refused(folder: Path) -> None:
     with pytest.raises(DataError, match="task = 'segmentation'"):
         open_source(Source(path="data"), root=folder.parent, wanted="label")
     with pytest.raises(DataError, match="not those of their masks"):
         check_augment(Augment(flip=True), opened(folder))
-    Image.new("RGB", (8, 8)).save(folder / "masks" / "train" / "0.png")
-    with pytest.raises(DataError, match=r"0\.png has the mode RGB.*mode L or P"):
+    colours = np.zeros((8, 8, 3), np.uint8)
+    colours[0, 0] = (128, 0, 0)
+    Image.fromarray(colours).save(folder / "masks" / "train" / "0.png")
+    with pytest.raises(DataError, match=r"0\.png has colours, such as \(128, 0, 0\).*mode L or P"):
+        opened(folder)
+    Image.new("L", (8, 4)).save(folder / "masks" / "train" / "0.png")
+    with pytest.raises(
+        DataError, match=r"0\.png is 8 x 4 pixels .* 8 x 8: they do not lie on each"
+    ):
         opened(folder)
     (folder / "masks" / "train" / "0.png").unlink()
     with pytest.raises(DataError, match=r"images/train/0\.jpg has no mask .*0\.png"):
@@ -72,6 +136,8 @@ def test_masks_as_arrays(tmp_path: Path) -> None:
     assert mask.tolist() == y.tolist()
     with pytest.raises(DataError, match="task = 'segmentation'"):
         open_source(spec, root=tmp_path, wanted="label")
+    np.savez(tmp_path / "a.npz", x=x, y=y[..., None].astype(np.float32))
+    assert open_source(spec, root=tmp_path, wanted="mask").targets["mask"].tolist() == y.tolist()
     np.savez(tmp_path / "a.npz", x=x, y=y / 2)
     with pytest.raises(DataError, match="masks are class numbers, whole"):
         open_source(spec, root=tmp_path, wanted="mask")

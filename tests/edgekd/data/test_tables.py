@@ -9,7 +9,9 @@ import pytest
 
 from edgekd.data.dataset import Dataset
 from edgekd.data.source import Source, open_source
+from edgekd.data.tables import open_table
 from edgekd.errors import DataError
+from edgekd.tasks.task import Target
 
 ROWS = [("good, really", "pos"), ('"bad"\nday', "neg"), ("so so", "neg")]
 
@@ -168,3 +170,55 @@ def test_several_labels_may_be_none(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match="line 3 has no label"):
         open_source(spec, root=tmp_path, wanted="label")
+
+
+def columns(path: Path, wanted: Target, *names: str, skip_broken: bool = False) -> Dataset:
+    """Open a table with these label columns."""
+    return open_table(
+        path,
+        text_column="text",
+        label_column=names or "label",
+        labels=None,
+        wanted=wanted,
+        skip_broken=skip_broken,
+    )
+
+
+def test_several_columns_of_labels(tmp_path: Path) -> None:
+    path = tmp_path / "toxic.csv"
+    path.write_text("id,text,rude,split,loud\n17,a,1,train,0\n2,b,0,test,1\n")
+    with pytest.raises(DataError, match="no 'label'"):
+        columns(path, "labels")
+    named = columns(path, "labels", "rude", "loud")
+    assert named.targets["labels"].tolist() == [[1, 0], [0, 1]]
+    assert named.labels == ("rude", "loud")
+    path.write_text("text;rude;loud\na;1;0\nb;0;1\n")
+    found = columns(path, "labels")
+    assert found.labels == ("rude", "loud")
+    path.write_text("text;rude;loud\na;1;0\nb;0;2\n")
+    with pytest.raises(
+        DataError, match=r"line 3 has '2' in 'loud', where a label is 0 or 1.*label_column"
+    ):
+        columns(path, "labels")
+
+
+def test_several_numbers_to_predict_and_rows_without_one(tmp_path: Path) -> None:
+    path = tmp_path / "homes.CSV"
+    path.write_text("rooms;size;price;rent\n3;70,5;1.234,5;9\n2;50;;7\n4;90;2.000,25;8\n")
+    with pytest.raises(DataError, match=r"line 3 has no number in 'price'.*skip_broken"):
+        columns(path, "value", "price", "rent")
+    found = columns(path, "value", "price", "rent", skip_broken=True)
+    assert found.targets["value"].tolist() == [[1234.5, 9], [2000.25, 8]]
+    assert found.samples["x"].tolist() == [[3, 70.5], [4, 90]]
+    assert found.labels == ("price", "rent")
+    lines = tmp_path / "poses.jsonl"
+    lines.write_text('{"text": "a", "label": [1.5, 2]}\n{"text": "b", "label": [3, 4]}\n')
+    poses = columns(lines, "value")
+    assert poses.targets["value"].tolist() == [[1.5, 2], [3, 4]]
+
+
+def test_a_column_that_is_no_number_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "homes.csv"
+    path.write_text("rooms,city,label\n3,Rome,1\n")
+    with pytest.raises(DataError, match="no numbers are in its first row of 'city'"):
+        columns(path, "value")
