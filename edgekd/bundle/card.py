@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from edgekd.bundle.describe import LABELS, Description, Measured
+from edgekd.bundle.loader import LOADER, make_loader
 from edgekd.bundle.snippet import snippet
-from edgekd.data.preprocess import FILE
+from edgekd.bundle.steps import describe_resizing, list_steps
+from edgekd.data.preprocess import FILE, ImagePreprocess
 from edgekd.evaluation.formatting import NOT_MEASURED, change, latency_text, quality, size, times
 from edgekd.evaluation.results import SPLITS
 
@@ -21,7 +23,7 @@ def card(found: Description) -> str:
         "and that they still compute the golden outputs.",
         *_budget(found),
         "## Run it",
-        f"```python\n{snippet(found)}```",
+        *_run(found),
         "## Inputs and outputs",
         *_interface(found),
         "## Quality",
@@ -36,8 +38,9 @@ def card(found: Description) -> str:
         *_data(found),
         "## Limits",
         _bullets(list(_limits(found))),
+        *_code(found),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _cell(value: object) -> str:
@@ -57,6 +60,34 @@ def _bullets(lines: Sequence[str]) -> str:
 def _budget(found: Description) -> list[str]:
     text = found.record.over_budget
     return [f"**Over budget:** {_cell(text)}."] if text else []
+
+
+def _run(found: Description) -> Iterator[str]:
+    if make_loader(found.shipped.preprocess) is None:
+        yield f"```python\n{snippet(found)}```"
+        return
+    yield (
+        f"`python {LOADER} FILE` prints the answer for a sample, `python {LOADER}` goes from the "
+        "golden files to the answers. Its text is at the end of this card. In another language:"
+    )
+    steps = list_steps(found.shipped.preprocess)
+    yield "\n".join(f"{i}. {text}" for i, text in enumerate(steps, 1))
+    if isinstance(found.shipped.preprocess, ImagePreprocess):
+        yield describe_resizing(found.shipped.preprocess.form)
+    for output in found.outputs:
+        if output.kind == "classes":
+            yield (
+                f"The output `{output.name}` has a score for each class"
+                f"{f', in the order of `{LABELS}`' if found.record.task.labels else ''}; the "
+                "greatest is the answer. Scores that do not sum to 1 become shares by softmax."
+            )
+
+
+def _code(found: Description) -> Iterator[str]:
+    loader = make_loader(found.shipped.preprocess)
+    if loader is not None:
+        yield f"## The loader, `{LOADER}`"
+        yield f"```python\n{loader}```"
 
 
 def _interface(found: Description) -> Iterator[str]:

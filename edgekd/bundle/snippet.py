@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgekd.bundle.describe import Description
-from edgekd.data.preprocess import ImagePreprocess, Preprocess, TextPreprocess
+from edgekd.data.preprocess import Preprocess, TextPreprocess
 
 
 def snippet(found: Description) -> str:
@@ -30,19 +30,6 @@ def snippet(found: Description) -> str:
 
 def _host(preprocess: Preprocess) -> list[str]:
     """Say what the app does instead of loading golden inputs."""
-    if isinstance(preprocess, ImagePreprocess):
-        colour = preprocess.colours.upper() if preprocess.channels == 3 else "grey"
-        shape = ", ".join(map(str, preprocess.shape))
-        if preprocess.in_graph:
-            return [
-                f"In an app: uint8 {colour} pixels 0..255, [1, {shape}], "
-                "resized bilinearly (antialiased);",
-                "no normalisation: the network does it.",
-            ]
-        return [
-            f"In an app: {colour} pixels 0..255, resized bilinearly (antialiased), then",
-            f"(x - mean) / std of preprocess.json, float32 [1, {shape}].",
-        ]
     if isinstance(preprocess, TextPreprocess):
         case, most = "lower-cased text" if preprocess.lower else "text", preprocess.max_length
         return [
@@ -50,4 +37,4 @@ def _host(preprocess: Preprocess) -> list[str]:
             f"0 padding, 1 unknown, i + 1 for line i of {preprocess.files()['vocabulary']}; mask: "
             "1 = a word.",
         ]
-    return ["In an app: your own arrays, [batch, ...], as they were in the training data."]
+    return []

@@ -91,6 +91,10 @@ class ImagePreprocess(StoredPreprocess):
         default=None, description="how a picture file became pixels; default: stretched"
     )
 
+    @field_serializer("layout")
+    def _explicit_layout(self, value: Layout | None) -> Layout:
+        return value or self.axes
+
     @field_serializer("picture")
     def _explicit(self, value: Form | None) -> dict[str, Any]:
         return asdict(value or self.form)

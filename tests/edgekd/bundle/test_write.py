@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
+from edgekd.bundle.loader import LOADER
 from edgekd.bundle.manifest import read_manifest
 from edgekd.bundle.private import private_words
 from edgekd.bundle.write import Contents, write
@@ -150,29 +152,69 @@ def test_a_model_that_gives_nan_is_refused_and_leaves_nothing(stage: Stage, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_snippet_in_the_card_runs_with_numpy_and_onnxruntime_alone(
-    bundles: Get, kind: str
-) -> None:
-    text = (bundles(kind) / "MODEL_CARD.md").read_text()
-    found = re.search(r"```python\n(.*?)```", text, re.DOTALL)
-    assert found is not None
-    code = found[1]
-    assert set(re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)) == {
-        "numpy",
-        "onnxruntime",
-    }
-    lines = [line for line in code.splitlines() if line and not line.startswith("#")]
-    assert len(lines) <= 10
+BARE = """
+import runpy, sys
+for name in ("edgekd", "torch", "onnx", "pydantic"):
+    sys.modules[name] = None
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def run_alone(folder: Path, code: str, *arguments: str) -> list[str]:
+    """Run code of a card beside the files of a bundle, where edgekd cannot be imported."""
+    (folder / "tried.py").write_text(code, encoding="utf8")
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=bundles(kind),
+        [sys.executable, "-W", "error", "-c", BARE, "tried.py", *arguments],
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    differences = [float(line.split()[-1]) for line in done.stdout.splitlines()]
+    return done.stdout.splitlines()
+
+
+def code_of(folder: Path) -> str:
+    """Return the only Python of a card."""
+    text = (folder / "MODEL_CARD.md").read_text(encoding="utf8")
+    (found,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    return str(found)
+
+
+@pytest.mark.parametrize("kind", ["pixels", "planes", "array"])
+def test_the_loader_of_the_card_goes_from_the_files_to_the_answers(copy: Get, kind: str) -> None:
+    folder = copy(kind)
+    code = code_of(folder)
+    assert code == (folder / "load.py").read_text(encoding="utf8")
+    lines = run_alone(folder, code)
+    assert len(lines) == 4
+    for line in lines:
+        inputs, outputs = map(float, re.findall(r"off by (\S+) and (\S+)$", line)[0])
+        assert inputs == 0, "to the last bit"
+        assert outputs < 1e-4
+    first, answer = re.findall(r"^(\S+?)[,:] .*?(cat|dog|a \| b|value)", lines[0])[0]
+    if kind != "array":
+        assert answer in run_alone(folder, code, first)[0]
+
+
+def test_the_loader_says_the_label_and_how_sure_the_model_is(copy: Get) -> None:
+    folder = copy("pixels")
+    Image.new("RGBA", (31, 90), (0, 0, 0, 0)).save(folder / "clear.png")
+    Image.new("RGB", (31, 90), (255, 255, 255)).save(folder / "white.png")
+    clear, white = run_alone(folder, code_of(folder), "clear.png", "white.png")
+    assert re.fullmatch(r"clear.png: (cat|dog|a \| b) 0\.\d{3}", clear)
+    assert clear.split(": ")[1] == white.split(": ")[1], "the background is white"
+
+
+def test_the_card_of_a_text_model_runs_with_numpy_and_onnxruntime_alone(copy: Get) -> None:
+    folder = copy("text")
+    code = code_of(folder)
+    assert set(re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)) == {
+        "numpy",
+        "onnxruntime",
+    }
+    differences = [float(line.split()[-1]) for line in run_alone(folder, code)]
     assert differences
     assert max(differences) < 1e-4
 
@@ -181,7 +223,7 @@ def test_the_snippet_in_the_card_runs_with_numpy_and_onnxruntime_alone(
 def test_nothing_that_ships_tells_about_the_developer(bundles: Get, kind: str) -> None:
     for path in bundles(kind).rglob("*"):
         if path.is_file():
-            found = [find for find in traces(path) if find != "nets/net.py"]  # the recipe's own
+            found = [find for find in traces(path) if find not in ("nets/net.py", LOADER)]
             assert not found, path
 
 

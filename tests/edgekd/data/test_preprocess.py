@@ -174,7 +174,13 @@ def test_texts_become_numbers_padded_to_the_longest() -> None:
 @pytest.mark.parametrize(
     "preprocess",
     [
-        image(32, 24, 1, in_graph=False, name="x", picture=Form(height=9, width=9, resize="pad")),
+        image(
+            *(32, 24, 1),
+            in_graph=False,
+            name="x",
+            layout="nchw",
+            picture=Form(height=9, width=9, resize="pad"),
+        ),
         ArrayPreprocess(names=("a", "b")),
         TextPreprocess(vocabulary=("ä", "b"), max_length=7, lower=False),
     ],

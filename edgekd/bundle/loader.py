@@ -1,0 +1,62 @@
+"""`load.py` of a bundle: from a file to the named answer, with numpy, onnxruntime and Pillow.
+
+It is put together from modules of edgekd, so that an app does what training did: `data/pictures.py`
+is in it as it stands. The other parts are `app_*.py`, which are written to be read in a bundle.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from edgekd.data.preprocess import ArrayPreprocess, ImagePreprocess, Preprocess
+
+LOADER = "load.py"
+_HERE = Path(__file__).parent
+_PICTURES = (
+    _HERE / "app_files.py",
+    _HERE.parent / "data" / "pictures.py",
+    _HERE / "app_pictures.py",
+)
+_ARRAYS = (_HERE / "app_files.py", _HERE / "app_arrays.py")
+_HEAD = f'''\
+"""Run the model of this bundle: `python {LOADER} FILE ...` prints the answer for each {{what}}.
+
+Without files it goes from the golden files to the answers, and prints how far it is from the stored
+tensors and outputs. It needs {{needs}}.
+{{rules}}"""
+'''
+
+
+def make_loader(preprocess: Preprocess) -> str | None:
+    """Return the text of the loader; None where the samples are texts."""
+    if isinstance(preprocess, ImagePreprocess):
+        return _assemble(_PICTURES, what="picture", needs="numpy, onnxruntime and Pillow")
+    if isinstance(preprocess, ArrayPreprocess):
+        return _assemble(_ARRAYS, what=".npy or .npz file", needs="numpy and onnxruntime")
+    return None
+
+
+@cache
+def _assemble(parts: Sequence[Path], *, what: str, needs: str) -> str:
+    """Join modules into one: their imports first, those of edgekd left out, then their code."""
+    imports, bodies, rules = set[str](), list[str](), ""
+    for path in (*parts, _HERE / "app_answer.py"):
+        text = path.read_text(encoding="utf8")
+        lines, tree = text.splitlines(keepends=True), ast.parse(text)
+        start = 0
+        for node in tree.body:
+            if not isinstance(node, (ast.Import, ast.ImportFrom)):
+                continue
+            start = node.end_lineno or 0
+            if "edgekd" not in (line := ast.unparse(node)):
+                imports.add(line)
+        bodies.append("".join(lines[start:]).strip("\n"))
+        if path.parent != _HERE:
+            rules = "\n" + (ast.get_docstring(tree) or "").partition("\n\n")[2].partition("\n\n")[2]
+    first = "from __future__ import annotations"
+    rest = sorted(imports - {first}, key=lambda line: (line.startswith("from"), line))
+    head = _HEAD.format(what=what, needs=needs, rules=rules and f"{rules}\n")
+    return "\n".join([head, first, "", *rest, "", "", "\n\n\n".join(bodies), ""])
