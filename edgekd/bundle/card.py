@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from edgekd.bundle.describe import LABELS, Description, Measured
-from edgekd.bundle.loader import LOADER, make_loader
+from edgekd.bundle.loader import JAVASCRIPT, LOADER, make_loaders
 from edgekd.bundle.snippet import snippet
 from edgekd.bundle.steps import describe_resizing, list_steps
 from edgekd.data.preprocess import FILE, ImagePreprocess
@@ -63,12 +63,15 @@ def _budget(found: Description) -> list[str]:
 
 
 def _run(found: Description) -> Iterator[str]:
-    if make_loader(found.shipped.preprocess) is None:
+    loaders = make_loaders(found.shipped.preprocess)
+    if not loaders:
         yield f"```python\n{snippet(found)}```"
         return
     yield (
         f"`python {LOADER} FILE` prints the answer for a sample, `python {LOADER}` goes from the "
-        "golden files to the answers. Its text is at the end of this card. In another language:"
+        "golden files to the answers. "
+        + (f"`{JAVASCRIPT}` is the same for browsers and Node. " if JAVASCRIPT in loaders else "")
+        + "Their text is at the end of this card. In another language:"
     )
     steps = list_steps(found.shipped.preprocess)
     yield "\n".join(f"{i}. {text}" for i, text in enumerate(steps, 1))
@@ -84,10 +87,9 @@ def _run(found: Description) -> Iterator[str]:
 
 
 def _code(found: Description) -> Iterator[str]:
-    loader = make_loader(found.shipped.preprocess)
-    if loader is not None:
-        yield f"## The loader, `{LOADER}`"
-        yield f"```python\n{loader}```"
+    for name, text in make_loaders(found.shipped.preprocess).items():
+        yield f"## `{name}`"
+        yield f"```{'python' if name == LOADER else 'javascript'}\n{text}```"
 
 
 def _interface(found: Description) -> Iterator[str]:

@@ -1,7 +1,8 @@
-"""`load.py` of a bundle: from a file to the named answer, with numpy, onnxruntime and Pillow.
+"""The loaders of a bundle: from a file to the named answer, with as little else as possible.
 
-It is put together from modules of edgekd, so that an app does what training did: `data/pictures.py`
-is in it as it stands. The other parts are `app_*.py`, which are written to be read in a bundle.
+`load.py` is put together from modules of edgekd, so that an app does what training did:
+`data/pictures.py` is in it as it stands. The other parts are `app_*.py`, which are written to be
+read in a bundle. `load.mjs` does the same arithmetic in JavaScript.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from edgekd.data.preprocess import ArrayPreprocess, ImagePreprocess, Preprocess
 
-LOADER = "load.py"
+LOADER, JAVASCRIPT = "load.py", "load.mjs"
 _HERE = Path(__file__).parent
 _PICTURES = (
     _HERE / "app_files.py",
@@ -30,13 +31,22 @@ tensors and outputs. It needs {{needs}}.
 '''
 
 
-def make_loader(preprocess: Preprocess) -> str | None:
+def _in_python(preprocess: Preprocess) -> str | None:
     """Return the text of the loader; None where the samples are texts."""
     if isinstance(preprocess, ImagePreprocess):
         return _assemble(_PICTURES, what="picture", needs="numpy, onnxruntime and Pillow")
     if isinstance(preprocess, ArrayPreprocess):
         return _assemble(_ARRAYS, what=".npy or .npz file", needs="numpy and onnxruntime")
     return None
+
+
+def make_loaders(preprocess: Preprocess) -> dict[str, str]:
+    """Return file name -> text of every loader: in Python, and for pictures in JavaScript."""
+    python = _in_python(preprocess)
+    found = {} if python is None else {LOADER: python}
+    if isinstance(preprocess, ImagePreprocess):
+        found[JAVASCRIPT] = (_HERE / "app_pictures.mjs").read_text(encoding="utf8")
+    return found
 
 
 @cache

@@ -13,7 +13,7 @@ from edgekd.benchmarks.feeds import model_inputs
 from edgekd.bundle import golden as gold
 from edgekd.bundle.card import card
 from edgekd.bundle.describe import LABELS, Shipped, describe, manifest_of
-from edgekd.bundle.loader import LOADER, make_loader
+from edgekd.bundle.loader import LOADER, make_loaders
 from edgekd.bundle.manifest import MANIFEST, Golden, Tolerance
 from edgekd.bundle.private import named_sources, private_words, refuse_traces
 from edgekd.bundle.samples import Sample, read_sample, write_sample
@@ -70,9 +70,8 @@ def write(folder: Path, contents: Contents) -> None:
         golden = _golden(partial, contents, chosen, files, preprocess)
         found = describe(partial, shipped, record, golden)
         write_json(partial / MANIFEST, manifest_of(found))
-        loader = make_loader(preprocess)
-        if loader is not None:
-            write_atomic(partial / LOADER, loader)
+        for name, text in make_loaders(preprocess).items():
+            write_atomic(partial / name, text)
         write_atomic(partial / "MODEL_CARD.md", card(found))
         if contents.report is not None:
             write_atomic(partial / "report.html", contents.report)

@@ -1,0 +1,163 @@
+"""`load.mjs`: the pixels of an app in JavaScript are those of training, to the last bit."""
+
+from __future__ import annotations
+
+import http.server
+import itertools
+import json
+import os
+import queue
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgekd.bundle.loader import JAVASCRIPT
+from edgekd.data.pictures import Form
+from edgekd.data.preprocess import ImagePreprocess
+
+Get = Callable[[str], Path]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+IN_NODE = """
+import fs from "node:fs";
+import { toTensor } from "./load.mjs";
+const tried = JSON.parse(fs.readFileSync("tried.json"));
+const found = tried.map(([picture, about]) => [...toTensor(picture, about).data]);
+fs.writeFileSync("found.json", JSON.stringify(found));
+"""
+IN_BROWSER = """<script type="module">
+const send = (body) => fetch("/", { method: "POST", body: JSON.stringify(body) });
+try {
+  const { decode, toTensor } = await import("./load.mjs");
+  const json = async (name) => (await fetch(name)).json();
+  const [about, manifest] = [await json("preprocess.json"), await json("manifest.json")];
+  const found = [];
+  for (const { image } of manifest.golden.samples) {
+    const picture = await decode(await (await fetch(image)).blob(), about.picture);
+    found.push([...toTensor(picture, about).data]);
+  }
+  await send(found);
+} catch (error) {
+  await send(String(error.stack));
+}
+</script>"""
+
+
+def program(*names: str) -> str:
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is not None:
+        return found
+    reason = f"{names[0]} is not on PATH"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def cases() -> list[tuple[NDArray[np.uint8], ImagePreprocess]]:
+    """Every way to resize, with odd sizes, both layouts, colours and kinds of numbers."""
+    random, found = np.random.default_rng(0), []
+    ways = itertools.product(
+        ("crop", "stretch", "pad"), ("bilinear", "bicubic", "nearest"), (True, False)
+    )
+    for number, (resize, interpolation, antialias) in enumerate(ways):
+        height, width, high, wide, small, narrow = map(int, random.integers(1, 60, 6))
+        has, data, takes = random.choice([1, 3], 3).tolist()
+        form = {
+            **{"height": high, "width": wide, "channels": data, "resize": resize},
+            **{"interpolation": interpolation, "antialias": antialias},
+        }
+        other = number % 2 == 0
+        preprocess = ImagePreprocess(
+            height=small if other else high,
+            width=narrow if other else wide,
+            channels=takes,
+            mean=(123.4, 50.1, 7.0)[:takes],
+            std=(57.3, 60.0, 11.7)[:takes],
+            in_graph=number % 3 == 0,
+            colours="bgr" if number % 4 == 0 else "rgb",
+            picture=Form(**form),
+        )
+        picture = random.integers(0, 256, (height, width, has), dtype=np.uint8)
+        found.append((picture, preprocess))
+    return found
+
+
+def test_the_arithmetic_is_the_same_in_node(bundles: Get, tmp_path: Path) -> None:
+    node, tried = program("node", "nodejs"), cases()
+    shutil.copy(bundles("pixels") / JAVASCRIPT, tmp_path)
+    described = [
+        (
+            {
+                "height": picture.shape[0],
+                "width": picture.shape[1],
+                "channels": picture.shape[2],
+                "data": picture.ravel().tolist(),
+            },
+            preprocess.model_dump(mode="json"),
+        )
+        for picture, preprocess in tried
+    ]
+    (tmp_path / "tried.json").write_text(json.dumps(described))
+    (tmp_path / "try.mjs").write_text(IN_NODE)
+    subprocess.run([node, "try.mjs"], cwd=tmp_path, check=True, timeout=60)
+    found = json.loads((tmp_path / "found.json").read_text())
+    for (picture, preprocess), values in zip(tried, found, strict=True):
+        wanted = preprocess.encode({"image": picture[None]})["image"].ravel()
+        np.testing.assert_array_equal(np.array(values, wanted.dtype), wanted, str(preprocess))
+
+
+class Catcher(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder and keeps what a page sends back."""
+
+    sent: queue.Queue[str]
+    extensions_map = {".mjs": "text/javascript", "": "application/octet-stream"}  # noqa: RUF012
+
+    def do_POST(self) -> None:
+        self.sent.put(self.rfile.read(int(self.headers["content-length"])).decode())
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def sent_by_page(folder: Path, page: str, profile: Path) -> str:
+    """Open a page of a folder in headless Chromium; return what it sends back."""
+    browser = program(*BROWSERS)
+    sent = queue.Queue[str]()
+    handler = type("Handler", (Catcher,), {"sent": sent})
+    serve = partial(handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        quiet = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run")
+        address = f"http://127.0.0.1:{server.server_port}/{page}"
+        command = [browser, *quiet, f"--user-data-dir={profile}", address]
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            return sent.get(timeout=60)
+        finally:
+            process.terminate()
+            process.wait()
+            server.shutdown()
+
+
+@pytest.mark.parametrize("kind", ["pixels", "planes"])
+def test_golden_files_become_their_tensors_in_a_browser(
+    copy: Get, tmp_path: Path, kind: str
+) -> None:
+    """To the last bit, the JPEG on its side too: Chromium and Pillow use the same decoder."""
+    folder = copy(kind)
+    (folder / "page.html").write_text(IN_BROWSER)
+    found = json.loads(sent_by_page(folder, "page.html", tmp_path / "profile"))
+    stored = np.load(folder / "golden" / "inputs.npz")
+    for i, values in enumerate(found):
+        wanted = stored[f"{i}/image"].ravel()
+        np.testing.assert_array_equal(np.array(values, wanted.dtype), wanted)
