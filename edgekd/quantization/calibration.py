@@ -1,4 +1,4 @@
-"""Calibration: the range of each activation over the calibration samples, exact and streamed.
+"""Calibration: the range of each activation over the calibration samples, streamed.
 
 Samples run one at a time, whatever the batch they come in: a kernel may round differently in
 another batch, and then two runs on the same samples would write different files. One sample's
@@ -20,14 +20,15 @@ from edgekd.errors import DataError, ModelError
 from edgekd.exporters.model_stats import inputs_of
 from edgekd.exporters.ort_session import open_session, run
 from edgekd.exporters.shapes import batch_symbol
-
-Range = tuple[np.float32, np.float32]
+from edgekd.quantization.headroom import Extremes, Range
 
 
 def collect_ranges(
     model: ModelProto, tensors: Sequence[str], feeds: Iterator[Mapping[str, NDArray[Any]]]
 ) -> tuple[dict[str, Range], int]:
-    """Return the least and greatest value of each tensor over all samples, and their number.
+    """Return the range of each tensor over all samples, and their number.
+
+    It reaches from the least to the greatest value, and beyond them where other samples would.
 
     Args:
         model: with the tensors; it is not changed.
@@ -41,19 +42,19 @@ def collect_ranges(
     """
     session = open_session(_watching(model, tensors))
     inputs = inputs_of(model)
-    ranges: dict[str, Range] = {}
+    extremes: dict[str, Extremes] = {}
     count = 0
     for batch in feeds:
         for sample, samples in cut_calls(inputs, batch, batch_symbol(model)):
             _check_finite(sample, count)
             arrays = run(session, list(tensors), sample, name="the model to calibrate")
             for name, array in zip(tensors, arrays, strict=True):
-                if array.size:
-                    ranges[name] = _merge(ranges.get(name), array)
+                for values in _by_sample(array, samples):
+                    extremes.setdefault(name, Extremes()).add(values)
             count += samples
     if not count:
         raise DataError("there are no calibration samples; give at least one")
-    return ranges, count
+    return {name: found.widened() for name, found in extremes.items()}, count
 
 
 def _watching(model: ModelProto, tensors: Sequence[str]) -> bytes:
@@ -118,6 +119,15 @@ def _is_batch(value: ValueInfoProto, symbol: str) -> bool:
     return bool(dims) and not dims[0].HasField("dim_value") and dims[0].dim_param == symbol
 
 
+def _by_sample(array: NDArray[Any], samples: int) -> Sequence[NDArray[Any]]:
+    """Return the values of each sample of a call; those of all where they are not told apart."""
+    if not array.size:
+        return ()
+    if samples > 1 and array.ndim and len(array) >= samples:
+        return list(array[:samples])
+    return (array,)
+
+
 def _check_finite(sample: Mapping[str, NDArray[Any]], number: int) -> None:
     for name, array in sample.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -125,9 +135,3 @@ def _check_finite(sample: Mapping[str, NDArray[Any]], number: int) -> None:
                 f"the input {name!r} is NaN or infinite on calibration sample {number}; no INT8 "
                 "range can contain it: check this sample"
             )
-
-
-def _merge(known: Range | None, array: NDArray[Any]) -> Range:
-    """Widen a range; NaN stays in it, for numpy's minimum and maximum pass it on."""
-    low, high = np.float32(array.min()), np.float32(array.max())
-    return (low, high) if known is None else (np.minimum(known[0], low), np.maximum(known[1], high))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, numpy_helper
 
-from edgekd.quantization.calibration import Range
+from edgekd.quantization.headroom import Range
 from edgekd.quantization.layer_semantics import Semantics
 from edgekd.quantization.node_selection import Choice, choose, find_readers, list_data_inputs
 from edgekd.quantization.plan import Activations, Grid, Layer, Plan
@@ -41,7 +41,12 @@ def list_watched(model: ModelProto, choice: Choice) -> list[str]:
 
 
 def make_plan(
-    model: ModelProto, choice: Choice, ranges: Mapping[str, Range], activations: Activations
+    model: ModelProto,
+    choice: Choice,
+    ranges: Mapping[str, Range],
+    activations: Activations,
+    *,
+    floats: Mapping[str, str] | None = None,
 ) -> Plan:
     """Return the plan of a choice: what no grid serves is taken out of it.
 
@@ -50,9 +55,10 @@ def make_plan(
         choice: of this graph, from its structure alone.
         ranges: of all tensors that are `list_watched`.
         activations: "uint8" with a zero point, or symmetric "int8".
+        floats: tensors that must stay float: name, reason.
     """
     barred: dict[str, str] = {}
-    wide = _too_wide(model, choice, ranges)
+    wide = {**_too_wide(model, choice, ranges), **(floats or {})}
     while True:
         now = choose(model, barred=barred, wide=wide) if barred or wide else choice
         absorbed = _absorbed(model, now) if activations == "uint8" else {}

@@ -18,50 +18,76 @@ LEAST_SNR_DB = 0.0
 """Below it there is more error than answer. What is good enough is the gate's to judge."""
 
 
-def check_follows(
-    quantized: ModelProto, source: ModelProto, samples: Samples, *, name: str
-) -> None:
-    """Run both graphs on samples and compare every output.
+class FloatAnswers:
+    """The outputs of a float graph on some samples, computed once; quantized forms follow them."""
 
-    Args:
-        quantized: the graph that is to be written.
-        source: the float graph.
-        samples: calibration samples, one at a time.
-        name: of the float file, for messages.
+    def __init__(self, source: ModelProto, samples: Samples, *, name: str) -> None:
+        """Run the float graph.
+
+        Args:
+            source: the float graph.
+            samples: calibration samples, one at a time.
+            name: of the float file, for messages.
+
+        Raises:
+            ModelError: it cannot be run.
+        """
+        self.name = name
+        self.samples = samples
+        self.outputs = [value.name for value in source.graph.output]
+        # As the file is written: kernels of old x86 CPUs clip sums, which is not a fault of it.
+        session = open_session(bytes(source.SerializeToString()), name=name)
+        self._answers = [run(session, self.outputs, dict(s), name=name) for s in samples]
+
+    def compare(self, quantized: ModelProto) -> dict[str, float]:
+        """Return noise / signal of each output of a quantized form: energies over all samples.
+
+        An output without float values, or without signal, has no noise.
+
+        Raises:
+            ModelError: ONNX Runtime cannot load or run it, an output has another shape, or is NaN
+                or infinite where the float one is not.
+        """
+        session = open_session(
+            bytes(quantized.SerializeToString()), level=Level.ORT_DISABLE_ALL, name="it unfused"
+        )
+        signal, noise = dict.fromkeys(self.outputs, 0.0), dict.fromkeys(self.outputs, 0.0)
+        for sample, want in zip(self.samples, self._answers, strict=True):
+            got = run(session, self.outputs, dict(sample), name="the quantized form")
+            for output, mine, other in zip(self.outputs, want, got, strict=True):
+                energy, error = _energies(output, mine, other)
+                signal[output] += energy
+                noise[output] += error
+        return {name: noise[name] / signal[name] if signal[name] else 0.0 for name in self.outputs}
+
+
+def check_follows(quantized: ModelProto, answers: FloatAnswers) -> None:
+    """Run a quantized graph, fused and as it is written, and compare every output.
 
     Raises:
         NothingToDo: ONNX Runtime cannot load or run it, an output has another shape, is NaN or
             infinite where the float one is not, or has more error than signal.
     """
-    outputs = [value.name for value in source.graph.output]
-    signal, noise = dict.fromkeys(outputs, 0.0), dict.fromkeys(outputs, 0.0)
-    # As the file is written: kernels of old x86 CPUs clip sums, which is not a fault of the file.
-    reference = open_session(bytes(source.SerializeToString()), name=name)
     try:
         fused = open_session(bytes(quantized.SerializeToString()), name="the quantized form")
-        written = open_session(
-            bytes(quantized.SerializeToString()), level=Level.ORT_DISABLE_ALL, name="it unfused"
-        )
-        for sample in samples:
-            want = run(reference, outputs, dict(sample), name=name)
-            run(fused, outputs, dict(sample), name="the quantized form")
-            got = run(written, outputs, dict(sample), name="the quantized form")
-            for output, mine, other in zip(outputs, want, got, strict=True):
-                energy, error = _energies(output, mine, other)
-                signal[output] += energy
-                noise[output] += error
+        for sample in answers.samples:
+            run(fused, answers.outputs, dict(sample), name="the quantized form")
+        noise = answers.compare(quantized)
     except ModelError as error:
         raise NothingToDo(
-            f"the INT8 form of {name} does not run in ONNX Runtime: {error}"
+            f"the INT8 form of {answers.name} does not run in ONNX Runtime: {error}"
         ) from error
-    for output in outputs:
-        if signal[output] and noise[output]:
-            snr_db = 10 * np.log10(signal[output] / noise[output])
-            if snr_db < LEAST_SNR_DB:
-                raise NothingToDo(
-                    f"the INT8 form of {name} does not follow the float file: the error of its "
-                    f"output {output!r} is greater than the output itself ({snr_db:.1f} dB)"
-                )
+    for output, share in noise.items():
+        if decibel(share) < LEAST_SNR_DB:
+            raise NothingToDo(
+                f"the INT8 form of {answers.name} does not follow the float file: the error of "
+                f"its output {output!r} is greater than the output itself ({decibel(share):.1f} dB)"
+            )
+
+
+def decibel(share: float) -> float:
+    """Return the signal-to-noise ratio in dB of noise / signal; infinite without noise."""
+    return float(-10 * np.log10(share)) if share > 0 else float("inf")
 
 
 def _energies(name: str, want: NDArray[Any], got: NDArray[Any]) -> tuple[float, float]:

@@ -21,17 +21,19 @@ from edgekd.exporters.model_stats import inputs_of
 from edgekd.exporters.onnx_files import check, load_onnx, save_onnx
 from edgekd.exporters.shapes import batch_symbol
 from edgekd.exporters.strip import strip
-from edgekd.quantization.calibration import Range, collect_ranges, cut_calls
+from edgekd.quantization.calibration import collect_ranges, cut_calls
 from edgekd.quantization.graph_preparation import prepare
+from edgekd.quantization.headroom import Range
 from edgekd.quantization.insertion import insert
+from edgekd.quantization.left_in_float import leave_in_float
 from edgekd.quantization.node_selection import Choice, choose
-from edgekd.quantization.plan import Activations
+from edgekd.quantization.plan import Activations, Plan
 from edgekd.quantization.planning import list_watched, make_plan
-from edgekd.quantization.proof import Samples, check_follows
+from edgekd.quantization.proof import FloatAnswers, Samples, check_follows
 
 Feeds = Callable[[], Iterator[Mapping[str, NDArray[Any]]]]
 
-_PROVEN_ON = 4
+_PROVEN_ON = 12
 """Calibration samples that a written file must answer as the float file does."""
 
 
@@ -81,7 +83,8 @@ def quantize_int8(
 def calibrate(source: Path, feeds: Feeds) -> Calibrated:
     """Choose what to quantize and measure its ranges, once for all variants.
 
-    Ranges of activations are the least and greatest value over all samples.
+    Ranges of activations go from the least to the greatest value over all samples, and beyond where
+    other samples are likely to exceed them.
 
     Args:
         source: float32 weights; any operator set that can be raised to 13.
@@ -130,7 +133,8 @@ def _kept(
 def write_int8(calibrated: Calibrated, target: Path, *, activations: Activations) -> QuantizedFacts:
     """Write Q/DQ with int8 weights per channel (-127..127).
 
-    Equal samples give equal bytes, in any order and any batch.
+    Equal samples give equal bytes, in any batch. So they do in any order, unless layers are left in
+    float for the signal-to-noise ratio of the outputs, which is measured on the first samples.
 
     Args:
         calibrated: is not changed.
@@ -143,12 +147,11 @@ def write_int8(calibrated: Calibrated, target: Path, *, activations: Activations
         NothingToDo: the ranges leave nothing to quantize, or the file that was made does not
             follow the float file.
     """
-    model, choice = calibrated.model, calibrated.choice
-    plan = make_plan(model, choice, calibrated.ranges, activations)
-    _require_layers(calibrated.name, plan.layers, plan.left)
-    quantized = strip(insert(model, plan))
+    answers = FloatAnswers(calibrated.model, calibrated.first, name=calibrated.name)
+    plan = find_plan(calibrated, answers, activations)
+    quantized = strip(insert(calibrated.model, plan))
     check(quantized, f"the quantized form of {calibrated.name}")
-    check_follows(quantized, model, calibrated.first, name=calibrated.name)
+    check_follows(quantized, answers)
     save_onnx(quantized, target)
     return QuantizedFacts(
         kind=plan.kind,
@@ -157,3 +160,19 @@ def write_int8(calibrated: Calibrated, target: Path, *, activations: Activations
         layers=len(plan.layers),
         left=plan.left,
     )
+
+
+def find_plan(calibrated: Calibrated, answers: FloatAnswers, activations: Activations) -> Plan:
+    """Return the plan of a calibrated graph, with what has to stay float for its outputs.
+
+    Raises:
+        NothingToDo: the ranges leave nothing to quantize.
+    """
+    model = calibrated.model
+
+    def make(floats: Mapping[str, str]) -> Plan:
+        return make_plan(model, calibrated.choice, calibrated.ranges, activations, floats=floats)
+
+    plan = make({})
+    _require_layers(calibrated.name, plan.layers, plan.left)
+    return leave_in_float(model, plan, answers, make, lambda plan: insert(model, plan))

@@ -17,7 +17,7 @@ from edgekd.exporters.onnx_files import load_onnx, save_onnx
 from edgekd.exporters.ort_session import predictor
 from edgekd.exporters.parity import parity
 from edgekd.quantization.planning import make_plan
-from edgekd.quantization.proof import check_follows
+from edgekd.quantization.proof import FloatAnswers, check_follows
 from edgekd.quantization.static import calibrate, quantize_int8
 
 RNG = np.random.default_rng(0)
@@ -209,13 +209,14 @@ def test_a_sparse_weight_is_quantized_as_any_other(build: Any, tmp_path: Path) -
 
 def test_a_graph_that_does_not_follow_is_not_a_file(cnn: Path, pictures: Any, batched: Any) -> None:
     calibrated = calibrate(cnn, batched(pictures, 8))
+    answers = FloatAnswers(calibrated.model, calibrated.first, name="m.onnx")
     wrong = onnx.ModelProto()
     wrong.CopyFrom(calibrated.model)
     gemm = next(node for node in wrong.graph.node if node.op_type == "Gemm")
     del gemm.attribute[:]
     gemm.attribute.extend(onnx.helper.make_node("Gemm", [], [], alpha=-1.0, transB=1).attribute)
     with pytest.raises(NothingToDo, match="does not follow the float file"):
-        check_follows(wrong, calibrated.model, calibrated.first, name="m.onnx")
+        check_follows(wrong, answers)
     del wrong.graph.initializer[:]
     with pytest.raises(NothingToDo, match="does not run in ONNX Runtime"):
-        check_follows(wrong, calibrated.model, calibrated.first, name="m.onnx")
+        check_follows(wrong, answers)

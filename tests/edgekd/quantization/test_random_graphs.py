@@ -17,8 +17,8 @@ from edgekd.exporters.onnx_files import check, load_onnx, messages, save_onnx
 from edgekd.exporters.ort_session import Level, open_session, run
 from edgekd.quantization.graph_preparation import prepare
 from edgekd.quantization.plan import Plan
-from edgekd.quantization.planning import make_plan
-from edgekd.quantization.static import calibrate, quantize_int8, write_int8
+from edgekd.quantization.proof import FloatAnswers
+from edgekd.quantization.static import calibrate, find_plan, quantize_int8, write_int8
 
 SAMPLES = 6
 _NAMES = ["q{}", "dq{}", "scale{}", "zero{}", "weight{}", "float{}", "bias{}", "t{}", "gone{}"]
@@ -340,7 +340,8 @@ def check_law(seed: int, folder: Path, *, fused: bool) -> bool:
         facts = write_int8(calibrated, target, activations="uint8")
     except NothingToDo:
         return False
-    plan = make_plan(calibrated.model, calibrated.choice, calibrated.ranges, "uint8")
+    answers_of_float = FloatAnswers(calibrated.model, calibrated.first, name="f.onnx")
+    plan = find_plan(calibrated, answers_of_float, "uint8")
     assert set(plan.layers) | set(plan.left) >= set(calibrated.choice.layers)
     quantized = load_onnx(target)
     check(quantized, "the quantized form")
