@@ -29,6 +29,7 @@ NAMES: Mapping[str, str] = {
     "distill.train.epochs": "epochs",
     "quantize.samples": "samples",
     "data.size": "size",
+    "data.resize": "resize",
     "data.labels": "labels",
     "data.skip_broken": "skip_broken",
     "normalize": "normalize",

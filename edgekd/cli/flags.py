@@ -56,6 +56,14 @@ Normalize = Annotated[
         "MEAN,STD [default: stated by the file, tried with labels, or the data's own if trained]",
     ),
 ]
+Resize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOW",
+        help="how an image of another aspect becomes that size: crop its centre, stretch it, or "
+        "pad it [default: crop]",
+    ),
+]
 Task = Annotated[
     str | None,
     typer.Option(

@@ -23,6 +23,7 @@ def init(  # noqa: PLR0913  # each parameter is a flag
     student: flags.Student = None,
     size: flags.Size = None,
     normalize: flags.Normalize = None,
+    resize: flags.Resize = None,
     task: flags.Task = None,
     device: flags.Device = None,
     max_latency: flags.MaxLatency = None,
@@ -53,6 +54,7 @@ def init(  # noqa: PLR0913  # each parameter is a flag
     Example: edgekd init --model net.py:build --weights net.pt --data photos/
     """
     from edgekd.recipe.from_flags import make_recipe_table
+    from edgekd.recipe.image_options import state_images
     from edgekd.recipe.overrides import changed
     from edgekd.recipe.recipe import parse_recipe
     from edgekd.recipe.toml_template import render_template
@@ -68,6 +70,7 @@ def init(  # noqa: PLR0913  # each parameter is a flag
         "student": student,
         "size": size,
         "normalize": normalize,
+        "resize": resize,
         "task": task,
         "device": device,
         "max_latency": max_latency,
@@ -87,7 +90,8 @@ def init(  # noqa: PLR0913  # each parameter is a flag
         _check_place(out, force)
         seen = {key: _seen_from(out, key, value) for key, value in asked.items()}
         table = changed(make_recipe_table(**seen), changes or ())
-        parse_recipe(table, origin="the flags")
+        recipe = parse_recipe(table, origin="the flags")
+        table = state_images(table, recipe, root=out.parent)
         write_atomic(out, render_template(table, file=str(out)))
     typer.echo(f"wrote {out}; check it, then run: edgekd compress {out}")
 

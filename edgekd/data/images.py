@@ -129,6 +129,17 @@ def list_images(folder: Path, *, leave_out: Set[str] = frozenset()) -> list[str]
     return [file.name for file in _list(folder, labelled=False, leave_out=leave_out)]
 
 
+def probe_size(folder: Path, *, most: int = 256) -> tuple[int, int] | None:
+    """Return (height, width) of the first `most` images from their headers; None: they differ."""
+    found = set()
+    for file in _list(folder, labelled=False, leave_out=frozenset())[:most]:
+        try:
+            found.add(_probe(file)[:2])
+        except _BROKEN:  # that it is broken is said where it is decoded
+            continue
+    return found.pop() if len(found) == 1 else None
+
+
 def _list(folder: Path, *, labelled: bool, leave_out: Set[str]) -> list[_File]:
     """Return every image below `folder`, sorted by name; with labels if there are two classes."""
     inner = [path for path in _folders(folder) if split_name(path.name)]

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from edgekd.errors import ModelError
 from edgekd.options import Options
 from edgekd.store import file_sha256, locate
 from edgekd.wording import describe_root
+
+
+def _left_open(value: object) -> object:
+    return None if value == "auto" else value
+
+
+Pixels = Annotated[
+    float | tuple[float, ...] | None,
+    BeforeValidator(
+        _left_open, json_schema_input_type=float | tuple[float, ...] | Literal["auto"] | None
+    ),
+]
+"""Per channel, or one value for all; None where "auto" is written, or nothing."""
 
 
 class InputSpec(Options):
@@ -20,11 +33,13 @@ class InputSpec(Options):
         default=None, description="size in pixels: one side, or [height, width]"
     )
     channels: Literal[1, 3] | None = Field(default=None, description="1: grey, 3: RGB")
-    mean: float | tuple[float, ...] | None = Field(
-        default=None, description="per channel, in pixel units 0..255"
+    mean: Pixels = Field(
+        default=None,
+        description="per channel, in pixel units 0..255; 'auto' of a given network: stated by its "
+        "file, or tried with labels; of a network to be trained: that of the data",
     )
-    std: float | tuple[float, ...] | None = Field(
-        default=None, description="per channel, in pixel units 0..255"
+    std: Pixels = Field(
+        default=None, description="per channel, in pixel units 0..255; 'auto' as for mean"
     )
     in_graph: bool | None = Field(
         default=None, description="true: the graph normalises its input; false: the app must"

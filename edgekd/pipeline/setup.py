@@ -32,6 +32,7 @@ from edgekd.pipeline.without_labels import (
     wants_labels,
 )
 from edgekd.progress import Progress
+from edgekd.recipe.image_options import USUAL_SIZE
 from edgekd.recipe.option_tree import list_functions
 from edgekd.recipe.recipe import Recipe
 from edgekd.step import DATA_NEEDS, Context, Need
@@ -44,8 +45,6 @@ from edgekd.user_code import hash_source, resolve
 from edgekd.wording import option
 
 RECORD = "run.json"
-USUAL_SIZE = 224
-"""Height and width in pixels of images that differ in size, if nothing states another."""
 OWN = {"stages", "evidence", "predictions", "feeds", "bundle", "splits.json", "recipe.json"}
 """Files that a run folder without its record may contain."""
 

@@ -37,6 +37,8 @@ class Asked(TypedDict, total=False):
     """Of images, in pixels: one side, or height and width."""
     normalize: str | Sequence[float] | None
     """imagenet, 0..1, -1..1, none, or means and deviations."""
+    resize: str | None
+    """crop, stretch or pad."""
     device: str | None
     max_latency: float | str | None
     """Seconds, or text such as '8 ms'."""
@@ -199,6 +201,8 @@ def _data(data: str, asked: Asked) -> dict[str, Any]:
     table["validation"] = 0.1 if data == "cifar10" else 0.2
     if asked.get("size") is not None and _is_folder(data):
         table["size"] = parse_size(asked.get("size"))
+    if asked.get("resize") is not None:
+        table["resize"] = asked.get("resize")
     labels = asked.get("labels")
     if labels:
         table["labels"] = list(labels)

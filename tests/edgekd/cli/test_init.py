@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from edgekd.cli.main import main
 from edgekd.recipe.from_flags import make_recipe_table
@@ -37,6 +39,29 @@ def test_init_writes_what_compress_would_do(run: Run) -> None:
     run("init", "--model", "net.py:f", "--data", "photos", "--max-latency", "8ms", "--epochs", "2")
     table = make_recipe_table(model="net.py:f", data="photos", max_latency="8ms", epochs=2)
     assert load_recipe(Path("recipe.toml")) == parse_recipe(table, origin="quick")
+
+
+def test_what_becomes_of_photographs_stands_in_the_recipe(run: Run) -> None:
+    for i, size in enumerate([(40, 30), (64, 64), (20, 50)]):
+        Path(f"photos/{i % 2}").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size).save(f"photos/{i % 2}/{i}.png")
+
+    def written(*args: str) -> str:
+        run("init", "--model", "n.py:f", "--weights", "w.pt", "--data", "photos", "--force", *args)
+        return Path("recipe.toml").read_text(encoding="utf8")
+
+    text = written()
+    for line in ("size = 224 ", 'resize = "crop" ', 'mean = "auto", std = "auto"'):
+        assert re.search(rf"(?m)^[^#]*{re.escape(line)}", text), text
+    recipe = load_recipe(Path("recipe.toml"))
+    assert isinstance(recipe.model, Teacher)
+    assert recipe.model.input.mean is None
+    text = written("--size", "96x64", "--normalize", "-1..1", "--resize", "pad")
+    for line in ("size = [96, 64] ", 'resize = "pad" ', "mean = 127.5, std = 127.5"):
+        assert re.search(rf"(?m)^[^#]*{re.escape(line)}", text), text
+    for path in Path("photos").rglob("*.png"):
+        Image.new("L", (32, 28)).save(path)
+    assert "size = [28, 32] " in written()  # all of one size: it is theirs
 
 
 def test_paths_in_a_recipe_count_from_its_own_folder(run: Run) -> None:
