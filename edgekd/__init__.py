@@ -2,6 +2,7 @@
 
     import edgekd
 
+    result = edgekd.compress(model=net, data=(x, y), max_drop=1)  # an nn.Module, arrays
     result = edgekd.compress("mnist")  # a recipe; the result shows the ladder of stages
     edgekd.quantize("net.onnx", data="photos")
     edgekd.benchmark("int8.onnx", vs="fp32.onnx")
@@ -14,7 +15,22 @@ import importlib
 import typing
 
 from edgekd.api import benchmark, compress, load_recipe, quantize, verify
-from edgekd.errors import BadInput, EdgekdError, JobFailed
+from edgekd.errors import (
+    BadInput,
+    CandidateError,
+    DataError,
+    EdgekdError,
+    HistoryError,
+    JobFailed,
+    MeasureError,
+    MissingExtra,
+    ModelError,
+    RecipeError,
+    RunFolderError,
+    SlowerThanBaseline,
+    TrainingDiverged,
+    VerifyFailed,
+)
 
 if typing.TYPE_CHECKING:
     from edgekd.benchmarks.result import BenchResult
@@ -25,10 +41,21 @@ if typing.TYPE_CHECKING:
 __all__ = [
     "BadInput",
     "BenchResult",
+    "CandidateError",
+    "DataError",
     "EdgekdError",
+    "HistoryError",
     "JobFailed",
+    "MeasureError",
+    "MissingExtra",
+    "ModelError",
     "Recipe",
+    "RecipeError",
     "Result",
+    "RunFolderError",
+    "SlowerThanBaseline",
+    "TrainingDiverged",
+    "VerifyFailed",
     "VerifyReport",
     "benchmark",
     "compress",

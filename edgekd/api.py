@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from edgekd.arguments import (
+    as_number,
+    as_path,
+    as_texts,
+    as_whole,
+    in_python,
+)
 from edgekd.errors import RecipeError
 from edgekd.progress import Silent, track_share
-from edgekd.store import locate
+from edgekd.wording import speaking
 
 if TYPE_CHECKING:
     from edgekd.benchmarks.result import BenchResult
@@ -18,7 +25,8 @@ if TYPE_CHECKING:
     from edgekd.recipe.recipe import Recipe
 
 
-def load_recipe(recipe: str | Path, *, changes: Sequence[str] = ()) -> Recipe:
+@in_python
+def load_recipe(recipe: str | Path, *, changes: str | Sequence[str] = ()) -> Recipe:
     """Read a recipe file, or one that ships by its name.
 
     Args:
@@ -30,110 +38,223 @@ def load_recipe(recipe: str | Path, *, changes: Sequence[str] = ()) -> Recipe:
     """
     from edgekd.recipe.recipe import load_recipe as load
 
-    return load(locate(recipe), changes=changes)
+    path = as_path(recipe, "recipe")
+    if path is None:
+        raise RecipeError("recipe is None; give the path of a recipe, or the name of a shipped one")
+    return load(path, changes=as_texts(changes, "changes"))
 
 
-def compress(
-    recipe: str | Path | Mapping[str, Any] | Recipe,
+@in_python
+def compress(  # noqa: PLR0913  # each argument is a flag of the command
+    recipe: object = None,
+    data: object = None,
     *,
+    model: object = None,
+    weights: object = None,
+    student: object = None,
+    size: int | str | Sequence[int] | None = None,
+    normalize: str | Sequence[float] | None = None,
+    resize: str | None = None,
+    task: object = None,
+    labels: Sequence[str] | None = None,
+    device: str | None = None,
+    max_latency: float | str | None = None,
+    max_drop: float | None = None,
+    min_snr: float | None = None,
+    min_agreement: float | None = None,
+    no_labels: bool | None = None,
+    epochs: int | None = None,
+    samples: int | None = None,
+    only: str | Sequence[str] | None = None,
+    no_distill: bool | None = None,
+    no_prune: bool | None = None,
+    skip_broken: bool | None = None,
+    name: str | None = None,
+    changes: str | Sequence[str] = (),
     out: str | Path | None = None,
     root: str | Path | None = None,
-    changes: Sequence[str] = (),
     progress: Progress | bool = True,
 ) -> Result:
     """Compress a trained model end to end, as `edgekd compress` does; a stopped run is resumed.
 
+    Give a recipe, or `model` and `data` with the arguments that are the flags of the command. The
+    objects of a notebook do: an nn.Module with its weights, arrays, a torch Dataset. They are
+    copied as they are at the call; the same objects resume the same run.
+
     Args:
-        recipe: a recipe file, the name of one that ships, its table, or a loaded one.
-        out: the run folder; default: runs/NAME below the current folder.
-        root: where the recipe's relative paths start; default: the folder of its file, or the
-            current one.
-        changes: texts such as "effort=0.1" that change keys of a file or table.
+        recipe: a recipe file, the name of one that ships, its table, or a loaded one; a model does
+            as well, before `data`.
+        data: (inputs, targets), or inputs alone: arrays, tensors, lists, a frame, a torch Dataset
+            or DataLoader, samples in turn; {"train": ..., "test": ...} of these; a function that
+            returns them; a path or name.
+        model: an nn.Module, a function that builds one (it is trained in the run, unless `weights`
+            are given), "net.py:build" or "model.onnx".
+        weights: a state_dict or its file.
+        student: as `model`; default: the model with half of its channels.
+        size: of images in pixels, 224 or (height, width); default: the model's own.
+        normalize: "imagenet", "0..1", "-1..1", "none", or means and deviations.
+        resize: "crop", "stretch" or "pad".
+        task: "classification", "multilabel", "regression", ..., or a Task.
+        labels: names of the classes, in the order of the model's outputs.
+        device: to measure on; default "local".
+        max_latency: seconds, or "8 ms".
+        max_drop: largest loss of quality, in points; default 1.
+        min_snr: least signal-to-noise of each output, in dB; labels are then not read.
+        min_agreement: least share of samples whose class stays, in percent; likewise.
+        no_labels: compare with the model's own outputs.
+        epochs: of every training; default 20.
+        samples: for calibration; default 512.
+        only: the steps to do, of "distill", "prune" and "quantize".
+        no_distill: leave out distillation.
+        no_prune: leave out pruning.
+        skip_broken: leave out samples that cannot be read.
+        name: of the run folder.
+        changes: texts such as "effort=0.1" that change keys of the recipe.
+        out: the run folder, or one file NAME.onnx; default: runs/NAME below the current folder.
+        root: where relative paths start; default: the folder of the recipe, or the current one.
         progress: show bars or lines on stderr, or your own listener.
 
     Raises:
-        BadInput: recipe, data or model is wrong; nothing is half-written.
+        BadInput: recipe, data or model is wrong; nothing is half-written. Kinds: RecipeError,
+            DataError, ModelError, RunFolderError, TrainingDiverged and MissingExtra.
         JobFailed: a process under test crashed.
 
     Example:
-        >>> result = edgekd.compress("mnist", changes=["effort=0.1"])  # doctest: +SKIP
+        >>> edgekd.compress(model=net, data=(x, y), max_drop=1)  # doctest: +SKIP
     """
-    from edgekd.pipeline.compress import compress as work
-    from edgekd.pipeline.one_file import write_file
-    from edgekd.recipe.overrides import changed
-    from edgekd.recipe.recipe import Recipe, find_root, parse_recipe
+    from edgekd.pipeline.python_job import Job, compress_objects, compress_recipe, is_recipe
 
-    if isinstance(recipe, Recipe):
-        if changes:
-            raise RecipeError(
-                "changes cannot be made to a loaded Recipe; give them to load_recipe, or use "
-                "recipe.model_copy(update={...})"
-            )
-        loaded, base = recipe, Path.cwd()
-    elif isinstance(recipe, Mapping):
-        loaded = parse_recipe(changed(recipe, changes), origin="the recipe")
-        base = Path.cwd()
-    else:
-        loaded, base = load_recipe(recipe, changes=changes), find_root(locate(recipe))
-    folder = locate(out) if out is not None else Path("runs") / loaded.name
-    start = locate(root) if root is not None else base
-    listener, command = _listener(progress), f"edgekd.compress({loaded.name!r})"
-    if folder.suffix == ".onnx":
-        return write_file(loaded, folder, root=start, progress=listener, command=command)
-    return work(loaded, root=start, out=folder, progress=listener, command=command)
+    asked = {
+        "weights": weights,
+        "student": student,
+        "size": size,
+        "normalize": normalize,
+        "resize": resize,
+        "task": task,
+        "labels": labels,
+        "device": device,
+        "max_latency": max_latency,
+        "max_drop": max_drop,
+        "min_snr": min_snr,
+        "min_agreement": min_agreement,
+        "no_labels": no_labels or None,
+        "epochs": epochs,
+        "samples": samples,
+        "only": only,
+        "no_distill": no_distill or None,
+        "no_prune": no_prune or None,
+        "skip_broken": skip_broken or None,
+        "name": name,
+    }
+    given = {key: value for key, value in asked.items() if value is not None}
+    job = Job(as_texts(changes, "changes"), out, root, _listener(progress))
+    if recipe is not None and model is None and not is_recipe(recipe):
+        recipe, model = None, recipe  # edgekd.compress(net, (x, y))
+    if recipe is None:
+        return compress_objects(model, data, given, job, "compress")
+    mixed = [*([] if data is None else ["data"]), *([] if model is None else ["model"]), *given]
+    if mixed:
+        raise RecipeError(
+            f"{' and '.join(mixed)} cannot be given with a recipe, which has its own values; leave "
+            "the recipe out, or change its keys, for instance changes=['budget.max_drop=2']"
+        )
+    with speaking("recipe"):
+        return compress_recipe(recipe, job)
 
 
-def quantize(
-    model: str | Path,
+@in_python
+def quantize(  # noqa: PLR0913  # each argument is a flag of the command
+    model: object,
+    data: object = None,
     *,
-    data: str | Path,
-    out: str | Path | None = None,
+    weights: object = None,
+    size: int | str | Sequence[int] | None = None,
+    normalize: str | Sequence[float] | None = None,
+    resize: str | None = None,
+    task: object = None,
+    labels: Sequence[str] | None = None,
+    device: str | None = None,
     samples: int | None = None,
     max_drop: float | None = None,
+    max_latency: float | str | None = None,
     min_snr: float | None = None,
     min_agreement: float | None = None,
+    no_labels: bool | None = None,
+    skip_broken: bool | None = None,
+    name: str | None = None,
+    changes: str | Sequence[str] = (),
+    out: str | Path | None = None,
+    root: str | Path | None = None,
     progress: Progress | bool = True,
 ) -> Result:
-    """Quantize an ONNX file to INT8, kept only if it is faster here and as good. Needs no torch.
+    """Quantize a model to INT8, kept only if it is faster here and as good.
 
-    Without labels the file's own outputs are the reference: `min_snr` or `min_agreement` then
-    takes the place of `max_drop`.
+    An ONNX file needs no torch. Without labels the model's own outputs are the reference: `min_snr`
+    or `min_agreement` then takes the place of `max_drop`.
 
     Args:
-        model: a float32 ONNX file.
-        data: a folder of images, an .npz or .npy, a table, a known name, or "file.py:function".
-        out: the run folder, or a file NAME.onnx, which is written if it is kept; default:
-            runs/MODEL-DATA.
+        model: a float32 ONNX file, or an nn.Module with its weights.
+        data: see `compress`.
+        weights: see `compress`; so are size, normalize, resize, task, labels, device and the
+            arguments below that are not named here.
+        size: of images.
+        normalize: scale of pixels.
+        resize: of images.
+        task: what the outputs are.
+        labels: names of the classes.
+        device: to measure on.
         samples: for calibration; default 256.
         max_drop: largest loss, in points; default 1.
+        max_latency: largest latency.
         min_snr: least signal-to-noise of each output, in dB; labels are then not read; default
             without labels: 20.
         min_agreement: least share of samples whose class stays, in percent; likewise.
+        no_labels: compare with the model's own outputs.
+        skip_broken: leave out samples that cannot be read.
+        name: of the run folder.
+        changes: of keys of the recipe.
+        out: the run folder, or a file NAME.onnx, which is written if it is kept; default:
+            runs/MODEL-DATA.
+        root: where relative paths start.
         progress: show bars or lines on stderr, or your own listener.
 
     Raises:
         BadInput: model or data is wrong.
         JobFailed: a process under test crashed.
     """
-    from edgekd.recipe.from_flags import make_recipe_table
+    from edgekd.pipeline.python_job import Job, compress_objects
 
-    table = make_recipe_table(
-        model=str(model),
-        data=str(data),
-        samples=samples,
-        max_drop=max_drop,
-        min_snr=min_snr,
-        min_agreement=min_agreement,
-    )
-    return compress(table, out=out, progress=progress)
+    asked = {
+        "weights": weights,
+        "size": size,
+        "normalize": normalize,
+        "resize": resize,
+        "task": task,
+        "labels": labels,
+        "device": device,
+        "samples": samples,
+        "max_drop": max_drop,
+        "max_latency": max_latency,
+        "min_snr": min_snr,
+        "min_agreement": min_agreement,
+        "no_labels": no_labels or None,
+        "skip_broken": skip_broken or None,
+        "name": name,
+    }
+    given = {key: value for key, value in asked.items() if value is not None}
+    if not str(model).endswith(".onnx"):
+        given["only"] = "quantize"
+    job = Job(as_texts(changes, "changes"), out, root, _listener(progress))
+    return compress_objects(model, data, given, job, "quantize")
 
 
+@in_python
 def benchmark(
     *files: str | Path,
     vs: str | Path | None = None,
     device: str = "local",
     threads: int | Sequence[int] = 1,
-    runtimes: Sequence[str] = ("onnxruntime",),
+    runtimes: str | Sequence[str] = ("onnxruntime",),
     precision: float | None = 0.02,
     time_limit_s: float = 30.0,
     feeds: str | Path | None = None,
@@ -160,22 +281,31 @@ def benchmark(
     from edgekd.benchmarks.measurement import Setup, Timing
     from edgekd.devices import open_device
 
-    timing = Timing(precision=precision, time_limit_s=time_limit_s)
-    counts = [threads] if isinstance(threads, int) else threads
-    setups = [Setup(runtime=name, threads=count) for name in runtimes for count in counts]
-    given = Inputs(None if feeds is None else locate(feeds))
+    listed = files[0] if len(files) == 1 and isinstance(files[0], (list, tuple)) else files
+    paths = [path for file in listed if (path := as_path(file, "a file")) is not None]
+    if not paths:
+        raise RecipeError("edgekd.benchmark needs at least one ONNX file, benchmark('net.onnx')")
+    timing = Timing(
+        precision=None if precision is None else as_number(precision, "precision"),
+        time_limit_s=as_number(time_limit_s, "time_limit_s"),
+    )
+    counts = threads if isinstance(threads, (list, tuple)) else [threads]
+    whole = [as_whole(count, "threads") for count in counts]
+    names = as_texts(runtimes, "runtimes")
+    setups = [Setup(runtime=name, threads=count) for name in names for count in whole]
     with track_share(_listener(progress) or Silent(), "bench") as share:
         return bench(
-            [locate(file) for file in files],
+            paths,
             device=open_device(device),
-            vs=None if vs is None else locate(vs),
+            vs=as_path(vs, "vs"),
             setups=setups,
             timing=timing,
-            inputs=given,
+            inputs=Inputs(as_path(feeds, "feeds")),
             progress=share,
         )
 
 
+@in_python
 def verify(bundle: str | Path, *, device: str = "local", latency: bool = False) -> VerifyReport:
     """Check every byte of a bundle and the outputs of every model in it.
 
@@ -189,7 +319,10 @@ def verify(bundle: str | Path, *, device: str = "local", latency: bool = False) 
     """
     from edgekd.bundle import verify as work
 
-    return work(locate(bundle), device=device, latency=latency)
+    path = as_path(bundle, "bundle")
+    if path is None:
+        raise RecipeError("bundle is None; give the folder of a bundle, such as result.bundle")
+    return work(path, device=device, latency=latency)
 
 
 def _listener(progress: Progress | bool) -> Progress | None:
@@ -197,4 +330,11 @@ def _listener(progress: Progress | bool) -> Progress | None:
         from edgekd.cli.terminal import Terminal
 
         return Terminal()
-    return None if progress is False else progress
+    if progress is False or progress is None:
+        return None
+    if not hasattr(progress, "track"):
+        raise RecipeError(
+            f"progress is {progress!r:.40}; expected is True, False, or a listener with `say` and "
+            "`track` (see edgekd.progress.Progress)"
+        )
+    return progress

@@ -16,7 +16,8 @@ import importlib.util
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +26,55 @@ from edgekd.errors import EdgekdError, ModelError
 from edgekd.store import digest, file_sha256, locate
 
 _neighbours: dict[str, Path] = {}  # modules that users' files imported from beside them -> folder
+
+
+MODULE, FUNCTION = "given.module", "given.function"
+"""In place of a module's name: an object of the caller, a network or a function."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """An object of the caller that stands for a function in a file."""
+
+    name: str
+    """For messages and folders; letters, digits and underscores."""
+    function: Callable[..., Any]
+    """What `resolve` returns."""
+    sha256: str
+    """Of its content: equal values, equal results."""
+    is_trained: bool = False
+    """Whether it is a network with the weights it is to keep."""
+
+    @property
+    def spec(self) -> str:
+        """What a recipe has in its place."""
+        kind = MODULE if self.is_trained else FUNCTION
+        return f"{kind}:{self.name}_{self.sha256[:8]}"
+
+
+_given: dict[str, Given] = {}
+
+
+@contextlib.contextmanager
+def giving(objects: Iterable[Given]) -> Iterator[None]:
+    """Let `resolve` find these meanwhile."""
+    before = dict(_given)
+    _given.update({given.spec: given for given in objects})
+    try:
+        yield
+    finally:
+        _given.clear()
+        _given.update(before)
+
+
+def title(spec: str) -> str:
+    """Return how messages call a function: an object of the caller by its own name."""
+    return spec.rpartition(":")[2].rpartition("_")[0] if is_given(spec) else spec
+
+
+def is_given(spec: str) -> bool:
+    """Whether it stands for an object of the caller, here or in another process."""
+    return spec.rpartition(":")[0] in (MODULE, FUNCTION)
 
 
 def resolve(spec: str, *, root: Path) -> Callable[..., Any]:
@@ -37,7 +87,14 @@ def resolve(spec: str, *, root: Path) -> Callable[..., Any]:
     Raises:
         ModelError: it cannot be found, cannot be imported, or cannot be called.
     """
+    if spec in _given:
+        return _given[spec].function
     where, colon, name = spec.rpartition(":")
+    if is_given(spec):
+        raise ModelError(
+            f"{title(spec)} was an object of the Python program that began this run, "
+            "and is not here: make it again in the same way and call edgekd.compress with it"
+        )
     if not (colon and where and name):
         raise ModelError(
             f"{spec!r} is not a function; write 'package.module:function' "
@@ -60,6 +117,8 @@ def hash_source(spec: str, *, root: Path) -> str | None:
     Imports are followed from file to file, at the top and in functions. None:
     `spec` does not name a file that is there.
     """
+    if spec in _given:
+        return _given[spec].sha256
     first = source_file(spec, root=root)
     if first is None:
         return None

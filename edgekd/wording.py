@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
@@ -22,7 +23,10 @@ Language = Literal["flags", "recipe", "python"]
 
 NAMES: Mapping[str, str] = {
     "model": "model",
+    "model.build": "model",
     "data": "data",
+    "data.path": "data",
+    "data.call": "data",
     "model.weights": "weights",
     "model.train.epochs": "epochs",
     "distill.student.build": "student",
@@ -46,10 +50,15 @@ NAMES: Mapping[str, str] = {
     "no_prune": "no_prune",
 }
 """Path in a recipe -> name of the flag (--max-drop) and of the argument (max_drop)."""
+_OF_STEPS = {
+    "train.epochs": "epochs",
+    "recover.epochs": "epochs",
+    "samples": "samples",
+    "student.build": "student",
+}
+"""The same for options of steps, without the step."""
 _RECIPE_WORDS = {
     "normalize": "model.input.mean and model.input.std",
-    "model": "[model]",
-    "data": "[data]",
 }
 """What a recipe has in place of a flag that stands for more than one key."""
 
@@ -118,10 +127,17 @@ def option(path: str, value: object = None) -> str:
 
 def rename(where: str) -> str:
     """Return a place of a recipe, such as budget.max_drop, as the caller wrote it."""
-    call, name = _call(), NAMES.get(where)
+    call = _call()
+    inner = re.sub(r"^steps\[\d+\]\.", "", where)
+    name = NAMES.get(where) or _OF_STEPS.get(inner if inner != where else "")
     if call.language == "recipe" or name is None or name not in call.names:
         return where
     return _as_flag(name, None) if call.language == "flags" else name
+
+
+def as_change(change: str) -> str:
+    """Return a change of a key, such as effort=0.1, as the caller wrote it."""
+    return f"changes=[{change!r}]" if _call().language == "python" else f"--set {change!r}"
 
 
 def describe_root() -> str:

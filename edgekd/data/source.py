@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from edgekd.data.arrays import dataset_from_parts, open_npy, open_npz, split_name
+from edgekd.data.arrays import dataset_from_parts, open_npy, open_npz
 from edgekd.data.augment import Augment
 from edgekd.data.dataset import Dataset
 from edgekd.data.downloads import open_known
 from edgekd.data.form_options import FORM_OPTIONS, FormOptions
-from edgekd.data.images import open_folder
+from edgekd.data.images import SizesDiffer, open_folder
 from edgekd.data.mask_files import find_folders
 from edgekd.data.masks import open_masks, picture_root, refuse_masks
 from edgekd.data.mixture import Extra, mix_sources
 from edgekd.data.mnist_and_cifar import is_idx, open_cifar10, open_idx, refuse_pickle
+from edgekd.data.objects import NoSize, collect, resize_pictures
 from edgekd.data.stored_splits import SplitOptions
 from edgekd.data.tables import SUFFIXES as TABLES
 from edgekd.data.tables import open_table
@@ -51,8 +51,8 @@ class Origin(FormOptions):
     call: UserFunction | None = Field(
         default=None,
         description="'package.module:function' or 'file.py:function', called without arguments, "
-        "returning a Dataset, (inputs, targets), or {'train': (inputs, targets), 'test': ...}; "
-        "inputs alone where there are no labels",
+        "returning (inputs, targets), {'train': (inputs, targets), 'test': ...}, a torch Dataset "
+        "or DataLoader; inputs alone where there are no labels",
     )
     format: Format | None = Field(
         default=None, description="format of `path`; set it if auto-detection fails"
@@ -230,7 +230,7 @@ def _open_origin(
     if spec.name is not None:
         dataset = open_known(spec.name, progress=progress)
     elif spec.call is not None:
-        dataset = _called(spec, root, read.wanted)
+        dataset = _called(spec, spec.call, root, read.wanted)
     else:
         dataset = _opened(spec, locate(str(spec.path), root=root), progress, read)
     dataset = _described(dataset, spec)
@@ -329,59 +329,33 @@ def _format(path: Path) -> Format:
     )
 
 
-def _called(origin: Origin, root: Path, wanted: Target | None) -> Dataset:
+def _called(spec: Origin, call: str, root: Path, wanted: Target | None) -> Dataset:
     """Call the user's function and make a Dataset of what it returns."""
-    spec = str(origin.call)
-    function = resolve(spec, root=root)
+    where, function = f"the result of {call}", resolve(call, root=root)
     try:
         value = function()
     except DataError:
         raise
     except Exception as error:
         raise DataError(
-            f"call = {spec!r} raised {type(error).__name__}: {error} ({blame(error)}); "
+            f"{call} raised {type(error).__name__}: {error} ({blame(error)}); "
             "it is called without arguments and returns the data: fix it"
         ) from error
     if isinstance(value, Dataset):
         return value
-    parts: dict[str | None, Any] = {None: value}
-    if isinstance(value, Mapping) and any(split_name(str(name)) == "train" for name in value):
-        parts = {split_name(str(name)) or str(name): part for name, part in value.items()}
-    strange = set(parts) - {None, "train", "validation", "test"}
-    parts = {name: _pair(part) for name, part in parts.items()}
-    if strange or any(part is None for part in parts.values()):
-        got = type(value).__name__
-        if isinstance(value, Mapping):
-            got = f"a mapping of {sorted(map(str, value))}"
-        raise DataError(
-            f"call = {spec!r} returned {got}; expected is an edgekd Dataset, (inputs, targets), "
-            "{'train': (inputs, targets), 'test': ...}, or without labels the inputs alone: an "
-            "array, a list of texts, or arrays by the names of the model's inputs"
-        )
-    return dataset_from_parts(
-        parts,
-        labels=origin.labels,
-        wanted=wanted,
-        skip_broken=origin.skip_broken,
-        where=f"call = {spec!r}",
+    try:
+        collected = collect(value, where=where)
+        parts, form = resize_pictures(collected, spec.decode_size, spec.form)
+    except NoSize as signal:
+        raise SizesDiffer(
+            f"the pictures of {where} differ in size; give the size that they become, for "
+            f"instance {option('data.size', 224)}"
+        ) from signal
+    names = spec.labels or parts.labels or None
+    dataset = dataset_from_parts(
+        parts, labels=names, wanted=wanted, skip_broken=spec.skip_broken, where=where
     )
-
-
-def _pair(part: object) -> tuple[Any, Any] | None:
-    """Return inputs and targets, which are None where only inputs were given; None for neither."""
-    if isinstance(part, tuple):
-        return part if len(part) == 2 else None
-    if _is_array(part):
-        return part, None
-    if isinstance(part, list) and part and all(isinstance(text, str) for text in part):
-        return part, None
-    if isinstance(part, Mapping) and part and all(_is_array(one) for one in part.values()):
-        return part, None
-    return None
-
-
-def _is_array(value: object) -> bool:
-    return hasattr(value, "__array__")  # a tensor of torch too
+    return dataset if form is None else replace(dataset, form=form)
 
 
 def _described(dataset: Dataset, spec: Origin) -> Dataset:

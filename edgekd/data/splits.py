@@ -97,7 +97,7 @@ def make_splits(
     wanted = min(DEFAULT_CALIBRATION, len(pool)) if calibration is None else calibration
     if not 1 <= wanted <= len(pool):
         raise DataError(
-            f"{option('data.calibration', wanted)}: so many samples were requested, but the "
+            f"{option('data.calibration', wanted)} samples were requested, but the "
             "train split has "
             f"{len(pool)}; give 1 to {len(pool)}, or more training data"
         )

@@ -16,6 +16,7 @@ from edgekd.networks.spec import NetworkSpec, list_user_files
 from edgekd.options import Options, Training, UserFunction
 from edgekd.step import Context, Need, Opened, TorchStep
 from edgekd.teacher.onnx_file import OnnxFile
+from edgekd.wording import option
 
 if TYPE_CHECKING:
     from edgekd.networks.trainable import Model
@@ -169,7 +170,11 @@ class Distill(LearnsFromTeacher, TorchStep):
             fresh: Model = create_model(self.student.spec, preprocess, root=context.root)
             return fresh
         assert teacher is not None  # `check_order` requires it
-        return thinned(teacher, context.data, context.task, ratio=self.student.ratio)
+        ratio, data, task = self.student.ratio, context.data, context.task
+        own = option("distill.student.build", "net.py:build")
+        more = option("distill.student.ratio", round((1 + ratio) / 2, 2))
+        advice = f"give a student of your own ({own}), or cut more ({more})"
+        return thinned(teacher, data, task, ratio=ratio, advice=advice)
 
     def open_guide(
         self, teacher: Artifact, context: Context, precision: str, *, work: Path

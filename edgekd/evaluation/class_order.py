@@ -28,7 +28,7 @@ def find_order(label: NDArray[np.int64], answer: NDArray[np.int64], names: Seque
         right = float((renamed == answer).mean())
         if right > max(0.6, 2 * share):
             return (
-                f"With its classes in {title} it is right in {100 * right:.1f} %: set "
+                f"With its classes in {title} it is right in {100 * right:.1f} %: give "
                 f"{option('data.labels', list(order))}."
             )
     for shift in (1, -1):

@@ -22,7 +22,7 @@ from edgekd.errors import EdgekdError, ModelError
 from edgekd.networks.edits import apply_edit
 from edgekd.networks.weights import fill, load_weights, read_torch
 from edgekd.store import write_atomic
-from edgekd.user_code import blame, resolve
+from edgekd.user_code import blame, resolve, title
 
 __all__ = [
     "Blueprint",
@@ -91,12 +91,14 @@ def build_network(blueprint: Blueprint, *, root: Path) -> nn.Module:
         raise
     except Exception as error:
         raise ModelError(
-            f"{blueprint.build} failed at {blame(error)} with {type(error).__name__}: {error}; "
+            f"{title(blueprint.build)} failed at {blame(error)} with {type(error).__name__}: "
+            f"{error}; "
             f"correct it there, or its options ({dict(blueprint.options)})"
         ) from error
     if not isinstance(network, nn.Module):
         raise ModelError(
-            f"{blueprint.build} returned {type(network).__name__}, expected a torch.nn.Module; "
+            f"{title(blueprint.build)} returned {type(network).__name__}, expected a "
+            "torch.nn.Module; "
             "let it return the network itself"
         )
     if any(p.is_floating_point() and p.dtype != torch.float32 for p in network.parameters()):
@@ -115,7 +117,7 @@ def _check_options(builder: Callable[..., Any], blueprint: Blueprint) -> None:
         signature.bind(**blueprint.options)
     except TypeError as error:
         raise ModelError(
-            f"the options {dict(blueprint.options)} do not fit {blueprint.build}: {error}; "
+            f"the options {dict(blueprint.options)} do not fit {title(blueprint.build)}: {error}; "
             f"it takes {signature}"
         ) from error
 
@@ -135,7 +137,7 @@ def save_network(network: nn.Module, blueprint: Blueprint, path: Path) -> None:
         text = json.dumps(dataclasses.asdict(blueprint), sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ModelError(
-            f"the options of {blueprint.build} cannot be saved ({error}); "
+            f"the options of {title(blueprint.build)} cannot be saved ({error}); "
             "give numbers, texts, lists and tables only"
         ) from error
     state = {
@@ -164,7 +166,7 @@ def load_network(path: Path, *, root: Path) -> tuple[nn.Module, Blueprint]:
         )
     blueprint = Blueprint(held["build"], held["options"], tuple(held["edits"]))
     network = build_network(blueprint, root=root)
-    advice = f"{blueprint.build} builds another network than before: restore that version"
+    advice = f"{title(blueprint.build)} builds another network than before: restore that version"
     fill(network, held["state"], path, advice=advice)
     return network, blueprint
 

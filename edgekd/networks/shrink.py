@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 
 from edgekd.data.batches import Data
+from edgekd.errors import NothingToDo
 from edgekd.networks.channels.cut import thin
 from edgekd.networks.trainable import Model
 from edgekd.tasks.task import Task
@@ -21,8 +22,11 @@ def thinned(
     ratio: float,
     multiple: int = 16,
     keep: Sequence[str] = (),
+    advice: str = "",
 ) -> Model:
     """Return a new Model with `ratio` of its channels removed; the edit is in its blueprint.
+
+    `advice` is added to the reason where the ratio removes nothing.
 
     Raises:
         NothingToDo: there is nothing to remove.
@@ -33,7 +37,12 @@ def thinned(
     deployed = model.deployed(task).eval()
     inputs = [torch.as_tensor(array) for array in batch.inputs[0].values()]
     example = deployed.body_inputs(*inputs)
-    found = thin(model.body, example, ratio=ratio, multiple=multiple, keep=keep)
+    try:
+        found = thin(model.body, example, ratio=ratio, multiple=multiple, keep=keep)
+    except NothingToDo as signal:
+        if "removes nothing" not in str(signal) or not advice:
+            raise
+        raise NothingToDo(f"{signal}; {advice}") from signal
     for parameter in found.network.parameters():  # it learns, also where the whole was frozen
         parameter.requires_grad_(parameter.is_floating_point())
     blueprint = replace(model.blueprint, edits=(*model.blueprint.edits, dict(found.edit)))

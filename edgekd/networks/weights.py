@@ -11,13 +11,17 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from edgekd.errors import ModelError, require
+from edgekd.wording import option
 
 _MOST_NESTS = 64
 """How many tables of a checkpoint are searched: a weights file is not a file system."""
-_FIT = (
-    "give the options they were trained with, or replace_head = true if only the number of "
-    "classes differs"
-)
+
+
+def _advise() -> str:
+    return (
+        "give the options they were trained with, or, if only the number of classes differs, "
+        f"{option('model.replace_head', True)}"
+    )
 
 
 def load_weights(network: nn.Module, path: Path, *, replace_head: bool = False) -> str:
@@ -151,7 +155,7 @@ def fill(
     path: Path,
     *,
     head: str | None = None,
-    advice: str = _FIT,
+    advice: str = "",
 ) -> None:
     """Copy `state`, read from `path`, into `network`; the layer `head` may differ in shape.
 
@@ -180,7 +184,7 @@ def fill(
     if any(faults):
         raise ModelError(
             f"the weights {path} do not fit this {type(network).__name__}: of its tensors the file "
-            f"{'; '.join(filter(None, faults))}; {advice}"
+            f"{'; '.join(filter(None, faults))}; {advice or _advise()}"
         )
     network.load_state_dict({n: t for n, t in state.items() if n not in fresh}, strict=False)
 

@@ -31,6 +31,8 @@ from edgekd.recipe.recipe import Recipe, titled
 from edgekd.step import Context, OnnxModel, Opened, Preview
 from edgekd.tasks.task import Predictor, name_outputs
 from edgekd.user_code import blame
+from edgekd.user_code import title as code_title
+from edgekd.wording import option
 
 if TYPE_CHECKING:
     from edgekd.networks.trainable import Model
@@ -148,7 +150,7 @@ def _network(title: str, name: str, model: Model, context: Context) -> NetworkFo
     except EdgekdError:
         raise
     except Exception as error:
-        raise _refused(name, model, inputs, error) from error
+        raise refuse_data(name, model, inputs, error) from error
     outputs = {name: tensor.numpy() for name, tensor in answers.items()}
     _check_classes(name, outputs, context)
     axes = model.preprocess.dynamic_axes
@@ -171,7 +173,8 @@ def _try_training(name: str, model: Model, context: Context) -> None:
     cpu = torch.device("cpu")
     if not any(p.requires_grad for p in model.body.parameters()):
         raise ModelError(
-            f"all weights of the {name} {model.blueprint.build} are frozen (requires_grad is "
+            f"all weights of the {name} {code_title(model.blueprint.build)} are frozen "
+            "(requires_grad is "
             "False), so it cannot be trained; unfreeze them in the function that builds it, or "
             "give it trained weights"
         )
@@ -184,7 +187,7 @@ def _try_training(name: str, model: Model, context: Context) -> None:
         raise
     except Exception as error:
         raise ModelError(
-            f"the {name} {model.blueprint.build} runs, but fails in training: "
+            f"the {name} {code_title(model.blueprint.build)} runs, but fails in training: "
             f"{type(error).__name__} at {blame(error)}: {one_line(error)[:300]}; correct its "
             "forward for training mode, or the loss of the task"
         ) from error
@@ -217,7 +220,7 @@ def _ports(
     return tuple(ports)
 
 
-def _refused(
+def refuse_data(
     name: str, model: Model, inputs: Mapping[str, NDArray[Any]], error: Exception
 ) -> ModelError:
     """Say in the user's terms that a network cannot take the data."""
@@ -227,16 +230,22 @@ def _refused(
         given = f"images, float32 [{len(next(iter(inputs.values())))}, {size}]"
         cure = (
             "correct it there, or describe its input if that differs from the data: "
-            f"input = {{ size = 224, channels = 3 }} of the {name}"
+            f"{option(f'{_table(name)}.input.channels', 4 - preprocess.channels)}, "
+            f"{option(f'{_table(name)}.input.size', 224)}"
         )
     else:
         given = ", ".join(f"{n} {a.dtype} {list(a.shape)}" for n, a in inputs.items())
         cure = "correct it there, or give the data's arrays the names and shapes that it takes"
     reason = one_line(error)[:300]
     return ModelError(
-        f"the {name} {model.blueprint.build} cannot take the data ({given}): "
+        f"the {name} {code_title(model.blueprint.build)} cannot take the data ({given}): "
         f"{type(error).__name__} at {blame(error)}: {reason}; {cure}"
     )
+
+
+def _table(called: str) -> str:
+    """Return where a recipe has the network that messages call so."""
+    return "distill.student" if called == "student" else "model"
 
 
 def _check_classes(called: str, outputs: Mapping[str, NDArray[Any]], context: Context) -> None:
@@ -251,5 +260,6 @@ def _check_classes(called: str, outputs: Mapping[str, NDArray[Any]], context: Co
             raise DataError(
                 f"the data has labels from 0 to {last}, and the {called} gives {classes} "
                 f"{name} (labels 0 to {classes - 1}); build it with {last + 1} classes, for "
-                f"instance options = {{ classes = {last + 1} }}, or fix the labels"
+                f"instance {option(f'{_table(called)}.options.classes', last + 1)}, or fix the "
+                "labels"
             )

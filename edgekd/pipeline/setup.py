@@ -41,7 +41,7 @@ from edgekd.tasks import open_task
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.reference import Reference
 from edgekd.tasks.task import Task
-from edgekd.user_code import hash_source, resolve
+from edgekd.user_code import hash_source, is_given, resolve
 from edgekd.wording import option
 
 RECORD = "run.json"
@@ -193,7 +193,8 @@ def set_up(
     """
     code = [name for name in list_functions(recipe) if ":" in name and name[:7] != "edgekd."]
     if code:
-        progress.say(f"this recipe runs code: {', '.join(dict.fromkeys(code))}")
+        files = dict.fromkeys(name for name in code if not is_given(name))
+        progress.say(f"this recipe runs code: {', '.join(files)}") if files else None
     for step in (recipe.model, *recipe.steps):
         step.content(root)  # its files are there; the data may take minutes to decode
     for name in dict.fromkeys(code):

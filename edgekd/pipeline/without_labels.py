@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from edgekd.data.dataset import Dataset
 from edgekd.data.preprocess import Preprocess
-from edgekd.errors import ModelError, NothingToDo, RecipeError
+from edgekd.errors import EdgekdError, ModelError, NothingToDo, RecipeError
 from edgekd.options import Budget
+from edgekd.pipeline.preflight import refuse_data
 from edgekd.recipe.recipe import Recipe
 from edgekd.step import Context, OnnxModel
 from edgekd.tasks.reference import Reference, find_forms, without_constant_answers
@@ -134,9 +135,14 @@ def _of_network(model: Model, context: Context) -> Reference:
     deployed = model.deployed(context.task)
 
     def predict(inputs: Arrays) -> dict[str, NDArray[Any]]:
-        with torch.no_grad():
-            tensors = (torch.as_tensor(array) for array in inputs.values())
-            outputs = name_outputs(model.body(*deployed.body_inputs(*tensors)))
+        tensors = (torch.as_tensor(array) for array in inputs.values())
+        try:
+            with torch.no_grad():
+                outputs = name_outputs(model.body(*deployed.body_inputs(*tensors)))
+        except EdgekdError:
+            raise
+        except Exception as error:
+            raise refuse_data("model", model, inputs, error) from error
         return {name: tensor.float().numpy() for name, tensor in outputs.items()}
 
     smaller, larger = (predict(_repeated(model.preprocess, context, size)) for size in _SIZES)

@@ -15,6 +15,7 @@ from edgekd.artifact import Artifact
 from edgekd.distill.loss_options import LearnsFromTeacher
 from edgekd.options import Training
 from edgekd.step import Context, Need, Opened, TorchStep
+from edgekd.wording import option
 
 if TYPE_CHECKING:
     from edgekd.networks.trainable import Model
@@ -57,7 +58,16 @@ class Prune(LearnsFromTeacher, TorchStep):
         self.check_terms(context.task.signals)
         whole = source()
         data, task, keep = context.data, context.task, self.keep
-        thin = thinned(whole, data, task, ratio=self.ratio, multiple=self.multiple, keep=keep)
+        advice = f"others might: {option('prune.ratio', 0.5)} or {option('prune.multiple', 8)}"
+        thin = thinned(
+            whole,
+            data,
+            task,
+            ratio=self.ratio,
+            multiple=self.multiple,
+            keep=keep,
+            advice=advice,
+        )
         self.check_layers(thin, whole, context)
         return thin
 

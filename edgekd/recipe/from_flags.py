@@ -14,6 +14,7 @@ from typing import Any, TypedDict, Unpack
 from edgekd.data.source import KNOWN_DATA
 from edgekd.errors import RecipeError
 from edgekd.recipe.flag_values import choose_steps, parse_normalize, parse_size
+from edgekd.user_code import MODULE
 from edgekd.wording import option
 
 EPOCHS = 20
@@ -205,7 +206,7 @@ def _data(data: str, asked: Asked) -> dict[str, Any]:
         table["resize"] = asked.get("resize")
     labels = asked.get("labels")
     if labels:
-        table["labels"] = list(labels)
+        table["labels"] = labels.split(",") if isinstance(labels, str) else list(labels)
     if asked.get("skip_broken"):
         table["skip_broken"] = True
     return table
@@ -216,6 +217,8 @@ def _model(model: str, data: str, asked: Asked) -> dict[str, Any]:
     if model.endswith(".onnx"):
         return {"onnx": model, **given}
     weights = asked.get("weights")
+    if model.startswith(f"{MODULE}:"):  # a network with the weights it has
+        return {"build": model, **given}
     if weights is not None:
         return {"build": model, "weights": weights, **given}
     return {"build": model, **given, "train": _training(_epochs(asked), 1e-3)}

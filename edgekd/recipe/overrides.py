@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgekd.errors import RecipeError
+from edgekd.wording import as_change
 
 
 def changed(table: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def _change(table: dict[str, Any], change: str) -> None:
     """Apply one 'dotted.key=value'; `steps.0.epochs=3` reaches into lists."""
     key, sign, text = change.partition("=")
     if not sign or not key.strip():
-        raise RecipeError(f"--set {change!r}: write it as key=value, for instance effort=0.1")
+        raise RecipeError(f"{as_change(change)}: write it as key=value, for instance effort=0.1")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -37,13 +38,13 @@ def _change(table: dict[str, Any], change: str) -> None:
         if isinstance(target, list):
             if not part.isdigit() or int(part) >= len(target):
                 raise RecipeError(
-                    f"--set {change!r}: index {part!r} does not exist in a list of {len(target)}"
+                    f"{as_change(change)}: index {part!r} does not exist in a list of {len(target)}"
                 )
             target = target[int(part)]
         elif isinstance(target, dict):
             target = target.setdefault(part, {})
         else:
-            raise RecipeError(f"--set {change!r}: {part!r} is not a table")
+            raise RecipeError(f"{as_change(change)}: {part!r} is not a table")
     if not isinstance(target, dict):
-        raise RecipeError(f"--set {change!r}: {last!r} must be a key of a table")
+        raise RecipeError(f"{as_change(change)}: {last!r} must be a key of a table")
     target[last] = value

@@ -107,12 +107,12 @@ class Classification:
         if "label" not in targets and "labels" in targets:
             raise DataError(
                 f"the targets are rows of 0 and 1, {list(targets['labels'].shape)}; for several "
-                "labels per sample: {option('task', 'multilabel')}; for one-hot rows "
-                " give the class numbers, y.argmax(axis=1)"
+                f"labels per sample: {option('task', 'multilabel')}; for one-hot rows "
+                "give the class numbers, y.argmax(axis=1)"
             )
         if "label" not in targets:
             found = ", ".join(sorted(targets)) or "no targets"
             raise DataError(
                 f"task 'classification' needs a target named 'label', got {found}; give it this "
-                "name, or use a task of your own ({option('task', 'file.py:function')})"
+                f"name, or use a task of your own ({option('task', 'file.py:function')})"
             )

@@ -27,6 +27,7 @@ from edgekd.step import (
 )
 from edgekd.store import write_json
 from edgekd.teacher.onnx_file import OnnxFile
+from edgekd.user_code import MODULE, title
 from edgekd.wording import option
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ class Teacher(TorchStep):
 
     @model_validator(mode="after")
     def _knows_something(self) -> Self:
-        if self.train is None and self.weights is None:
+        has_weights = self.weights is not None or self.build.startswith(f"{MODULE}:")
+        if self.train is None and not has_weights:
             raise ValueError(
                 "the model needs weights = 'file.pt', or [model.train] to train it in the run"
             )
@@ -157,7 +159,7 @@ class Teacher(TorchStep):
             tried,
             lambda one: predictor_of(replace(model, preprocess=one), context.task),
             context.data,
-            name=self.build,
+            name=title(self.build),
         )
         return replace(model, preprocess=found, notes=(*model.notes, note))
 

@@ -99,7 +99,7 @@ def _nothing(ratio: float, multiple: int, found: Channels, left: Mapping[str, st
         return f"no channels of it can be removed ({shown or 'it has no layers with channels'})"
     return (
         f"ratio {ratio} removes nothing: every width that may shrink is at or below multiple "
-        f"({multiple}), or rounds to itself; try a higher ratio or a lower multiple"
+        f"({multiple}), or rounds to itself"
     )
 
 

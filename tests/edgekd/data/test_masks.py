@@ -106,7 +106,7 @@ def test_two_masks_of_one_picture_and_a_jpeg_are_refused(
 
 
 def test_masks_that_cannot_be_it_are_refused(folder: Path) -> None:
-    with pytest.raises(DataError, match="task = 'segmentation'"):
+    with pytest.raises(DataError, match='task = "segmentation"'):
         open_source(Source(path="data"), root=folder.parent, wanted="label")
     with pytest.raises(DataError, match="not those of their masks"):
         check_augment(Augment(flip=True), opened(folder))
@@ -134,7 +134,7 @@ def test_masks_as_arrays(tmp_path: Path) -> None:
     mask = open_source(spec, root=tmp_path, wanted="mask").targets["mask"]
     assert mask.dtype == np.uint8
     assert mask.tolist() == y.tolist()
-    with pytest.raises(DataError, match="task = 'segmentation'"):
+    with pytest.raises(DataError, match='task = "segmentation"'):
         open_source(spec, root=tmp_path, wanted="label")
     np.savez(tmp_path / "a.npz", x=x, y=y[..., None].astype(np.float32))
     assert open_source(spec, root=tmp_path, wanted="mask").targets["mask"].tolist() == y.tolist()

@@ -52,11 +52,12 @@ def test_a_function_may_return_a_dataset_or_texts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("return None", "returned NoneType; expected is an edgekd Dataset"),
-        ("return x, y, y", "returned tuple"),
-        ('return {"test": (x, y)}', r"returned a mapping of \['test'\]"),
-        ('return {"train": (x, y), "extra": (x, y)}', r"\['extra', 'train'\]"),
-        ('return {"train": [1, 2]}', r"a mapping of \['train'\]"),
+        ("return None", "is NoneType .None.; expected is .inputs, targets."),
+        ("return x, y, y", "is .ndarray, ndarray, ndarray., 3 things"),
+        ('return {"test": (x, y)}', "has the split 'test' but not 'train'"),
+        ('return {"train": (x, y), "extra": (x, y)}', "has 'extra' beside 'train'"),
+        ('return {"train": 5}', "'train'. is int"),
+        ("return x, y[0]", "is one value"),
         ("return 1 / 0", r"raised ZeroDivisionError: .*\.py:8\).*without arguments"),
         ("return x, y[:3]", "different lengths"),
         ("return {}, y", "gives no inputs"),

@@ -35,7 +35,10 @@ def test_any_other_order_and_a_shift_are_found_too() -> None:
     label, names = RNG.integers(0, 4, 100), ["d", "b", "a", "c"]
     turned = np.array([3, 0, 2, 1])
     said = find_order(label, turned[label], names)
-    assert 'the order that its answers suggest it is right in 100.0 %: set labels = ["b",' in said
+    assert (
+        'the order that its answers suggest it is right in 100.0 %: give data.labels = ["b",'
+        in said
+    )
     assert "raised by one" in find_order(label, label + 1, names)
 
 
@@ -83,8 +86,8 @@ def test_the_job_stops_before_anything_is_written(
     monkeypatch.chdir(swapped)
     words = ["--max-drop", "50", "--samples", "16", "--out", "run", "--data"]
     said = refusal([*words, "data.npz"], monkeypatch, capsys)
-    assert 'set labels = ["two", "one", "three"]' in said
-    assert "allow_poor_teacher = true" in said
+    assert 'give --set \'data.labels=["two", "one", "three"]\'' in said
+    assert "--set allow_poor_teacher=true" in said
     assert not (swapped / "run").exists()
 
 

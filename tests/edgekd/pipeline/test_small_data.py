@@ -64,7 +64,7 @@ def test_few_samples_are_enough_and_what_they_cannot_show_is_said(place: Path) -
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("budget.max_drop=1", "needs 542.*Raise validation"),
+        ("budget.max_drop=1", "needs 542.*Give more validation data, or allow more"),
         ("budget.strict=true", "needs 542"),
         ("steps.1.samples=256", "needs 256 calibration samples, but .* has 72"),
         ("data.calibration=200", "the train split has 72"),

@@ -44,9 +44,9 @@ def test_the_loss_is_one_number_per_sample_and_the_widths_must_agree() -> None:
 def test_other_targets_are_refused_with_the_task_they_fit() -> None:
     rows = {"labels": np.eye(3, dtype=np.uint8)}
     Multilabel().check(rows)
-    with pytest.raises(DataError, match=r"task = 'multilabel'.*argmax\(axis=1\)"):
+    with pytest.raises(DataError, match=r"task = \"multilabel\".*argmax\(axis=1\)"):
         Classification().check(rows)
-    with pytest.raises(DataError, match="task = 'classification'"):
+    with pytest.raises(DataError, match='task = "classification"'):
         Multilabel().check({"label": np.arange(3)})
     with pytest.raises(DataError, match="needs 0 or 1"):
         Multilabel().check({"labels": np.full((3, 2), 0.5)})

@@ -39,7 +39,7 @@ def test_one_value_may_be_a_column_or_not(shape: tuple[int, ...]) -> None:
 def test_other_widths_and_targets_are_refused() -> None:
     with pytest.raises(DataError, match=r"values \[5\] for each sample.*targets \[1\]"):
         Regression().loss({"values": torch.zeros(3, 5)}, {"value": torch.zeros(3)})
-    with pytest.raises(DataError, match="task = 'classification'"):
+    with pytest.raises(DataError, match='task = "classification"'):
         Regression().check({"label": np.arange(3)})
-    with pytest.raises(DataError, match=r"task = 'regression'.*astype\(np.int64\)"):
+    with pytest.raises(DataError, match=r"task = \"regression\".*astype\(np.int64\)"):
         Classification().check({"value": np.ones(3, np.float32)})

@@ -78,7 +78,7 @@ def test_the_convention_that_the_labels_fit_is_taken_and_reported(title: str) ->
 
 def test_without_labels_it_is_asked_for() -> None:
     made, data = tried_on(None)
-    with pytest.raises(ModelError, match=r"without labels.*model\.input\.std=255"):
+    with pytest.raises(ModelError, match=r"without labels.*model\.input\.std in pixel units"):
         choose_convention(made, network, data, name="m.onnx")
 
 

@@ -1,0 +1,106 @@
+"""Arguments of the functions in Python: plain errors for wrong names and wrong kinds."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from edgekd.errors import RecipeError
+from edgekd.wording import speaking
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def in_python(function: Callable[P, R]) -> Callable[P, R]:
+    """Let errors below name arguments, and refuse those that the function does not have."""
+    signature = inspect.signature(function)
+    title = f"edgekd.{function.__name__}"
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        names = list(signature.parameters)
+        with speaking("python", names=names):
+            try:
+                signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise RecipeError(_explain(title, names, kwargs, error)) from None
+            return function(*args, **kwargs)
+
+    return call
+
+
+def _explain(title: str, names: Sequence[str], given: Mapping[str, Any], error: TypeError) -> str:
+    strange = next((name for name in given if name not in names), None)
+    if strange is None:
+        return f"{title}: {error}; it takes {', '.join(names)}"
+    near = difflib.get_close_matches(strange, names, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"{title} has no argument {strange!r}; {hint}It takes {', '.join(names)}"
+
+
+def as_path(value: object, name: str) -> Path | None:
+    """Return a path that may be left out.
+
+    Raises:
+        RecipeError: it is neither a text nor a path.
+    """
+    from edgekd.store import locate
+
+    if value is None:
+        return None
+    if isinstance(value, (str, os.PathLike)):
+        return locate(os.fspath(value))
+    raise RecipeError(f"{name} is {value!r:.40} ({type(value).__name__}); expected is a path")
+
+
+def as_texts(value: object, name: str) -> list[str]:
+    """Return several texts, or one, as a list.
+
+    Raises:
+        RecipeError: it is something else.
+    """
+    parts = [value] if isinstance(value, str) else value
+    if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
+        raise RecipeError(f"{name} is {value!r:.60}; expected is a list of texts")
+    return list(parts)
+
+
+def as_number(value: object, name: str) -> float:
+    """Return a number.
+
+    Raises:
+        RecipeError: it is none.
+    """
+    plain = as_plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, (int, float)):
+        raise RecipeError(f"{name} is {value!r:.40}; expected is a number")
+    return float(plain)
+
+
+def as_whole(value: object, name: str) -> int:
+    """Return a whole number.
+
+    Raises:
+        RecipeError: it is none.
+    """
+    plain = as_plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, int):
+        raise RecipeError(f"{name} is {value!r:.40}; expected is a whole number")
+    return plain
+
+
+def as_plain(value: object) -> Any:
+    """Return numbers of numpy and paths as a recipe has them."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return value.item()
+    if hasattr(value, "tolist"):  # an array or an index of names
+        return value.tolist()
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,203 @@
+"""A job that Python begins: with a recipe, or with objects in place of names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgekd.arguments import as_path, as_plain
+from edgekd.errors import RecipeError, require
+from edgekd.pipeline.compress import Result
+from edgekd.pipeline.compress import compress as work
+from edgekd.pipeline.one_file import write_file
+from edgekd.progress import Progress
+from edgekd.recipe.from_flags import describe_steps, make_recipe_table
+from edgekd.recipe.overrides import changed
+from edgekd.recipe.recipe import Recipe, find_root, parse_recipe
+from edgekd.recipe.recipe import load_recipe as load
+from edgekd.store import digest, locate
+from edgekd.tasks.task import Task
+from edgekd.user_code import Given, giving
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a call says besides the recipe."""
+
+    changes: list[str]
+    out: object
+    root: object
+    progress: Progress | None
+
+
+def is_recipe(value: object) -> bool:
+    """Whether the first argument of `compress` is a recipe, and not a model."""
+    if isinstance(value, (str, os.PathLike)):
+        path = os.fspath(value)
+        return not path.endswith(".onnx") and ":" not in Path(path).name
+    return isinstance(value, Recipe) or (isinstance(value, Mapping) and _has_texts(value))
+
+
+def _has_texts(table: Mapping[Any, Any]) -> bool:
+    """Whether it may be a recipe's table, and not a state_dict."""
+    return not any(hasattr(value, "detach") for value in table.values())
+
+
+def compress_recipe(recipe: Any, job: Job) -> Result:
+    """Run a recipe: a file, its name, a table, or a loaded one."""
+    if isinstance(recipe, Recipe):
+        if job.changes:
+            raise RecipeError(
+                "changes cannot be made to a loaded Recipe; give them to load_recipe, or use "
+                "recipe.model_copy(update={...})"
+            )
+        loaded, base = recipe, Path.cwd()
+    elif isinstance(recipe, Mapping):
+        loaded = parse_recipe(changed(recipe, job.changes), origin="the recipe")
+        base = Path.cwd()
+    else:
+        path = locate(recipe)
+        loaded, base = load(path, changes=job.changes), find_root(path)
+    return _work(loaded, job, base=base, command=f"edgekd.compress({loaded.name!r})")
+
+
+def compress_objects(
+    model: object, data: object, asked: dict[str, Any], job: Job, title: str
+) -> Result:
+    """Run what the arguments ask for; `title` is the function that was called."""
+    absent = [name for name, value in (("model", model), ("data", data)) if value is None]
+    if absent:
+        also = " (or a recipe)" if title == "compress" else ""
+        raise RecipeError(
+            f"edgekd.{title} needs {' and '.join(absent)}{also}; for instance "
+            f"edgekd.{title}(model=net, data=(x, y))"
+        )
+    objects = name_objects(
+        model=model,
+        data=data,
+        weights=asked.pop("weights", None),
+        student=asked.pop("student", None),
+        task=asked.pop("task", None),
+    )
+    plain = {key: as_plain(value) for key, value in asked.items()}
+    named = {"weights": objects.weights, "student": objects.student, "task": objects.task}
+    plain = {"name": objects.name, **plain, **named}
+    with giving(objects.given):
+        table = make_recipe_table(model=objects.model, data=objects.data, **plain)
+        recipe = parse_recipe(changed(table, job.changes), origin=f"edgekd.{title}")
+        if job.progress is not None:
+            job.progress.say(describe_steps(table, only=plain.get("only")))
+        words = ", ".join(f"{key}={value!r}" for key, value in plain.items() if value is not None)
+        command = f"edgekd.{title}(model={objects.model!r}, data={objects.data!r}, {words})"
+        return _work(recipe, job, base=Path.cwd(), command=command)
+
+
+def _work(recipe: Recipe, job: Job, *, base: Path, command: str) -> Result:
+
+    folder = as_path(job.out, "out") or Path("runs") / recipe.name
+    start = as_path(job.root, "root") or base
+    listener = job.progress
+    if folder.suffix == ".onnx":
+        return write_file(recipe, folder, root=start, progress=listener, command=command)
+    return work(recipe, root=start, out=folder, progress=listener, command=command)
+
+
+@dataclass(frozen=True)
+class Objects:
+    """A model and data of Python as a recipe has them."""
+
+    model: str
+    data: str
+    student: str | None
+    task: str | None
+    name: str | None
+    """Of the run, where objects have no file to name it by."""
+    given: tuple[Given, ...]
+    weights: str | None = None
+
+
+def name_objects(
+    *, model: object, data: object, weights: object, student: object, task: object
+) -> Objects:
+    """Return what a recipe has in place of these objects, and the objects by that name.
+
+    Raises:
+        BadInput: one of them is nothing that can be used.
+    """
+    found: list[Given] = []
+    loaded = weights if not isinstance(model, (str, os.PathLike)) else None
+    model_name = _network(model, "model", found, weights=loaded)
+    student_name = None if student is None else _network(student, "student", found)
+    data_name = _data(data, found)
+    task_name = task if task is None or isinstance(task, str) else _task(task, found)
+    name = None
+    if found:
+        parts = (model_name, data_name)
+        words = [part.rpartition(":")[2] or part for part in parts]
+        name = "-".join(Path(word).stem for word in words).lower().replace("_", "-")[:64]
+    kept = None if loaded is not None or weights is None else as_plain(weights)
+    if kept is not None and not isinstance(kept, str):
+        raise RecipeError(
+            f"weights is {type(kept).__name__}, and model {model_name!r} is a name; expected is a "
+            "file of weights. To give weights themselves, give the network or its function too"
+        )
+    return Objects(
+        model=model_name,
+        data=data_name,
+        student=student_name,
+        task=task_name,
+        name=name,
+        given=tuple(found),
+        weights=kept,
+    )
+
+
+def _network(value: object, argument: str, found: list[Given], *, weights: object = None) -> str:
+    if isinstance(value, (str, os.PathLike)):
+        return os.fspath(value)
+
+    require("torch", extra="train")
+    from edgekd.networks.objects import give_network
+
+    return _kept(give_network(value, argument=argument, weights=weights), found)
+
+
+def _task(value: Any, found: list[Given]) -> str:
+
+    if isinstance(value, Task) and not isinstance(value, type):
+        name = type(value).__name__
+        return _kept(Given(name, lambda: value, digest(repr(type(value)))), found)
+    if not callable(value):
+        raise RecipeError(f"task is {value!r:.40}; expected is a name, a Task or a function")
+    from edgekd.networks.objects import give_function
+
+    return _kept(give_function(value, argument="task"), found)
+
+
+def _data(value: object, found: list[Given]) -> str:
+    if isinstance(value, (str, os.PathLike)):
+        return os.fspath(value)
+    from edgekd.data.dataset import Dataset
+    from edgekd.data.objects import collect, hash_collected
+
+    if isinstance(value, Dataset):
+        return _kept(Given("data", lambda: value, value.fingerprint), found)
+    if callable(value) and not hasattr(value, "__getitem__") and not hasattr(value, "__iter__"):
+        from edgekd.networks.objects import give_function
+
+        name = give_function(value, argument="data")
+        if isinstance(name, str):
+            return name
+        value = name.function()
+    parts = collect(value, where="data")
+    return _kept(Given("data", lambda: parts, hash_collected(parts)), found)
+
+
+def _kept(given: str | Given, found: list[Given]) -> str:
+    if isinstance(given, str):
+        return given
+    found.append(given)
+    return given.spec

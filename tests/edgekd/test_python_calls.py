@@ -1,0 +1,185 @@
+"""Python as people use it: objects of a notebook, and plain errors for ordinary mistakes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import edgekd
+from edgekd.errors import ModelError
+from edgekd.networks.objects import give_network
+from edgekd.user_code import Given, giving, hash_source, resolve
+
+X = np.random.default_rng(0).normal(size=(360, 8)).astype(np.float32)
+Y = X[:, :3].argmax(axis=1)
+QUIET: dict[str, Any] = {"progress": False}
+CELL = """
+class CellNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3))
+    def forward(self, x):
+        return self.body(x)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def cell_net() -> nn.Module:
+    """A trained network whose class is of a notebook: no file has its source."""
+    space: dict[str, Any] = {"__name__": "__main__", "nn": nn}
+    exec(compile(CELL, "<ipython-input-1>", "exec"), space)
+    torch.manual_seed(0)
+    net: nn.Module = space["CellNet"]()
+    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(net(torch.as_tensor(X)), torch.as_tensor(Y))
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return net
+
+
+def test_a_network_of_a_cell_and_arrays(tmp_path: Path) -> None:
+    """One whole run: a cut student, INT8, a bundle; the same objects resume it."""
+    changes = ["measure.rounds=3", "measure.blocks=2", "steps.0.gate=false"]
+    net = cell_net()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+
+    def run(network: nn.Module) -> edgekd.Result:
+        return edgekd.compress(
+            model=network, data=(X, Y), max_drop=30, epochs=1, changes=changes, **QUIET
+        )
+
+    first = run(net)
+    assert [rung.title for rung in first.record.rungs] == ["teacher", "distill", "quantize"]
+    assert first.record.rungs[1].kept
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    assert edgekd.verify(first.bundle).ok
+    stages = sorted(path.name for path in (first.folder / "stages").iterdir())
+    again = run(cell_net())  # the same class and weights, made anew
+    assert again.folder == first.folder
+    assert sorted(path.name for path in (first.folder / "stages").iterdir()) == stages
+    with pytest.raises(ModelError, match="CellNet was an object of the Python program"):
+        resolve("given.module:CellNet_12345678", root=tmp_path)
+
+
+def test_what_is_given_is_found_while_it_is_given(tmp_path: Path) -> None:
+    net = nn.Linear(8, 3)
+    given = give_network(net, argument="model")
+    assert isinstance(given, Given)
+    with giving([given]):
+        built = resolve(given.spec, root=tmp_path)()
+        torch.testing.assert_close(built.weight, net.weight)
+        assert built is not resolve(given.spec, root=tmp_path)()
+        assert hash_source(given.spec, root=tmp_path) == given.sha256
+    with torch.no_grad():
+        net.weight += 1
+    other = give_network(net, argument="model")
+    assert isinstance(other, Given)
+    assert other.spec != given.spec, "other weights, another network"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_wrapped_frozen_and_loaded_networks(tmp_path: Path) -> None:
+    net = nn.Linear(8, 3).requires_grad_(False)
+    for value in (nn.DataParallel(net), torch.compile(net)):
+        given = give_network(value, argument="model")
+        assert isinstance(given, Given)
+        copied = given.function()
+        assert type(copied) is nn.Linear
+        assert all(parameter.requires_grad for parameter in copied.parameters())
+    state = {f"module.{name}": value for name, value in net.state_dict().items()}
+    loaded = give_network(lambda: nn.Linear(8, 3), argument="model", weights=state)
+    assert isinstance(loaded, Given)
+    torch.testing.assert_close(loaded.function().weight, net.weight)
+
+
+def scripted() -> nn.Module:
+    found: nn.Module = torch.jit.script(nn.Linear(8, 3))
+    return found
+
+
+def compress(**more: Any) -> Callable[[], object]:
+    return lambda: edgekd.compress(**{"model": nn.Linear(8, 3), "data": (X, Y), **QUIET, **more})
+
+
+MISTAKES: list[tuple[Callable[[], object], str]] = [
+    (compress(modle=1), "no argument 'modle'; did you mean model"),
+    (compress(max_dorp=1), "did you mean max_drop"),
+    (lambda: edgekd.compress(), "needs model and data"),
+    (lambda: edgekd.compress(nn.Linear(8, 3)), r"needs data .*model=net, data=\(x, y\)"),
+    (lambda: edgekd.compress("a", "b", "c"), "too many positional"),  # type: ignore[call-arg]
+    (lambda: edgekd.compress("r.toml", max_drop=1), "max_drop cannot be given with a recipe"),
+    (lambda: edgekd.compress({"name": "x"}), "data is missing; model is missing"),
+    (compress(max_drop="one"), "max_drop: got 'one', expected a number"),
+    (compress(epochs=2.5), "epochs: got 2.5, expected a whole number"),
+    (compress(max_latency="soon"), "max_latency: 'soon' is not a time"),
+    (compress(name="My Run"), "name: got 'My Run', expected small letters"),
+    (compress(only="quantise"), "did you mean quantize"),
+    (compress(only="prune", no_prune=True), "leave no step"),
+    (compress(size="big"), "size=224 or size='224x320'"),
+    (compress(size=64), "size cannot be used: the data is of kind 'array'"),
+    (compress(normalize="imagenet"), "normalize cannot be used"),
+    (compress(task="detect"), "task 'detect' is not known"),
+    (compress(task=5), "task is 5; expected is a name"),
+    (compress(device="jetson"), "the device 'jetson' is unknown"),
+    (compress(changes="nope"), r"changes=\['nope'\]: write it as key=value"),
+    (compress(changes=3), "changes is 3; expected is a list of texts"),
+    (compress(out=5), r"out is 5 \(int\); expected is a path"),
+    (compress(progress="yes"), "progress is 'yes'; expected is True, False"),
+    (compress(data=3), r"data is int \(3\)"),
+    (compress(data=(X, Y[:9])), "different lengths"),
+    (compress(data=[0.1, 0.2, 0.3]), "the model Linear cannot take the data"),
+    (compress(data=(X[:, :5], Y)), r"the model Linear cannot take the data \(x float32 \[2, 5\]\)"),
+    (compress(data=(X, np.eye(3)[Y])), r"task='multilabel'.*argmax\(axis=1\)"),
+    (compress(data=(X, Y + 0.5)), "task='regression'"),
+    (compress(data="gone"), "gone does not exist; relative paths start at the current folder"),
+    (compress(model=nn.Linear(8, 3).state_dict()), "a state_dict, which has weights only"),
+    (compress(model=nn.Linear), "called without arguments, but missing .*lambda: Net"),
+    (compress(model=lambda: 3), "<lambda>|lambda returned int"),
+    (compress(model=torch.zeros(3)), "model is Tensor"),
+    (lambda: compress(model=scripted())(), "TorchScript"),
+    (compress(model=nn.LazyLinear(3)), "lazy"),
+    (compress(model="net"), "model='net' is not a model"),
+    (compress(weights={"a": torch.zeros(1)}), "the weights do not fit this Linear"),
+    (compress(student=nn.Linear(8, 3).state_dict()), "student is a state_dict"),
+    (lambda: edgekd.quantize(), "missing a required argument: 'model'"),  # type: ignore[call-arg]
+    (lambda: edgekd.quantize(nn.Linear(8, 3)), "needs data"),
+    (lambda: edgekd.quantize("gone.onnx", data=(X, Y), **QUIET), "gone.onnx does not exist"),
+    (lambda: edgekd.benchmark(), "at least one ONNX file"),
+    (lambda: edgekd.benchmark("a.onnx", threads="two"), "threads is 'two'"),  # type: ignore[arg-type]
+    (lambda: edgekd.verify(3), r"bundle is 3 \(int\)"),  # type: ignore[arg-type]
+    (lambda: edgekd.load_recipe(3), r"recipe is 3 \(int\)"),  # type: ignore[arg-type]
+    (lambda: edgekd.load_recipe("mnist", changes="effort"), r"changes=\['effort'\]"),
+]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Lazy modules")
+@pytest.mark.parametrize(("call", "message"), MISTAKES, ids=[text for _, text in MISTAKES])
+def test_an_ordinary_mistake(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(edgekd.BadInput) as caught:
+        call()
+    said = str(caught.value)
+    assert re.search(message, said), said
+    assert "--" not in said, "flags are not the language of Python"
+    assert not re.search(r"pydantic|Input should|given\.module", said)
+    assert not list(Path().rglob("stages"))
+
+
+def test_the_errors_of_the_docstrings_can_be_caught() -> None:
+    for function in (edgekd.compress, edgekd.quantize, edgekd.benchmark, edgekd.load_recipe):
+        for name in re.findall(
+            r"\b(\w+(?:Error|Input|Failed|Diverged|Extra))\b", str(function.__doc__)
+        ):
+            assert issubclass(getattr(edgekd, name), edgekd.EdgekdError)
