@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from edgekd.data.objects import Collected, NoSize, Pictures, collect, resize_pictures
+from edgekd.data.objects import Collected, NoSize, collect, resize_pictures
 from edgekd.data.pictures import Form
+from edgekd.data.samples import Pictures
 from edgekd.errors import DataError
 
 X = np.arange(24, dtype=np.float32).reshape(6, 4)
