@@ -153,7 +153,7 @@ def _quality(found: Description) -> Iterator[str]:
     for file, figures in measured:
         if figures.test_gain is not None and not found.record.is_against_teacher:
             yield (
-                f"`{file}` since the teacher, {found.record.metric.name} on the test split: "
+                f"`{file}` relative to the teacher, {found.record.metric.name} on the test split: "
                 f"{change(figures.test_gain)}."
             )
 

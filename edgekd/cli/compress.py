@@ -61,6 +61,7 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
     no_distill: flags.NoDistill = False,
     no_prune: flags.NoPrune = False,
     skip_broken: flags.SkipBroken = False,
+    quick: flags.Quick = False,
     changes: flags.Changes = None,
     out: flags.OutOrFile = None,
     dry_run: Annotated[
@@ -108,15 +109,24 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
     if recipe is None:
         with flags.speaking_flags(compress):
             table = _from_flags(model, data, asked)
-            loaded = parse_recipe(changed(table, changes or ()), origin="the flags")
+            table = _as_quick_look(changed(table, changes or ()), quick=quick)
+            loaded = parse_recipe(table, origin="the flags")
             added = describe_steps(table, only=only)
             run(loaded, root=Path.cwd(), out=out, dry_run=dry_run, as_json=as_json, said=added)
     else:
         table = _changed_by_flags(
             recipe, read_toml(recipe), {"model": model, "data": data, **asked}
         )
-        loaded = parse_recipe(changed(table, changes or ()), origin=str(recipe))
+        table = _as_quick_look(changed(table, changes or ()), quick=quick)
+        loaded = parse_recipe(table, origin=str(recipe))
         run(loaded, root=find_root(recipe), out=out, dry_run=dry_run, as_json=as_json)
+
+
+def _as_quick_look(table: Mapping[str, Any], *, quick: bool) -> dict[str, Any]:
+    """Return the table for a quick look, if that is wanted, in a run folder of its own."""
+    if not quick:
+        return dict(table)
+    return {**table, "quick": True, "name": f"{str(table.get('name', 'run'))[:58]}-quick"}
 
 
 def _from_flags(model: str | None, data: str | None, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,10 +183,16 @@ def run(
 ) -> None:
     """Run a validated recipe with progress, print the ladder, and leave with the right code."""
     from edgekd.cli.terminal import Terminal
+    from edgekd.evaluation.record import QUICK_REMARK
     from edgekd.pipeline.compress import compress as work
     from edgekd.pipeline.one_file import write_file
 
     folder = out or Path("runs") / recipe.name
+    if recipe.quick and folder.suffix == ".onnx":
+        raise RecipeError(
+            f"a quick look decides nothing and writes no {folder.name}; leave out --quick, or give "
+            "a folder for its report with --out"
+        )
     if dry_run:
         show_plan(recipe, root=root, folder=folder, as_json=as_json)
         return
@@ -184,6 +200,8 @@ def run(
     progress.say(_headline(recipe, folder))
     if said:
         progress.say(said)
+    if recipe.quick:
+        progress.say(f"this is {QUICK_REMARK}")
     command = shlex.join(["edgekd", *sys.argv[1:]])
     if folder.suffix == ".onnx":
         result = write_file(recipe, folder, root=root, progress=progress, command=command)
@@ -207,6 +225,8 @@ def _headline(recipe: Recipe, folder: Path) -> str:
     if budget.max_latency_s is not None:
         wanted.append(f"{budget.max_latency_s * 1e3:g} ms")
     steps = ", ".join(step.name for step in recipe.steps) or "no steps"
+    if recipe.quick:
+        wanted = ["not judged"]
     return f"run {folder}: {steps}; device {recipe.devices[0].name}; budget {' and '.join(wanted)}"
 
 

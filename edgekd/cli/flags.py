@@ -125,6 +125,14 @@ OutOrFile = Annotated[
         help="the run folder, or one file to write if it is kept [default: runs/NAME]",
     ),
 ]
+Quick = Annotated[
+    bool,
+    typer.Option(
+        "--quick",
+        help="only a look at the ladder, a minute for small networks: short trainings on few "
+        "samples, three rounds of timing; decides nothing, writes no bundle",
+    ),
+]
 Changes = Annotated[
     list[str] | None,
     typer.Option(

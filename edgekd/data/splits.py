@@ -5,7 +5,7 @@ Every split is in seeded order, so that any prefix of it is a fair sample of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -45,6 +45,15 @@ class Splits:
             "calibration": self.calibration,
             "validation": self.validation,
         }
+
+    def few(self, most: Mapping[str, int]) -> Splits:
+        """Return at most so many samples of each split; calibration stays a part of train."""
+        calibration = self.calibration[: most["calibration"]]
+        rest = self.train[~np.isin(self.train, calibration)]
+        train = np.concatenate([calibration, rest])[: max(most["train"], len(calibration))]
+        return Splits(
+            train, calibration, self.validation[: most["validation"]], self.test[: most["test"]]
+        )
 
     def to_json(self) -> dict[str, list[int]]:
         """Return plain lists."""

@@ -30,6 +30,7 @@ from edgekd.evaluation.predictions import Predictions
 from edgekd.evaluation.quality import estimate_gain, estimate_metrics
 from edgekd.evaluation.reduced import Reduced
 from edgekd.evaluation.speed import SpeedComparison, compare_speed
+from edgekd.evaluation.spent_time import TimeLog
 from edgekd.exporters.file_facts import Kernels, OnnxFacts
 from edgekd.exporters.fused_kernels import int8_layers
 from edgekd.exporters.model_stats import facts
@@ -60,6 +61,9 @@ class Examiner:
     """A hash of its code and metrics: evidence of another task is not replayed."""
     folder: Path
     """Of this run: `evidence/` and `feeds/` go here."""
+    log: TimeLog
+    again: bool = True
+    """Whether a doubtful session is measured once more."""
     progress: Progress = field(default_factory=Silent)
 
     def examine(
@@ -84,7 +88,8 @@ class Examiner:
         if path.exists():
             return TypeAdapter(Evidence).validate_python(json.loads(path.read_text("utf8")))
         path.parent.mkdir(parents=True, exist_ok=True)
-        evidence = self._examine(makes, after, before, session_name=f"{path.stem}.session.json")
+        with self.log.spend("evaluate"):
+            evidence = self._examine(makes, after, before, session_name=f"{path.stem}.session.json")
         write_json(path, TypeAdapter(Evidence).dump_python(evidence, mode="json"))
         return evidence
 
@@ -121,7 +126,7 @@ class Examiner:
         """
         candidates = [Candidate(f.path, self._feeds(artifact), self.setup) for artifact, f in pairs]
         title = f"measure {len(candidates)} files on {Place(self.device, self.setup).title}"
-        with track_share(self.progress, title) as share:
+        with track_share(self.progress, title) as share, self.log.spend("measure"):
             return self.device.measure(
                 candidates, timing or self.timing, progress=share, decided=decided
             )
@@ -136,11 +141,12 @@ class Examiner:
             + [(before, f) for f in old]
             + [(self.teacher, base)]
         )
-        timing, again = split_error(self.timing)
+        timing, second = split_error(self.timing)
         speed = self._compare_speed(makes, mine, old, candidates, timing)
-        if speed.doubtful:
-            time.sleep(PAUSE_S)
-            speed = self._compare_speed(makes, mine, old, candidates, again)
+        if speed.doubtful and self.again:
+            with self.log.spend("measure"):
+                time.sleep(PAUSE_S)
+            speed = self._compare_speed(makes, mine, old, candidates, second)
         session = speed.session
         if session is not None:
             write_atomic(self.folder / "evidence" / session_name, json.dumps(session.to_json()))

@@ -26,9 +26,9 @@ class Findings:
     floored: Mapping[Floor, Estimate] = field(default_factory=dict)
     """Metrics whose least value the budget says, by its key; then the gain decides nothing."""
     gain: Estimate
-    """First metric since the teacher, paired by sample, on the file that the step itself made."""
+    """First metric relative to the teacher, paired by sample, on the file the step itself made."""
     step_gain: Estimate
-    """The same since the stage before."""
+    """The same relative to the stage before."""
     compared: tuple[str, str]
     """The pair whose speed decides: label of the stage's file, of the file before."""
     speedup: Estimate | None
@@ -99,7 +99,7 @@ REFERENCE = Verdict(outcome="kept", rulings=(Ruling(variant=FP32, kept=True, num
 
 
 def judge(
-    promise: Promise, findings: Sequence[Findings], budget: Budget, *, gated: bool = True
+    promise: Promise, findings: Sequence[Findings], budget: Budget, *, kept_because: str = ""
 ) -> Verdict:
     """Keep the variants that fulfil the promise of the step; roll the stage back if none is left.
 
@@ -107,14 +107,14 @@ def judge(
         promise: of the step.
         findings: one for each variant that it made, on the device that decides.
         budget: what may be lost.
-        gated: False keeps every variant, and lists the reasons against it.
+        kept_because: why every variant is kept, whatever is against it, such as "gate = false".
     """
-    rulings = tuple(_rule(promise, found, budget, gated=gated) for found in findings)
+    rulings = tuple(_rule(promise, found, budget, kept_because=kept_because) for found in findings)
     kept = any(ruling.kept for ruling in rulings)
     return Verdict(outcome="kept" if kept else "rolled back", rulings=rulings)
 
 
-def _rule(promise: Promise, found: Findings, budget: Budget, *, gated: bool) -> Ruling:
+def _rule(promise: Promise, found: Findings, budget: Budget, *, kept_because: str) -> Ruling:
     """Decide about one variant.
 
     The drop is the point estimate, or with `budget.strict` the far end of its interval. Speed
@@ -125,9 +125,9 @@ def _rule(promise: Promise, found: Findings, budget: Budget, *, gated: bool) -> 
         reasons.append(f"not smaller: {1 / found.shrink:.2f} times the bytes")
     if promise == "better" and found.step_gain.low <= 0:
         reasons.append("not proven better")
-    kept = not (reasons and gated)
-    if reasons and not gated:
-        reasons.append("kept because gate = false")
+    kept = not reasons or bool(kept_because)
+    if reasons and kept:
+        reasons.append(f"kept because {kept_because}")
     numbers = f"{describe_speed(found.speedup)}, {_describe_quality(found)}"
     return Ruling(variant=found.variant, kept=kept, reasons=tuple(reasons), numbers=numbers)
 
@@ -149,7 +149,7 @@ def _quality_faults(found: Findings, budget: Budget) -> list[str]:
 def _describe_quality(found: Findings) -> str:
     if found.floored:
         return ", ".join(describe_floor(key, e.value) for key, e in found.floored.items())
-    return f"{found.gain.value:+.2f} {found.unit} since the teacher"
+    return f"{found.gain.value:+.2f} {found.unit} relative to the teacher"
 
 
 FLOOR_METRICS: Mapping[Floor, str] = {"min_snr": "SNR", "min_agreement": "agreement"}

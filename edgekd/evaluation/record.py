@@ -31,10 +31,15 @@ from edgekd.evaluation.results import (
     TaskInfo,
     Tested,
 )
+from edgekd.evaluation.spent_time import Spent
 from edgekd.options import Budget
 from edgekd.store import write_json
 
 JSON = "report.json"
+QUICK_REMARK = (
+    "a quick look, which decides nothing: short trainings, few samples, three rounds of timing, "
+    "every stage kept"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +73,8 @@ class Record:
     """What makes the whole doubtful, such as a teacher that is no better than a guess."""
     origin: Origin = field(default_factory=Origin)
     """Empty where the teacher is a network of PyTorch."""
+    spent: tuple[Spent, ...] = ()
+    """Where the time of the run went, all resumes together."""
 
     def __post_init__(self) -> None:
         """Refuse parts that do not belong together: what is read may be damaged."""
@@ -88,6 +95,11 @@ class Record:
         strangers += [c.title for c in self.calls if (c.title, c.label) not in timed]
         if strangers:
             raise ValueError(f"there are figures of {strangers[0]}, which was not measured")
+
+    @property
+    def quick(self) -> bool:
+        """Whether it was only a quick look."""
+        return bool(self.recipe.get("quick"))
 
     @property
     def metric(self) -> MetricInfo:

@@ -201,7 +201,7 @@ class Tested:
     label: str
     metrics: Mapping[str, Estimate]
     gain: Estimate
-    """Of the first metric, since the teacher."""
+    """Of the first metric, relative to the teacher."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +17,7 @@ from edgekd.evaluation.record import Record
 from edgekd.pipeline.baseline import warn_of_chance
 from edgekd.pipeline.deliver import deliver
 from edgekd.pipeline.export import Export
-from edgekd.pipeline.final import Rung, judge_on_test, measure_finalists
+from edgekd.pipeline.final import TEACHER, Rung, judge_on_test, measure_finalists
 from edgekd.pipeline.record import record
 from edgekd.pipeline.setup import Bench, check_owner, claim, set_up
 from edgekd.pipeline.stage import run_step
@@ -53,6 +54,8 @@ class Result:
     @property
     def where(self) -> str:
         """The paths of the results, as a line."""
+        if self.record.quick:
+            return f"report {self.report}   no bundle"
         if not self.one_file:
             return f"bundle {self.bundle}   report {self.report}"
         if self.file is None:
@@ -61,8 +64,8 @@ class Result:
 
     @property
     def over_budget(self) -> str | None:
-        """Why the file that ships exceeds max_latency; None if it does not."""
-        return self.record.over_budget
+        """Why the file that ships exceeds max_latency; None if it does not, or nothing ships."""
+        return None if self.record.quick else self.record.over_budget
 
     def __rich__(self) -> Group:
         """Show the ladder with `rich.print`."""
@@ -96,8 +99,10 @@ def compress(
     listener = progress or Silent()
     with run_lock(out), speaking_of(step.name for step in recipe.steps):
         _check_owner(recipe, root=root, out=out)
+        start = time.monotonic()
         bench = set_up(recipe, root=root, folder=out, progress=listener)
         claim(bench, command=command)
+        bench.log.add("prepare", time.monotonic() - start)
         rungs = run_steps(bench)
         final = measure_finalists(bench, rungs)
         test = judge_on_test(bench, rungs)
@@ -122,15 +127,17 @@ def _check_owner(recipe: Recipe, *, root: Path, out: Path) -> None:
 def run_steps(bench: Bench) -> tuple[Rung, ...]:
     """Run every step from the last kept stage; the first rung is the teacher."""
     first = bench.recipe.working_teacher
+    bench.log.stage = TEACHER
     teacher = _stage(bench, first, _nothing(bench), bench.context(None))
     examiner = bench.examiner(teacher)
     evidence = examiner.examine(teacher, teacher, name=first.name, makes=first.makes)
-    rungs = [Rung("teacher", teacher, evidence, REFERENCE)]
+    rungs = [Rung(TEACHER, teacher, evidence, REFERENCE)]
     warning = warn_of_chance(bench.task.metrics[0], examiner.reduced(teacher, teacher.onnx(FP32)))
     if warning:
         bench.progress.say(f"warning: {warning}")
     best, context = teacher, bench.context(teacher)
     for title, step in titled(bench.recipe.working_steps):
+        bench.log.stage = title
         rung = _climb_one(bench, examiner, title, step, best, context)
         rungs.append(rung)
         best = rung.artifact if rung.verdict.kept else best
@@ -153,7 +160,9 @@ def _climb_one(
     else:
         makes = tuple(variant for variant in step.makes if variant in after.variants)
         evidence = examiner.examine(after, best, name=step.name, makes=makes)
-        verdict = judge(step.promise, evidence.findings, bench.recipe.budget, gated=step.gate)
+        why = "" if step.gate else "gate = false"
+        why = "this is a quick look" if bench.recipe.quick else why
+        verdict = judge(step.promise, evidence.findings, bench.recipe.budget, kept_because=why)
         verdict = replace(verdict, dropped=read_dropped(after.folder))
         rung = Rung(title, after, evidence, verdict)
     bench.progress.say(f"{title}: {rung.verdict.outcome}: {rung.verdict.text}")
@@ -162,11 +171,13 @@ def _climb_one(
 
 def _stage(bench: Bench, step: Step, source: Artifact, context: Context) -> Artifact:
     """Run a step, and export the network where it makes one, with previews of what may ship."""
-    after = run_step(step, source, context, bench.stages)
+    with bench.log.spend("train" if step.training else "quantize"):
+        after = run_step(step, source, context, bench.stages)
     if not step.makes_network:
         return after
     export = Export(opset=bench.recipe.export.opset, early=bench.recipe.early)
-    return run_step(export, after, context, bench.stages)
+    with bench.log.spend("export"):
+        return run_step(export, after, context, bench.stages)
 
 
 def _nothing(bench: Bench) -> Artifact:

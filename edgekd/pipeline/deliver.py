@@ -22,11 +22,15 @@ CANDIDATES = 32
 def deliver(bench: Bench, rungs: Sequence[Rung], record: Record) -> None:
     """Write `report.json`, `report.html` and `bundle/` into the run folder.
 
+    A quick look has no bundle.
+
     Raises:
         ModelError: something in the bundle would identify the developer, or gives NaN.
         VerifyFailed: the finished bundle fails its own checks.
     """
     write_report(record, bench.folder)
+    if record.quick:
+        return
     shipped = next(rung for rung in rungs if rung.title == record.ships.title)
     recipe, variant = bench.recipe, record.ships.variant
     samples, synthetic = _candidates(bench, shipped)

@@ -38,6 +38,7 @@ class Rung:
     verdict: Verdict
 
 
+LAST = "last session and test"  # in the log of the time
 TEACHER = "teacher"  # the title of the first rung
 Kept = Sequence[tuple[Rung, File]]
 Measured = tuple[tuple[Finalist, ...], Session | None]
@@ -48,6 +49,7 @@ def measure_finalists(bench: Bench, rungs: Sequence[Rung]) -> Final:
 
     The first device decides.
     """
+    bench.log.stage = LAST
     kept = [(rung, file) for rung in rungs for file in list_kept_files(rung)]
     first, *others = bench.places
     found = _last_session(bench, kept, first, _measure)
@@ -187,6 +189,11 @@ def choose(files: Sequence[Finalist], max_latency_s: float | None) -> int:
 
 def judge_on_test(bench: Bench, rungs: Sequence[Rung]) -> tuple[Tested, ...]:
     """Evaluate the teacher and every kept file on the test split, only for the report."""
+    with bench.log.spend("evaluate"):
+        return _judge_on_test(bench, rungs)
+
+
+def _judge_on_test(bench: Bench, rungs: Sequence[Rung]) -> tuple[Tested, ...]:
     teacher = rungs[0]
     permitted = bench.recipe.permitted
     reference = reduce_test(bench, teacher, teacher, FP32)

@@ -58,7 +58,7 @@ def forecast_networks(
     found: list[NetworkForecast] = []
     models: list[tuple[str, Model]] = []
     teacher = source = _unopened(NothingToDo("there is no network to start from"))
-    for title, step in [("teacher", recipe.model), *titled(recipe.steps)]:
+    for title, step in [("teacher", recipe.working_teacher), *titled(recipe.working_steps)]:
         try:
             seen = step.preview(source, teacher, context.only(step.needs))
         except NothingToDo as signal:
@@ -88,7 +88,8 @@ def forecast_networks(
 
 def _judge(recipe: Recipe, seen: Preview, context: Context) -> None:
     """Refuse a given model that is no better than a guess, unless the recipe permits it."""
-    if seen is not None and recipe.model.training is None and not recipe.allow_poor_teacher:
+    permitted = recipe.allow_poor_teacher or recipe.quick
+    if seen is not None and recipe.model.training is None and not permitted:
         run = _predictor_of(seen, context)
         check_baseline(run, seen.preprocess, context, trains=recipe.trains)
 

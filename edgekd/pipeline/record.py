@@ -83,6 +83,7 @@ def record(
         over_budget=over_budget(final.ships, max_latency_s=asked_s, device=device),
         remarks=_remarks(bench, rungs[0]),
         origin=origin,
+        spent=bench.log.read(),
     )
 
 

@@ -24,6 +24,7 @@ from edgekd.evaluation.examiner import Examiner
 from edgekd.evaluation.gate import describe_floor
 from edgekd.evaluation.predictions import Predictions
 from edgekd.evaluation.quality import count_needed_samples, expected_interval, least_budget
+from edgekd.evaluation.spent_time import FILE, TimeLog
 from edgekd.pipeline.preflight import forecast_networks
 from edgekd.pipeline.without_labels import (
     open_reference,
@@ -34,7 +35,7 @@ from edgekd.pipeline.without_labels import (
 from edgekd.progress import Progress
 from edgekd.recipe.image_options import USUAL_SIZE
 from edgekd.recipe.option_tree import list_functions
-from edgekd.recipe.recipe import Recipe
+from edgekd.recipe.recipe import QUICK_SAMPLES, Recipe
 from edgekd.step import DATA_NEEDS, Context, Need
 from edgekd.store import digest, write_atomic, write_json
 from edgekd.tasks import open_task
@@ -45,7 +46,7 @@ from edgekd.user_code import hash_source, is_given, resolve
 from edgekd.wording import option
 
 RECORD = "run.json"
-OWN = {"stages", "evidence", "predictions", "feeds", "bundle", "splits.json", "recipe.json"}
+OWN = {"stages", "evidence", "predictions", "feeds", "bundle", "splits.json", "recipe.json", FILE}
 """Files that a run folder without its record may contain."""
 
 
@@ -64,6 +65,7 @@ class Bench:
     places: tuple[Place, ...]
     timing: Timing
     progress: Progress
+    log: TimeLog
 
     @property
     def device(self) -> Device:
@@ -109,6 +111,8 @@ class Bench:
             teacher=teacher,
             folder=self.folder,
             progress=self.progress,
+            log=self.log,
+            again=not self.recipe.quick,
         )
 
     @property
@@ -173,7 +177,8 @@ def claim(bench: Bench, *, command: str) -> None:
     tried = _networks(bench)
     write_json(folder / RECORD, {"name": recipe.name, "command": command, "exports": tried})
     options = recipe.data.split_options(recipe.seed)
-    write_splits(folder, bench.splits, options, bench.dataset)
+    if not recipe.quick:  # whose splits are not whole
+        write_splits(folder, bench.splits, options, bench.dataset)
     write_atomic(folder / "recipe.json", recipe.model_dump_json(indent=1) + "\n")
     bench.stages.mkdir(exist_ok=True)
 
@@ -212,6 +217,7 @@ def set_up(
     task = task or open_task(str(recipe.task), root=root)
     task.check(dataset.targets)
     splits, remark = run_splits(folder, recipe.data.split_options(recipe.seed), dataset)
+    splits = splits.few(QUICK_SAMPLES) if recipe.quick else splits
     for words in (remark, describe_missing(dataset, splits)):
         if words:
             progress.say(words)
@@ -226,8 +232,9 @@ def set_up(
         data=Data(dataset, splits.for_steps(), augment=augment, seed=seed),
         test=Data(dataset, {"test": splits.test}, augment=augment, seed=seed),
         places=places,
-        timing=recipe.measure.timing(),
+        timing=recipe.timing,
         progress=progress,
+        log=TimeLog(folder),
     )
     if isinstance(task, Reference):
         bench = _with_reference(bench)
@@ -275,7 +282,7 @@ def check(bench: Bench, *, export: bool = True) -> None:
     is_share = metric.is_percentage and metric.values is not None
     counted = is_share and not metric.against_teacher
     needed = count_needed_samples(recipe.budget.max_drop) if counted else 0
-    if have < needed:
+    if have < needed and not recipe.quick:
         _few_samples(bench, have, needed)
     tried = _networks(bench)
     untried = tried is not None and tried != _exported_before(bench.folder)

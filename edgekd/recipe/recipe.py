@@ -32,6 +32,16 @@ from edgekd.recipe.overrides import changed
 from edgekd.step import Step
 from edgekd.teacher.step import OnnxTeacher, Teacher
 
+QUICK_EPOCHS = 2
+QUICK_TIMING = Timing(rounds=3, blocks=10, warmup_s=0.05)
+QUICK_SAMPLES: Mapping[str, int] = {
+    "train": 2048,
+    "calibration": 128,
+    "validation": 512,
+    "test": 512,
+}
+"""At most so many of each split."""
+
 AnyStep = Annotated[Distill | Prune | Quantize, Field(discriminator="name")]
 """Every step that a recipe may name. A new one is added here."""
 
@@ -112,6 +122,11 @@ class Recipe(Options):
         examples=[1.0],
         description="multiplies the epochs of every training; 0.1 gives a quick trial",
     )
+    quick: bool = Field(
+        False,
+        description="only a look at the ladder: short trainings on few samples, three rounds of "
+        "timing, every stage is kept, no bundle; it decides nothing",
+    )
     allow_poor_teacher: bool = Field(
         False,
         description="continue with a given model that is not better than a guess on validation",
@@ -173,19 +188,30 @@ class Recipe(Options):
     @property
     def early(self) -> tuple[Step, ...]:
         """The steps that write previews of their variants for every network before them."""
-        return tuple(step for step in self.steps if step.previews)
+        return tuple(step for step in self.working_steps if step.previews)
 
     @property
     def working_steps(self) -> tuple[Step, ...]:
-        """The steps with their trainings shortened or lengthened to `effort`."""
-        if self.effort == 1.0:
-            return self.steps
-        return tuple(step.scaled(self.effort) for step in self.steps)
+        """The steps as they are done: trainings scaled by `effort`, or cut for a quick look."""
+        return tuple(map(self._scaled, self.steps))
 
     @property
     def working_teacher(self) -> Step:
         """The teacher's step, likewise."""
-        return self.model if self.effort == 1.0 else self.model.scaled(self.effort)
+        return self._scaled(self.model)
+
+    def _scaled(self, step: Step) -> Step:
+        effort = self.effort
+        if self.quick and step.training is None:
+            return step.shorten(QUICK_SAMPLES["calibration"])
+        if self.quick and step.training is not None:
+            effort = min(effort, QUICK_EPOCHS / step.training.epochs)
+        return step if effort == 1.0 else step.scaled(effort)
+
+    @property
+    def timing(self) -> Timing:
+        """How long a session takes."""
+        return QUICK_TIMING if self.quick else self.measure.timing()
 
 
 def titled(steps: Sequence[Step]) -> list[tuple[str, Step]]:

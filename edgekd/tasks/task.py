@@ -49,13 +49,13 @@ class Metric:
     """Whether it is a share in percent. Differences of it are called points."""
     against_teacher: bool = False
     """Whether it says how near predictions are to the teacher's. The teacher's own value, and a
-    gain since the teacher, then mean nothing and are not shown."""
+    gain relative to the teacher, then mean nothing and are not shown."""
     chance: Callable[[Arrays], float] | None = None
     """What a guess gets that does not look at the sample, from the targets that are kept; None:
     not known, and nothing is compared with it."""
     floor: Floor | None = None
     """The key of the budget that says how low it may be. Where the task has such metrics, the gate
-    judges them and not the loss since the teacher."""
+    judges them and not the loss relative to the teacher."""
 
     def of(self, reduced: Arrays) -> float:
         """Return the metric over all samples."""

@@ -21,7 +21,7 @@ from edgekd.evaluation.formatting import (
     times,
 )
 from edgekd.evaluation.gate import FLOOR_METRICS, describe_floor
-from edgekd.evaluation.record import Record
+from edgekd.evaluation.record import QUICK_REMARK, Record
 from edgekd.evaluation.results import MetricInfo
 from edgekd.options import Budget
 
@@ -182,6 +182,8 @@ def _latency(asked: Budget) -> str:
 
 def warnings(record: Record) -> list[str]:
     """Return what must not be overlooked: a missed budget, an emulated device."""
+    if record.quick:
+        return [f"This is {QUICK_REMARK}. For verdicts run it without --quick."]
     found = list(record.remarks)
     if record.over_budget:
         found.append(f"Latency budget missed: {record.over_budget}.")

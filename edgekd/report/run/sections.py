@@ -122,7 +122,11 @@ def figures(record: Record) -> tuple[list[str], list[list[str]]]:
     """Return the head and the rows of the table of everything known of each file of each stage."""
     metrics = record.task.metrics
     head = ["stage and file", *(metric.title for metric in metrics)]
-    head += [] if record.is_against_teacher else ["since the teacher", "since the stage before"]
+    head += (
+        []
+        if record.is_against_teacher
+        else ["relative to the teacher", "relative to the stage before"]
+    )
     head += ["size", "parameters", "multiply-accumulates", "in INT8"]
     head += ["layers that run in INT8", "layers left as they were"]
     head += ["opset", "median latency", "p90", "load", "first call", "peak memory"]
@@ -245,8 +249,8 @@ def _findings(
         for name in (FLOOR_METRICS[key] for key in findings.floored)
     ]
     lost = [
-        (f"{metric} since the teacher", change(findings.gain)),
-        (f"{metric} since the stage before", change(findings.step_gain)),
+        (f"{metric} relative to the teacher", change(findings.gain)),
+        (f"{metric} relative to the stage before", change(findings.step_gain)),
     ]
     speed, pair = times(findings.speedup), _pair(findings.compared)
     return [

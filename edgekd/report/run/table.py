@@ -11,7 +11,7 @@ from rich.text import Text
 from edgekd.benchmarks.stats import Estimate
 from edgekd.evaluation.formatting import interval, latency_text, per_sample, quality, size
 from edgekd.evaluation.gate import Ruling
-from edgekd.evaluation.record import Record
+from edgekd.evaluation.record import QUICK_REMARK, Record
 from edgekd.evaluation.results import Elsewhere, RungRecord
 
 SHOWN_METRICS = 4
@@ -84,8 +84,9 @@ def outcome(record: Record) -> list[str]:
     found = [f"{r.title} {r.outcome}: {r.verdict}" for r in record.rungs if r.reasons]
     speed = interval(ships.speedup, of="{:.2f}".format)
     faster = f", {speed} times faster than the teacher" if ships.speedup else ""
+    verb = "would ship" if record.quick else "ships"
     found.append(
-        f"ships {ships.title} ({ships.variant}): {size(ships.size_bytes)}, "
+        f"{verb} {ships.title} ({ships.variant}): {size(ships.size_bytes)}, "
         f"{latency_text(ships.latency_s)}{faster}"
         f"{per_sample(ships.latency_s, record.samples_per_call)}"
     )
@@ -103,10 +104,12 @@ def outcome(record: Record) -> list[str]:
         gain = interval(tested.gain, of="{:+.2f}".format)
         found.append(
             f"test split, once ({record.test.samples} samples): "
-            f"{interval(tested.metrics[metric.name])} {metric.unit}, {gain} since the teacher"
+            f"{interval(tested.metrics[metric.name])} {metric.unit}, {gain} relative to the teacher"
         )
     if record.over_budget:
         found.append(f"✗ budget: {record.over_budget}")
+    if record.quick:
+        found.append(f"this was {QUICK_REMARK}; for verdicts run it without --quick")
     return found
 
 

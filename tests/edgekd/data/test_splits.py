@@ -172,3 +172,12 @@ def test_many_rare_classes_are_named_in_few_words(images: Maker) -> None:
 def test_steps_do_not_see_test(images: Maker) -> None:
     splits = make_splits(images(20, 20), validation=4, test=4, seed=0)
     assert sorted(splits.for_steps()) == ["calibration", "train", "validation"]
+
+
+def test_few_samples_of_each_split_are_a_part_of_it(images: Maker) -> None:
+    whole = make_splits(images(100, 100, 200), validation=0.25, test=0.25, calibration=50, seed=1)
+    few = whole.few({"train": 60, "calibration": 20, "validation": 10, "test": 1000})
+    assert [len(part) for part in (few.train, few.calibration, few.validation)] == [60, 20, 10]
+    train = set(few.train.tolist())
+    assert set(few.calibration.tolist()) <= train <= set(whole.train.tolist())
+    assert (few.test == whole.test).all()

@@ -48,7 +48,7 @@ def test_a_stage_that_pays_is_kept() -> None:
     verdict = judge("faster", [findings()], Budget(max_drop=1.0))
     assert verdict.kept
     assert verdict.reasons == ()
-    assert verdict.text == "2.00x faster [1.90, 2.10], -0.20 points since the teacher"
+    assert verdict.text == "2.00x faster [1.90, 2.10], -0.20 points relative to the teacher"
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_smaller_and_better_are_held_to_their_own_promise() -> None:
 
 def test_a_stage_kept_by_order_says_so() -> None:
     slow = findings(speedup=Estimate(0.5, 0.48, 0.52, 6))
-    verdict = judge("faster", [slow], Budget(), gated=False)
+    verdict = judge("faster", [slow], Budget(), kept_because="gate = false")
     assert verdict.kept
     assert "slower; kept because gate = false" in verdict.text
 
@@ -114,8 +114,8 @@ def test_of_several_variants_those_that_do_not_pay_are_dropped() -> None:
     assert verdict.variants == ("int8",)
     assert verdict.reasons == ("int8-xnnpack: slower",)
     assert verdict.text == (
-        "int8: 2.00x faster [1.90, 2.10], -0.20 points since the teacher; "
-        "int8-xnnpack: slower (2.00x slower [1.92, 2.08], -0.20 points since the teacher)"
+        "int8: 2.00x faster [1.90, 2.10], -0.20 points relative to the teacher; "
+        "int8-xnnpack: slower (2.00x slower [1.92, 2.08], -0.20 points relative to the teacher)"
     )
 
 
@@ -126,4 +126,7 @@ def test_a_stage_without_a_variant_that_pays_is_rolled_back() -> None:
     assert verdict.outcome == "rolled back"
     assert verdict.variants == ()
     assert verdict.reasons == ("int8: slower", "int8-xnnpack: slower")
-    assert judge("faster", found, Budget(), gated=False).variants == ("int8", "int8-xnnpack")
+    assert judge("faster", found, Budget(), kept_because="gate = false").variants == (
+        "int8",
+        "int8-xnnpack",
+    )
