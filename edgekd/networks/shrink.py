@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import copy
+import importlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 
 import torch
 
 from edgekd.data.batches import Data
 from edgekd.errors import NothingToDo
-from edgekd.networks.channels.cut import thin
+from edgekd.networks.blueprint import Blueprint
+from edgekd.networks.bounded import GIB, Bounds, OutOfBounds, free_bytes, run_bounded
+from edgekd.networks.channels.cut import FoundCut, find_cut
+from edgekd.networks.edits import apply_edit
 from edgekd.networks.trainable import Model
 from edgekd.tasks.task import Task
+
+BOUNDS = Bounds(cpu_s=120, wall_s=600, memory_bytes=4 * GIB)
+"""What finding the channels may take: the trace, the groups and their proof."""
+_beyond: dict[str, str] = {}
+"""Networks that took too long already, with the reason: they are not tried again."""
 
 
 def thinned(
@@ -37,13 +49,41 @@ def thinned(
     deployed = model.deployed(task).eval()
     inputs = [torch.as_tensor(array) for array in batch.inputs[0].values()]
     example = deployed.body_inputs(*inputs)
+    work = partial(find_cut, model.body, example, ratio=ratio, multiple=multiple, keep=keep)
     try:
-        found = thin(model.body, example, ratio=ratio, multiple=multiple, keep=keep)
+        found = find_in_bounds(work, model.blueprint)
     except NothingToDo as signal:
         if "removes nothing" not in str(signal) or not advice:
             raise
         raise NothingToDo(f"{signal}; {advice}") from signal
-    for parameter in found.network.parameters():  # it learns, also where the whole was frozen
+    network = apply_edit(copy.deepcopy(model.body), found.edit)
+    for parameter in network.parameters():  # it learns, also where the whole was frozen
         parameter.requires_grad_(parameter.is_floating_point())
     blueprint = replace(model.blueprint, edits=(*model.blueprint.edits, dict(found.edit)))
-    return replace(model, body=found.network, blueprint=blueprint, left=found.left)
+    return replace(model, body=network, blueprint=blueprint, left=found.left)
+
+
+def find_in_bounds(
+    work: Callable[[], FoundCut], blueprint: Blueprint, *, bounds: Bounds = BOUNDS
+) -> FoundCut:
+    """Do `work` in a child with bounds, so that no network can hold up the job with its trace.
+
+    Raises:
+        NothingToDo: it took too much, now or the last time for the same `blueprint`.
+    """
+    key = json.dumps(asdict(blueprint), sort_keys=True, default=str)
+    if key in _beyond:
+        raise NothingToDo(_beyond[key])
+    importlib.import_module("torch._dynamo")  # once here, not in every child
+    free = free_bytes()
+    if free is not None and free // 2 < bounds.memory_bytes:
+        bounds = replace(bounds, memory_bytes=free // 2)
+    try:
+        return run_bounded(work, bounds)
+    except OutOfBounds as signal:
+        _beyond[key] = (
+            f"its channels cannot be followed: {signal}. Loops in forward are traced turn by "
+            "turn, and what repeats is traced every time; a smaller network of your own can be "
+            "the student (--student)"
+        )
+        raise NothingToDo(_beyond[key]) from signal

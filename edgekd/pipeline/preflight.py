@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from edgekd.evaluation.forecast import NetworkForecast
 from edgekd.exporters.file_facts import Entry
 from edgekd.exporters.model_stats import facts
 from edgekd.exporters.ort_session import batch_size, predictor
+from edgekd.networks.bounded import GIB, Bounds, OutOfBounds, run_bounded
 from edgekd.pipeline.baseline import check_baseline
 from edgekd.recipe.recipe import Recipe, titled
 from edgekd.step import Context, OnnxModel, Opened, Preview
@@ -36,6 +38,9 @@ from edgekd.wording import option
 
 if TYPE_CHECKING:
     from edgekd.networks.trainable import Model
+
+EXPORT_BOUNDS = Bounds(cpu_s=300, wall_s=1200, memory_bytes=16 * GIB)
+"""What the export of a network may take for a try; a real one of that length would be bearable."""
 
 
 def forecast_networks(
@@ -114,9 +119,19 @@ def _unopened(signal: NotKnownYet | NothingToDo) -> Opened:
 
 
 def _try_exports(models: Sequence[tuple[str, Model]], context: Context, opset: int) -> None:
-    with context.progress.track("try the export", len(models)) as tick:
-        for title, model in models:
-            _try_export(model, context, opset)
+    """Export one network of each builder: what is cut from it has the same code."""
+    codes = [repr((m.blueprint.build, dict(m.blueprint.options))) for _, m in models]
+    chosen = [one for i, one in enumerate(models) if codes[i] not in codes[:i]]
+    with context.progress.track("try the export", len(chosen)) as tick:
+        for title, model in chosen:
+            try:
+                run_bounded(partial(_try_export, model, context, opset), EXPORT_BOUNDS)
+            except OutOfBounds as signal:
+                raise ModelError(
+                    f"{model.blueprint.build} cannot be exported to ONNX in reason: {signal}. A "
+                    "loop in its forward is written out turn by turn; use an operator of torch "
+                    "for the whole of it (nn.LSTM, cumsum, a convolution), or fewer turns"
+                ) from signal
             tick(1, title)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,14 +32,24 @@ Cut = dict[Place, set[int]]
 RUN_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError, AttributeError)
 
 
-@dataclass(frozen=True)
-class Thinned:
-    """A network with fewer channels, and what was done."""
+TRIAL_S = 60.0
+"""Seconds of processor time in which cuts are proven; what is not proven by then stays."""
 
-    network: nn.Module
+
+@dataclass(frozen=True)
+class FoundCut:
+    """The edit that removes channels, and what it leaves; plain data."""
+
     edit: Mapping[str, Any]
     left: Mapping[str, str]
     """Layer -> why its output channels stay."""
+
+
+@dataclass(frozen=True)
+class Thinned(FoundCut):
+    """A network with fewer channels, and what was done."""
+
+    network: nn.Module
 
 
 def thin(
@@ -49,7 +60,20 @@ def thin(
     multiple: int = 16,
     keep: Sequence[str] = (),
 ) -> Thinned:
-    """Return a copy of `network` with fewer channels, and the edit that makes it from the original.
+    """Return a copy of `network` with fewer channels; see `find_cut`."""
+    found = find_cut(network, example_inputs, ratio=ratio, multiple=multiple, keep=keep)
+    return Thinned(found.edit, found.left, apply_edit(copy.deepcopy(network), found.edit))
+
+
+def find_cut(
+    network: nn.Module,
+    example_inputs: tuple[Tensor, ...],
+    *,
+    ratio: float,
+    multiple: int = 16,
+    keep: Sequence[str] = (),
+) -> FoundCut:
+    """Return the edit that makes a network with fewer channels of the original.
 
     Each group loses `ratio` of its width, rounded so that a multiple of `multiple` is kept (halves
     round up, at least one multiple); a group as wide as one multiple or less stays as it is. What
@@ -89,8 +113,7 @@ def thin(
     left = {**found.left, **{group.name: trial.reason(group) for group in bad}}
     if not good:
         raise NothingToDo(_nothing(ratio, multiple, found, left))
-    edit = _edit(network, good.values())
-    return Thinned(apply_edit(copy.deepcopy(network), edit), edit, left)
+    return FoundCut(_edit(network, good.values()), left)
 
 
 def _nothing(ratio: float, multiple: int, found: Channels, left: Mapping[str, str]) -> str:
@@ -174,6 +197,7 @@ class _Trial:
         self._network = copy.deepcopy(network).float().eval()
         self._inputs = tuple(x.float() if x.is_floating_point() else x for x in inputs)
         self._reasons: dict[Group, str] = {}
+        self._end = time.process_time() + TRIAL_S
 
     def sort(self, cuts: Mapping[Group, Cut]) -> tuple[dict[Group, Cut], list[Group]]:
         """Return the cuts that can all be made together, and the groups whose cannot."""
@@ -189,11 +213,12 @@ class _Trial:
         found = dict(cuts)
         if not found:
             return {}
-        fault = self._fault(found)
+        late = time.process_time() > self._end
+        fault = "there was no time left to prove it" if late else self._fault(found)
         if fault is None:
             return found
-        if len(found) == 1:
-            self._reasons[next(iter(found))] = fault
+        if late or len(found) == 1:
+            self._reasons.update(dict.fromkeys(found, fault))
             return {}
         items = list(found.items())
         halves = [self._largest(dict(part)) for part in (items[::2], items[1::2])]
@@ -203,6 +228,8 @@ class _Trial:
             return both
         good = dict(halves[0])
         for group, cut in halves[1].items():
+            if time.process_time() > self._end:
+                break
             if self._fault({**good, group: cut}) is None:
                 good[group] = cut
         return good

@@ -26,8 +26,8 @@ from edgekd.networks.channels.walk import (
 )
 
 RULES = Rules()
-LARGEST_LABELS = 1 << 26
-"""Elements of a tensor above which labels are not moved through it: half a gigabyte."""
+LARGEST_LABELS = 1 << 25
+"""Elements of a tensor above which labels are not moved through it: 128 MB."""
 
 
 @RULES.of("clone", "contiguous", "alias", "detach", "to", "_to_copy", "lift_fresh_copy", "dropout")
@@ -49,7 +49,7 @@ def _move(walk: Walk, node: Node) -> Result:
     found: Labels = {}
     for dim, atoms in walk.of(source).items():
         sizes = shape(source)
-        line = torch.as_tensor(walk.union.roots(atoms))
+        line = torch.as_tensor(walk.union.roots(atoms).astype(np.int32))
         spread = line.reshape([-1 if d == dim else 1 for d in range(len(sizes))]).expand(sizes)
         if "view" in operator_name(node):  # its labels are not laid out as the tensor itself
             spread = spread.contiguous()
@@ -72,9 +72,13 @@ def _along_one(walk: Walk, node: Node, moved: Tensor, width: int) -> tuple[int |
     Where one dimension was split into several, one of them may lose channels and the others stay
     whole: channels that differ only in these go together.
     """
-    varying = [d for d in range(moved.ndim) if bool((moved != moved.narrow(d, 0, 1)).any())]
+    for d in range(moved.ndim):  # what is the same along a dimension is looked at once
+        first = moved.narrow(d, 0, 1)
+        if moved.stride(d) == 0 or not bool((moved != first).any()):
+            moved = first
+    varying = [d for d, size in enumerate(moved.shape) if size > 1]
     if not varying:
-        atoms = moved.reshape(-1)[:1].numpy()
+        atoms = moved.reshape(-1)[:1].numpy().astype(np.int64)
         if width > 1 or atoms[0] == FIXED:
             walk.union.fix(atoms, f"{operator_name(node)} spreads it")
         return None, atoms
@@ -90,7 +94,7 @@ def _along_one(walk: Walk, node: Node, moved: Tensor, width: int) -> tuple[int |
     line = moved
     for d in range(moved.ndim):
         line = line if d == chosen else line.narrow(d, 0, 1)
-    return chosen, line.reshape(-1).numpy().copy()
+    return chosen, line.reshape(-1).numpy().astype(np.int64)
 
 
 def _tie_blocks(walk: Walk, node: Node, atoms: Atoms, size: int) -> None:
