@@ -61,7 +61,14 @@ def shareable(record: Record) -> Record:
     """
     clean = from_json(cleaned(record.to_json()))
     task = replace(clean.task, labels=record.task.labels)
-    return replace(clean, task=task, changes=record.changes)
+    return replace(
+        clean,
+        task=task,
+        changes=record.changes,
+        scattered=record.scattered,
+        masks=record.masks,
+        retrieval=record.retrieval,
+    )
 
 
 def _cleaned(value: Any) -> Any:

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from edgekd.benchmarks.measurement import Timing
 from edgekd.errors import RunFolderError
 from edgekd.evaluation.evidence import FileEvidence
+from edgekd.evaluation.examples import Masks, Retrieval, Scattered
 from edgekd.evaluation.results import (
     Calls,
     Changes,
@@ -27,7 +28,6 @@ from edgekd.evaluation.results import (
     OnTest,
     Origin,
     RungRecord,
-    Scattered,
     TaskInfo,
     Tested,
 )
@@ -63,12 +63,16 @@ class Record:
     final: Final
     test: OnTest
     changes: Changes | None
-    """None where the teacher ships, or the task has no classes."""
+    """None where the teacher ships, or the task has neither classes nor labels."""
     calls: tuple[Calls, ...]
     over_budget: str | None
     """Why the file that ships exceeds max_latency; None if it does not."""
-    scattered: Scattered | None = None
-    """None where the task does not predict numbers."""
+    scattered: tuple[Scattered, ...] = ()
+    """Empty where the task does not predict numbers."""
+    masks: Masks | None = None
+    """None where the task gives no class for each pixel."""
+    retrieval: Retrieval | None = None
+    """None where the task gives no vectors."""
     remarks: tuple[str, ...] = ()
     """What makes the whole doubtful, such as a teacher that is no better than a guess."""
     origin: Origin = field(default_factory=Origin)

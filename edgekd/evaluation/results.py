@@ -214,12 +214,14 @@ class OnTest:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassChange:
-    """Share of one class that is answered rightly, in percent of its test samples."""
+    """What is measured of one class on the test split, in percent (`Changes.measure`)."""
 
     label: str
     samples: int
     teacher: float
     shipped: float
+    f1: tuple[float, float] | None = None
+    """Of the teacher and of what ships, where a sample may have several labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,14 +245,8 @@ class Changes:
     changed: int
     samples: tuple[ChangedSample, ...]
     """Some of those that changed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scattered:
-    """Numbers of test samples and what the file that ships predicts, drawn evenly."""
-
-    true: tuple[float, ...]
-    predicted: tuple[float, ...]
+    measure: Literal["accuracy", "average precision"] = "accuracy"
+    """Of each class: the share that is answered rightly, or with several labels the precision."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import importlib.metadata
-import io
 import json
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from pydantic import TypeAdapter
 
 from edgekd.artifact import FP32, Variant
@@ -23,31 +17,30 @@ from edgekd.evaluation.record import Record
 from edgekd.evaluation.results import (
     Calibration,
     Calls,
-    ChangedSample,
-    Changes,
-    ClassChange,
     DataInfo,
     Final,
     MetricInfo,
     OnTest,
     Origin,
     RungRecord,
-    Scattered,
     TaskInfo,
     Tested,
 )
 from edgekd.exporters.onnx_metadata import licence
 from edgekd.networks.channel_notes import read_left
 from edgekd.pipeline.baseline import warn_of_chance
-from edgekd.pipeline.final import Rung, reduce_test
+from edgekd.pipeline.examples.answers import find_changes
+from edgekd.pipeline.examples.masks import find_masks
+from edgekd.pipeline.examples.neighbours import find_retrieval
+from edgekd.pipeline.examples.numbers import find_scattered
+from edgekd.pipeline.examples.shipping import Shipping
+from edgekd.pipeline.final import Rung
 from edgekd.pipeline.setup import Bench
 from edgekd.quantization.step import QUANTIZED
 from edgekd.recipe.recipe import Recipe
 from edgekd.teacher.step import ORIGIN
 
-SHOWN_SAMPLES = 24
 SHOWN_CALLS = 400
-SHOWN_LETTERS = 200
 PACKAGES = ("edgekd", "torch", "onnx", "onnxruntime", "onnxscript", "numpy")
 
 
@@ -62,7 +55,7 @@ def record(
     """Gather a run into one value."""
     recipe, device = bench.recipe, bench.device.name
     origin = _origin(rungs[0])
-    asked_s = recipe.budget.max_latency_s
+    asked_s, shipping = recipe.budget.max_latency_s, Shipping(bench, rungs, final)
     return Record(
         name=recipe.name,
         command=command,
@@ -77,8 +70,10 @@ def record(
         rungs=tuple(map(_rung, rungs)),
         final=final,
         test=OnTest(samples=len(bench.splits.test), files=tuple(tested)),
-        changes=_changes(bench, rungs, final),
-        scattered=_scattered(bench, rungs, final),
+        changes=find_changes(shipping),
+        scattered=find_scattered(shipping),
+        masks=find_masks(shipping),
+        retrieval=find_retrieval(shipping),
         calls=_calls(bench, final),
         over_budget=over_budget(final.ships, max_latency_s=asked_s, device=device),
         remarks=_remarks(bench, rungs[0]),
@@ -185,87 +180,6 @@ def _quantized(rung: Rung) -> dict[Variant, dict[str, Any]]:
         return {}
     found: dict[Variant, dict[str, Any]] = json.loads(path.read_text(encoding="utf8"))
     return found
-
-
-@dataclass(frozen=True)
-class _Answers:
-    """Classes on the test split: the teacher's, those of what ships, and the truth, [n] each."""
-
-    teacher: NDArray[np.int64]
-    shipped: NDArray[np.int64]
-    truth: NDArray[np.int64]
-    index: NDArray[np.int64]
-    """The samples' numbers in the data set."""
-
-
-def _changes(bench: Bench, rungs: Sequence[Rung], final: Final) -> Changes | None:
-    """Return per-class change and the samples that changed their answer, on the test split."""
-    teacher = rungs[0]
-    shipped = next(rung for rung in rungs if rung.title == final.ships.title)
-    if next(iter(bench.task.signals.values())) != "classes" or teacher is shipped:
-        return None
-    old = reduce_test(bench, teacher, teacher, FP32)
-    new = reduce_test(bench, teacher, shipped, final.ships.variant)
-    if not {"answer", "label"} <= set(old.arrays):  # a task of one's own may keep something else
-        return None
-    said = _Answers(old.arrays["answer"], new.arrays["answer"], old.arrays["label"], old.index)
-    changed = np.flatnonzero(said.teacher != said.shipped)
-    return Changes(
-        classes=tuple(_class(bench, said, value) for value in np.unique(said.truth)),
-        changed=len(changed),
-        samples=_samples(bench, said, changed[:SHOWN_SAMPLES]),
-    )
-
-
-def _scattered(bench: Bench, rungs: Sequence[Rung], final: Final) -> Scattered | None:
-    """Return numbers of the test split beside what the file that ships predicts."""
-    if list(bench.task.signals.values()) != ["values"]:
-        return None
-    shipped = next(rung for rung in rungs if rung.title == final.ships.title)
-    found = reduce_test(bench, rungs[0], shipped, final.ships.variant).arrays
-    if not {"answer", "value"} <= set(found) or found["answer"].shape != found["value"].shape:
-        return None
-    true, predicted = (np.ravel(found[name]).astype(float) for name in ("value", "answer"))
-    step = max(1, len(true) // SHOWN_CALLS)
-    return Scattered(true=tuple(true[::step].tolist()), predicted=tuple(predicted[::step].tolist()))
-
-
-def _label(bench: Bench, value: int) -> str:
-    labels = bench.dataset.labels
-    return labels[value] if value < len(labels) else str(value)
-
-
-def _class(bench: Bench, said: _Answers, value: int) -> ClassChange:
-    mine = said.truth == value
-    return ClassChange(
-        label=_label(bench, int(value)),
-        samples=int(mine.sum()),
-        teacher=float(100 * (said.teacher[mine] == value).mean()),
-        shipped=float(100 * (said.shipped[mine] == value).mean()),
-    )
-
-
-def _samples(bench: Bench, said: _Answers, rows: NDArray[np.int64]) -> tuple[ChangedSample, ...]:
-    raw = next(iter(bench.dataset.take(said.index[rows])[0].values()))
-    kind = bench.dataset.kind
-    return tuple(
-        ChangedSample(
-            index=int(said.index[row]),
-            label=_label(bench, int(said.truth[row])),
-            teacher=_label(bench, int(said.teacher[row])),
-            shipped=_label(bench, int(said.shipped[row])),
-            image=png_uri(sample) if kind == "image" else None,
-            text=str(sample)[:SHOWN_LETTERS] if kind == "text" else None,
-        )
-        for row, sample in zip(rows, raw, strict=True)
-    )
-
-
-def png_uri(pixels: NDArray[np.uint8]) -> str:
-    """Return uint8 pixels, shape [height, width, channels], as a data URI."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _calls(bench: Bench, final: Final) -> tuple[Calls, ...]:

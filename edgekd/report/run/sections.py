@@ -6,7 +6,6 @@ Everything here is plain text; the template escapes and arranges it.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -24,6 +23,10 @@ from edgekd.evaluation.gate import FLOOR_METRICS, Findings, Ruling
 from edgekd.evaluation.record import Record
 from edgekd.evaluation.results import ChangedSample, ClassChange, Elsewhere, RungRecord
 from edgekd.exporters.file_facts import Kernels
+from edgekd.report.run.examples import colours, mask_cards, queries, safe_image
+
+__all__ = ["colours", "mask_cards", "queries"]
+"""What the template takes from elsewhere."""
 
 MOST_CLASSES = 20
 """More classes than this are cut to those that changed most; the rest is folded away."""
@@ -283,7 +286,7 @@ class Classes:
 
 def classes(every: Sequence[ClassChange]) -> Classes:
     """Return all classes, or those that changed most with all of them folded away."""
-    low = min(min(c.teacher, c.shipped) for c in every)
+    low = min((min(c.teacher, c.shipped) for c in every), default=0.0)
     floor = 10 * math.floor(min(low, 90) / 10)
     drawn = [
         ClassRow(
@@ -316,7 +319,5 @@ def samples(changed: Sequence[ChangedSample]) -> list[SampleCard]:
     for sample in changed:
         before, after = sample.teacher == sample.label, sample.shipped == sample.label
         outcome = "lost" if before else "won" if after else "both wrong"
-        image = sample.image or ""
-        safe = re.fullmatch(r"data:image/png;base64,[A-Za-z0-9+/]+=*", image) is not None
-        found.append(SampleCard(of=sample, outcome=outcome, image=image if safe else ""))
+        found.append(SampleCard(of=sample, outcome=outcome, image=safe_image(sample.image)))
     return sorted(found, key=lambda card: _OUTCOMES.index(card.outcome))

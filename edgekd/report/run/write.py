@@ -50,11 +50,8 @@ def page(record: Record, *, samples: bool = True) -> str:
         samples: False leaves the data's own samples out, for where its licence forbids copies.
     """
     clean = shareable(record)
-    if not samples and clean.changes is not None:
-        clean = replace(clean, changes=replace(clean.changes, samples=()))
     if not samples:
-        clean = replace(clean, scattered=None)
-    scatter = None if clean.scattered is None else predicted_against_true(clean.scattered)
+        clean = _without_samples(clean)
     ridges = latency_distributions(clean)
     chart = quality_against_latency(clean)
     return (
@@ -74,8 +71,20 @@ def page(record: Record, *, samples: bool = True) -> str:
             times=times,
             chart=None if chart is None else Markup(chart),
             ridges=None if ridges is None else Markup(ridges),
-            scatter=None if scatter is None else Markup(scatter),
+            scatters=[(one, Markup(predicted_against_true(one))) for one in clean.scattered],
             css=style("style.css"),
             embedded=embedded(clean.to_json()),
         )
+    )
+
+
+def _without_samples(record: Record) -> Record:
+    """Return the record without anything that shows a sample of the data."""
+    changes, masks, retrieval = record.changes, record.masks, record.retrieval
+    return replace(
+        record,
+        changes=changes and replace(changes, samples=()),
+        scattered=(),
+        masks=masks and replace(masks, samples=()),
+        retrieval=retrieval and replace(retrieval, shown=()),
     )

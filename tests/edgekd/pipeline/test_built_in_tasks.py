@@ -66,6 +66,12 @@ def check_int8(content: Mapping[str, Any], bundle: Path) -> None:
     assert (bundle / "golden" / "inputs.npz").exists()
 
 
+def teacher_ships(content: Mapping[str, Any]) -> bool:
+    """Whether no stage took the teacher's place."""
+    files: list[dict[str, Any]] = content["final"]["files"]
+    return bool(files[content["final"]["chosen"]]["title"] == "teacher")
+
+
 @pytest.fixture
 def place(tmp_path: Path, emulator: type[LocalDevice], monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder for data, and a device that gives no speed: quality is what these tests look at."""
@@ -89,8 +95,10 @@ def test_regression_from_a_table_of_numbers(place: Path) -> None:
     assert {"R2", "mean absolute error", "root mean squared error"} <= set(teacher["metrics"])
     assert teacher["metrics"]["R2"]["value"] > 80
     assert teacher["metrics"]["R2"]["low"] < teacher["metrics"]["R2"]["value"]
-    assert len(content["scattered"]["true"]) == content["test"]["samples"] == 40
-    assert "predicted against true numbers of 40 test samples" in (
+    (scattered,) = content["scattered"]
+    assert len(scattered["true"]) == len(scattered["teacher"]) == content["test"]["samples"] == 40
+    assert scattered["name"] == "price"
+    assert "predicted against true numbers of price of 40 test samples" in (
         place / "run" / "report.html"
     ).read_text("utf8")
     check_int8(content, place / "run" / "bundle")
@@ -104,6 +112,9 @@ def test_multilabel_from_rows_of_zeros_and_ones(place: Path) -> None:
     teacher = content["rungs"][0]["evidence"]["files"][0]
     assert {"mean average precision", "F1", "label accuracy"} <= set(teacher["metrics"])
     assert teacher["metrics"]["mean average precision"]["value"] > 85
+    if not teacher_ships(content):
+        assert [c["label"] for c in content["changes"]["classes"]] == ["sun", "sea", "sand"]
+        assert all(0 <= score <= 100 for c in content["changes"]["classes"] for score in c["f1"])
     bundle = place / "run" / "bundle"
     assert json.loads((bundle / "labels.json").read_text()) == ["sun", "sea", "sand"]
     check_int8(content, place / "run" / "bundle")
@@ -116,6 +127,13 @@ def test_segmentation_from_folders_of_pictures_and_masks(place: Path) -> None:
     teacher = content["rungs"][0]["evidence"]["files"][0]
     assert {"mean IoU", "pixel accuracy"} <= set(teacher["metrics"])
     assert teacher["metrics"]["mean IoU"]["value"] > 80
+    masks = content["masks"]
+    assert [c["label"] for c in masks["classes"]] == ["ground", "square"]
+    assert len(masks["samples"]) == 8
+    assert all((m["shipped"] is None) == teacher_ships(content) for m in masks["samples"])
+    assert "Masks side by side" in (place / "run" / "report.html").read_text("utf8")
+    licensed = (place / "run" / "bundle" / "report.html").read_text("utf8")
+    assert "difference" in licensed
     check_int8(content, place / "run" / "bundle")
 
 
@@ -142,4 +160,11 @@ def test_embeddings_that_are_compared_by_cosine(place: Path) -> None:
     assert {"recall at 1", "recall at 5", "rank correlation"} <= set(teacher["metrics"])
     assert teacher["metrics"]["recall at 1"]["value"] > 60
     assert teacher["metrics"]["rank correlation"]["value"] == pytest.approx(100)
+    found = content["retrieval"]
+    assert found["queries"] == content["test"]["samples"]
+    recalls = [r["teacher"] for r in found["recalls"]]
+    assert recalls == sorted(recalls)
+    assert len(found["shown"]) == 8
+    assert all(len(query["teacher"]) == 5 for query in found["shown"])
+    assert not (place / "run" / "bundle" / "labels.json").exists()
     check_int8(content, place / "run" / "bundle")

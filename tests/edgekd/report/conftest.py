@@ -42,7 +42,7 @@ from edgekd.evaluation.results import (
 )
 from edgekd.exporters.file_facts import Entry, OnnxFacts
 from edgekd.options import Budget
-from edgekd.pipeline.record import png_uri
+from edgekd.pipeline.examples.shipping import png_uri
 
 Content = dict[str, Any]
 LABELS = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

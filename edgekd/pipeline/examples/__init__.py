@@ -1,0 +1,1 @@
+"""What samples of the test split show, by task, for the record of a run."""
