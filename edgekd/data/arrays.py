@@ -20,6 +20,12 @@ from edgekd.tasks.task import Target
 MAX_BYTES = 16 << 30
 """The largest size after unpacking: a small file can claim any size."""
 TARGET_NAMES = ("y", "label", "labels", "target", "targets")
+_TARGET_NAMES_OF: Mapping[Target, tuple[str, ...]] = {
+    "mask": ("mask", "masks"),
+    "value": ("value", "values"),
+    "identity": ("id", "ids", "identity"),
+}
+"""Further names, which are inputs in other tasks."""
 _SPLIT_NAMES = {
     "train": "train",
     "val": "validation",
@@ -92,10 +98,11 @@ def open_npz(
     """
     arrays = _load_npz(path)
     parts: dict[str | None, tuple[dict[str, Any], dict[str, Any]]] = {}
+    names = (*TARGET_NAMES, *(_TARGET_NAMES_OF.get(wanted, ()) if wanted else ()))
     is_split = any(split == "train" or name in arrays for split, name in _named_splits(arrays))
     for key, array in arrays.items():
         split, name = _split_key(key) if is_split else (None, key)
-        is_target = name.lower() in TARGET_NAMES
+        is_target = name.lower() in names
         parts.setdefault(split, ({}, {}))[int(is_target)][name] = array
     _check_parts(path, parts, sorted(arrays))
     return dataset_from_parts(

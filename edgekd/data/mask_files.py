@@ -16,6 +16,7 @@ from PIL import Image
 
 from edgekd.data.arrays import split_name
 from edgekd.errors import DataError
+from edgekd.wording import option
 
 IMAGES = ("images", "image", "imgs", "img", "jpegimages", "inputs", "pictures")
 MASKS = ("masks", "mask", "segmentationclass", "annotations", "labels", "label", "gt", "targets")
@@ -82,7 +83,8 @@ class MaskFinder:
         if found is None:
             wanted = (self.folder / inside).with_suffix(".png")
             raise DataError(
-                f"the picture {picture} has no mask {wanted}; add it, or take the picture away"
+                f"the picture {picture} has no mask {wanted}; add it, or leave such pictures "
+                f"out: {option('data.skip_broken', True)}"
             )
         if found.suffix.lower() in _JPEG:
             raise DataError(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.data.array_rows import renumber, without_rows
 from edgekd.data.dataset import Dataset
 from edgekd.data.images import list_images, open_folder
 from edgekd.data.mask_files import MASKS, MaskFinder, find_folders, read_mask
@@ -60,17 +61,47 @@ def open_masks(
     names = [
         name for name in list_images(root, leave_out=without) if name not in set(pictures.skipped)
     ]
-    finders = {images: MaskFinder(masks) for images, masks in pairs}
     assert pictures.form is not None
     form = replace(pictures.form, interpolation="nearest", pad_value=255)
-    masks = np.empty((len(names), form.height, form.width), np.uint8)
-    for i, name in enumerate(names):
-        path = root / name
-        images = next(p for p in finders if path.is_relative_to(p))
-        mask = read_mask(finders[images].mask_of(path, path.relative_to(images)), path)
-        masks[i] = fit(mask[:, :, None], form)[:, :, 0]
+    masks, broken = _read_all([root / n for n in names], pairs, form, skip_broken=skip_broken)
     targets: dict[str, NDArray[Any]] = {"mask": read_masks(masks, str(folder))}
-    return replace(pictures, targets=targets, labels=tuple(labels or ()))
+    whole = replace(pictures, targets=targets, labels=tuple(labels or ()))
+    return _without(whole, np.array(broken, np.int64), names) if broken else whole
+
+
+def _read_all(
+    paths: Sequence[Path], pairs: Sequence[tuple[Path, Path]], form: Form, *, skip_broken: bool
+) -> tuple[NDArray[np.uint8], list[int]]:
+    """Return the mask of each picture, in the form of the pictures, and which have none."""
+    finders = {images: MaskFinder(masks) for images, masks in pairs}
+    found, broken = np.zeros((len(paths), form.height, form.width), np.uint8), []
+    for i, path in enumerate(paths):
+        images = next(p for p in finders if path.is_relative_to(p))
+        try:
+            mask = read_mask(finders[images].mask_of(path, path.relative_to(images)), path)
+        except DataError:
+            if not skip_broken:
+                raise
+            broken.append(i)
+        else:
+            found[i] = fit(mask[:, :, None], form)[:, :, 0]
+    return found, broken
+
+
+def _without(dataset: Dataset, rows: NDArray[np.int64], names: Sequence[str]) -> Dataset:
+    """Return it without the pictures whose masks cannot be used."""
+    if len(rows) == len(dataset):
+        raise DataError("none of the pictures has a mask that can be read; give masks as PNG")
+    left = set(rows.tolist())
+    return replace(
+        dataset,
+        samples=without_rows(dict(dataset.samples), rows),
+        targets=without_rows(dict(dataset.targets), rows),
+        fixed=renumber(dataset.fixed, rows),
+        skipped=(*dataset.skipped, *(names[i] for i in rows.tolist())),
+        known_sha256={},
+        files=tuple(file for i, file in enumerate(dataset.files) if i not in left),
+    )
 
 
 def picture_root(pairs: Sequence[tuple[Path, Path]]) -> tuple[Path, frozenset[str]]:

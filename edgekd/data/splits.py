@@ -198,7 +198,7 @@ def describe_missing(dataset: Dataset, splits: Splits) -> str:
         return ""
     total, found = count(np.arange(len(dataset))), []
     absent = np.flatnonzero(total == 0).tolist()
-    if absent:
+    if absent and (dataset.labels or "mask" not in dataset.targets):
         found.append(f"the data has no sample of class {_few(dataset, absent)}")
     for name, outcome in _WITHOUT.items():
         missing = np.flatnonzero((count(getattr(splits, name)) == 0) & (total > 0)).tolist()

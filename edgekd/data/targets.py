@@ -58,6 +58,11 @@ def _of_numbers(
         return "labels", array.reshape(len(array), -1).astype(np.uint8), tuple(labels or ())
     if wanted == "value":
         return "value", array.astype(np.float32), tuple(labels or ())
+    if wanted == "labels" and array.ndim == 2:
+        raise DataError(
+            f"{where}: the targets {list(array.shape)} have values from {array.min():g} to "
+            f"{array.max():g}; several labels are 1 where a sample has the label and else 0"
+        )
     several = array.ndim == 2 and array.shape[1] > 1 and is_binary
     if several and (array.dtype.kind != "f" or wanted == "label"):
         return "labels", array.astype(np.uint8), tuple(labels or ())

@@ -93,5 +93,7 @@ class Retrieval:
     """Retrieval within the test split."""
 
     queries: int
+    mates: float
+    """How many others of its label a query has, on average."""
     recalls: tuple[RecallAt, ...]
     shown: tuple[Neighbours, ...]

@@ -252,6 +252,9 @@ def _ordered(
     if isinstance(result, Mapping):
         came = ", ".join(map(str, result))
         values = [result[name] for name in outputs if name in result]
+        if not values:  # by its own names, such as "out": in its order
+            tensors = [value for value in result.values() if isinstance(value, Tensor)]
+            values = tensors[: len(outputs)] if more else tensors
     else:
         values = list(result) if isinstance(result, (list, tuple)) else [result]
         came = ", ".join(type(value).__name__ for value in values) or "nothing"

@@ -127,7 +127,8 @@ def _task(bench: Bench) -> TaskInfo:
         for m in bench.task.metrics
     )
     # names of persons or of single things are the data's, and no output of the model stands for one
-    labels = () if bench.dataset.identities else tuple(bench.dataset.labels)
+    is_named = not bench.dataset.identities and set(bench.task.signals.values()) != {"values"}
+    labels = tuple(bench.dataset.labels) if is_named else ()
     return TaskInfo(metrics=metrics, labels=labels)
 
 

@@ -148,7 +148,9 @@ class Embedding:
     def check(self, targets: Arrays) -> None:
         if "label" not in targets:
             found = ", ".join(sorted(targets)) or "no targets"
+            found = "numbers that are not whole" if found == "value" else found
             raise DataError(
-                f"task 'embedding' needs a target 'label': samples of one label belong together; "
-                f"got {found}"
+                f"task 'embedding' needs a target 'label', whole numbers or names: samples of one "
+                f"label belong together; got {found}. Pairs are two inputs of one form, such as "
+                "anchor and positive"
             )

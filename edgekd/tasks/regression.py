@@ -91,6 +91,12 @@ class Regression:
                 f"{found}. Classes are {option('task', 'classification')}, several labels per "
                 f"sample {option('task', 'multilabel')}"
             )
+        value = np.asarray(targets["value"])
+        if len(value) > 1 and (value == value[:1]).all():
+            raise DataError(
+                f"all {len(value)} targets are {np.ravel(value)[0]:g}: there is nothing to "
+                "predict; give the column or array that varies"
+            )
 
 
 def _rows(array: NDArray[Any]) -> NDArray[np.float32]:

@@ -53,6 +53,8 @@ def _right(reduced: Arrays) -> NDArray[np.float64]:
 class Segmentation:
     """A class for every pixel; the model gives `logits`, shape [batch, classes, height, width].
 
+    One channel is the logit of class 1 against class 0.
+
     `targets["mask"]` is uint8 [n, height, width]: the class of each pixel, or 255 to leave it out.
     Where the sizes differ, the nearest pixel counts: the loss has the size of the logits, the
     metrics that of the mask.
@@ -77,7 +79,7 @@ class Segmentation:
     def reduce(self, predictions: Arrays, targets: Arrays, teacher: Arrays) -> Arrays:
         logits, mask = predictions["logits"], targets["mask"]
         classes = _classes(logits, mask)
-        answer = resize_nearest(logits.argmax(axis=1), *mask.shape[1:])
+        answer = resize_nearest(classes_of(logits), *mask.shape[1:])
         counted = mask != IGNORED
         sample = np.arange(len(mask))[:, None, None] * classes
 
@@ -92,12 +94,15 @@ class Segmentation:
         }
 
     def loss(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        import torch
         from torch.nn.functional import cross_entropy
 
-        logits, mask = outputs["logits"], targets["mask"]
+        logits, mask = outputs["logits"].float(), targets["mask"]
         _classes(logits, mask)
+        if logits.shape[1] == 1:
+            logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
         fitted = resize_nearest(mask, *logits.shape[2:]).long()
-        each = cross_entropy(logits.float(), fitted, ignore_index=IGNORED, reduction="none")
+        each = cross_entropy(logits, fitted, ignore_index=IGNORED, reduction="none")
         pixels = (fitted != IGNORED).sum(dim=(1, 2)).clamp(min=1)
         loss: Tensor = each.sum(dim=(1, 2)) / pixels
         return loss
@@ -110,6 +115,12 @@ class Segmentation:
                 f"width]; got {found}. Give a folder with images/ and masks/ (PNG, a class number "
                 "for each pixel, the same names), or arrays x and y"
             )
+
+
+def classes_of(logits: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the class of each pixel, [batch, height, width]."""
+    found = logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(axis=1)
+    return found.astype(np.int64)
 
 
 def resize_nearest(maps: Any, height: int, width: int) -> Any:
@@ -134,11 +145,11 @@ def _classes(logits: Any, mask: Any) -> int:
             f"task 'segmentation' needs logits [batch, classes, height, width]; the model gives "
             f"{list(logits.shape)}"
         )
-    classes = int(logits.shape[1])
+    classes = max(2, int(logits.shape[1]))
     counted = mask[mask != IGNORED]
     last = int(counted.max()) if len(counted) else 0
     if last >= classes:
-        found = sorted({int(value) for value in np.unique(np.asarray(counted))})
+        found = sorted({int(value) for value in np.unique(np.asarray(mask))})
         raise DataError(
             f"class {last} is in a mask, but the network has {classes} classes (0 to "
             f"{classes - 1}; {IGNORED} is left out); build it with more classes or fix the masks. "

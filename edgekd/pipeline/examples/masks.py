@@ -16,7 +16,7 @@ from edgekd.evaluation.examples import Masks, MaskSample
 from edgekd.evaluation.results import ClassChange
 from edgekd.exporters.ort_session import batch_size, predictor
 from edgekd.pipeline.examples.shipping import Shipping, png_uri, spread
-from edgekd.tasks.segmentation import IGNORED, resize_nearest
+from edgekd.tasks.segmentation import IGNORED, classes_of, resize_nearest
 from edgekd.tasks.task import Arrays, name_outputs
 
 SHOWN_MASKS = 8
@@ -113,7 +113,7 @@ def _answer(
         outputs = bench.task.predict(
             lambda inputs: name_outputs(run(inputs), bench.task), batch.inputs[0]
         )
-        maps = next(iter(outputs.values())).argmax(axis=1)
+        maps = classes_of(next(iter(outputs.values())))
         found.append(resize_nearest(maps, *batch.targets["mask"].shape[1:]))
     return np.concatenate(found)
 

@@ -30,6 +30,7 @@ def find_retrieval(shipping: Shipping) -> Retrieval | None:
     rows = queries[spread(after[1] - before[1], SHOWN_QUERIES)]
     return Retrieval(
         queries=len(queries),
+        mates=float((np.bincount(old.arrays["label"])[old.arrays["label"][queries]] - 1).mean()),
         recalls=tuple(
             RecallAt(k=k, teacher=float(before[k].mean()), shipped=float(after[k].mean()))
             for k in before

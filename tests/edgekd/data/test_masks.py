@@ -105,6 +105,20 @@ def test_two_masks_of_one_picture_and_a_jpeg_are_refused(
         opened(tmp_path / "data")
 
 
+def test_pictures_without_a_mask_can_be_left_out(folder: Path) -> None:
+    (folder / "masks" / "train" / "1.png").unlink()
+    with pytest.raises(DataError, match=r"has no mask .*1\.png.*skip_broken"):
+        opened(folder)
+    found = opened(folder, skip_broken=True)
+    assert found.targets["mask"][:, 0, 0].tolist() == [0, 2]
+    assert {name: rows.tolist() for name, rows in found.fixed.items()} == {
+        "train": [0],
+        "test": [1],
+    }
+    assert found.skipped == ("train/1.jpg",)
+    assert [file.name for file in found.files] == ["0.jpg", "2.jpg"]
+
+
 def test_masks_that_cannot_be_it_are_refused(folder: Path) -> None:
     with pytest.raises(DataError, match='task = "segmentation"'):
         open_source(Source(path="data"), root=folder.parent, wanted="label")
@@ -136,6 +150,8 @@ def test_masks_as_arrays(tmp_path: Path) -> None:
     assert mask.tolist() == y.tolist()
     with pytest.raises(DataError, match='task = "segmentation"'):
         open_source(spec, root=tmp_path, wanted="label")
+    np.savez(tmp_path / "a.npz", images=x, masks=y)
+    assert open_source(spec, root=tmp_path, wanted="mask").targets["mask"].tolist() == y.tolist()
     np.savez(tmp_path / "a.npz", x=x, y=y[..., None].astype(np.float32))
     assert open_source(spec, root=tmp_path, wanted="mask").targets["mask"].tolist() == y.tolist()
     np.savez(tmp_path / "a.npz", x=x, y=y / 2)

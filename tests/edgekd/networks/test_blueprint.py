@@ -378,6 +378,14 @@ def test_other_outputs_are_refused_with_what_came(make: Callable[..., object], c
     assert "logits, scores" in message
 
 
+def test_outputs_of_other_names_come_in_their_own_order() -> None:
+    deployed = Deployed(
+        Returns(lambda a, b: {"out": b, "aux": a, "loss": a}), PAIR, ("logits", "s")
+    )
+    assert deployed.train()(A, B) == (B, A)
+    assert "returned out, aux, loss, but" in refusal(lambda: deployed.eval()(A, B))
+
+
 def test_heads_for_training_alone_are_dropped() -> None:
     deployed = Deployed(Returns(lambda a, b: (b, a, a)), PAIR, ("logits", "scores"))
     assert deployed.train()(A, B) == (B, A)

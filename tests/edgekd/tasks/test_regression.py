@@ -43,3 +43,9 @@ def test_other_widths_and_targets_are_refused() -> None:
         Regression().check({"label": np.arange(3)})
     with pytest.raises(DataError, match=r"task = \"regression\".*astype\(np.int64\)"):
         Classification().check({"value": np.ones(3, np.float32)})
+
+
+def test_numbers_that_never_vary_are_refused() -> None:
+    Regression().check({"value": np.array([1.0, 2.0])})
+    with pytest.raises(DataError, match="all 3 targets are 1: there is nothing to predict"):
+        Regression().check({"value": np.ones(3)})

@@ -6,7 +6,7 @@ import torch
 
 from edgekd.distill.losses import SoftTargets, soft_targets
 from edgekd.errors import DataError
-from edgekd.tasks.segmentation import Segmentation, resize_nearest
+from edgekd.tasks.segmentation import Segmentation, commonest_everywhere, resize_nearest
 from edgekd.tasks.task import Arrays
 
 MASK = np.array([[[0, 0], [1, 255]], [[0, 1], [1, 1]]], np.uint8)
@@ -60,3 +60,22 @@ def test_what_does_not_fit_is_refused() -> None:
         task.reduce({"logits": np.zeros((2, 3))}, {"mask": MASK}, {})
     with pytest.raises(DataError, match=r"needs a target 'mask'.*images/ and masks/"):
         task.check({"label": np.arange(2)})
+
+
+def test_one_channel_is_the_logit_of_class_1() -> None:
+    task = Segmentation()
+    logits = np.array([[[[2.0, -1.0], [0.5, -3.0]]]])
+    mask = np.array([[[1, 1], [0, 255]]], np.uint8)
+    found = task.reduce({"logits": logits}, {"mask": mask}, {})
+    assert found["hits"].tolist() == [[0, 1]]
+    assert found["answered"].tolist() == [[1, 2]]
+    loss = task.loss({"logits": torch.tensor(logits)}, {"mask": torch.tensor(mask)})
+    expected = [np.log1p(np.exp(-2.0)), np.log1p(np.exp(1.0)), np.log1p(np.exp(0.5))]
+    assert loss.tolist() == pytest.approx([np.mean(expected)])
+    with pytest.raises(DataError, match="class 2 is in a mask, but the network has 2 classes"):
+        task.reduce({"logits": logits}, {"mask": mask + np.uint8(1)}, {})
+
+
+def test_a_guess_is_the_commonest_class_everywhere() -> None:
+    reduced = {"labelled": np.array([[6, 2], [3, 1]])}
+    assert commonest_everywhere(reduced) == pytest.approx(100 * 0.75 / 2)

@@ -29,6 +29,7 @@ def shown(content: Content) -> Content:
     text = {"index": 2, "label": "berta", "text": "<b>hello</b>"}
     content["retrieval"] = {
         "queries": 1000,
+        "mates": 3.0,
         "recalls": [{"k": 1, "teacher": 91.25, "shipped": 90.0}],
         "shown": [{"query": anna, "teacher": [anna, text], "shipped": [text]}],
     }
