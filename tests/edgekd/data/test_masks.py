@@ -110,13 +110,10 @@ def test_pictures_without_a_mask_can_be_left_out(folder: Path) -> None:
     with pytest.raises(DataError, match=r"has no mask .*1\.png.*skip_broken"):
         opened(folder)
     found = opened(folder, skip_broken=True)
-    assert found.targets["mask"][:, 0, 0].tolist() == [0, 2]
-    assert {name: rows.tolist() for name, rows in found.fixed.items()} == {
-        "train": [0],
-        "test": [1],
-    }
+    assert found.targets["mask"][:, 0, 0].tolist() == [2, 0]
+    assert {n: rows.tolist() for n, rows in found.fixed.items()} == {"train": [1], "test": [0]}
     assert found.skipped == ("train/1.jpg",)
-    assert [file.name for file in found.files] == ["0.jpg", "2.jpg"]
+    assert [file.name for file in found.files] == ["2.jpg", "0.jpg"]
 
 
 def test_masks_that_cannot_be_it_are_refused(folder: Path) -> None:

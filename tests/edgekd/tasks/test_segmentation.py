@@ -54,8 +54,10 @@ def test_soft_targets_compare_classes_pixel_by_pixel() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     task = Segmentation()
-    with pytest.raises(DataError, match=r"class 1 is in a mask.*has 1 classes"):
-        task.loss({"logits": torch.zeros(2, 1, 2, 2)}, {"mask": torch.from_numpy(MASK)})
+    with pytest.raises(DataError, match=r"class 2 is in a mask.*has 2 classes"):
+        task.loss(
+            {"logits": torch.zeros(2, 2, 2, 2)}, {"mask": torch.from_numpy(MASK + (MASK < 2))}
+        )
     with pytest.raises(DataError, match=r"logits \[batch, classes, height, width\].*\[2, 3\]"):
         task.reduce({"logits": np.zeros((2, 3))}, {"mask": MASK}, {})
     with pytest.raises(DataError, match=r"needs a target 'mask'.*images/ and masks/"):
