@@ -13,10 +13,9 @@ from edgekd.bundle.app_files import HERE, LABELS, MANIFEST
 from edgekd.bundle.app_pictures import read_golden, read_inputs
 
 
-def open_model(file: str = "") -> Any:
+def open_model(file: str = MANIFEST["shipped"]["file"]) -> Any:
     """Open a model of the bundle: the one that ships, or another by its file's name."""
-    path = HERE / (file or MANIFEST["shipped"]["file"])
-    return ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(str(HERE / file), providers=["CPUExecutionProvider"])
 
 
 def run(session: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,11 +54,11 @@ def label(number: int) -> str:
     return str(LABELS[number]) if LABELS else f"class {number}"
 
 
-def check(session: Any) -> None:
+def check(session: Any, variant: str) -> None:
     """Go from the golden files to the answers; print how far both are from the stored ones."""
     golden = MANIFEST["golden"]
     tensors = np.load(HERE / golden["inputs"])
-    expected = np.load(HERE / golden["outputs"][MANIFEST["shipped"]["variant"]])
+    expected = np.load(HERE / golden["outputs"][variant])
     for i, files in enumerate(golden["samples"]):
         inputs = read_golden({name: HERE / file for name, file in files.items()})
         outputs = run(session, inputs)
@@ -74,11 +73,13 @@ def furthest(value: Any, stored: Any) -> float:
     return float(np.nan_to_num(np.abs(a - b), nan=0.0).max(initial=0.0))
 
 
-def main(files: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Print the answer for each file; without files, check the golden ones."""
-    session = open_model()
+    files = [name for name in arguments if not name.endswith(".onnx")]
+    model = next((n for n in arguments if n not in files), MANIFEST["shipped"]["file"])
+    session = open_model(model)
     if not files:
-        check(session)
+        check(session, next(m["variant"] for m in MANIFEST["models"] if m["file"] == model))
     for file in files:
         print(f"{file}: {explain(run(session, read_inputs(file)))}")
 

@@ -26,7 +26,8 @@ _HEAD = f'''\
 """Run the model of this bundle: `python {LOADER} FILE ...` prints the answer for each {{what}}.
 
 Without files it goes from the golden files to the answers, and prints how far it is from the stored
-tensors and outputs. It needs {{needs}}.
+tensors and outputs. An argument that ends in .onnx is another of the bundle's models than the one
+that ships. It needs {{needs}}.
 {{rules}}"""
 '''
 
