@@ -112,7 +112,7 @@ def in_python(bundle: Path, model: str, files: Sequence[Path]) -> list[str]:
     """Return the answers of load.py, where edgekd cannot be imported."""
     command = [sys.executable, "-c", ALONE, "load.py", model, *map(str, files)]
     done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=True)
-    return [re.sub(r".*: (\w+) [\d.]+$", r"\1", line) for line in done.stdout.splitlines()]
+    return [re.sub(r".*: (.+) [\d.]+$", r"\1", line) for line in done.stdout.splitlines()]
 
 
 class _Server(SimpleHTTPRequestHandler):

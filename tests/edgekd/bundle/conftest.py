@@ -331,6 +331,12 @@ def contents(folder: Path, kind: str) -> Contents:
     )
 
 
+@pytest.fixture
+def make_stage() -> Callable[[Path, str], Contents]:
+    """Write a stage of a kind into a folder of the test's own."""
+    return contents
+
+
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Contents]:
     """A stage of a kind; its folder is shared, so it is read and not changed."""
