@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgekd.errors import RunFolderError
+from edgekd.wording import option
 
 WINDOWS = os.name == "nt"
 
@@ -114,12 +115,12 @@ def run_lock(folder: Path) -> Iterator[None]:
     except Timeout as error:
         raise RunFolderError(
             f"another edgekd process (pid {_owner(path)}) is working in {folder}; "
-            "wait for it, stop it, or give another folder with --out"
+            f"wait for it, stop it, or give another folder with {option('out')}"
         ) from error
     except OSError as error:
         raise RunFolderError(
             f"the run folder {folder} cannot be written ({error.strerror}); "
-            "give another one with --out"
+            f"give another one with {option('out')}"
         ) from error
     try:
         yield

@@ -59,6 +59,7 @@ _OF_STEPS = {
 """The same for options of steps, without the step."""
 _RECIPE_WORDS = {
     "normalize": "model.input.mean and model.input.std",
+    "out": "--out",
 }
 """What a recipe has in place of a flag that stands for more than one key."""
 

@@ -48,7 +48,8 @@ def choose_preprocess(
     if wrong:
         known = ", ".join(sorted(_FIELDS[dataset.kind])) or "none"
         raise DataError(
-            f"{', '.join(dict.fromkeys(map(_shown, wrong)))} cannot be used: the data is of kind "
+            f"{', '.join(dict.fromkeys(map(show_input_option, wrong)))} cannot be used: the "
+            "data is of kind "
             f"{dataset.kind!r}, whose input options are: {known}; leave it out"
         )
     if dataset.kind == "array":
@@ -58,7 +59,8 @@ def choose_preprocess(
     return _image(spec, dataset, train)
 
 
-def _shown(name: str) -> str:
+def show_input_option(name: str) -> str:
+    """Return an option of a model's input as the caller wrote it."""
     scale = {"mean": option("normalize"), "std": option("normalize"), "size": option("data.size")}
     shown = f"model.input.{name}"
     return shown if has_recipe() else scale.get(name, shown)

@@ -12,6 +12,7 @@ from edgekd.pipeline.compress import Result, compress
 from edgekd.progress import Progress
 from edgekd.recipe.recipe import Recipe
 from edgekd.store import sync
+from edgekd.wording import option
 
 
 def write_file(
@@ -32,10 +33,13 @@ def write_file(
         JobFailed: see `compress`.
     """
     if target.exists():
-        raise RecipeError(f"--out {target} exists already; remove it, or give another name")
+        raise RecipeError(
+            f"{option('out')} {target} exists already; remove it, or give another name"
+        )
     if not target.absolute().parent.is_dir():
         raise RecipeError(
-            f"--out {target} cannot be written: there is no folder {target.parent}; make it first"
+            f"{option('out')} {target} cannot be written: there is no folder {target.parent}; "
+            "make it first"
         )
     with tempfile.TemporaryDirectory(prefix="edgekd-") as scratch:
         folder = Path(scratch) / "run"

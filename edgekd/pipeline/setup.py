@@ -160,14 +160,14 @@ def check_owner(recipe: Recipe, folder: Path) -> None:
         if others:
             raise RunFolderError(
                 f"{folder} is not an edgekd run folder and contains other files ({_few(others)}); "
-                "refusing to write there: give a new folder with --out"
+                f"refusing to write there: give a new folder with {option('out')}"
             )
     else:
         owner = _read_record(path)["name"]
         if owner != recipe.name:
             raise RunFolderError(
                 f"{folder} contains a run of the recipe {owner!r}, not of {recipe.name!r}; "
-                "give another folder with --out"
+                f"give another folder with {option('out')}"
             )
 
 
@@ -347,7 +347,8 @@ def _read_record(path: Path) -> dict[str, Any]:
         value = None
     if not isinstance(value, dict) or "name" not in value:
         raise RunFolderError(
-            f"{path} is damaged or was not written by a run; give another folder with --out"
+            f"{path} is damaged or was not written by a run; give another folder with "
+            f"{option('out')}"
         )
     return value
 

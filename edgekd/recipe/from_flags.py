@@ -140,8 +140,8 @@ def _check(model: str, data: str, asked: Asked) -> None:
             "epochs": "model.train.epochs",
         }
         extra = [option(path) for key, path in keys.items() if _given(asked, key)]
-        those = "it" if len(extra) == 1 else "them"
         extra += [] if "quantize" in _steps(asked) else [option("only", asked.get("only"))]
+        those = "it" if len(extra) == 1 else "them"
         if extra:
             raise RecipeError(
                 f"{' and '.join(extra)} cannot be used with {model}: an ONNX file cannot be "

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from edgekd.data.dataset import Arrays
 from edgekd.data.input_options import InputSpec
+from edgekd.data.inputs import show_input_option
 from edgekd.data.preprocess import can_convert
 from edgekd.errors import ModelError
+from edgekd.wording import option
 
 if TYPE_CHECKING:
     from edgekd.exporters.file_facts import Entry
@@ -49,9 +51,11 @@ def image_spec(
     at, rows = (3, (1, 2)) if layout == "nhwc" else (1, (2, 3))
     channels = entry.shape[at]
     if isinstance(channels, int) and channels not in _CHANNELS:
+        other = "nchw" if layout == "nhwc" else "nhwc"
         raise ModelError(
             f"{takes}, which is {channels} channels in the layout {layout}; images have 1 or 3. If "
-            "its axes are in the other order, set input.layout to nchw or nhwc; else give its "
+            f"its axes are in the other order, {option('model.input.layout', other)}; else "
+            "give its "
             "inputs as arrays (an .npz or a callable)"
         )
     found: dict[str, object] = {
@@ -87,7 +91,8 @@ def _layout(entry: Entry) -> str:
 
 def _agree(what: str, asked: object, found: object, takes: str) -> None:
     if asked is not None and asked != found:
-        raise ModelError(f"{takes}, but input.{what} is {asked}; remove input.{what}")
+        shown = show_input_option(what)
+        raise ModelError(f"{takes}, but {shown} is {asked}; leave it out")
 
 
 def match_arrays(
