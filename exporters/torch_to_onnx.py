@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from edgekd.errors import ModelError, require
 from edgekd.exporters.failure import capture_failed, translation_failed
+from edgekd.exporters.input_scaling import fold_input_scaling
 from edgekd.exporters.onnx_files import (
     SIZE_LIMIT_BYTES,
     check,
@@ -79,7 +80,7 @@ def export_onnx(
             module.training = True
     model = _name_axes(model, dynamic_axes)
     del model.metadata_props[:]  # of the exporter: nobody's app reads it
-    model = strip(model)
+    model = strip(fold_input_scaling(model))
     _check_written(model, input_names, output_names, dynamic_axes, opset=opset)
     save_onnx(model, path)
 

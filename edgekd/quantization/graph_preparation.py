@@ -10,6 +10,7 @@ from onnx_ir.passes import common
 
 from edgekd.benchmarks.operators import is_quantized
 from edgekd.errors import ModelError, one_line
+from edgekd.exporters.input_scaling import fold_input_scaling
 from edgekd.exporters.onnx_files import apply_passes, messages
 from edgekd.exporters.shapes import fold, infer_shapes, opset_of
 
@@ -45,7 +46,7 @@ def prepare(model: ModelProto, name: str) -> ModelProto:
     half = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
     if not any(tensor.data_type in half for tensor in messages(ready, onnx.TensorProto)):
         ready = fold(ready, name)  # half-precision graphs come back with casts everywhere
-    ready = infer_shapes(ready)
+    ready = infer_shapes(fold_input_scaling(ready))
     _densify(ready)
     count = -1
     while count != len(ready.graph.node):  # what only a removed subgraph read goes the next time

@@ -13,6 +13,7 @@ from onnx_ir.passes import common
 
 from edgekd.exporters.onnx_files import SIZE_LIMIT_BYTES, messages, to_proto
 from edgekd.quantization.node_selection import list_data_inputs
+from edgekd.quantization.pixels import Pixels
 from edgekd.quantization.plan import Grid, Layer, Plan
 from edgekd.quantization.scales import round_bias, round_weight
 
@@ -38,7 +39,11 @@ def insert(model: ModelProto, plan: Plan) -> ModelProto:
     for name, grid in plan.tensors.items():
         work.round_activation(name, grid, data, everywhere=name in plan.rounded)
     for name, layer in plan.layers.items():
-        work.round_layer(name, layer, plan.tensors[layer.data].scale)
+        if layer.pixels is not None:
+            work.read_pixels(name, layer.pixels)
+            work.round_layer(name, layer, np.float32(1))
+        else:
+            work.round_layer(name, layer, plan.tensors[layer.data].scale)
     work.forget_floats()
     common.RemoveUnusedNodesPass()(whole)
     if not any(value.is_initializer() for value in whole.graph.outputs):  # it would warn of them
@@ -105,18 +110,58 @@ class _Insertion:
         elif len(self._graph):
             self._graph.insert_before(self._graph[0], [quantize, dequantize])
 
+    def read_pixels(self, name: str, pixels: Pixels) -> None:
+        """Let a convolution read the uint8 tensor that its input was made of."""
+        key = (pixels.source, pixels.zero, pixels.has_plane)
+        if key not in self._dequantized:
+            source = self._values[pixels.source]
+            made = self._with_plane(source, pixels.plane) if pixels.has_plane else []
+            read = made[-1].outputs[0] if made else source
+            scale = self._constant(np.array(1, np.float32), "scale")
+            zero = self._constant(np.array(pixels.zero, np.uint8), "zero")
+            made.append(self._node("DequantizeLinear", [read, scale, zero], "dq"))
+            maker = source.producer()
+            if maker is not None:
+                self._graph.insert_after(maker, made)
+            else:
+                self._graph.insert_before(self._graph[0], made)
+            self._dequantized[key] = made[-1].outputs[0]
+        self._nodes[name].replace_input_with(0, self._dequantized[key])
+
+    def _with_plane(self, source: ir.Value, value: int) -> list[ir.Node]:
+        """Return nodes that put a plane of one value behind the channels of a tensor.
+
+        Only its batch may be free. Channels-first it is one copy in every runtime: behind the
+        channels of a channels-last tensor OpenVINO needs 1.2 times as long for a whole network.
+        """
+        assert source.shape is not None
+        sides = self._constant(np.array([1, *source.shape[2:]], np.int64), "sides")
+        maker = source.producer()
+        first = source
+        if maker is not None and maker.op_type == "Transpose" and maker.inputs[0] is not None:
+            first = maker.inputs[0]  # or the Transpose could not be moved by ONNX Runtime
+        batch = self._node("Shape", [first], "batch", start=0, end=1)
+        shape = self._node("Concat", [batch.outputs[0], sides], "shape", axis=0)
+        plane = self._node("ConstantOfShape", [shape.outputs[0]], "plane")
+        plane.attributes.add(ir.AttrTensor("value", ir.tensor(np.array([value], np.uint8))))
+        joined = self._node("Concat", [source, plane.outputs[0]], "pixels", axis=1)
+        return [batch, shape, plane, joined]
+
     def round_layer(self, name: str, layer: Layer, data: np.float32) -> None:
         """Give a layer its weight and bias as integers; `data` is the scale of what it reads."""
         node = self._nodes[name]
         float_weight = node.inputs[1]
         assert float_weight is not None
         self._floats[layer.weight] = float_weight
-        key = (layer.weight, layer.axis, layer.factor.item(), layer.scale.tobytes())
+        widen = layer.pixels is not None and layer.pixels.has_plane
+        key = (layer.weight, layer.axis, layer.factor.item(), layer.scale.tobytes(), widen)
         if key not in self._dequantized:
             tensor = float_weight.const_value
             assert tensor is not None
-            weight = round_weight(tensor.numpy() * layer.factor, layer.axis, layer.scale)
-            integers = self._initializer(weight, "weight")
+            weight = tensor.numpy() * layer.factor
+            if layer.pixels is not None:
+                weight = layer.pixels.widen(weight)
+            integers = self._initializer(round_weight(weight, layer.axis, layer.scale), "weight")
             self._integers.setdefault(layer.weight, integers)
             zero = self._constant(np.zeros(layer.scale.shape, np.int8), "zero")
             scale = self._constant(layer.scale, "scale")

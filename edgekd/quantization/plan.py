@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.quantization.pixels import Pixels
+
 Activations = Literal["uint8", "int8"]
 
 
@@ -37,6 +39,8 @@ class Layer:
     """Of the rounded weight, [channels]; its zero point is 0."""
     bias: NDArray[np.float32] | None
     """The bias of each channel, [channels], with beta applied. None: no bias."""
+    pixels: Pixels | None = None
+    """What it reads instead of `data`, which is the float form of these pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,9 @@ from onnx import ModelProto, NodeProto, numpy_helper
 from edgekd.quantization.headroom import Range
 from edgekd.quantization.layer_semantics import Semantics
 from edgekd.quantization.node_selection import Choice, choose, find_readers, list_data_inputs
+from edgekd.quantization.pixels import Pixels, find_pixels
 from edgekd.quantization.plan import Activations, Grid, Layer, Plan
-from edgekd.quantization.scales import find_weight_scale, make_grid
+from edgekd.quantization.scales import find_weight_scale, make_grid, round_weight
 
 _SAME_GRID = {  # what they give are values that they were given: one grid, or nothing fuses
     *("MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Resize", "Split"),
@@ -59,11 +60,13 @@ def make_plan(
     """
     barred: dict[str, str] = {}
     wide = {**_too_wide(model, choice, ranges), **(floats or {})}
+    pixels = find_pixels(model) if activations == "uint8" else {}
     while True:
         now = choose(model, barred=barred, wide=wide) if barred or wide else choice
         absorbed = _absorbed(model, now) if activations == "uint8" else {}
-        tensors = _grids(model, now, ranges, activations, frozenset(absorbed.values()))
-        layers, refused = _layers(model, now, ranges, tensors, absorbed)
+        gone = frozenset(absorbed.values()) | _read_as_pixels(model, now, pixels)
+        tensors = _grids(model, now, ranges, activations, gone)
+        layers, refused = _layers(model, now, ranges, tensors, absorbed, pixels)
         if not refused:
             break
         barred |= refused
@@ -84,12 +87,24 @@ def make_plan(
     )
 
 
+def _read_as_pixels(
+    model: ModelProto, choice: Choice, pixels: Mapping[str, Pixels]
+) -> frozenset[str]:
+    """Return the float tensors that are not needed: all chosen nodes read the pixels."""
+    read: dict[str, bool] = {}
+    for node in _chosen(model, choice):
+        for name in list_data_inputs(node):
+            read[name] = read.get(name, True) and node.name in pixels
+    return frozenset(name for name, only in read.items() if only)
+
+
 def _layers(
     model: ModelProto,
     choice: Choice,
     ranges: Mapping[str, Range],
     tensors: Mapping[str, Grid],
     absorbed: Mapping[str, str],
+    pixels: Mapping[str, Pixels],
 ) -> tuple[dict[str, Layer], dict[str, str]]:
     """Return the layers with their scales, and those that no scale serves with the reason."""
     constants = {t.name: t for t in model.graph.initializer}
@@ -104,28 +119,38 @@ def _layers(
         given = clipped.get(node.output[0], node.output[0])
         low, high = ranges.get(given, _EMPTY)
         step = tensors[given].scale if given in tensors else (high - low) / 255
+        weight = numpy_helper.to_array(constants[layer.weight]) * layer.factor
+        seen = pixels.get(node.name)
         scale = find_weight_scale(
-            numpy_helper.to_array(constants[layer.weight]) * layer.factor,
+            weight if seen is None else seen.widen(weight),
             layer.axis,
-            tensors[layer.data].scale,
+            tensors[layer.data].scale if seen is None else np.float32(1),
             layer.bias,
             step=float(step),
         )
         if isinstance(scale, str):
             refused[node.name] = scale
         else:
-            layers[node.name] = _planned(layer, scale)
+            layers[node.name] = _planned(layer, scale, seen, weight)
     return layers, refused
 
 
-def _planned(layer: Semantics, scale: NDArray[np.float32]) -> Layer:
+def _planned(
+    layer: Semantics, scale: NDArray[np.float32], pixels: Pixels | None, weight: NDArray[np.float32]
+) -> Layer:
+    bias = layer.bias
+    if pixels is not None:
+        by_output = scale.reshape(-1, *[1] * (weight.ndim - 1)).astype(np.float64)
+        rounded = round_weight(pixels.widen(weight), layer.axis, scale) * by_output
+        bias = pixels.correct_bias(bias, weight, rounded)
     return Layer(
         data=layer.data,
         weight=layer.weight,
         axis=layer.axis,
         factor=layer.factor,
         scale=scale,
-        bias=layer.bias,
+        bias=bias,
+        pixels=pixels,
     )
 
 
