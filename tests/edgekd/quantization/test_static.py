@@ -79,7 +79,7 @@ def test_every_layer_runs_in_int8(cnn: Path, pictures: Any, batched: Any, tmp_pa
     quantize_int8(cnn, tmp_path / "m.onnx", batched(pictures, 8))
     found = int8_layers(tmp_path / "m.onnx")
     assert (found.int8_layers, found.fp32_layers) == (3, 0)
-    assert (found.quantize_left, found.dequantize_left) == (1, 0)  # the pixels' own, and no more
+    assert (found.quantize_left, found.dequantize_left) == (0, 0)  # pixels are 8 bits already
     assert found.operators["QLinearAdd"] == found.operators["QLinearGlobalAveragePool"] == 1
     assert "Relu" not in found.operators
     assert "Clip" not in found.operators
@@ -90,9 +90,10 @@ def test_every_layer_runs_in_int8(cnn: Path, pictures: Any, batched: Any, tmp_pa
 def test_facts_of_both_forms_agree(cnn: Path, pictures: Any, batched: Any, tmp_path: Path) -> None:
     quantize_int8(cnn, tmp_path / "m.onnx", batched(pictures, 8))
     before, after = facts(cnn), facts(tmp_path / "m.onnx")
-    # The batch norm of the float file (4 vectors) is folded into weight and bias.
-    assert after.parameters == before.parameters - 3 * 16
-    assert after.macs == before.macs
+    # The batch norm of the float file (4 vectors) is folded into weight and bias, mean and std of
+    # the pixels into a fourth channel of the first convolution.
+    assert after.parameters == before.parameters - 3 * 16 - 2 * 3 + 16 * 9
+    assert after.macs == before.macs + 8 * 8 * 16 * 9
     assert (before.int8_share, after.int8_share) == (0.0, 1.0)
     assert (after.inputs, after.outputs) == (before.inputs, before.outputs)
 
