@@ -50,7 +50,7 @@ def pictures(channels: int, layout: str) -> NDArray[np.uint8]:
     return found if layout == "nhwc" else found.transpose(0, 3, 1, 2).copy()
 
 
-CASES = {
+CASES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "imagenet": (*IMAGENET, {}),
     "imagenet, channels first": (*IMAGENET, {"layout": "nchw"}),
     "imagenet, no padding": (*IMAGENET, {"pads": 0}),

@@ -93,6 +93,7 @@ def test_facts_of_both_forms_agree(cnn: Path, pictures: Any, batched: Any, tmp_p
     # The batch norm of the float file (4 vectors) is folded into weight and bias, mean and std of
     # the pixels into a fourth channel of the first convolution.
     assert after.parameters == before.parameters - 3 * 16 - 2 * 3 + 16 * 9
+    assert before.macs
     assert after.macs == before.macs + 8 * 8 * 16 * 9
     assert (before.int8_share, after.int8_share) == (0.0, 1.0)
     assert (after.inputs, after.outputs) == (before.inputs, before.outputs)
