@@ -93,6 +93,38 @@ def open_folder(
         DataError: no images, a broken file, or files that differ in size with no `size`.
     """
     files = _list(folder, labelled=labelled, leave_out=leave_out)
+    found = _open(folder, files, size=size, way=way, skip_broken=skip_broken, progress=progress)
+    kept = [file for file in files if file.name not in set(found.skipped)]
+    classes = [file.label for file in kept if file.label is not None]
+    if not classes:
+        return replace(found, fixed=_fixed(kept))
+    label, ordered = name_classes(classes, labels)
+    return replace(found, targets={"label": label}, labels=ordered, fixed=_fixed(kept))
+
+
+def open_files(
+    folder: Path,
+    names: Sequence[str],
+    *,
+    size: tuple[int, int] | None,
+    way: Form | None = None,
+    skip_broken: bool = False,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Decode the images of these names below `folder`, in their order; see `open_folder`."""
+    files = [_File(folder / name, name, None, None) for name in names]
+    return _open(folder, files, size=size, way=way, skip_broken=skip_broken, progress=progress)
+
+
+def _open(
+    folder: Path,
+    files: list[_File],
+    *,
+    size: tuple[int, int] | None,
+    way: Form | None,
+    skip_broken: bool,
+    progress: Progress | None,
+) -> Dataset:
     stats = [(f.name, s.st_size, s.st_mtime_ns) for f in files for s in (f.path.stat(),)]
     way = way or Form(height=1, width=1)
     described = asdict(replace(way, height=1, width=1))
@@ -107,16 +139,10 @@ def open_folder(
     if skipped and not skip_broken:
         raise _broken_file(folder / skipped[0], "it was left out before, with skip_broken")
     files = [file for file in files if file.name not in set(skipped)]
-    classes = [file.label for file in files if file.label is not None]
-    targets, ordered = {}, tuple[str, ...]()
-    if classes:
-        targets["label"], ordered = name_classes(classes, labels)
     return Dataset(
         "image",
         {"image": found.pixels},
-        targets,
-        ordered,
-        fixed=_fixed(files),
+        {},
         skipped=skipped,
         known_sha256={"image": found.sha256},
         form=Form(**found.notes["form"]),

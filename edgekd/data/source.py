@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self, get_args
 
+import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from edgekd.data.arrays import dataset_from_parts, open_npy, open_npz
@@ -20,8 +21,10 @@ from edgekd.data.mixture import Extra, mix_sources
 from edgekd.data.mnist_and_cifar import is_idx, open_cifar10, open_idx, refuse_pickle
 from edgekd.data.objects import NoSize, collect, resize_pictures
 from edgekd.data.stored_splits import SplitOptions
+from edgekd.data.table_pictures import Decoding
 from edgekd.data.tables import SUFFIXES as TABLES
 from edgekd.data.tables import open_table
+from edgekd.data.written_numbers import parse_number
 from edgekd.errors import DataError
 from edgekd.options import UserFunction
 from edgekd.progress import Progress, Silent
@@ -274,7 +277,7 @@ def _opened(spec: Origin, path: Path, progress: Progress, read: _Reading) -> Dat
                 wanted=read.wanted,
                 labelled=read.labelled,
                 skip_broken=spec.skip_broken,
-                progress=progress,
+                decoding=Decoding(size=spec.decode_size, way=spec.form(), progress=progress),
             )
         case "idx":
             return open_idx(path, labels=spec.labels)
@@ -293,7 +296,7 @@ def _opened(spec: Origin, path: Path, progress: Progress, read: _Reading) -> Dat
         refuse_masks(path)
     pairs = [] if read.labelled else find_folders(path)
     root, without = picture_root(pairs) if pairs else (path, frozenset[str]())
-    return open_folder(
+    found = open_folder(
         root,
         size=spec.decode_size,
         way=spec.form(),
@@ -303,6 +306,18 @@ def _opened(spec: Origin, path: Path, progress: Progress, read: _Reading) -> Dat
         skip_broken=spec.skip_broken,
         progress=progress,
     )
+    return _with_values(found) if read.wanted == "value" else found
+
+
+def _with_values(dataset: Dataset) -> Dataset:
+    """Return folders that are named by a number ("23", "0,5") as numbers to predict."""
+    try:
+        values = np.array([parse_number(name) for name in dataset.labels], np.float32)
+    except ValueError:
+        return dataset
+    if not len(values):
+        return dataset
+    return replace(dataset, targets={"value": values[dataset.targets["label"]]}, labels=())
 
 
 def _format(path: Path) -> Format:

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from edgekd.data.dataset import Dataset
 from edgekd.data.seeded_random import shuffled
-from edgekd.data.strata import allot_pairs, describe_lone, find_present, find_strata
+from edgekd.data.strata import (
+    allot_pairs,
+    describe_lone,
+    find_present,
+    find_strata,
+    pair_up,
+)
 from edgekd.errors import DataError
 from edgekd.wording import option
 
@@ -111,7 +117,10 @@ def make_splits(
             f"{len(pool)}; give 1 to {len(pool)}, or more training data"
         )
     drawn, _ = _draw(pool, strata, wanted)
-    return Splits(_with_further(dataset, pool, seed), drawn, found["validation"], found["test"])
+    parts = [_with_further(dataset, pool, seed), drawn, found["validation"], found["test"]]
+    if dataset.identities:  # so that any prefix has mates
+        parts = [pair_up(part, dataset.targets["label"]) for part in parts]
+    return Splits(*parts)
 
 
 def _with_further(dataset: Dataset, train: Indices, seed: int) -> Indices:

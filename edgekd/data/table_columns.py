@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgekd.data.table_pictures import find_root
 from edgekd.data.table_rows import Row
 from edgekd.data.written_numbers import parse_number
 from edgekd.errors import DataError
@@ -27,16 +28,20 @@ class Columns:
     labels: tuple[str, ...] = ()
     """Empty: there are none, or they are left out."""
     wanted: Target | None = None
-    noticed: bool = False
-    """Whether the labels were found by their 0 and 1, and not by name."""
+    pictures: bool = False
+    """Whether `text` names picture files."""
+    mate: str | None = None
+    """A second column of texts, each of which belongs to the text of its row."""
+    noticed: str = ""
+    """What was found by content and not by name, in words."""
 
     @property
     def numeric(self) -> bool:
         """Whether the targets are numbers, and not names."""
-        return len(self.labels) > 1 or self.wanted == "value"
+        return len(self.labels) > 1 or self.wanted == "value" or self.mate is not None
 
-    def sample(self, row: Row) -> str | list[float]:
-        """Return the text or the numbers of a row.
+    def sample(self, row: Row) -> str | list[str] | list[float]:
+        """Return the text, the pair of texts or the numbers of a row.
 
         Raises:
             ValueError: there is no text, or no number, or more cells than columns.
@@ -48,10 +53,9 @@ class Columns:
             )
         if self.text is None:
             return [read_number(row, name) for name in self.numbers]
-        text = row.get(self.text)
-        if not isinstance(text, str) or not text.strip():
-            raise ValueError(f"no text in {self.text!r}")
-        return text
+        if self.mate is not None:
+            return [_text(row, self.text), _text(row, self.mate)]
+        return _text(row, self.text)
 
     def target(self, row: Row) -> str | list[float]:
         """Return the label of a row as text, or its numbers.
@@ -83,6 +87,14 @@ class Columns:
         return str(row.get(SPLIT) or "")
 
 
+_PAIRS = (
+    ("anchor", "positive"), ("text1", "text2"), ("text_a", "text_b"), ("query", "passage"),
+    ("sentence1", "sentence2"), ("sentence_a", "sentence_b"), ("question1", "question2"),
+    ("a", "b"), ("source", "target"), ("premise", "hypothesis"),
+)  # fmt: skip
+"""Columns of pairs of texts, by their usual names."""
+
+
 def find_columns(
     row: Row,
     path: Path,
@@ -94,27 +106,50 @@ def find_columns(
 ) -> Columns:
     """Return what is read of a table whose first row is `row`.
 
-    Several labels of a text may be all its other columns, each 0 or 1.
+    Without a column of the name `text`, one that names a picture is taken. Several labels of a text
+    or picture may be all its other columns, each 0 or 1.
 
     Raises:
         DataError: the columns with texts (or only numbers) and labels are missing.
     """
+    pair = next((p for p in _PAIRS if wanted == "identity" and {*p} <= set(row)), None)
+    if pair is not None and text not in row:
+        named = tuple(labels) if labelled and set(labels) <= set(row) else ()
+        words = f"each row is a pair of {pair[0]!r} and {pair[1]!r}"
+        return Columns(text=pair[0], mate=pair[1], labels=named, noticed=words)
+    found = next((n for n in row if n is not None and find_root(row[n], path)), None)
+    if text not in row and found is not None:
+        text = found
     rest = tuple(n for n in row if n is not None and n not in (*labels, text, SPLIT))
     absent = [name for name in labels if name not in row]
-    noticed = bool(absent) and wanted == "labels" and bool(rest) and _all_numbers(row, rest, (0, 1))
     if text in row:
+        is_pictures = find_root(row[text], path) is not None
+        words = f"the column {text!r} names the pictures" if is_pictures else ""
         if not labelled or not (set(row) - {text, SPLIT}):
-            return Columns(text=text)
-        if noticed:
-            return Columns(text=text, labels=rest, wanted=wanted, noticed=True)
+            return Columns(text=text, pictures=is_pictures, noticed=words)
+        if absent and wanted == "labels" and rest and _all_numbers(row, rest, (0, 1)):
+            words = f"{words}{words and '; '}its columns of 0 and 1 are labels: {', '.join(rest)}"
+            return Columns(
+                text=text, labels=rest, wanted=wanted, pictures=is_pictures, noticed=words
+            )
         if absent:
-            raise _missing(row, path, absent[0])
-        return Columns(text=text, labels=tuple(labels), wanted=wanted)
-    if (labelled and absent) or not rest:
-        raise _missing(row, path, absent[0] if absent and len(absent) < len(labels) else text)
-    if not _all_numbers(row, rest):
-        raise _missing(row, path, text, strange=rest)
+            raise _no_label(row, path, absent[0], rest, wanted)
+        return Columns(
+            text=text, labels=tuple(labels), wanted=wanted, pictures=is_pictures, noticed=words
+        )
+    strange = [name for name in rest if not _all_numbers(row, [name])]
+    if strange or not rest:
+        raise _no_text(row, path, text, strange)
+    if labelled and absent:
+        raise _no_label(row, path, absent[0], rest, wanted)
     return Columns(text=None, numbers=rest, labels=tuple(labels) if labelled else (), wanted=wanted)
+
+
+def _text(row: Row, name: str) -> str:
+    text = row.get(name)
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"no text in {name!r}")
+    return text
 
 
 def read_number(row: Row, name: str) -> float:
@@ -141,13 +176,31 @@ def _all_numbers(row: Row, names: Sequence[str], allowed: Sequence[float] | None
     return allowed is None or all(number in allowed for number in found)
 
 
-def _missing(row: Row, path: Path, name: str, *, strange: Sequence[str] = ()) -> DataError:
-    words = [repr(n) for n in strange if not _all_numbers(row, [n])]
-    no_numbers = f"no numbers are in its first row of {', '.join(words[:5])}; " if words else ""
+def _no_label(
+    row: Row, path: Path, name: str, rest: Sequence[str], wanted: Target | None
+) -> DataError:
+    """Say that there is no column of labels, with the columns that may be meant."""
+    likely: object = rest[-1] if rest else "COLUMN"
+    if wanted == "labels":
+        likely = [n for n in rest if _all_numbers(row, [n], (0, 1))] or likely
     return DataError(
-        f"{path} has the columns {', '.join(str(one) for one in row)}, but no {name!r}; "
-        f"{no_numbers}give the right names, {option('data.text_column')} and "
-        f"{option('data.label_column')} (.csv or .tsv need a first line with the names; a table "
-        "without texts needs a number in every column but the label's), or state that there are no "
-        f"labels: {option('task', 'reference')}"
+        f"{path} has the columns {_listed(row)}, but no {name!r}; name the column with the labels, "
+        f"for instance {option('data.label_column', likely)}, or state that there are no labels: "
+        f"{option('task', 'reference')}"
     )
+
+
+def _no_text(row: Row, path: Path, name: str, strange: Sequence[str]) -> DataError:
+    """Say that there is neither a column of texts nor numbers alone."""
+    words = ", ".join(f"{n!r} ({str(row[n])[:30]!r})" for n in strange[:5])
+    return DataError(
+        f"{path} has the columns {_listed(row)}, but no {name!r}"
+        f"{f', and no numbers are in its first row of {words}' if words else ''}. A table has a "
+        f"first line with the names, and one column of texts ({option('data.text_column')} names "
+        "it) or of picture files that lie beside it, or numbers in every column but the label's: "
+        "take other columns away"
+    )
+
+
+def _listed(row: Row) -> str:
+    return ", ".join(str(one) for one in row)

@@ -1,27 +1,30 @@
-"""Read texts or numbers from .csv or .tsv (first line: the columns), .jsonl or .txt.
+"""Read texts, numbers or pictures from .csv or .tsv (first line: the columns), .jsonl or .txt.
 
 A .txt contains one text a line, without labels. A table without a column of texts is read as
-numbers: its columns besides label and split are the array "x", [n, columns]. The delimiter (comma,
+numbers: its columns besides label and split are the array "x", [n, columns]. A column of texts may
+name pictures beside the table, which are then the samples. The delimiter (comma,
 semicolon, tab or "|") is that of the first line. Encodings are UTF-8, and UTF-16 with its mark.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.data.array_rows import take_apart
 from edgekd.data.arrays import split_name
-from edgekd.data.dataset import Arrays, Dataset
+from edgekd.data.dataset import Arrays, Dataset, Kind
 from edgekd.data.table_columns import Columns, find_columns
+from edgekd.data.table_pictures import Decoding, decode_named
 from edgekd.data.table_rows import open_text, read_rows
-from edgekd.data.targets import read_target
+from edgekd.data.targets import name_identities, read_target
 from edgekd.errors import DataError
-from edgekd.progress import Progress, Silent
+from edgekd.progress import Silent
 from edgekd.tasks.task import Target
 from edgekd.wording import option
 
@@ -33,7 +36,7 @@ class _Read:
     """The rows that can be read."""
 
     columns: Columns
-    samples: list[str | list[float]]
+    samples: list[str | list[str] | list[float]]
     targets: list[Any]
     splits: list[str]
     skipped: tuple[str, ...]
@@ -48,7 +51,7 @@ def open_table(
     wanted: Target | None = None,
     labelled: bool = True,
     skip_broken: bool = False,
-    progress: Progress | None = None,
+    decoding: Decoding | None = None,
 ) -> Dataset:
     """Read samples and targets; a column `split` (train, validation, test) fixes the splits.
 
@@ -59,35 +62,54 @@ def open_table(
     Raises:
         DataError: a column is missing, or a row has no text or label and `skip_broken` is off.
     """
+    how = decoding or Decoding()
     asked = (label_column,) if isinstance(label_column, str) else tuple(label_column)
     find = _Finder(path, text_column, asked if labelled else (), asked, wanted)
     found = _read(path, find, skip_broken=skip_broken)
     columns = found.columns
     if columns.noticed:
-        (progress or Silent()).say(
-            f"{path.name}: the labels are its columns of 0 and 1: {', '.join(columns.labels)}"
-        )
-    arrays: Arrays = {"text": np.array(found.samples, dtype=object)}
-    if columns.text is None:
-        arrays = {"x": np.array(found.samples, np.float32)}
+        (how.progress or Silent()).say(f"{path.name}: {columns.noticed}")
+    if columns.mate is not None:
+        return _of_pairs(found, path)
     targets, ordered = dict[str, NDArray[Any]](), tuple[str, ...]()
+    pictures, kept = None, list(range(len(found.samples)))
+    if columns.pictures:
+        names = [str(name) for name in found.samples]
+        pictures, kept = decode_named(names, path, skip_broken=skip_broken, decoding=how)
     if columns.labels:
-        array = _joined(found.targets, columns)
-        names = labels or (columns.labels if wanted in ("labels", "value") else None)
-        if len(columns.labels) == 1 and wanted != "value":
-            names = labels
-        target, array, ordered = read_target(array, wanted=wanted, labels=names, where=str(path))
+        array = _joined([found.targets[i] for i in kept], columns)
+        named = columns.labels if columns.numeric and wanted in ("labels", "value") else None
+        target, array, ordered = read_target(
+            array, wanted=wanted, labels=labels or named, where=str(path)
+        )
         if target == "labels" and not ordered:
             ordered = columns.labels
         targets[target] = array
-    return Dataset(
-        "array" if columns.text is None else "text",
-        arrays,
-        targets,
-        ordered,
-        fixed=_fixed(found.splits, path),
-        skipped=found.skipped,
-    )
+    fixed = _fixed([found.splits[i] for i in kept], path)
+    if pictures is not None:
+        skipped = (*found.skipped, *pictures.skipped)
+        return replace(pictures, targets=targets, labels=ordered, fixed=fixed, skipped=skipped)
+    arrays: Arrays = {"text": np.array(found.samples, dtype=object)}
+    if columns.text is None:
+        arrays = {"x": np.array(found.samples, np.float32)}
+    kind: Kind = "array" if columns.text is None else "text"
+    return Dataset(kind, arrays, targets, ordered, fixed=fixed, skipped=found.skipped)
+
+
+def _of_pairs(found: _Read, path: Path) -> Dataset:
+    """Return the texts of both columns, with who belongs to whom."""
+    together = _joined(found.targets, found.columns) if found.columns.labels else None
+    if together is not None and not np.isin(together, (0, 1)).all():
+        raise DataError(
+            f"{path}: {found.columns.labels[0]!r} has values from {together.min():g} to "
+            f"{together.max():g}; for pairs it is 1 where both texts belong together and else 0"
+        )
+    both = np.array(found.samples, dtype=object)
+    fixed = _fixed(found.splits, path)
+    arrays, owner, parts = take_apart({"a": both[:, 0], "b": both[:, 1]}, together, fixed)
+    number, called = name_identities(owner)
+    texts = {"text": arrays["x"]}
+    return Dataset("text", texts, {"label": number}, called, fixed=parts, skipped=found.skipped)
 
 
 @dataclass(frozen=True)
@@ -114,7 +136,7 @@ class _Finder:
 
 
 def _read(path: Path, find: _Finder, *, skip_broken: bool) -> _Read:
-    samples: list[str | list[float]] = []
+    samples: list[str | list[str] | list[float]] = []
     targets, splits, skipped = [], [], []
     columns: Columns | None = None
     with open_text(path) as file:

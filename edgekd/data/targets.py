@@ -18,6 +18,8 @@ from edgekd.errors import DataError
 from edgekd.tasks.task import Target
 from edgekd.wording import option
 
+MOST_SCALE = 30.0
+"""Numbers beyond it are far from what a network gives at its start."""
 Named = tuple[Target, NDArray[Any], tuple[str, ...]]
 """Name of the target, its array, and the names of classes or labels (where there are any)."""
 
@@ -36,7 +38,7 @@ def read_target(
     if array.ndim == 2 and array.shape[1] == 1 and wanted != "labels":
         array = array[:, 0]
     if wanted == "identity" and array.ndim == 1 and _names_things(array):
-        return "label", *_identities(array)
+        return "label", *name_identities(array)
     if array.dtype.kind in "OUT" and array.ndim == 1:
         return _of_names([str(name) for name in array], wanted, labels, where)
     if array.dtype.kind not in "buif":
@@ -172,8 +174,22 @@ def _names_things(array: NDArray[Any]) -> bool:
     return array.dtype.kind in "OUTbui"
 
 
-def _identities(array: NDArray[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def name_identities(array: NDArray[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Return any numbers or names as numbers from 0, and what these are called."""
     whole = array.astype(np.int64) if array.dtype.kind == "f" else array
     called, number = np.unique(whole.astype(str), return_inverse=True)
     return number.astype(np.int64), tuple(called.tolist())
+
+
+def describe_scale(values: NDArray[Any]) -> str:
+    """Return that numbers to predict are far from -1 to 1, for who trains a network; else ""."""
+    rows = np.asarray(values, np.float64).reshape(len(values), -1)
+    low, high = rows.min(axis=0), rows.max(axis=0)
+    worst = int(np.argmax(np.maximum(np.abs(low), np.abs(high))))
+    if max(abs(low[worst]), abs(high[worst])) <= MOST_SCALE:
+        return ""
+    return (
+        f"the numbers to predict run from {low[worst]:g} to {high[worst]:g}: a network that starts "
+        "from nothing may need very many epochs to reach them. Bring them to about -1 to 1 "
+        "(subtract the mean, divide by the deviation), and turn the outputs back in the app"
+    )

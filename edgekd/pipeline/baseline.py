@@ -11,7 +11,7 @@ from edgekd.evaluation.formatting import quality
 from edgekd.evaluation.quality import estimate
 from edgekd.evaluation.reduced import Reduced
 from edgekd.step import Context
-from edgekd.tasks.task import Arrays, Metric, Predictor, name_outputs
+from edgekd.tasks.task import Arrays, Metric, Predictor, Task, name_outputs
 from edgekd.wording import option
 
 _BATCH, _MOST_SAMPLES = 16, 512
@@ -54,6 +54,9 @@ def check_baseline(
     if not context.data.targets("validation"):
         return
     seen = _answers(predictor, preprocess, context)
+    doubt = describe_doubt(context.task, seen)
+    if doubt:
+        raise ModelError(f"the model's {doubt}. {_go_on()}")
     said = describe_chance(context.task.metrics[0], seen)
     if not said:
         return
@@ -84,9 +87,17 @@ def describe_chance(metric: Metric, seen: Reduced) -> str:
     )
 
 
-def warn_of_chance(metric: Metric, seen: Reduced) -> str:
+def describe_doubt(task: Task, seen: Reduced) -> str:
+    """Return why the answers are hardly what the task takes, where it can tell; else ""."""
+    doubt = getattr(task, "doubt", None)
+    return "" if doubt is None else str(doubt(seen.arrays))
+
+
+def warn_of_chance(task: Task, seen: Reduced) -> str:
     """Return the warning for a finished teacher that is no better than a guess; else ""."""
-    said = describe_chance(metric, seen)
+    doubt, said = describe_doubt(task, seen), describe_chance(task.metrics[0], seen)
+    if doubt:
+        return f"The teacher's {doubt}."
     return said and (
         f"The teacher's {said}: all that is compared with it means little. If the run trained it, "
         "give it more epochs, another learning rate or more data."

@@ -132,7 +132,7 @@ def run_steps(bench: Bench) -> tuple[Rung, ...]:
     examiner = bench.examiner(teacher)
     evidence = examiner.examine(teacher, teacher, name=first.name, makes=first.makes)
     rungs = [Rung(TEACHER, teacher, evidence, REFERENCE)]
-    warning = warn_of_chance(bench.task.metrics[0], examiner.reduced(teacher, teacher.onnx(FP32)))
+    warning = warn_of_chance(bench.task, examiner.reduced(teacher, teacher.onnx(FP32)))
     if warning:
         bench.progress.say(f"warning: {warning}")
     best, context = teacher, bench.context(teacher)

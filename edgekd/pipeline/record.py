@@ -84,7 +84,7 @@ def record(
 
 def _remarks(bench: Bench, teacher: Rung) -> tuple[str, ...]:
     seen = bench.examiner(teacher.artifact).reduced(teacher.artifact, teacher.artifact.onnx(FP32))
-    warning = warn_of_chance(bench.task.metrics[0], seen)
+    warning = warn_of_chance(bench.task, seen)
     return (warning,) if warning else ()
 
 

@@ -17,6 +17,7 @@ from edgekd.data.images import SizesDiffer
 from edgekd.data.source import open_source
 from edgekd.data.splits import Splits, describe_missing
 from edgekd.data.stored_splits import run_splits, write_splits
+from edgekd.data.targets import describe_scale
 from edgekd.devices import open_place
 from edgekd.devices.device import Device, Place
 from edgekd.errors import DataError, RunFolderError
@@ -218,7 +219,9 @@ def set_up(
     task.check(dataset.targets)
     splits, remark = run_splits(folder, recipe.data.split_options(recipe.seed), dataset)
     splits = splits.few(QUICK_SAMPLES) if recipe.quick else splits
-    for words in (remark, describe_missing(dataset, splits)):
+    trained = recipe.model.training is not None and "value" in dataset.targets
+    scale = describe_scale(dataset.targets["value"]) if trained else ""
+    for words in (remark, describe_missing(dataset, splits), scale):
         if words:
             progress.say(words)
     augment, seed = recipe.data.augment, recipe.seed

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_FEW = 8
+_SIGMOID_OF_1 = 0.7311
+
+
 def average_precision(score: NDArray[Any], label: NDArray[Any]) -> float:
     """Return the sum of precision times gain in recall over all thresholds, from 0 to 1.
 
@@ -109,6 +113,16 @@ class Multilabel:
         check_width("logits", logits, labels)
         each = binary_cross_entropy_with_logits(logits.float(), labels.float(), reduction="none")
         return each.mean(dim=1)
+
+    def doubt(self, reduced: Arrays) -> str:
+        """Return why these answers are hardly logits; "" if they may be."""
+        score = reduced["score"]
+        if len(score) < _FEW or score.min() < 0.5 or score.max() > _SIGMOID_OF_1:
+            return ""
+        return (
+            "outputs are all between 0 and 1, as if they were probabilities; the task takes "
+            "logits, and does the sigmoid itself: give the model without its last sigmoid"
+        )
 
     def check(self, targets: Arrays) -> None:
         labels = targets.get("labels")

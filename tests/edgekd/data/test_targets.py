@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekd.data.targets import read_target
+from edgekd.data.targets import describe_scale, read_target
 from edgekd.errors import DataError
 from edgekd.tasks.task import Target
 
@@ -68,3 +68,9 @@ def test_targets_that_cannot_be_it_are_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         read_target(array, wanted=wanted, labels=None, where="here")
+
+
+def test_large_numbers_to_predict_are_said() -> None:
+    assert describe_scale(np.array([[0.1, -20.0], [0.3, 5.0]])) == ""
+    said = describe_scale(np.array([[0.1, 2e5], [0.3, 9e5]]))
+    assert "run from 200000 to 900000" in said

@@ -50,3 +50,12 @@ def test_other_targets_are_refused_with_the_task_they_fit() -> None:
         Multilabel().check({"label": np.arange(3)})
     with pytest.raises(DataError, match="needs 0 or 1"):
         Multilabel().check({"labels": np.full((3, 2), 0.5)})
+
+
+def test_probabilities_in_place_of_logits_are_noticed() -> None:
+    task, rng = Multilabel(), np.random.default_rng(0)
+    logits, labels = rng.normal(size=(40, 3)), np.ones((40, 3), np.uint8)
+    for outputs, found in ((logits, False), (1 / (1 + np.exp(-logits)), True)):
+        reference = task.reference({"logits": outputs})
+        reduced = task.reduce({"logits": outputs}, {"labels": labels}, reference)
+        assert ("between 0 and 1" in task.doubt(reduced)) == found
