@@ -37,6 +37,8 @@ NAMES: Mapping[str, str] = {
     "data.labels": "labels",
     "data.skip_broken": "skip_broken",
     "normalize": "normalize",
+    "model.input.tokenizer": "tokenizer",
+    "model.input.max_length": "max_length",
     "task": "task",
     "devices": "device",
     "budget.max_latency": "max_latency",

@@ -32,7 +32,9 @@ from edgekd.exporters.onnx_files import (
     save_onnx,
     to_proto,
 )
+from edgekd.exporters.recurrent import recurrent_translations
 from edgekd.exporters.strip import strip
+from edgekd.networks.recurrent import capturable
 
 OPSETS = range(18, 21)
 """What the dynamo exporter writes without a later conversion, up to what TensorRT 10.3 reads."""
@@ -72,7 +74,7 @@ def export_onnx(
     training = [module for module in network.modules() if module.training]
     network.eval()
     try:
-        with _quiet(), torch.no_grad():
+        with _quiet(), torch.no_grad(), capturable(network):
             program = _capture(network, example, input_names, dynamic_axes)
             model = _translate(program, input_names, output_names, opset)
     finally:
@@ -182,7 +184,7 @@ def _translate(
             opset_version=opset,
             input_names=list(input_names),
             output_names=list(output_names),
-            custom_translation_table=_pooling(program),
+            custom_translation_table={**_pooling(program), **recurrent_translations()},
             verbose=False,
         )
     except torch.onnx.OnnxExporterError as error:

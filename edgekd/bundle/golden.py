@@ -204,8 +204,15 @@ def compare(expected: NDArray[Any], got: NDArray[Any], limit: Tolerance) -> tupl
     return difference, ""
 
 
-def fit(arrays: Arrays, inputs: Sequence[Input]) -> dict[str, NDArray[Any]]:
-    """Return what a file takes; a fixed axis that is longer (padded text) is filled with zeros.
+def fit(
+    arrays: Arrays, inputs: Sequence[Input], fill: Mapping[str, int] | None = None
+) -> dict[str, NDArray[Any]]:
+    """Return what a file takes; a fixed axis that is longer (padded text) is filled.
+
+    Args:
+        arrays: by the names of the inputs.
+        inputs: of the file.
+        fill: input -> value, where that is not 0.
 
     Raises:
         VerifyFailed: an input is missing, or too long for the file.
@@ -224,7 +231,9 @@ def fit(arrays: Arrays, inputs: Sequence[Input]) -> dict[str, NDArray[Any]]:
                 f"the golden array {entry.name!r} has shape {list(array.shape)}, "
                 f"and the file takes {list(entry.shape)}"
             )
-        fitted[entry.name] = np.pad(array, [(0, n) for n in missing])
+        fitted[entry.name] = np.pad(
+            array, [(0, n) for n in missing], constant_values=(fill or {}).get(entry.name, 0)
+        )
     return fitted
 
 

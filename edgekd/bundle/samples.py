@@ -25,7 +25,8 @@ from PIL import Image
 from edgekd.bundle.drawings import draw
 from edgekd.data.dataset import Kind
 from edgekd.data.pictures import decode, resize
-from edgekd.data.preprocess import ImagePreprocess, Preprocess, TextPreprocess
+from edgekd.data.preprocess import ImagePreprocess, Preprocess
+from edgekd.data.text_preprocess import TextInputs
 from edgekd.errors import VerifyFailed
 from edgekd.exporters.onnx_files import traces
 
@@ -84,8 +85,8 @@ def made_up(
         seed: of the generator.
     """
     generator = np.random.default_rng(seed)
-    if isinstance(preprocess, TextPreprocess):
-        return [_sentence(preprocess.vocabulary, generator) for _ in range(count)]
+    if isinstance(preprocess, TextInputs):
+        return [_sentence(preprocess.common_words, generator) for _ in range(count)]
     if isinstance(preprocess, ImagePreprocess):
         channels = like["image"].shape[3]
         size = preprocess.form.height, preprocess.form.width
@@ -96,8 +97,8 @@ def made_up(
 
 def _sentence(vocabulary: Sequence[str], generator: np.random.Generator) -> Sample:
     """Return common words with capitals, a comma, a full stop and one unknown word."""
-    common = vocabulary[:200]
-    words = [common[i] for i in generator.integers(0, len(common), int(generator.integers(4, 13)))]
+    count = int(generator.integers(4, 13))
+    words = [vocabulary[i] for i in generator.integers(0, len(vocabulary), count)]
     words.insert(int(generator.integers(1, len(words))), _UNKNOWN_WORD)
     return {"text": np.array([f"{words[0].capitalize()}, {' '.join(words[1:])}."])}
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from edgekd.bundle.describe import Description
-from edgekd.data.preprocess import Preprocess, TextPreprocess
+from edgekd.bundle.text_loader import describe_function, imports_of, loader_lines
+from edgekd.data.preprocess import Preprocess
+from edgekd.data.text_preprocess import TextInputs
+from edgekd.data.tokenizers import FunctionPreprocess
 
 
 def snippet(found: Description) -> str:
@@ -11,14 +14,17 @@ def snippet(found: Description) -> str:
     shipped, golden = found.shipped, found.golden
     answers = golden.outputs[shipped.variant]
     inputs = ", ".join(f"{e.name!r}: golden[{'0/' + e.name!r}]" for e in found.inputs)
+    text = shipped.preprocess if isinstance(shipped.preprocess, TextInputs) else None
+    encoded = None if text is None else loader_lines(text, next(iter(golden.samples[0].values())))
+    stored = [*(f"# {line}" for line in _host(shipped.preprocess)), f"inputs = {{{inputs}}}"]
     lines = [
+        *(imports_of(text) if text is not None and encoded else []),
         "import numpy as np",
         "import onnxruntime as ort",
         "",
         f"session = ort.InferenceSession({shipped.file!r}, providers=['CPUExecutionProvider'])",
         f"golden = np.load({golden.inputs!r})",
-        *(f"# {line}" for line in _host(shipped.preprocess)),
-        f"inputs = {{{inputs}}}",
+        *(encoded or stored),
         f"expected = np.load({answers!r})",
         "names = [output.name for output in session.get_outputs()]",
         "for name, value in zip(names, session.run(names, inputs)):",
@@ -30,11 +36,6 @@ def snippet(found: Description) -> str:
 
 def _host(preprocess: Preprocess) -> list[str]:
     """Say what the app does instead of loading golden inputs."""
-    if isinstance(preprocess, TextPreprocess):
-        case, most = "lower-cased text" if preprocess.lower else "text", preprocess.max_length
-        return [
-            rf"In an app: the words (\w+) of the {case}, at most {most}, by number:",
-            f"0 padding, 1 unknown, i + 1 for line i of {preprocess.files()['vocabulary']}; mask: "
-            "1 = a word.",
-        ]
+    if isinstance(preprocess, FunctionPreprocess):
+        return describe_function(preprocess)
     return []

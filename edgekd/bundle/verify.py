@@ -25,6 +25,7 @@ from edgekd.bundle.samples import read_sample
 from edgekd.bundle.sums import SUMS, check_sums
 from edgekd.bundle.transport import UPDATE, Fault
 from edgekd.data.preprocess import read_preprocess
+from edgekd.data.tokenizers import FunctionPreprocess
 from edgekd.devices import open_device
 from edgekd.devices.device import Device
 from edgekd.errors import BadInput, EdgekdError, ModelError, VerifyFailed
@@ -181,6 +182,11 @@ def _preprocessing(folder: Path, manifest: Manifest) -> str:
     """Encode the raw samples again."""
     golden, preprocess = manifest.golden, read_preprocess(folder)
     expected = read_arrays(folder / golden.inputs, len(golden.samples))
+    if isinstance(preprocess, FunctionPreprocess) and not preprocess.is_known:
+        return (
+            f"the function {preprocess.function} of the model's author makes the tensors; it is "
+            "not in the bundle, and nothing was encoded again"
+        )
     worst = 0.0
     for i, files in enumerate(golden.samples):
         limits = golden.input_tolerance[i] if i < len(golden.input_tolerance) else {}
@@ -212,7 +218,8 @@ def _answers(folder: Path, manifest: Manifest, model: Model, device: Device) -> 
     load_onnx(path)  # refuses what is too large or reaches out of the bundle
     entries = model_inputs(path)
     count = len(golden.samples)
-    inputs = [fit(row, entries) for row in read_arrays(folder / golden.inputs, count)]
+    fill = read_preprocess(folder).fill
+    inputs = [fit(row, entries, fill) for row in read_arrays(folder / golden.inputs, count)]
     expected = read_arrays(folder / golden.outputs[model.variant], count)
     got = _run(device, path, inputs)
     limits = golden.output_tolerance[model.variant]

@@ -19,7 +19,8 @@ from edgekd.bundle.private import named_sources, private_words, refuse_traces
 from edgekd.bundle.samples import Sample, read_sample, write_sample
 from edgekd.bundle.sums import write_sums
 from edgekd.bundle.verify import verify
-from edgekd.data.preprocess import Preprocess, TextPreprocess, copy_preprocess, read_preprocess
+from edgekd.data.preprocess import Preprocess, copy_preprocess, read_preprocess
+from edgekd.data.text_preprocess import TextInputs
 from edgekd.errors import ModelError, VerifyFailed
 from edgekd.evaluation.privacy import shareable
 from edgekd.evaluation.record import Record
@@ -153,7 +154,7 @@ def _fixed(
             continue
         name = f"model.{variant}.batch1.onnx"
         save_onnx(fixed_shape(model, 1, lengths=lengths), folder / name)
-        fault = _fault(folder / name, variant, chosen, limits[variant])
+        fault = _fault(folder / name, variant, chosen, limits[variant], preprocess.fill)
         if fault:
             (folder / name).unlink()
             left_out[name] = fault
@@ -169,7 +170,7 @@ def _lengths(model: Any, preprocess: Preprocess) -> dict[str, int] | None:
     axes = [list(value.type.tensor_type.shape.dim) for value in inputs_of(model)]
     if all(dim.HasField("dim_value") for dims in axes for dim in dims):
         return None
-    if not isinstance(preprocess, TextPreprocess):
+    if not isinstance(preprocess, TextInputs):
         return {}
     symbols = {dims[1].dim_param for dims in axes if len(dims) > 1}
     return dict.fromkeys(symbols - {""}, preprocess.max_length)
@@ -180,6 +181,7 @@ def _fault(
     variant: Variant,
     chosen: Sequence[gold.Answered],
     limits: Mapping[str, Tolerance],
+    fill: Mapping[str, int],
 ) -> str:
     """Return why a fixed form does not answer as the file it was made from, or ""."""
     from edgekd.exporters.ort_session import predictor
@@ -190,7 +192,7 @@ def _fault(
             return "the length of an axis is unknown"
         predict = predictor(path)
         for one in chosen:
-            said = predict(gold.fit(one.inputs, entries))
+            said = predict(gold.fit(one.inputs, entries, fill))
             for name, expected in one.outputs[variant].items():
                 fault = gold.compare(expected, said[name], limits[name])[1]
                 if fault:

@@ -31,6 +31,8 @@ _PLACES = {
     "resize": "data.resize",
     "mean": "model.input.mean",
     "std": "model.input.std",
+    "tokenizer": "model.input.tokenizer",
+    "max_length": "model.input.max_length",
     "skip_broken": "data.skip_broken",
 }
 """The flags that also go with a recipe, and the key that each of them changes."""
@@ -48,6 +50,8 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
     size: flags.Size = None,
     normalize: flags.Normalize = None,
     resize: flags.Resize = None,
+    tokenizer: flags.Tokenizer = None,
+    max_length: flags.MaxLength = None,
     task: flags.Task = None,
     device: flags.Device = None,
     max_latency: flags.MaxLatency = None,
@@ -92,6 +96,8 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
         "size": size,
         "normalize": normalize,
         "resize": resize,
+        "tokenizer": tokenizer,
+        "max_length": max_length,
         "task": task,
         "device": device,
         "max_latency": max_latency,

@@ -64,6 +64,20 @@ Resize = Annotated[
         "pad it [default: crop]",
     ),
 ]
+Tokenizer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="tokenizer of a network of texts: tokenizer.json, a vocabulary (.txt, .json), or "
+        "FILE.py:FUNCTION [default: words of the training texts]",
+    ),
+]
+MaxLength = Annotated[
+    int | None,
+    typer.Option(
+        metavar="TOKENS", help="largest length of a text; longer ones are cut [default: 128]"
+    ),
+]
 Task = Annotated[
     str | None,
     typer.Option(

@@ -13,7 +13,7 @@ from edgekd.cli import flags
 from edgekd.errors import RecipeError
 from edgekd.store import locate, write_atomic
 
-_FILES = ("model", "data", "weights", "student")
+_FILES = ("model", "data", "weights", "student", "tokenizer")
 
 
 def init(  # noqa: PLR0913  # each parameter is a flag
@@ -24,6 +24,8 @@ def init(  # noqa: PLR0913  # each parameter is a flag
     size: flags.Size = None,
     normalize: flags.Normalize = None,
     resize: flags.Resize = None,
+    tokenizer: flags.Tokenizer = None,
+    max_length: flags.MaxLength = None,
     task: flags.Task = None,
     device: flags.Device = None,
     max_latency: flags.MaxLatency = None,
@@ -71,6 +73,8 @@ def init(  # noqa: PLR0913  # each parameter is a flag
         "size": size,
         "normalize": normalize,
         "resize": resize,
+        "tokenizer": tokenizer,
+        "max_length": max_length,
         "task": task,
         "device": device,
         "max_latency": max_latency,

@@ -85,6 +85,16 @@ class Data:
         """Image, array or text."""
         return self._dataset.kind
 
+    @property
+    def answers(self) -> int:
+        """The number of classes, labels or values for each sample; 0 without targets."""
+        return self._dataset.answers
+
+    def texts(self) -> list[str]:
+        """Return the texts of the training split."""
+        texts, _ = self.raw("train", np.arange(self.count("train")))
+        return [str(text) for text in texts["text"]]
+
     def fingerprint(self, part: Part) -> str:
         """Return the sha256 over the data set and the samples of one part of it.
 

@@ -117,6 +117,18 @@ class Dataset:
             return 0
         return len(self.labels) or int(self.targets["label"].max()) + 1
 
+    @property
+    def answers(self) -> int:
+        """The number of classes, labels or values for each sample; 0 without targets."""
+        if "labels" in self.targets:
+            return int(self.targets["labels"].shape[1])
+        if "mask" in self.targets:
+            return len(self.labels)
+        if "value" in self.targets:
+            value = self.targets["value"]
+            return int(np.prod(value.shape[1:], dtype=int))
+        return self.classes
+
     def label_name(self, label: int) -> str:
         """Return the name of a class, or its number where it has none."""
         return self.labels[label] if label < len(self.labels) else str(label)

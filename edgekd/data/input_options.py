@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from edgekd.data.tokenizer_files import hash_tokenizer
 from edgekd.errors import ModelError
 from edgekd.options import Options
 from edgekd.store import file_sha256, locate
@@ -60,6 +61,19 @@ class InputSpec(Options):
         le=65536,
         description="largest number of words of a text; the rest is cut off",
     )
+    fixed_length: bool | None = Field(
+        default=None,
+        description="true: every text is padded to max_length; default: only where the network "
+        "needs it",
+    )
+    padding: int | None = Field(
+        default=None, ge=0, description="number of padding, if the tokenizer does not state it"
+    )
+    tokenizer: str | None = Field(
+        default=None,
+        description="tokenizer of the network: a tokenizer.json or its folder, a vocabulary (.txt "
+        "or .json), or 'path/to/file.py:function' that returns the numbers of a text",
+    )
     vocabulary_size: int | None = Field(
         default=None,
         ge=1,
@@ -77,6 +91,8 @@ class InputSpec(Options):
             raise ValueError("give mean and std, or neither (then they are computed from train)")
         if self.vocabulary is not None and self.vocabulary_size is not None:
             raise ValueError("give vocabulary (a file of words) or vocabulary_size, not both")
+        if self.vocabulary is not None and self.tokenizer is not None:
+            raise ValueError("give tokenizer or vocabulary (a file of words), not both")
         return self
 
     @property
@@ -90,12 +106,15 @@ class InputSpec(Options):
         Raises:
             ModelError: a file is not there.
         """
-        if self.vocabulary is None:
-            return {}
-        path = locate(self.vocabulary, root=root)
-        if not path.is_file():
-            raise ModelError(f"the vocabulary {path} does not exist; {describe_root()}")
-        return {"vocabulary": file_sha256(path)}
+        found = {}
+        if self.vocabulary is not None:
+            path = locate(self.vocabulary, root=root)
+            if not path.is_file():
+                raise ModelError(f"the vocabulary {path} does not exist; {describe_root()}")
+            found["vocabulary"] = file_sha256(path)
+        if self.tokenizer is not None:
+            found["tokenizer"] = hash_tokenizer(self.tokenizer, root=root)
+        return found
 
     @field_validator("size")
     @classmethod

@@ -16,8 +16,9 @@ from edgekd.data.preprocess import (
     ArrayPreprocess,
     ImagePreprocess,
     Preprocess,
-    TextPreprocess,
 )
+from edgekd.data.tokenizer_files import open_named, words_of
+from edgekd.data.tokenizers import AnyText
 from edgekd.data.vocabulary import build_vocabulary, read_vocabulary
 from edgekd.errors import DataError
 from edgekd.store import locate
@@ -25,11 +26,14 @@ from edgekd.wording import has_recipe, option
 
 _FIELDS = {
     "image": {"size", "channels", "mean", "std", "in_graph", "colours", "layout", "name"},
-    "text": {"max_length", "vocabulary_size", "vocabulary"},
+    "text": {
+        *("max_length", "fixed_length", "padding"),
+        *("vocabulary_size", "vocabulary", "tokenizer"),
+    },
     "array": set[str](),
 }
 _SAMPLE_VALUES = 20_000_000  # float32 at once when mean and std are computed
-_VOCABULARY, _MAX_LENGTH = 10_000, 128
+_VOCABULARY = 10_000
 
 
 def choose_preprocess(
@@ -66,15 +70,22 @@ def show_input_option(name: str) -> str:
     return shown if has_recipe() else scale.get(name, shown)
 
 
-def _text(spec: InputSpec, texts: NDArray[Any], root: Path) -> TextPreprocess:
-    if spec.vocabulary is None:
-        vocabulary = build_vocabulary(texts, size=spec.vocabulary_size or _VOCABULARY)
+def _text(spec: InputSpec, texts: NDArray[Any], root: Path) -> AnyText:
+    size = spec.vocabulary_size or _VOCABULARY
+    if spec.tokenizer is not None:
+        found: AnyText = open_named(
+            spec.tokenizer, texts.tolist(), root=root, max_length=spec.max_length, size=size
+        )
+    elif spec.vocabulary is not None:
+        found = words_of(read_vocabulary(locate(spec.vocabulary, root=root)), spec.max_length)
     else:
-        vocabulary = read_vocabulary(locate(spec.vocabulary, root=root))
-    lower = all(word == word.lower() for word in vocabulary)
-    return TextPreprocess(
-        vocabulary=vocabulary, max_length=spec.max_length or _MAX_LENGTH, lower=lower
-    )
+        found = words_of(build_vocabulary(texts, size=size), spec.max_length)
+    changes: dict[str, object] = {}
+    if spec.padding is not None:
+        changes["padding"] = spec.padding
+    if spec.fixed_length:
+        changes["min_length"] = found.max_length
+    return found.changed(**changes) if changes else found
 
 
 def _image(spec: InputSpec, dataset: Dataset, train: NDArray[np.int64]) -> ImagePreprocess:

@@ -11,54 +11,23 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, TypeAdapter, field_serializer, field_validator, model_validator
+from pydantic import Field, TypeAdapter, field_serializer, model_validator
 
 from edgekd.data.dataset import Arrays, Kind, is_image
 from edgekd.data.pictures import Form, fit, resize, to_channels
-from edgekd.data.vocabulary import parse_vocabulary, vocabulary_bytes, words
+from edgekd.data.preprocess_base import FOLDER, StoredPreprocess, shapes
+from edgekd.data.tokenizers import AnyText
 from edgekd.errors import DataError, ModelError
-from edgekd.options import Options
 from edgekd.store import write_atomic, write_json
 
 Layout = Literal["nchw", "nhwc"]
 """[batch, channels, height, width] or [batch, height, width, channels]."""
-FILE, FOLDER = "preprocess.json", "preprocess"
-PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2
-
-
-class StoredPreprocess(Options):
-    """Base of all kinds: what it reads, and which options are stored in files of their own."""
-
-    reads: ClassVar[Kind]
-    """The kind of samples that it encodes. Several kinds of preprocessing may read one."""
-    pads: ClassVar[bool] = False
-    """Whether a batch is padded to its longest sample."""
-    stored_in: ClassVar[Mapping[str, str]] = {}
-    """Option -> its file in the folder `preprocess/`; the other options are in preprocess.json."""
-
-    def file_content(self, option: str) -> bytes:
-        """Return the content of the file that stores `option`, one of `stored_in`."""
-        raise NotImplementedError
-
-    @classmethod
-    def option_of(cls, option: str, data: bytes) -> object:
-        """Return the value of `option` from the content of its file.
-
-        Raises:
-            ValueError: the content is damaged.
-        """
-        raise NotImplementedError
-
-    @classmethod
-    def files(cls) -> dict[str, str]:
-        """Return option -> path of its file, relative to the folder of preprocess.json."""
-        return {option: f"{FOLDER}/{name}" for option, name in cls.stored_in.items()}
+FILE = "preprocess.json"
 
 
 class ImagePreprocess(StoredPreprocess):
@@ -152,7 +121,7 @@ class ImagePreprocess(StoredPreprocess):
         if image is None or not is_image(image):
             raise DataError(
                 "this model takes images, uint8 [n, height, width, 1 or 3] under the name 'image'; "
-                f"got {_shapes(samples)}"
+                f"got {shapes(samples)}"
             )
         pixels = self._pixels(image)
         if self.colours == "bgr":
@@ -218,7 +187,7 @@ class ArrayPreprocess(StoredPreprocess):
         if missing:
             raise DataError(
                 f"this model takes the arrays {', '.join(arrays)}; the data has "
-                f"{_shapes(samples)}. Give the arrays of the data these names"
+                f"{shapes(samples)}. Give the arrays of the data these names"
             )
         found = {name: samples[array] for name, array in zip(self.names, arrays, strict=True)}
         dtypes = dict(zip(self.names, self.dtypes, strict=False))
@@ -246,74 +215,9 @@ def _as_type(array: NDArray[Any], wanted: str | None, name: str) -> NDArray[Any]
     return converted
 
 
-class TextPreprocess(StoredPreprocess):
-    r"""Words (`\w+`) by number: 0 is padding, 1 an unknown word, `vocabulary[i]` is i + 2."""
-
-    reads: ClassVar[Kind] = "text"
-    pads: ClassVar[bool] = True
-    stored_in: ClassVar[Mapping[str, str]] = {"vocabulary": "vocabulary.txt"}
-    kind: Literal["text"] = "text"
-    vocabulary: tuple[str, ...] = Field(min_length=1)
-    max_length: int = Field(
-        default=128, ge=1, le=65536, description="largest number of words; longer texts are cut off"
-    )
-    lower: bool = Field(default=True, description="convert texts to lower case")
-
-    @field_validator("vocabulary")
-    @classmethod
-    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) < len(value):
-            raise ValueError("the vocabulary contains a duplicate word")
-        return value
-
-    def file_content(self, option: str) -> bytes:
-        return vocabulary_bytes(self.vocabulary)
-
-    @classmethod
-    def option_of(cls, option: str, data: bytes) -> object:
-        return parse_vocabulary(data)
-
-    @property
-    def input_names(self) -> tuple[str, ...]:
-        """The graph's inputs in order."""
-        return ("tokens", "mask")
-
-    @property
-    def dynamic_axes(self) -> dict[str, dict[int, str]]:
-        """Input name -> the axes that may differ from call to call."""
-        return {name: {0: "batch", 1: "sequence"} for name in self.input_names}
-
-    @cached_property
-    def _number(self) -> dict[str, int]:
-        return {word: i for i, word in enumerate(self.vocabulary, FIRST_WORD)}
-
-    def encode(self, samples: Arrays) -> dict[str, NDArray[Any]]:
-        """Return tokens and mask (1 = a word), int64 [n, longest text of the batch, at least 1].
-
-        Raises:
-            DataError: there are no texts.
-        """
-        if "text" not in samples:
-            raise DataError(f"this model takes texts under the name 'text'; got {_shapes(samples)}")
-        number = self._number
-        rows = [
-            [
-                number.get(word, UNKNOWN)
-                for word in words(str(text), lower=self.lower)[: self.max_length]
-            ]
-            for text in samples["text"]
-        ]
-        length = max([1, *map(len, rows)])
-        tokens = np.full((len(rows), length), PADDING, np.int64)
-        mask = np.zeros((len(rows), length), np.int64)
-        for i, row in enumerate(rows):
-            tokens[i, : len(row)] = row
-            mask[i, : len(row)] = 1
-        return {"tokens": tokens, "mask": mask}
-
-
 Preprocess = Annotated[
-    ImagePreprocess | ArrayPreprocess | TextPreprocess, Field(discriminator="kind")
+    ImagePreprocess | ArrayPreprocess | AnyText,
+    Field(discriminator="kind"),
 ]
 _ADAPTER: TypeAdapter[Preprocess] = TypeAdapter(Preprocess)
 _KINDS: Mapping[str, type[StoredPreprocess]] = {
@@ -361,8 +265,3 @@ def copy_preprocess(source: Path, target: Path) -> None:
     shutil.copyfile(source / FILE, target / FILE)
     if (source / FOLDER).is_dir():
         shutil.copytree(source / FOLDER, target / FOLDER, dirs_exist_ok=True)
-
-
-def _shapes(samples: Arrays) -> str:
-    found = (f"{name}: {array.dtype} {list(array.shape)}" for name, array in samples.items())
-    return ", ".join(found) or "nothing"

@@ -9,12 +9,24 @@ from pathlib import Path
 
 from edgekd.errors import DataError
 
-_WORD = re.compile(r"\w+")
+_ALONE = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
+    r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f"  # Han, Kana
+    r"\u2600-\u27bf\U0001f1e6-\U0001f1ff\U0001f300-\U0001faff"  # emoji
+)
+_MARKS = (  # which combine with letters, and are no letters to `\w`
+    r"\u0300-\u036f\u0483-\u0489\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed"
+    r"\u0900-\u0963\u0966-\u0dff"  # the scripts of India
+)
+WORD = rf"[{_ALONE}]|(?:[^\W{_ALONE}]|[{_MARKS}])+"
+"""What a word is: letters, digits and underscores, with the marks that belong to letters. A
+character of a script without spaces is a word by itself, and so is an emoji."""
+_WORD = re.compile(WORD)
 _LIMIT_BYTES = 256 << 20
 
 
 def words(text: str, *, lower: bool) -> list[str]:
-    r"""Return the words (`\w+`) of a text in order."""
+    """Return the words (`WORD`) of a text in order."""
     return _WORD.findall(text.lower() if lower else text)
 
 
@@ -24,9 +36,18 @@ def build_vocabulary(texts: Iterable[str], *, size: int, lower: bool = True) -> 
     Raises:
         DataError: there is no word in the texts.
     """
+    return count_words((words(str(text), lower=lower) for text in texts), size=size)
+
+
+def count_words(texts: Iterable[Iterable[str]], *, size: int) -> tuple[str, ...]:
+    """Return the `size` commonest words of texts that are split already, in the same order.
+
+    Raises:
+        DataError: there is no word in the texts.
+    """
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(words(str(text), lower=lower))
+        counts.update(text)
     if not counts:
         raise DataError("the training texts contain no word; look at the text column of the data")
     ranked = sorted(counts, key=lambda word: (-counts[word], word))

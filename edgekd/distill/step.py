@@ -131,9 +131,9 @@ class Distill(LearnsFromTeacher, TorchStep):
 
     def check_early(self, root: Path) -> None:
         if self.student.spec is not None:
-            from edgekd.networks.trainable import build_loaded
+            from edgekd.networks.trainable import build_early
 
-            build_loaded(self.student.spec, root=root)
+            build_early(self.student.spec, root=root)
 
     def environment(self, source: Artifact, context: Context) -> Mapping[str, str]:
         found = self.describe_environment(context.teachers[0], self.train.precision)
@@ -167,7 +167,13 @@ class Distill(LearnsFromTeacher, TorchStep):
 
         if self.student.spec is not None:
             preprocess = context.data.choose_preprocess(self.student.input, root=context.root)
-            fresh: Model = create_model(self.student.spec, preprocess, root=context.root)
+            fresh: Model = create_model(
+                self.student.spec,
+                preprocess,
+                root=context.root,
+                data=context.data,
+                given=self.student.input,
+            )
             return fresh
         assert teacher is not None  # `check_order` requires it
         ratio, data, task = self.student.ratio, context.data, context.task

@@ -11,6 +11,7 @@ import inspect
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -20,6 +21,9 @@ from torch import Tensor, nn
 
 from edgekd.errors import EdgekdError, ModelError
 from edgekd.networks.edits import apply_edit
+from edgekd.networks.outputs import name_outputs, select_outputs
+from edgekd.networks.recurrent import any_order
+from edgekd.networks.text_call import text_call_of
 from edgekd.networks.weights import fill, load_weights, read_torch
 from edgekd.store import write_atomic
 from edgekd.user_code import blame, resolve, title
@@ -73,6 +77,8 @@ class Blueprint:
     build: str
     options: Mapping[str, Any]
     edits: tuple[Mapping[str, Any], ...] = ()
+    call: Mapping[str, Any] | None = None
+    """How it is called with texts, see `edgekd.networks.text_call`; None: with its inputs."""
 
 
 def build_network(blueprint: Blueprint, *, root: Path) -> nn.Module:
@@ -105,6 +111,9 @@ def build_network(blueprint: Blueprint, *, root: Path) -> nn.Module:
         network.float()
     for edit in blueprint.edits:
         network = apply_edit(network, edit)
+    call = text_call_of(blueprint.call)
+    if call is not None:
+        call.settle(network)
     return network
 
 
@@ -159,12 +168,12 @@ def load_network(path: Path, *, root: Path) -> tuple[nn.Module, Blueprint]:
         ModelError: the file is none, or the builder no longer gives the network it was saved from.
     """
     held = read_torch(path)
-    if not isinstance(held, dict) or set(held) != {"build", "options", "edits", "state"}:
+    if not isinstance(held, dict) or set(held) != {"build", "options", "edits", "call", "state"}:
         raise ModelError(
             f"{path} is not a model.pt of edgekd: it does not name the function that builds the "
             "network. Give plain weights as `weights` next to `build` in the recipe"
         )
-    blueprint = Blueprint(held["build"], held["options"], tuple(held["edits"]))
+    blueprint = Blueprint(held["build"], held["options"], tuple(held["edits"]), held["call"])
     network = build_network(blueprint, root=root)
     advice = f"{title(blueprint.build)} builds another network than before: restore that version"
     fill(network, held["state"], path, advice=advice)
@@ -185,10 +194,17 @@ class Deployed(nn.Module):
     mean: Tensor
     inverse_std: Tensor
 
-    def __init__(self, body: nn.Module, preprocess: Preprocessing, outputs: Sequence[str]) -> None:
-        """Wrap `body`, which is shared, not copied."""
+    def __init__(
+        self,
+        body: nn.Module,
+        preprocess: Preprocessing,
+        outputs: Sequence[str],
+        call: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Wrap `body`, which is shared, not copied; `call` is that of its blueprint."""
         super().__init__()
         self.body = body
+        self.call = text_call_of(call)
         self.inputs = tuple(preprocess.input_names)
         self.outputs = tuple(outputs)
         image = cast(ImagePreprocessing, preprocess)  # by its kind
@@ -204,11 +220,15 @@ class Deployed(nn.Module):
         Raises:
             ModelError: the body returns something else than that many tensors, or other names.
         """
-        result = self.body(*self.body_inputs(*inputs))
-        return _ordered(result, self.outputs, self.body, more=self.training)
+        sorts = self.call is not None and "lengths" in self.call.roles
+        with any_order(self.body) if sorts else nullcontext():
+            result = self.body(*self.body_inputs(*inputs))
+        return select_outputs(result, self.outputs, type(self.body).__name__, more=self.training)
 
-    def body_inputs(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def body_inputs(self, *inputs: Tensor) -> tuple[Any, ...]:
         """Return what the body sees of `inputs`."""
+        if self.call is not None:
+            return self.call.values(inputs[0], inputs[1] if len(inputs) > 1 else None)
         if not self.normalises:
             return inputs
         (pixels,) = inputs
@@ -231,37 +251,3 @@ def named(deployed: Deployed, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]
         )
     values = deployed(*(inputs[name] for name in deployed.inputs))
     return dict(zip(deployed.outputs, values, strict=True))
-
-
-def name_outputs(result: object) -> dict[str, Tensor]:
-    """Return the tensors that a network returned, by its own names, or output, output_1, ..."""
-    if dataclasses.is_dataclass(result) and not isinstance(result, (Mapping, type)):
-        result = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
-    if not isinstance(result, Mapping):
-        values = list(result) if isinstance(result, (list, tuple)) else [result]
-        result = {f"output_{i}" if i else "output": value for i, value in enumerate(values)}
-    return {str(name): value for name, value in result.items() if isinstance(value, Tensor)}
-
-
-def _ordered(
-    result: object, outputs: tuple[str, ...], body: nn.Module, *, more: bool
-) -> tuple[Tensor, ...]:
-    """Return the outputs; with `more` those after them (training heads) are dropped."""
-    if dataclasses.is_dataclass(result) and not isinstance(result, (Mapping, type)):
-        result = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
-    if isinstance(result, Mapping):
-        came = ", ".join(map(str, result))
-        values = [result[name] for name in outputs if name in result]
-        if not values:  # by its own names, such as "out": in its order
-            tensors = [value for value in result.values() if isinstance(value, Tensor)]
-            values = tensors[: len(outputs)] if more else tensors
-    else:
-        values = list(result) if isinstance(result, (list, tuple)) else [result]
-        came = ", ".join(type(value).__name__ for value in values) or "nothing"
-        values = values[: len(outputs)] if more else values
-    if len(values) != len(outputs) or not all(isinstance(value, Tensor) for value in values):
-        raise ModelError(
-            f"{type(body).__name__} returned {came}, but the task expects the tensors "
-            f"{', '.join(outputs)}; let its forward return them in that order, or by these names"
-        )
-    return tuple(values)

@@ -105,7 +105,7 @@ def can_cut(module: nn.Module) -> bool:
 def output_dimension(module: nn.Module, leaf: str) -> int:
     """Return the dimension of a layer's tensor that counts its output channels."""
     transposed = isinstance(module, _ConvTransposeNd) and not is_depthwise(module)
-    if isinstance(module, nn.Embedding):
+    if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
         return 1
     return int(transposed and leaf == "weight")
 
@@ -183,8 +183,9 @@ def _(norm: nn.GroupNorm) -> None:
     norm.num_channels = len(norm.weight)
 
 
-@_fit.register
-def _(table: nn.Embedding) -> None:
+@_fit.register(nn.Embedding)
+@_fit.register(nn.EmbeddingBag)
+def _(table: nn.Embedding | nn.EmbeddingBag) -> None:
     table.num_embeddings, table.embedding_dim = table.weight.shape
 
 

@@ -60,7 +60,7 @@ def thinned(
     for parameter in network.parameters():  # it learns, also where the whole was frozen
         parameter.requires_grad_(parameter.is_floating_point())
     blueprint = replace(model.blueprint, edits=(*model.blueprint.edits, dict(found.edit)))
-    return replace(model, body=network, blueprint=blueprint, left=found.left)
+    return replace(model, body=network, blueprint=blueprint, notes=(), left=found.left)
 
 
 def find_in_bounds(

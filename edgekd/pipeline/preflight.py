@@ -156,10 +156,12 @@ def _try_export(model: Model, context: Context, opset: int) -> None:
 def _network(title: str, name: str, model: Model, context: Context) -> NetworkForecast:
     import torch
 
-    from edgekd.networks.blueprint import named, parameters
+    from edgekd.networks.blueprint import name_outputs, named, parameters
 
     inputs = _samples(model.preprocess, context, size=2)
     deployed = model.deployed(context.task).eval()
+    returned: list[object] = []
+    watch = model.body.register_forward_hook(lambda _, __, result: returned.append(result))
     try:
         with torch.no_grad():
             answers = named(deployed, {n: torch.as_tensor(a) for n, a in inputs.items()})
@@ -167,6 +169,16 @@ def _network(title: str, name: str, model: Model, context: Context) -> NetworkFo
         raise
     except Exception as error:
         raise refuse_data(name, model, inputs, error) from error
+    finally:
+        watch.remove()
+    every = name_outputs(returned[0]) if returned else {}
+    if len(every) > len(answers) == 1 and title == "teacher":
+        shown = ", ".join(f"{key} {list(tensor.shape)}" for key, tensor in every.items())
+        (key, taken), *_ = answers.items()
+        context.progress.say(
+            f"{model.blueprint.build} returns {shown}; taken as {key} is {list(taken.shape)}, and "
+            "the rest does not ship"
+        )
     outputs = {name: tensor.numpy() for name, tensor in answers.items()}
     _check_classes(name, outputs, context)
     axes = model.preprocess.dynamic_axes

@@ -107,6 +107,9 @@ class _Few(Data):
     def choose_preprocess(self, spec: InputSpec, *, root: Path) -> Preprocess:
         return self._all.choose_preprocess(spec, root=root)
 
+    def texts(self) -> list[str]:
+        return self._all.texts()
+
 
 @dataclass
 class _Stopwatch:

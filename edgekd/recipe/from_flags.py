@@ -40,6 +40,10 @@ class Asked(TypedDict, total=False):
     """imagenet, 0..1, -1..1, none, or means and deviations."""
     resize: str | None
     """crop, stretch or pad."""
+    tokenizer: str | None
+    """Of texts: tokenizer.json, a vocabulary, or "file.py:function"."""
+    max_length: int | None
+    """Of texts, in tokens."""
     device: str | None
     max_latency: float | str | None
     """Seconds, or text such as '8 ms'."""
@@ -232,6 +236,9 @@ def _input(data: str, asked: Asked) -> dict[str, Any]:
         found["size"] = parse_size(size)
     if normalize is not None:
         found["mean"], found["std"] = parse_normalize(normalize)
+    for key in ("tokenizer", "max_length"):
+        if _given(asked, key):
+            found[key] = dict(asked)[key]
     return found
 
 

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from edgekd.artifact import FP32, Artifact
 from edgekd.data.input_options import InputSpec
 from edgekd.data.preprocess import ImagePreprocess, write_preprocess
-from edgekd.errors import RecipeError
+from edgekd.errors import ModelError, RecipeError
 from edgekd.evaluation.results import Origin
 from edgekd.networks.spec import NetworkSpec, find_weights, list_user_files
 from edgekd.options import Training, UserFunction
@@ -110,19 +110,19 @@ class Teacher(TorchStep):
         return self.model_copy(update={"train": self.train.scaled(effort)})
 
     def check_early(self, root: Path) -> None:
-        from edgekd.networks.trainable import build_loaded
+        from edgekd.networks.trainable import build_early
 
-        build_loaded(self.spec, root=root)
+        build_early(self.spec, root=root)
 
     def input_size(self, root: Path) -> tuple[int, int] | None:
         """Return (height, width) of the images that it takes, where recipe, weights or net say."""
         if self.input.size is not None:
             return self.input.height_width
         from edgekd.networks.input_hints import find_size
-        from edgekd.networks.trainable import build_loaded
+        from edgekd.networks.trainable import build_early
 
         weights = None if self.weights is None else find_weights(self.weights, root)
-        return find_size(build_loaded(self.spec, root=root)[0], weights)
+        return find_size(build_early(self.spec, root=root), weights)
 
     def without_labels(self) -> Self:
         if self.train is not None:
@@ -136,11 +136,30 @@ class Teacher(TorchStep):
         from edgekd.networks.trainable import create_model
 
         preprocess = context.data.choose_preprocess(self.input, root=context.root)
-        model: Model = create_model(self.spec, preprocess, root=context.root)
+        if preprocess.reads == "text":
+            self._check_words()
+        model: Model = create_model(
+            self.spec, preprocess, root=context.root, data=context.data, given=self.input
+        )
         is_given = self.train is None and self.input.mean is None
         if not isinstance(preprocess, ImagePreprocess) or not is_given:
             return model
         return self._normalised(model, preprocess, context)
+
+    def _check_words(self) -> None:
+        """Refuse trained weights without the numbers of words that they were trained with.
+
+        Raises:
+            ModelError: neither a tokenizer nor a vocabulary is given.
+        """
+        known = self.input.tokenizer is not None or self.input.vocabulary is not None
+        if self.weights is not None and self.train is None and not known:
+            how = option("model.input.tokenizer", "tokenizer.json")
+            raise ModelError(
+                f"the data are texts, and {self.weights} was trained with words numbered in some "
+                "way that is not known; give its tokenizer.json, its vocabulary, or a function "
+                f"that turns a text into numbers: {how}"
+            )
 
     def _normalised(self, model: Model, preprocess: ImagePreprocess, context: Context) -> Model:
         """Return the given network with the normalisation that fits it."""

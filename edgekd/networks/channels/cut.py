@@ -23,7 +23,16 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.errors import ModelError, NothingToDo
-from edgekd.networks.channels.graph import Channels, Group, Place, Unit, capture, follow, tensors
+from edgekd.networks.channels.graph import (
+    Channels,
+    Group,
+    Place,
+    Unit,
+    capture,
+    follow,
+    in_float32,
+    tensors,
+)
 from edgekd.networks.edits import apply_edit, zero_edit
 from edgekd.networks.layers import find_layer
 
@@ -195,7 +204,7 @@ class _Trial:
 
     def __init__(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._network = copy.deepcopy(network).float().eval()
-        self._inputs = tuple(x.float() if x.is_floating_point() else x for x in inputs)
+        self._inputs = in_float32(inputs)
         self._reasons: dict[Group, str] = {}
         self._end = time.process_time() + TRIAL_S
 

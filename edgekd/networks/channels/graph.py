@@ -18,12 +18,14 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node
+from torch.utils._pytree import tree_map_only
 
 from edgekd.errors import EdgekdError, NothingToDo, one_line
 from edgekd.networks.channels import layers, moves
 from edgekd.networks.channels.labels import FIXED, Atoms, Labels, Union
 from edgekd.networks.channels.walk import Rule, Walk, apply_rule
 from edgekd.networks.edits import can_cut, output_dimension
+from edgekd.networks.recurrent import capturable
 
 RULES: Mapping[str, Rule] = {**layers.RULES, **moves.RULES}
 MOST_NODES = 100_000
@@ -67,16 +69,24 @@ class Channels:
         return sum(len(group.units) for group in self.groups)
 
 
+def in_float32(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return inputs with their float tensors in float32; what is no tensor stays."""
+    found: tuple[Any, ...] = tree_map_only(
+        Tensor, lambda x: x.float() if x.is_floating_point() else x, inputs
+    )
+    return found
+
+
 def capture(network: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
     """Return the graph of a network, without in-place operators.
 
     Raises:
         NothingToDo: `torch.export` cannot capture it.
     """
-    inputs = tuple(x.float() if x.is_floating_point() else x for x in inputs)
+    inputs = in_float32(inputs)
     try:
         traced = copy.deepcopy(network).float().eval()
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings(), capturable(traced):
             warnings.simplefilter("ignore")  # of torch's own parts
             graph: ExportedProgram = torch.export.export(traced, inputs).run_decompositions({})
     except EdgekdError:

@@ -23,9 +23,9 @@ from edgekd.data.preprocess import (
     ArrayPreprocess,
     ImagePreprocess,
     Preprocess,
-    TextPreprocess,
     write_preprocess,
 )
+from edgekd.data.text_preprocess import TextPreprocess
 from edgekd.evaluation.evidence import Evidence, FileEvidence
 from edgekd.evaluation.gate import Findings, Ruling
 from edgekd.evaluation.record import Record

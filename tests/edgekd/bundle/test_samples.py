@@ -24,7 +24,8 @@ from edgekd.bundle.samples import (
 )
 from edgekd.data.dataset import Kind
 from edgekd.data.pictures import Form
-from edgekd.data.preprocess import ArrayPreprocess, ImagePreprocess, Preprocess, TextPreprocess
+from edgekd.data.preprocess import ArrayPreprocess, ImagePreprocess, Preprocess
+from edgekd.data.text_preprocess import TextPreprocess
 from edgekd.errors import ModelError, VerifyFailed
 
 WAYS: tuple[tuple[Literal["bilinear", "bicubic"], bool], ...] = (

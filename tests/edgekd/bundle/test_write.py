@@ -211,8 +211,7 @@ def test_the_card_of_a_text_model_runs_with_numpy_and_onnxruntime_alone(copy: Ge
     folder = copy("text")
     code = code_of(folder)
     assert set(re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)) == {
-        "numpy",
-        "onnxruntime",
+        *("json", "re", "numpy", "onnxruntime"),
     }
     differences = [float(line.split()[-1]) for line in run_alone(folder, code)]
     assert differences

@@ -20,11 +20,11 @@ from edgekd.data.preprocess import (
     ArrayPreprocess,
     ImagePreprocess,
     Preprocess,
-    TextPreprocess,
     copy_preprocess,
     read_preprocess,
     write_preprocess,
 )
+from edgekd.data.text_preprocess import TextPreprocess
 from edgekd.errors import DataError, ModelError
 
 Maker = Callable[..., Dataset]
@@ -164,10 +164,10 @@ def test_arrays_pass_unchanged() -> None:
 def test_texts_become_numbers_padded_to_the_longest() -> None:
     text = TextPreprocess(vocabulary=("the", "cat"), max_length=4)
     found = text.encode({"text": np.array(["The dog, the CAT!", "", "cat cat cat cat cat cat"])})
-    assert found["tokens"].tolist() == [[2, 1, 2, 3], [0, 0, 0, 0], [3, 3, 3, 3]]
-    assert found["mask"].tolist() == [[1, 1, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1]]
+    assert found["tokens"].tolist() == [[2, 1, 2, 3], [1, 0, 0, 0], [3, 3, 3, 3]]
+    assert found["mask"].tolist() == [[1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 1, 1]]
     assert found["tokens"].dtype == found["mask"].dtype == np.int64
-    assert text.encode({"text": np.array(["", ""])})["tokens"].tolist() == [[0], [0]]
+    assert text.encode({"text": np.array(["", ""])})["tokens"].tolist() == [[1], [1]]
     assert text.dynamic_axes["mask"] == {0: "batch", 1: "sequence"}
 
 

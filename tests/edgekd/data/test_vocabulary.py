@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from edgekd.data.dataset import Dataset
 from edgekd.data.input_options import InputSpec
 from edgekd.data.inputs import choose_preprocess
-from edgekd.data.preprocess import TextPreprocess
+from edgekd.data.text_preprocess import TextPreprocess
 from edgekd.data.vocabulary import build_vocabulary
 from edgekd.errors import DataError, ModelError
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from edgekd.data.augment import Augment
 from edgekd.data.batches import Data
 from edgekd.data.dataset import Dataset
-from edgekd.data.preprocess import ArrayPreprocess, TextPreprocess
+from edgekd.data.preprocess import ArrayPreprocess
+from edgekd.data.text_preprocess import TextPreprocess
 from edgekd.evaluation.quality import estimate
 from edgekd.evaluation.reduced import Reduced, reduce_split
 from edgekd.tasks.classification import Classification

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import edgekd.models
-from edgekd.data.preprocess import ImagePreprocess, TextPreprocess
+from edgekd.data.preprocess import ImagePreprocess
+from edgekd.data.text_preprocess import TextPreprocess
 from edgekd.errors import ModelError
 from edgekd.exporters.torch_to_onnx import export_onnx
 from edgekd.models import convnet, efficientnet_lite0, resnet, resnet8, text_encoder
