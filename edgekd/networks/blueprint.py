@@ -189,6 +189,8 @@ class Deployed(nn.Module):
     Attributes:
         body: the network itself; its state_dict is saved.
         outputs: the names of what comes out, in order.
+        scores: those of them that are class scores: they come out as [batch, classes], also of a
+            body that returns [batch, classes, 1, 1] or [batch, 1, classes].
     """
 
     mean: Tensor
@@ -200,6 +202,8 @@ class Deployed(nn.Module):
         preprocess: Preprocessing,
         outputs: Sequence[str],
         call: Mapping[str, Any] | None = None,
+        *,
+        scores: Sequence[str] = (),
     ) -> None:
         """Wrap `body`, which is shared, not copied; `call` is that of its blueprint."""
         super().__init__()
@@ -207,6 +211,7 @@ class Deployed(nn.Module):
         self.call = text_call_of(call)
         self.inputs = tuple(preprocess.input_names)
         self.outputs = tuple(outputs)
+        self.scores = frozenset(scores)
         image = cast(ImagePreprocessing, preprocess)  # by its kind
         self.normalises = preprocess.kind == "image" and image.in_graph
         if self.normalises:
@@ -223,7 +228,12 @@ class Deployed(nn.Module):
         sorts = self.call is not None and "lengths" in self.call.roles
         with any_order(self.body) if sorts else nullcontext():
             result = self.body(*self.body_inputs(*inputs))
-        return select_outputs(result, self.outputs, type(self.body).__name__, more=self.training)
+        name = type(self.body).__name__
+        values = select_outputs(result, self.outputs, name, more=self.training)
+        return tuple(
+            _class_scores(value) if name in self.scores else value
+            for name, value in zip(self.outputs, values, strict=True)
+        )
 
     def body_inputs(self, *inputs: Tensor) -> tuple[Any, ...]:
         """Return what the body sees of `inputs`."""
@@ -235,6 +245,13 @@ class Deployed(nn.Module):
         x = pixels.permute(0, 3, 1, 2).to(self.mean.dtype)
         # contiguous: a `view` of the user's after a convolution takes no other layout
         return (((x - self.mean) * self.inverse_std).contiguous(),)
+
+
+def _class_scores(value: Tensor) -> Tensor:
+    """Return [batch, classes, 1, 1] or [batch, 1, classes] as [batch, classes], all else as is."""
+    if value.ndim < 3 or sum(length != 1 for length in value.shape[1:]) > 1:
+        return value
+    return value.flatten(1)
 
 
 def named(deployed: Deployed, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -59,7 +59,14 @@ class Model:
 
     def deployed(self, task: Task) -> Deployed:
         """Return it with the part of its preprocessing that ships inside the graph."""
-        return Deployed(self.body, self.preprocess, tuple(task.signals), self.blueprint.call)
+        scores = [name for name, kind in task.signals.items() if kind == "classes"]
+        return Deployed(
+            self.body,
+            self.preprocess,
+            tuple(task.signals),
+            self.blueprint.call,
+            scores=scores,
+        )
 
     def save(self, folder: Path) -> None:
         """Write `model.pt`, `preprocess.json` and, if channels were left, `channels.json`."""

@@ -87,9 +87,11 @@ def rehearse(bench: Bench) -> Iterator[Rehearsed]:
 
 
 def _few(bench: Bench, step: Step, watch: _Stopwatch) -> Bench:
-    """Return `bench` with as many training samples as the rehearsed steps need."""
+    """Return `bench` with as many training samples as a rehearsed training needs."""
     training = step.training
-    wanted = (WARMUP_STEPS + TIMED_STEPS) * (training.batch_size if training else 1)
+    if training is None:  # what it sees of them is few already, such as how pixels are scaled
+        return replace(bench, progress=watch)
+    wanted = (WARMUP_STEPS + TIMED_STEPS) * training.batch_size
     train = np.resize(bench.splits.train, wanted)  # repeats a split that is shorter
     return replace(bench, data=_Few(bench, train), progress=watch)
 

@@ -18,6 +18,7 @@ from edgekd.data.input_options import InputSpec
 from edgekd.errors import ModelError
 from edgekd.evaluation.class_order import find_order
 from edgekd.evaluation.quality import matched_difference, wilson
+from edgekd.store import digest
 from edgekd.tasks.classification import softmax
 from edgekd.wording import has_recipe, option
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 Predict = Callable[["Preprocess"], Callable[["Arrays"], "Arrays"]]
 """For a preprocessing, the network behind it."""
-_ROUNDS = (96, 384)  # samples: all conventions first, then those that are not clearly worse
+_ROUNDS = (32, 96, 384)  # samples: all conventions first, then those that are not clearly worse
 _POOR = 0.6  # below this share of right answers another order of the classes is looked for
 _IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 _PLAIN: Mapping[str, tuple[float, float]] = {
@@ -56,7 +57,6 @@ def ask() -> str:
 @dataclass(frozen=True)
 class _Try:
     title: str
-    preprocess: Preprocess
     right: NDArray[np.bool_]
     surprise: NDArray[np.float64]
     """-log of the probability of the label, [n]."""
@@ -86,15 +86,18 @@ def _reversed(value: float | tuple[float, ...] | None) -> float | tuple[float, .
 
 
 def choose_convention(
-    tried: Mapping[str, Preprocess], predict: Predict, data: Data, *, name: str
+    tried: Mapping[str, Preprocess], predict: Predict, data: Data, *, name: str, identity: str
 ) -> tuple[Preprocess, str]:
     """Return the normalisation that fits the labels of training samples, and a sentence about it.
+
+    It is tried once in a process: a run builds its network several times.
 
     Args:
         tried: the conventions by name.
         predict: runs the network behind one of them.
         data: with the split "train".
         name: of the network, for messages.
+        identity: a hash of the network.
 
     Raises:
         ModelError: there are no labels, or none stands out; the message asks for it.
@@ -105,6 +108,25 @@ def choose_convention(
             f"nothing states how {name} wants its pixels scaled, and without labels it cannot be "
             f"tried; {ask()}"
         )
+    key = digest(identity, data.fingerprint("training"), list(tried))
+    if key not in _FOUND:
+        _FOUND[key] = _choose(tried, predict, data, label, name=name)
+    title, note = _FOUND[key]
+    return tried[title], note
+
+
+_FOUND: dict[str, tuple[str, str]] = {}
+"""What was tried in this process: the convention that fits, and the sentence about it."""
+
+
+def _choose(
+    tried: Mapping[str, Preprocess],
+    predict: Predict,
+    data: Data,
+    label: NDArray[np.int64],
+    *,
+    name: str,
+) -> tuple[str, str]:
     every: list[_Try] = []
     rivals: list[_Try] = []
     for count in _ROUNDS:
@@ -112,7 +134,9 @@ def choose_convention(
         titles = [one.title for one in rivals] or list(tried)
         found = [_try(title, tried[title], predict, data, rows) for title in titles]
         best = max(found, key=lambda one: (one.right.mean(), -one.surprise.mean()))
-        every = every or found
+        every = found if len(found) == len(tried) else every
+        if count == _ROUNDS[0] and best.right.mean() < _POOR:
+            continue  # which order of the classes would fit takes more samples of all
         rivals = [best, *(o for o in found if o is not best and not _is_better(best, o))]
         if len(rivals) == 1:
             break
@@ -127,7 +151,7 @@ def choose_convention(
             f"nothing states how {name} wants its pixels scaled, and several conventions fit "
             f"equally: {_listed(rivals)}; {ask()}"
         )
-    return best.preprocess, (
+    return best.title, (
         f"nothing states how {name} wants its pixels scaled; tried on {len(best.right)} training "
         f"samples, {best.title}, fits: {100 * best.right.mean():.1f} % right "
         f"(the others: {_listed([o for o in every if o.title != best.title][:3])})"
@@ -149,7 +173,7 @@ def _try(
     known = label < score.shape[1]
     own = probability[np.arange(len(label)), np.where(known, label, 0)] * known
     answer = score.argmax(axis=1)
-    return _Try(title, preprocess, answer == label, -np.log(np.maximum(own, 1e-12)), answer, label)
+    return _Try(title, answer == label, -np.log(np.maximum(own, 1e-12)), answer, label)
 
 
 def _is_better(one: _Try, other: _Try) -> bool:

@@ -15,7 +15,7 @@ from edgekd.data.preprocess import ArrayPreprocess, Preprocess
 from edgekd.errors import ModelError
 from edgekd.options import Options
 from edgekd.step import Context, OnnxModel
-from edgekd.store import locate
+from edgekd.store import digest, locate
 from edgekd.teacher.file_inputs import image_spec, match_arrays
 
 if TYPE_CHECKING:
@@ -138,7 +138,10 @@ class OnnxFile(Options):
         count = channels.channels if channels.kind == "image" else 3
         tried = {t: made(s) for t, s in conventions(spec, count, in_colour=in_colour).items()}
         run = predictor(path)
-        found, note = choose_convention(tried, lambda _: run, context.data, name=self.onnx)
+        identity = digest(dict(self.hashes(context.root)))
+        found, note = choose_convention(
+            tried, lambda _: run, context.data, name=self.onnx, identity=identity
+        )
         return found, [note]
 
 

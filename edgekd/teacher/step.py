@@ -25,7 +25,7 @@ from edgekd.step import (
     Preview,
     TorchStep,
 )
-from edgekd.store import write_json
+from edgekd.store import digest, write_json
 from edgekd.teacher.onnx_file import OnnxFile
 from edgekd.user_code import MODULE, title
 from edgekd.wording import option
@@ -179,6 +179,7 @@ class Teacher(TorchStep):
             lambda one: predictor_of(replace(model, preprocess=one), context.task),
             context.data,
             name=title(self.build),
+            identity=digest(self.model_dump(mode="json"), dict(self.content(context.root))),
         )
         return replace(model, preprocess=found, notes=(*model.notes, note))
 

@@ -386,6 +386,18 @@ def test_outputs_of_other_names_come_in_their_own_order() -> None:
     assert "returned out, aux, loss, but" in refusal(lambda: deployed.eval()(A, B))
 
 
+@pytest.mark.parametrize("shape", [(2, 5), (2, 5, 1, 1), (2, 1, 5), (2, 5, 1)])
+def test_class_scores_of_any_shape_come_out_flat(shape: tuple[int, ...]) -> None:
+    deployed = Deployed(Returns(lambda a, b: (a, a)), PAIR, ("logits", "map"), scores=("logits",))
+    logits, other = deployed(torch.zeros(shape), B)
+    assert (logits.shape, other.shape) == ((2, 5), shape)
+
+
+def test_a_map_of_scores_is_not_taken_for_class_scores() -> None:
+    deployed = Deployed(Returns(lambda a, b: a), PAIR, ("logits",), scores=("logits",))
+    assert deployed(torch.zeros(2, 5, 3, 3), B)[0].shape == (2, 5, 3, 3)
+
+
 def test_heads_for_training_alone_are_dropped() -> None:
     deployed = Deployed(Returns(lambda a, b: (b, a, a)), PAIR, ("logits", "scores"))
     assert deployed.train()(A, B) == (B, A)

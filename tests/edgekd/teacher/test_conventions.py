@@ -69,23 +69,40 @@ def test_the_convention_that_the_labels_fit_is_taken_and_reported(title: str) ->
     made, _ = tried_on(None)
     label = answers(made[title])
     made, data = tried_on(label)
-    found, said = choose_convention(made, network, data, name="m.onnx")
+    found, said = choose_convention(made, network, data, name="m.onnx", identity="a")
     assert found == made[title]
     assert f"{title}, fits: 100.0 % right" in said
     assert isinstance(found, ImagePreprocess)
     assert found.colours == ("bgr" if "BGR" in title else "rgb")
 
 
+def test_a_network_is_tried_once_on_few_samples() -> None:
+    made, _ = tried_on(None)
+    made, data = tried_on(answers(made["pixels / 255, 0..1"]))
+    seen = []
+
+    def counting(preprocess: Preprocess) -> Callable[[Arrays], Arrays]:
+        def run(inputs: Arrays) -> Arrays:
+            seen.append(len(next(iter(inputs.values()))))
+            return network(preprocess)(inputs)
+
+        return run
+
+    for _ in range(3):
+        choose_convention(made, counting, data, name="m.onnx", identity="counted")
+    assert sum(seen) <= 32 * len(made)
+
+
 def test_without_labels_it_is_asked_for() -> None:
     made, data = tried_on(None)
     with pytest.raises(ModelError, match=r"without labels.*model\.input\.std in pixel units"):
-        choose_convention(made, network, data, name="m.onnx")
+        choose_convention(made, network, data, name="m.onnx", identity="a")
 
 
 def test_where_none_stands_out_it_is_asked_for() -> None:
     made, data = tried_on((RNG.permutation(400) % 4).tolist())
     with pytest.raises(ModelError, match="no better than a guess"):
-        choose_convention(made, network, data, name="m.onnx")
+        choose_convention(made, network, data, name="m.onnx", identity="a")
 
 
 def test_another_order_of_the_classes_is_not_taken_for_a_scale() -> None:
@@ -93,7 +110,7 @@ def test_another_order_of_the_classes_is_not_taken_for_a_scale() -> None:
     label = 3 - np.array(answers(made["pixels / 255, 0..1"]))
     made, data = tried_on(label.tolist())
     with pytest.raises(ModelError, match=r"in reverse order it is right in 100\.0 %"):
-        choose_convention(made, network, data, name="m.onnx")
+        choose_convention(made, network, data, name="m.onnx", identity="a")
 
 
 def test_blue_first_turns_the_channels_alone() -> None:
