@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 CLASSES = ("circle", "ellipse", "rectangle", "square", "triangle")
 FORMS = (
     *("jpeg", "lying jpeg", "progressive jpeg", "grey jpeg", "cmyk jpeg", "mirrored jpeg"),
-    *("png", "palette png", "clear png", "deep grey png", "webp", "tiff"),
+    *("png", "palette png", "clear png", "deep grey png", "webp", "bmp"),
 )
 _SHORT, _LONG = 40, 300  # pixels of a shorter side
 _ORIENTATION = 0x0112
@@ -101,7 +101,7 @@ def save(image: Image.Image, stem: Path, form: str) -> Path:
 
 def _write(image: Image.Image, stem: Path, suffix: str, **options: object) -> Path:
     path = stem.with_suffix(suffix)
-    kinds: dict[str, str] = {".png": "PNG", ".webp": "WEBP", ".tiff": "TIFF"}
+    kinds: dict[str, str] = {".png": "PNG", ".webp": "WEBP", ".bmp": "BMP"}
     image.save(path, kinds.get(suffix, "JPEG"), **options)
     return path
 

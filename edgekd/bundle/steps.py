@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edgekd.data.array_facts import ArrayFacts
 from edgekd.data.pictures import Form
 from edgekd.data.preprocess import ArrayPreprocess, ImagePreprocess, Preprocess
 
@@ -27,11 +28,20 @@ def list_steps(preprocess: Preprocess) -> list[str]:
     if isinstance(preprocess, ArrayPreprocess):
         names = ", ".join(f"`{name}`" for name in preprocess.arrays or preprocess.names)
         return [
-            f"Take the arrays {names} as in the training data: same units, same order of axes. "
-            "`preprocess.json` has the shape, the number type and the range of each.",
-            "Put the batch axis first.",
+            f"Take the arrays {names} as in the training data: same units, same order of axes.",
+            *map(_describe, preprocess.facts),
+            "Put the batch axis first: one sample is [1, ...].",
         ]
     return []
+
+
+def _describe(one: ArrayFacts) -> str:
+    axes = f" ({', '.join(one.axes)})" if one.axes else ", the meaning of its axes is not stated"
+    span = ""
+    if one.low is not None:
+        span = f", in training {one.low:g} to {one.high:g}, mean {one.mean:g}"
+    unit = f" {one.unit}" if one.unit else ", unit not stated"
+    return f"`{one.array}`: {one.dtype} {list(one.shape)}{axes}{span}{unit}."
 
 
 def _of_pictures(one: ImagePreprocess) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from edgekd.bundle.private import named_sources, private_words, refuse_traces
 from edgekd.bundle.samples import Sample, read_sample, write_sample
 from edgekd.bundle.sums import write_sums
 from edgekd.bundle.verify import verify
-from edgekd.data.preprocess import Preprocess, copy_preprocess, read_preprocess
+from edgekd.data.array_facts import ArrayOptions, state_meaning
+from edgekd.data.preprocess import ArrayPreprocess, Preprocess, read_preprocess, write_preprocess
 from edgekd.data.text_preprocess import TextInputs
 from edgekd.errors import ModelError, VerifyFailed
 from edgekd.evaluation.privacy import shareable
@@ -49,6 +50,8 @@ class Contents:
     fixed_shape: bool = True
     report: str | None = None
     """HTML."""
+    meaning: ArrayOptions = field(default_factory=ArrayOptions)
+    """What the arrays of the data mean."""
     folders: tuple[Path, ...] = ()
     """Of the developer: what ships must not name them."""
 
@@ -61,10 +64,13 @@ def write(folder: Path, contents: Contents) -> None:
         VerifyFailed: the finished folder fails its own checks.
     """
     preprocess = read_preprocess(contents.artifact)
+    if isinstance(preprocess, ArrayPreprocess):
+        facts = state_meaning(preprocess.facts, contents.meaning)
+        preprocess = preprocess.model_copy(update={"facts": facts})
     record = _shippable(contents.record)
     with replacing(folder) as partial:
         (partial / "golden").mkdir()
-        copy_preprocess(contents.artifact, partial)
+        write_preprocess(partial, preprocess)
         if record.task.labels:
             write_json(partial / LABELS, list(record.task.labels))
         shipped, chosen, files = _models(partial, contents, preprocess)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.data.array_facts import ArrayOptions
 from edgekd.errors import DataError
 from edgekd.store import digest
 
@@ -64,6 +65,8 @@ class Dataset:
     """The sources of a mixture, the main one first; empty if there is one source only."""
     form: Form | None = None
     """What became of each picture, and how; None for other kinds."""
+    meaning: ArrayOptions = field(default_factory=ArrayOptions)
+    """What its arrays mean; it changes no result."""
     files: tuple[Path, ...] = ()
     """The picture that each sample was decoded from; empty where samples came as arrays."""
     identities: bool = False

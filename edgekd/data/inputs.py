@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from edgekd.data.array_facts import describe_arrays
 from edgekd.data.dataset import Dataset
 from edgekd.data.input_options import InputSpec
 from edgekd.data.pictures import to_channels
@@ -57,7 +58,8 @@ def choose_preprocess(
             f"{dataset.kind!r}, whose input options are: {known}; leave it out"
         )
     if dataset.kind == "array":
-        return ArrayPreprocess(names=tuple(dataset.samples))
+        facts = describe_arrays(dataset.samples, train)
+        return ArrayPreprocess(names=tuple(dataset.samples), facts=facts)
     if dataset.kind == "text":
         return _text(spec, dataset.samples["text"][train], root)
     return _image(spec, dataset, train)

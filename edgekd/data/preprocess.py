@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, field_serializer, model_validator
 
+from edgekd.data.array_facts import ArrayFacts
 from edgekd.data.dataset import Arrays, Kind, is_image
 from edgekd.data.pictures import Form, fit, resize, to_channels
 from edgekd.data.preprocess_base import FOLDER, StoredPreprocess, shapes
@@ -157,6 +158,9 @@ class ArrayPreprocess(StoredPreprocess):
 
     dtypes: tuple[str, ...] = Field(
         default=(), description="number types of the inputs, where the arrays have others"
+    )
+    facts: tuple[ArrayFacts, ...] = Field(
+        default=(), description="type, shape, range, axes and unit of each array of the data"
     )
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from typing import Literal, Self, get_args
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
+from edgekd.data.array_facts import ArrayOptions, check_meaning
 from edgekd.data.arrays import dataset_from_parts, open_npy, open_npz
 from edgekd.data.augment import Augment
 from edgekd.data.dataset import Dataset
@@ -40,7 +41,7 @@ Format = Literal["folder", "npz", "npy", "table", "idx", "cifar10"]
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 
 
-class Origin(FormOptions):
+class Origin(FormOptions, ArrayOptions):
     """Where samples come from: exactly one of path, name and call."""
 
     path: str | None = Field(
@@ -385,4 +386,6 @@ def _described(dataset: Dataset, spec: Origin) -> Dataset:
     form = dataset.form
     if dataset.kind == "image" and form is None:
         form = spec.form(*dataset.samples["image"].shape[1:])
-    return replace(dataset, labels=labels, licence=spec.licence or dataset.licence, form=form)
+    check_meaning(spec, dataset.samples)
+    licence = spec.licence or dataset.licence
+    return replace(dataset, labels=labels, licence=licence, form=form, meaning=spec)

@@ -44,6 +44,7 @@ def deliver(bench: Bench, rungs: Sequence[Rung], record: Record) -> None:
         synthetic=synthetic,
         fixed_shape=recipe.export.fixed_shape,
         report=page(record, samples=may_ship(bench.dataset.licence)),
+        meaning=bench.dataset.meaning,
         folders=(bench.root, bench.folder),
     )
     write(bench.folder / "bundle", contents)

@@ -105,6 +105,7 @@ class OnnxFile(Options):
                 names=names,
                 arrays=() if arrays == names else arrays,
                 dtypes=() if dtypes == found else dtypes,
+                facts=tuple(one for one in preprocess.facts if one.array in arrays),
             )
             return preprocess, notes
         wanted = {entry.name for entry in entries}
