@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from edgekd.benchmarks.result import BenchResult, Row
 
 
-def bench_table(result: BenchResult) -> Table:
-    """Build the table of `edgekd bench`, with the conditions below it."""
+def bench_table(result: BenchResult, *, verbose: bool = True) -> Table:
+    """Build the table of `edgekd bench`, with the conditions below it.
+
+    Args:
+        result: of `edgekd.benchmarks.bench.bench`.
+        verbose: also say how it was measured, and list every event.
+    """
     from rich import box
     from rich.table import Table
 
@@ -22,7 +27,7 @@ def bench_table(result: BenchResult) -> Table:
         box=box.SIMPLE_HEAD,
         collapse_padding=True,
         pad_edge=False,
-        caption=caption(result),
+        caption=caption(result) if verbose else short_caption(result),
         caption_justify="left",
     )
     table.add_column("file", overflow="fold")
@@ -76,6 +81,20 @@ def _comparison(row: Row) -> list[str]:
     if row.speedup is None:
         return ["", row.verdict] if row.unlike else ["reference", ""]
     return [times(row.speedup).replace("[", "\\["), f"[{style}]{row.verdict}[/]"]
+
+
+def short_caption(result: BenchResult) -> str:
+    """Say in few lines where it was timed, on what, and what to doubt."""
+    place, inputs, *_ = caption(result).splitlines()
+    doubts = [f"{doubt.what}: {doubt.advice}" for doubt in result.doubts]
+    restless = [row.label for row in result.rows if not row.steady]
+    lines = [*doubts, *(f"{name}: {reason}" for name, reason in result.unavailable.items())]
+    if restless and len(result.rows) == 1:
+        lines.append("no steady state: do not trust this absolute time; give more --time")
+    hidden = len(caption(result).splitlines()) - 2 - len(lines)
+    more = f"--verbose shows {hidden} more notes on how it was measured" if hidden > 0 else ""
+    shown = [line.replace("[", "\\[") for line in (*result.notes, *lines)]
+    return "\n".join(filter(None, [place, inputs, *shown, more]))
 
 
 def caption(result: BenchResult) -> str:

@@ -27,9 +27,9 @@ from edgekd.errors import (
     ModelError,
     RecipeError,
     RunFolderError,
-    SlowerThanBaseline,
     TrainingDiverged,
     VerifyFailed,
+    WorseThanBaseline,
 )
 
 if typing.TYPE_CHECKING:
@@ -53,10 +53,10 @@ __all__ = [
     "RecipeError",
     "Result",
     "RunFolderError",
-    "SlowerThanBaseline",
     "TrainingDiverged",
     "VerifyFailed",
     "VerifyReport",
+    "WorseThanBaseline",
     "benchmark",
     "compress",
     "load_recipe",

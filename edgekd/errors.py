@@ -14,8 +14,9 @@ EdgekdError                 base; carries the exit code of the command line
 └── JobFailed               exit 1: all was well formed, but the work did not succeed
     ├── MeasureError        a process under test crashed or could not be timed
     │   └── CandidateError  one of several does not start; it names which
-    ├── SlowerThanBaseline  a model was proven to be slower than the stored one
-    └── VerifyFailed        a bundle does not compute its golden outputs
+    ├── WorseThanBaseline   a model was proven to be slower than the stored one, or otherwise worse
+    ├── VerifyFailed        a bundle does not compute its golden outputs
+    └── CouldNotTell        exit 3: neither proven worse than the stored one nor as good
 
 A message is one paragraph: what was got, what was expected, what to do.
 """
@@ -92,8 +93,14 @@ class CandidateError(MeasureError):
         self.index = index
 
 
-class SlowerThanBaseline(JobFailed):
-    """A model was proven to be slower than the one that was stored as the baseline."""
+class WorseThanBaseline(JobFailed):
+    """A model was proven to be slower than the stored one, or breaks another limit beside it."""
+
+
+class CouldNotTell(JobFailed):
+    """The measurement proves neither that a model is worse than the stored one, nor that not."""
+
+    exit_code: ClassVar[int] = 3
 
 
 class VerifyFailed(JobFailed):

@@ -34,6 +34,7 @@ def compare_across(
     entries: Sequence[Entry],
     *,
     equal: bool,
+    allow: float = 0.0,
 ) -> list[Comparison]:
     """Compare today's session with the stored ones.
 
@@ -43,6 +44,7 @@ def compare_across(
         result: today's session of the file alone.
         entries: all sessions of the baseline's name.
         equal: the file has the bytes of its counterpart.
+        allow: how much slower it may be, as a share.
     """
     comparisons = []
     for row in result.rows:
@@ -72,7 +74,7 @@ def compare_across(
             method="across sessions",
             before_s=exp(student(np.log([session.value for session in past]))),
             speedup=gain,
-            verdict=verdict_of(gain, row.steadiness),
+            verdict=verdict_of(gain, row.steadiness, allow=allow),
             reason=_what_changed(twin, row.conditions, equal=equal),
         )
         comparisons.append(told)

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
 
 from edgekd.benchmarks.bench import Inputs, Measurer, bench
 from edgekd.benchmarks.history.across import compare_across, differences, unchanged
@@ -23,6 +25,13 @@ from edgekd.benchmarks.history.comparison import (
     verdict_of,
 )
 from edgekd.benchmarks.history.entry import Entry, StoredRow
+from edgekd.benchmarks.history.guard import (
+    Guard,
+    Limit,
+    check_memory,
+    check_quality,
+    check_size,
+)
 from edgekd.benchmarks.history.store import History
 from edgekd.benchmarks.input_shapes import difference
 from edgekd.benchmarks.measurement import Conditions, Setup, Timing
@@ -42,8 +51,11 @@ class Machine(Measurer, Protocol):
     def conditions(self, setup: Setup) -> Conditions:
         """Say who it is and how it would run a file."""
 
+    def run(self, file: Path, feeds: Path) -> dict[str, NDArray[Any]]:
+        """Run a file once per call in `feeds`; return its outputs by name, calls first."""
 
-def against(
+
+def against(  # noqa: PLR0913  what is compared, how it is timed, and what it may cost
     history: History,
     name: str,
     files: Sequence[Path | str],
@@ -52,6 +64,7 @@ def against(
     setups: Sequence[Setup] = (Setup(),),
     timing: Timing | None = None,
     inputs: Inputs | None = None,
+    guard: Guard | None = None,
     progress: Share | None = None,
 ) -> BaselineResult:
     """Compare files with the session that was stored last under a name.
@@ -59,12 +72,12 @@ def against(
     Args:
         history: where it was stored.
         name: under which it was stored.
-        files: each is compared with the stored file of its name; where the names are others, with
-            the one at its place.
+        files: each is compared with the stored file of its name.
         device: where; `edgekd.devices.open_device("local")`.
         setups: as `bench` takes them.
         timing: of one session. A slow-down must be proven by two of at most three.
         inputs: as `bench` takes them; default: the stored real inputs, else random ones.
+        guard: what a file may cost; default: no slow-down, and nothing else is looked at.
         progress: called with the share that is done, 0 to 1.
 
     Raises:
@@ -72,7 +85,8 @@ def against(
         EdgekdError: whatever `bench` raises.
     """
     baseline = history.latest(name)
-    pairs = _pairs(baseline, [Path(file) for file in files])
+    guard = guard or Guard()
+    pairs = _pairs(baseline, [Path(file) for file in files], unlike_names=guard.unlike_names)
     given = _inputs(history, baseline, inputs)
     work = _Work(
         history=history,
@@ -81,20 +95,28 @@ def against(
         setups=setups,
         timing=timing or Timing(),
         inputs=given,
+        guard=guard,
     )
     tell = progress or (lambda _: None)
     rows: list[Comparison] = []
     sessions: list[BenchResult] = []
+    limits: list[Limit] = []
     for done, (file, stored) in enumerate(pairs):
         share = part_of(tell, done / len(pairs), 1 / len(pairs))
+        quality = work.check_quality(file, stored[0])  # a fault in labels is found before timing
         found, timed = work.compare(file, stored, share)
         rows += found
         sessions += timed
+        limits += work.check_costs(file, stored[0], timed[-1] if timed else None)
+        limits += quality
     tell(1.0)
-    return BaselineResult(baseline, tuple(rows), tuple(sessions), _notes(baseline, sessions))
+    notes = _notes(baseline, sessions)
+    return BaselineResult(baseline, tuple(rows), tuple(sessions), notes, tuple(limits))
 
 
-def _pairs(baseline: Entry, files: Sequence[Path]) -> list[tuple[Path, list[StoredRow]]]:
+def _pairs(
+    baseline: Entry, files: Sequence[Path], *, unlike_names: bool
+) -> list[tuple[Path, list[StoredRow]]]:
     """Give each file its counterpart: the stored rows of one file."""
     groups: dict[tuple[str, str], list[StoredRow]] = {}
     for row in baseline.rows:
@@ -103,13 +125,12 @@ def _pairs(baseline: Entry, files: Sequence[Path]) -> list[tuple[Path, list[Stor
     by_name = {rows[0].file: rows for rows in stored}
     if len(by_name) == len(stored) and files and all(file.name in by_name for file in files):
         return [(file, by_name[file.name]) for file in files]
-    if len(files) == len(stored):
+    if unlike_names and len(files) == len(stored):
         return list(zip(files, stored, strict=True))
     raise HistoryError(
         f"the baseline {baseline.name!r} contains {', '.join(rows[0].file for rows in stored)}, "
-        "and "
-        f"got {', '.join(map(str, files)) or 'no file'}; give files of the same names, or as many "
-        "in the same order"
+        f"and got {', '.join(map(str, files)) or 'no file'}; give files of the same names. If "
+        "other names are meant, give as many in the same order, with --unlike-names"
     )
 
 
@@ -142,6 +163,39 @@ class _Work:
     setups: Sequence[Setup]
     timing: Timing
     inputs: Inputs
+    guard: Guard
+
+    def check_costs(self, file: Path, before: StoredRow, result: BenchResult | None) -> list[Limit]:
+        """Return the limits on size and memory, after it was timed."""
+        copy, size_bytes = self._stored(file, before), model_content(file).size_bytes
+        return [
+            *check_size(self.guard, file.name, before, size_bytes),
+            *check_memory(self.guard, file.name, copy, result),
+        ]
+
+    def check_quality(self, file: Path, before: StoredRow) -> list[Limit]:
+        """Return the limits on quality, from the answers of both files."""
+        if not self.guard.runs or not before.not_kept:
+            pair = (self._stored(file, before) or file, file)
+            return list(
+                check_quality(self.guard, file.name, pair, self.inputs.feeds, self.device.run)
+            )
+        return [
+            Limit(
+                label=file.name,
+                what="quality",
+                before="",
+                now="",
+                allowed="",
+                verdict="could not tell",
+                reason=f"the stored file was not kept ({before.not_kept})",
+            )
+        ]
+
+    def _stored(self, file: Path, before: StoredRow) -> Path | None:
+        """Return the copy of the stored file; None where there is none, or the bytes are equal."""
+        equal = model_content(file).key == before.content
+        return None if equal or before.not_kept else self.history.copy(before.content)
 
     def compare(
         self, file: Path, stored: Sequence[StoredRow], tell: Share
@@ -168,10 +222,15 @@ class _Work:
             result = self._bench(file, copy, len(found), tell)
             results.append(result)
             if copy is not None:
-                found.append(side_by_side(file, before.file, copy, result))
+                allow = self.guard.slower
+                found.append(side_by_side(file, before.file, copy, result, allow=allow))
             else:
                 entries = self.history.entries(self.baseline.name)
-                found.append(compare_across(file, stored, result, entries, equal=equal))
+                found.append(
+                    compare_across(
+                        file, stored, result, entries, equal=equal, allow=self.guard.slower
+                    )
+                )
         return concluded(found), results
 
     def _as_before(self, stored: Sequence[StoredRow]) -> bool:
@@ -193,7 +252,9 @@ class _Work:
         )
 
 
-def side_by_side(file: Path, name: str, copy: Path, result: BenchResult) -> list[Comparison]:
+def side_by_side(
+    file: Path, name: str, copy: Path, result: BenchResult, *, allow: float = 0.0
+) -> list[Comparison]:
     """Compare a file with the stored copy in the same setup, both timed in one session.
 
     Args:
@@ -201,6 +262,7 @@ def side_by_side(file: Path, name: str, copy: Path, result: BenchResult) -> list
         name: of the stored one.
         copy: the stored one.
         result: of both.
+        allow: how much slower the new one may be, as a share.
     """
     session = result.session
     timed = list(zip(result.rows, session.measurements, strict=True))
@@ -230,7 +292,7 @@ def side_by_side(file: Path, name: str, copy: Path, result: BenchResult) -> list
         old, reference = before
         gain = speedup(reference, measured, floor=result.floor)
         state = pair_steadiness(reference, measured, floor=result.floor)
-        verdict = verdict_of(gain, state)
+        verdict = verdict_of(gain, state, allow=allow)
         comparisons.append(
             Comparison(
                 label=row.label,

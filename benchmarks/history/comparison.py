@@ -10,13 +10,16 @@ from typing import Any, Literal
 
 from edgekd.benchmarks.formatting import milliseconds, times
 from edgekd.benchmarks.history.entry import Entry
+from edgekd.benchmarks.history.guard import Limit
 from edgekd.benchmarks.result import BenchResult
 from edgekd.benchmarks.stats import Estimate, Steadiness
-from edgekd.errors import SlowerThanBaseline
+from edgekd.errors import CouldNotTell, WorseThanBaseline
 
 Method = Literal["side by side", "across sessions", "none"]
 Verdict = Literal[
     "slower",
+    "slower, allowed",
+    "too wide to tell",
     "not confirmed",
     "no difference",
     "faster",
@@ -28,7 +31,9 @@ Verdict = Literal[
 
 PROOFS = 2  # sessions that must find a slow-down
 MOST_SESSIONS = 3
-_UNSURE = ("throttled", "no steady state")
+_UNSURE = ("throttled", "no steady state", "too wide to tell")
+_UNTOLD = (*_UNSURE, "not confirmed", "undecided")
+"""The verdicts that tell neither that it passed nor that it failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +59,24 @@ class BaselineResult:
     rows: tuple[Comparison, ...]
     sessions: tuple[BenchResult, ...]  # in the order they were timed; none: nothing changed
     notes: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    """On size, memory and quality, if there are any."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether a slow-down was proven, or another limit is broken: exit code 1."""
+        return self.proven_slower or any(limit.verdict == "failed" for limit in self.limits)
+
+    @property
+    def untold(self) -> tuple[str, ...]:
+        """What could not be told, in words: exit code 3 if nothing failed."""
+        rows = [
+            f"{row.label}: {row.verdict}" + (f" ({row.reason})" if row.reason else "")
+            for row in self.rows
+            if row.verdict in _UNTOLD
+        ]
+        limits = [x for x in self.limits if x.verdict == "could not tell"]
+        return (*rows, *(f"{x.label}: {x.what}: {x.reason}" for x in limits))
 
     @property
     def proven_slower(self) -> bool:
@@ -61,10 +84,11 @@ class BaselineResult:
         return any(row.verdict == "slower" for row in self.rows)
 
     def check(self) -> None:
-        """Do nothing if no slow-down was proven.
+        """Do nothing if everything is proven to be within its limits.
 
         Raises:
-            SlowerThanBaseline: one was; the message names it and by how much.
+            WorseThanBaseline: something is not; the message names it and by how much.
+            CouldNotTell: nothing is proven to be worse, and not everything to be as good.
         """
         slower = [
             f"{row.label} takes {milliseconds(row.now_s)} and took {milliseconds(row.before_s)} "
@@ -72,11 +96,22 @@ class BaselineResult:
             for row in self.rows
             if row.verdict == "slower" and row.now_s and row.before_s and row.speedup
         ]
-        if slower:
-            raise SlowerThanBaseline(
-                f"slower than the baseline {self.baseline.name!r} of "
-                f"{self.baseline.stored_at:%Y-%m-%d}: {'; '.join(slower)}. Undo what made it "
-                f"slower, or accept it: edgekd bench MODEL --store {self.baseline.name}"
+        broken = [
+            f"{limit.label}: {limit.what} is {limit.now}, was {limit.before}, {limit.allowed}"
+            for limit in self.limits
+            if limit.verdict == "failed"
+        ]
+        which = f"the baseline {self.baseline.name!r} of {self.baseline.stored_at:%Y-%m-%d}"
+        if slower or broken:
+            raise WorseThanBaseline(
+                f"{'slower' if slower else 'worse'} than {which}: {'; '.join(slower + broken)}. "
+                "Undo what made it so, or accept it: edgekd bench MODEL --store "
+                f"{self.baseline.name}"
+            )
+        if self.untold:
+            raise CouldNotTell(
+                f"could not tell whether it is worse than {which}: {'; '.join(self.untold)}. "
+                "Give it more --time, on a machine that does nothing else, or a larger --allow"
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -86,25 +121,36 @@ class BaselineResult:
             "stored_at": self.baseline.stored_at.isoformat(),
             "entry": self.baseline.id,
             "proven_slower": self.proven_slower,
+            "failed": self.failed,
+            "could_not_tell": list(self.untold),
+            "limits": [asdict(limit) for limit in self.limits],
             "rows": [{**asdict(row), "file": str(row.file)} for row in self.rows],
             "notes": list(self.notes),
             "sessions": [session.to_json() for session in self.sessions],
         }
 
 
-def verdict_of(speedup: Estimate, *states: Steadiness) -> Verdict:
+def verdict_of(speedup: Estimate, *states: Steadiness, allow: float = 0.0) -> Verdict:
     """Say what one session proves; `states` are those of all that it compares.
+
+    With a tolerance, `allow` as a share, a slow-down is one that is larger. Then it must be shown
+    that there is none: an interval that holds the tolerance is too wide.
 
     Where the speed changed meanwhile nothing is claimed, except for a slow-down that is larger than
     all that changed: a model that takes twice the time is found on a restless machine too.
     """
-    if all(state.enough for state in states) and speedup.high * _moved(states) < 1:
+    least = 1 / (1 + allow)
+    if all(state.enough for state in states) and speedup.high * _moved(states) < least:
         return "slower"
     if any(state.throttled for state in states):
         return "throttled"
     if not all(state.steady for state in states):
         return "no steady state"
-    return "faster" if speedup.low > 1 else "no difference"
+    if speedup.low > 1:
+        return "faster"
+    if allow and speedup.low < least:
+        return "too wide to tell"
+    return "slower, allowed" if speedup.high < 1 else "no difference"
 
 
 def _moved(states: Sequence[Steadiness]) -> float:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from edgekd.benchmarks.history.comparison import BaselineResult, Comparison
     from edgekd.benchmarks.history.entry import Entry, StoredRow
+    from edgekd.benchmarks.history.guard import Limit
 
-_STYLES = {"slower": "red", "faster": "green"}
+_STYLES = {"slower": "red", "failed": "red", "faster": "green", "passed": "green"}
 
 
 def list_table(entries: Sequence[Entry]) -> Table:
@@ -70,25 +71,32 @@ def trend_table(entries: Sequence[Entry]) -> Table:
     return table
 
 
-def baseline_table(result: BaselineResult) -> Table:
-    """Show a comparison with a stored baseline."""
+def baseline_table(result: BaselineResult, *, verbose: bool = True) -> Table:
+    """Show a comparison with a stored baseline; `verbose` also says how it was made."""
     baseline = result.baseline
     table = _table(
         f"against {baseline.name}, stored {baseline.stored_at:%Y-%m-%d %H:%M} UTC",
-        *("file", "baseline\nms [95 %]", "now\nms [95 %]", "speed-up\n[95 %]", "verdict"),
+        *("file", "against", "baseline\nms [95 %]", "now\nms [95 %]", "speed-up\n[95 %]"),
+        "verdict",
     )
-    for row in result.rows:
-        *cells, verdict = baseline_cells(row)
+    for row in [*map(baseline_cells, result.rows), *map(limit_cells, result.limits)]:
+        *cells, verdict = row
         table.add_row(*map(_plain, cells), f"[{_STYLES.get(verdict, 'default')}]{verdict}[/]")
-    table.caption = _plain("\n".join(baseline_notes(result)))
+    table.caption = _plain("\n".join(baseline_notes(result, verbose=verbose)))
     return table
 
 
+def limit_cells(limit: Limit) -> tuple[str, ...]:
+    """Return file, what is limited, its value then and now, what is allowed, and the verdict."""
+    return (limit.label, limit.what, limit.before, limit.now, limit.allowed, limit.verdict)
+
+
 def baseline_cells(row: Comparison) -> tuple[str, ...]:
-    """Return file, milliseconds of the baseline and of today, speed-up and verdict as text."""
+    """Return file, stored file, milliseconds then and today, speed-up and verdict as text."""
     speedup = "" if row.speedup is None else times(row.speedup)
     return (
         row.label,
+        row.stored,
         _milliseconds(row.before_s),
         _milliseconds(row.now_s),
         speedup,
@@ -96,12 +104,15 @@ def baseline_cells(row: Comparison) -> tuple[str, ...]:
     )
 
 
-def baseline_notes(result: BaselineResult, *, named: bool = True) -> list[str]:
+def baseline_notes(
+    result: BaselineResult, *, named: bool = True, verbose: bool = True
+) -> list[str]:
     """Say where and how files were compared, and what must be known of single rows.
 
     Args:
         result: of a comparison.
         named: with the device's name.
+        verbose: with how it was made.
     """
     methods = {row.method for row in result.rows}
     lines = []
@@ -109,7 +120,7 @@ def baseline_notes(result: BaselineResult, *, named: bool = True) -> list[str]:
         c = result.sessions[-1].rows[0].conditions
         device = f"{c.device}: " if named else ""
         lines.append(f"{device}{c.cpu}, {c.runtime}, {c.provider}")
-    if "side by side" in methods:
+    if "side by side" in methods and verbose:
         lines.append(
             "the stored file was timed again, interleaved with the new one; a slow-down counts if "
             "two sessions of at most three prove it"

@@ -3,162 +3,49 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from edgekd.benchmarks.runtimes import RUNTIMES
-from edgekd.benchmarks.runtimes.providers import PROVIDERS
+from edgekd.cli import bench_options as options
 from edgekd.errors import RecipeError
 
 
 def bench(  # noqa: PLR0913  every option of the command is a parameter of this function
-    models: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="MODEL", help="ONNX files, or exported PyTorch programs (.pt2)"),
-    ] = None,
-    vs: Annotated[
-        Path | None,
-        typer.Option(metavar="OTHER", help="compare all with this file [default: the first]"),
-    ] = None,
-    on: Annotated[
-        str | None, typer.Option(metavar="DEVICE", help="device to measure on [default: local]")
-    ] = None,
-    threads: Annotated[
-        str,
-        typer.Option(metavar="N,N", help="threads that one inference uses"),
-    ] = "1",
-    runtime: Annotated[
-        str,
-        typer.Option(metavar="NAME,NAME", help=f"runtimes: {', '.join(RUNTIMES)}"),
-    ] = "",
-    provider: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME,NAME",
-            help=f"execution providers of ONNX Runtime: {', '.join(PROVIDERS)}",
-        ),
-    ] = "",
-    option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="session option of the runtime"),
-    ] = None,
-    streams: Annotated[
-        str,
-        typer.Option(metavar="N,N", help="inferences that run at the same time"),
-    ] = "1",
-    batch: Annotated[
-        str,
-        typer.Option(
-            metavar="N,N", help="samples per call [default: 1, or what one of the files fixes]"
-        ),
-    ] = "",
-    per_sample: Annotated[
-        bool,
-        typer.Option(
-            "--per-sample", help="compare the time of one sample, also of inputs of other shapes"
-        ),
-    ] = False,
-    feeds: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.npz", help="real inputs, first axis = calls [default: random inputs]"
-        ),
-    ] = None,
-    shape: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=DIMS",
-            help="shape of a random input (pixels=1x3x224x224), or size of a free axis (length=64)",
-        ),
-    ] = None,
-    end_to_end: Annotated[
-        bool,
-        typer.Option("--end-to-end", help="also time copying inputs and outputs, separately"),
-    ] = False,
-    pipeline: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.py",
-            help="file with inputs(), preprocess(raw), postprocess(outputs), to time end to end",
-        ),
-    ] = None,
-    rate: Annotated[
-        float | None,
-        typer.Option(
-            metavar="HZ",
-            min=0.01,
-            help="calls per second at a fixed rate, like the frames of a camera",
-        ),
-    ] = None,
-    precision: Annotated[
-        str,
-        typer.Option(metavar="SHARE", help="stop when all 95 % intervals are within +- this"),
-    ] = "2%",
-    time: Annotated[
-        str,
-        typer.Option(
-            metavar="TIME", help="stop after this much time, even if the precision is not reached"
-        ),
-    ] = "30s",
-    rounds: Annotated[
-        int,
-        typer.Option(metavar="N", min=3, max=100, help="least number of fresh processes per file"),
-    ] = 6,
-    profile: Annotated[
-        bool,
-        typer.Option(
-            "--profile",
-            help="also show the time per operator, compared with the limits of this machine",
-        ),
-    ] = False,
-    trt_profile: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="show the layer profile of trtexec --exportProfile, without timing anything",
-        ),
-    ] = None,
-    trt_layers: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="layer information of trtexec --exportLayerInfo, for --trt-profile"
-        ),
-    ] = None,
-    html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="write a page with plots, as one HTML file")
-    ] = None,
-    store: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="store the session and the files under this name"),
-    ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="compare with the files stored under this name; exit code 1 if proven slower",
-        ),
-    ] = None,
-    history: Annotated[
-        Path, typer.Option(metavar="FILE", help="file of the stored sessions")
-    ] = Path("edgekd-history.sqlite"),
-    listed: Annotated[
-        bool,
-        typer.Option(
-            "--list", help="list the stored sessions; with --store NAME, show that one over time"
-        ),
-    ] = False,
-    suite: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|FILE", help="run a suite: cpu, quick, or a file of yours"),
-    ] = None,
-    markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="write the results of a suite as one table")
-    ] = None,
-    json: Annotated[
-        str | None,
-        typer.Option(metavar="-|FILE", help="write all numbers as JSON, raw times included"),
-    ] = None,
+    models: options.Models = None,
+    vs: options.Vs = None,
+    on: options.On = None,
+    threads: options.Threads = "1",
+    runtime: options.Runtime = "",
+    provider: options.Provider = "",
+    option: options.Option = None,
+    streams: options.Streams = "1",
+    batch: options.Batch = "",
+    per_sample: options.PerSample = False,
+    feeds: options.Feeds = None,
+    shape: options.Shape = None,
+    end_to_end: options.EndToEnd = False,
+    pipeline: options.Pipeline = None,
+    rate: options.Rate = None,
+    precision: options.Precision = "2%",
+    time: options.TimeLimit = "30s",
+    rounds: options.Rounds = 6,
+    profile: options.Profile = False,
+    trt_profile: options.TrtProfile = None,
+    trt_layers: options.TrtLayers = None,
+    html: options.Html = None,
+    store: options.Store = None,
+    baseline: options.Baseline = None,
+    allow: options.Allow = "",
+    allow_size: options.AllowSize = "",
+    allow_memory: options.AllowMemory = "",
+    allow_drop: options.AllowDrop = None,
+    labels: options.Labels = None,
+    min_agreement: options.MinAgreement = None,
+    unlike_names: options.UnlikeNames = False,
+    history: options.History = Path("edgekd-history.sqlite"),
+    listed: options.Listed = False,
+    suite: options.Suite = None,
+    markdown: options.Markdown = None,
+    verbose: options.Verbose = False,
+    json: options.Json = None,
 ) -> None:
     """Time models side by side, and report which is faster and how certain that is.
 
@@ -170,50 +57,93 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
 
     Example: edgekd bench model.int8.onnx --vs model.fp32.onnx
 
+    With --baseline: exit code 0 passed, 1 proven worse, 2 wrong call, 3 could not tell.
+
+    Example: edgekd bench model.onnx --baseline main --allow 3% --allow-size 0%
+
     Example: edgekd bench model.onnx --threads 1,2,4 --runtime onnxruntime,openvino
     """
     from edgekd.cli import bench_modes as modes
-    from edgekd.cli.bench_flags import check_free_file, parse_inputs, parse_setups, parse_timing
+    from edgekd.cli.bench_flags import (
+        check_free_file,
+        parse_guard,
+        parse_inputs,
+        parse_setups,
+        parse_timing,
+    )
 
     out = modes.Out(
         json,
         check_free_file("--json", json),
         check_free_file("--html", html),
         check_free_file("--markdown", markdown),
+        verbose,
     )
-    if html is not None and (trt_profile or listed):
-        raise RecipeError(
-            "--html shows what was timed; it does not go with --trt-profile or --list"
-        )
-    if markdown is not None and suite is None:
-        raise RecipeError("--markdown writes the table of a suite; give --suite too")
-    if trt_layers is not None and trt_profile is None:
-        raise RecipeError("--trt-layers explains a layer profile; give --trt-profile too")
-    if suite is not None and (models or vs is not None):
-        raise RecipeError("got files and --suite; a suite names its own files: give only one")
-    if per_sample and (suite is not None or baseline is not None):
-        raise RecipeError("--per-sample does not go with --suite or --baseline")
+    guard = parse_guard(
+        allow,
+        allow_size,
+        allow_memory,
+        allow_drop=allow_drop,
+        labels=labels,
+        min_agreement=min_agreement,
+        unlike_names=unlike_names,
+    )
+    _refuse_unlike(
+        {
+            "--html": html is not None and (trt_profile is not None or listed),
+            "--markdown": markdown is not None and suite is None,
+            "--trt-layers": trt_layers is not None and trt_profile is None,
+            "--suite": suite is not None and (bool(models) or vs is not None),
+            "--per-sample": per_sample and (suite is not None or baseline is not None),
+            "--unlike-names": unlike_names and baseline is None,
+            "--allow": guard.limits_anything and baseline is None,
+        }
+    )
     if trt_profile is not None:
         modes.show_trtexec(trt_profile, trt_layers, out)
-    elif listed:
+        return
+    if listed:
         modes.show_history(history, store, out)
-    elif suite is not None:
+        return
+    if suite is not None:
         modes.run_suite(suite, on, out)
+        return
+    parts = end_to_end or pipeline is not None
+    job = modes.Job(
+        files=models or [],
+        vs=vs,
+        device=on or "local",
+        setups=parse_setups(runtime, provider, threads, streams, option or []),
+        timing=parse_timing(rate, precision, time, rounds, parts=parts),
+        inputs=parse_inputs(feeds, shape or [], batch, pipeline, per_sample=per_sample),
+        profile=profile,
+        history=history,
+        store=store,
+    )
+    if baseline is None:
+        modes.time_files(job, out)
     else:
-        job = modes.Job(
-            files=models or [],
-            vs=vs,
-            device=on or "local",
-            setups=parse_setups(runtime, provider, threads, streams, option or []),
-            timing=parse_timing(
-                rate, precision, time, rounds, parts=end_to_end or pipeline is not None
-            ),
-            inputs=parse_inputs(feeds, shape or [], batch, pipeline, per_sample=per_sample),
-            profile=profile,
-            history=history,
-            store=store,
-        )
-        if baseline is None:
-            modes.time_files(job, out)
-        else:
-            modes.time_against(job, baseline, out)
+        modes.time_against(job, baseline, out, guard=guard)
+
+
+_REFUSALS = {
+    "--html": "--html shows what was timed; it does not go with --trt-profile or --list",
+    "--markdown": "--markdown writes the table of a suite; give --suite too",
+    "--trt-layers": "--trt-layers explains a layer profile; give --trt-profile too",
+    "--suite": "got files and --suite; a suite names its own files: give only one",
+    "--per-sample": "--per-sample does not go with --suite or --baseline",
+    "--unlike-names": "--unlike-names is about the files of a baseline; give --baseline too",
+    "--allow": "--allow, --allow-size, --allow-memory, --allow-drop, --labels and --min-agreement "
+    "are limits beside a stored baseline; give --baseline NAME too, after --store NAME",
+}
+
+
+def _refuse_unlike(found: dict[str, bool]) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        RecipeError: one of them was found.
+    """
+    for name, is_wrong in found.items():
+        if is_wrong:
+            raise RecipeError(_REFUSALS[name])

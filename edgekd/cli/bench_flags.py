@@ -12,7 +12,10 @@ from edgekd.errors import RecipeError
 
 if TYPE_CHECKING:
     from edgekd.benchmarks.bench import Inputs
+    from edgekd.benchmarks.history.guard import Guard
     from edgekd.benchmarks.measurement import Setup, Timing
+
+MOST_PERCENT = 1000
 
 
 def parse_timing(
@@ -39,6 +42,50 @@ def _positive(option: str, text: str, units: dict[str, float]) -> float:
         known = ", ".join(f"2{unit}" for unit in units if unit)
         raise RecipeError(f"{option} {text} is invalid; write a number such as {known}")
     return float(match[1]) * units[match[2]]
+
+
+def parse_guard(
+    slower: str,
+    larger: str,
+    memory: str,
+    *,
+    allow_drop: float | None,
+    labels: Path | None,
+    min_agreement: float | None,
+    unlike_names: bool,
+) -> Guard:
+    """Read what a file may cost against the stored one."""
+    from edgekd.benchmarks.history.guard import Guard
+
+    if labels is not None and allow_drop is None:
+        raise RecipeError(
+            "--labels gives the right answers; say with --allow-drop how many points of accuracy "
+            "may be lost, such as --allow-drop 0.5"
+        )
+    if allow_drop is not None and labels is None:
+        raise RecipeError("--allow-drop needs the right answers; give --labels FILE.npy")
+    return Guard(
+        slower=_share("--allow", slower) or 0.0,
+        larger=_share("--allow-size", larger),
+        memory=_share("--allow-memory", memory),
+        drop=allow_drop,
+        labels=labels,
+        agreement=min_agreement,
+        unlike_names=unlike_names,
+    )
+
+
+def _share(option: str, text: str) -> float | None:
+    """Read a share in per cent; None if there is none."""
+    if not text:
+        return None
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*%\s*", text)
+    if match is None or float(match[1]) > MOST_PERCENT:
+        raise RecipeError(
+            f"{option} {text} is invalid; write per cent from 0% to {MOST_PERCENT}%, such as "
+            f"{option} 3%"
+        )
+    return float(match[1]) / 100
 
 
 def parse_setups(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from edgekd.benchmarks.bench import Inputs
+    from edgekd.benchmarks.history.guard import Guard
     from edgekd.benchmarks.measurement import Setup, Timing
     from edgekd.progress import Share
 
@@ -32,6 +33,7 @@ class Out:
     json_file: Path | None
     html_file: Path | None
     markdown_file: Path | None
+    verbose: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,15 +81,19 @@ def time_files(job: Job, out: Out) -> None:
         from edgekd.report.bench.page import write_bench
 
         write_bench(result, out.html_file, profiles=found)
-    tables = [bench_table(result), *(_titled(label, profile_table(n, r)) for label, n, r in found)]
+    tables = [
+        bench_table(result, verbose=out.verbose),
+        *(_titled(label, profile_table(n, r)) for label, n, r in found),
+    ]
     _show(content, tables, out)
 
 
-def time_against(job: Job, name: str, out: Out) -> None:
+def time_against(job: Job, name: str, out: Out, *, guard: Guard) -> None:
     """Time the stored files again beside the new ones.
 
     Raises:
-        SlowerThanBaseline: one is proven to be slower.
+        WorseThanBaseline: one is proven to be worse.
+        CouldNotTell: nothing is proven.
     """
     from edgekd.benchmarks.history.baseline import against
     from edgekd.benchmarks.history.store import History
@@ -108,13 +114,14 @@ def time_against(job: Job, name: str, out: Out) -> None:
             setups=job.setups,
             timing=job.timing,
             inputs=job.inputs,
+            guard=guard,
             progress=share,
         )
     if out.html_file is not None:
         from edgekd.report.bench.many import write_baseline
 
         write_baseline(result, out.html_file)
-    _show(result.to_json(), [baseline_table(result)], out)
+    _show(result.to_json(), [baseline_table(result, verbose=out.verbose)], out)
     result.check()
 
 

@@ -318,8 +318,19 @@ def test_the_command_keeps_compares_and_draws(chain: Save, tmp_path: Path) -> No
     assert "m.onnx" in run_command("--list", *kept).stdout
     assert run_command(str(model), "--baseline", "net", *kept, *quick).returncode == 0
     drawn = tmp_path / "slower.html"
-    slower = run_command(str(heavy), "--baseline", "net", "--html", str(drawn), *kept, *quick)
+    against = ("--baseline", "net", "--unlike-names", "--html", str(drawn))
+    slower = run_command(str(heavy), *against, *kept, *quick)
     assert slower.returncode == 1, slower.stdout
     assert "1 of 1 proven slower than net" in drawn.read_text(encoding="utf8")
     assert "slower than the baseline 'net'" in slower.stderr
     assert run_command(str(model), "--baseline", "other", *kept).returncode == 2
+
+
+def test_the_workflow_of_the_documentation_uses_options_that_exist() -> None:
+    """docs/github-actions.yml was run line by line; this keeps its flags true."""
+    text = (Path(__file__).parents[2] / "docs" / "github-actions.yml").read_text(encoding="utf8")
+    commands = [line for line in text.splitlines() if "edgekd bench" in line]
+    help_text = run_command("--help").stdout
+    flags = {word for line in commands for word in line.split() if word.startswith("--")}
+    assert flags >= {"--baseline", "--allow", "--store"}
+    assert all(flag in help_text for flag in flags)

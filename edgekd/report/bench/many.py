@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from edgekd.benchmarks.history.comparison import BaselineResult
-from edgekd.benchmarks.history.table import baseline_cells, baseline_notes
+from edgekd.benchmarks.history.table import baseline_cells, baseline_notes, limit_cells
 from edgekd.benchmarks.result import BenchResult
 from edgekd.benchmarks.suites.result import COLUMNS, SuiteResult
 from edgekd.evaluation.privacy import without_paths
@@ -47,15 +47,19 @@ def write_baseline(result: BaselineResult, path: Path) -> None:
     """
     baseline = result.baseline
     slower = [row for row in result.rows if row.verdict == "slower"]
+    broken = [limit.what for limit in result.limits if limit.verdict == "failed"]
+    title = f"Nothing is proven slower than {baseline.name}"
+    if slower:
+        title = f"{len(slower)} of {len(result.rows)} proven slower than {baseline.name}"
+    elif broken:
+        title = f"Worse than {baseline.name}: {', '.join(broken)}"
     overview = Overview(
-        f"{len(slower)} of {len(result.rows)} proven slower than {baseline.name}"
-        if slower
-        else f"Nothing is proven slower than {baseline.name}",
+        title,
         "against a baseline",
         (f"Stored {baseline.stored_at:%Y-%m-%d %H:%M} UTC.",),
-        ("file", "baseline, ms", "now, ms", "speed-up", "verdict"),
-        1,
-        _without_paths(map(baseline_cells, result.rows)),
+        ("file", "against", "baseline, ms", "now, ms", "speed-up", "verdict"),
+        2,
+        _without_paths([*map(baseline_cells, result.rows), *map(limit_cells, result.limits)]),
         tuple(map(without_paths, baseline_notes(result, named=False))),
     )
     count = len(result.sessions)

@@ -22,6 +22,7 @@ from edgekd.benchmarks.history.comparison import (
     settled,
     verdict_of,
 )
+from edgekd.benchmarks.history.guard import Guard
 from edgekd.benchmarks.history.store import History
 from edgekd.benchmarks.history.table import baseline_table, list_table, trend_table
 from edgekd.benchmarks.measurement import Session, Setup, Timing
@@ -29,13 +30,14 @@ from edgekd.benchmarks.result import BenchResult
 from edgekd.benchmarks.stats import Estimate, Event, Steadiness
 from edgekd.benchmarks.stats.events import Kind
 from edgekd.devices import open_device
-from edgekd.errors import DataError, HistoryError, SlowerThanBaseline
+from edgekd.errors import CouldNotTell, DataError, HistoryError, WorseThanBaseline
 
 Save = Callable[..., Path]
 Timed = Callable[..., BenchResult]
 
 QUICK = Timing(rounds=3, blocks=4, block_s=0.003, warmup_s=0.003)
 LOCAL = open_device("local")
+MEANT = Guard(unlike_names=True)
 MS = [1.0e-3, 1.01e-3, 0.99e-3]
 
 
@@ -71,7 +73,7 @@ def test_a_heavier_model_is_proven_slower(history: History, chain: Save, tmp_pat
     assert row.before_s.value < row.now_s.value
     assert row.verdict == "slower"
     assert 2 <= len(found.sessions) <= 3  # it was confirmed
-    with pytest.raises(SlowerThanBaseline, match="slower than the baseline 'main'"):
+    with pytest.raises(WorseThanBaseline, match="slower than the baseline 'main'"):
         found.check()
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
@@ -107,7 +109,8 @@ def test_equal_bytes_under_other_conditions(history: History, chain: Save, timed
     found = against(history, "elsewhere", [model], device=LOCAL, timing=QUICK)
     assert "another machine" in found.rows[0].reason
     assert "stored on another machine (another one, " in shown(baseline_table(found))
-    found.check()
+    with pytest.raises(CouldNotTell, match=r"m\.onnx: undecided \(the baseline was stored on an"):
+        found.check()
 
 
 @pytest.mark.timing
@@ -134,15 +137,17 @@ def test_setups_have_counterparts_and_stored_feeds_are_used(
 def test_who_is_compared_with_whom(history: History, chain: Save, timed: Timed) -> None:
     a, b, c = chain("a.onnx"), chain("b.onnx", layers=3), chain("c.onnx", layers=4)
     history.store(timed((a, MS), (b, MS)), name="main")
-    for files in ([c], [], [a, b, c]):
-        with pytest.raises(HistoryError, match=r"contains a.onnx, b.onnx, and got"):
+    for files in ([c], [], [a, b, c], [c, c]):
+        with pytest.raises(
+            HistoryError, match=r"contains a.onnx, b.onnx, and got .*--unlike-names"
+        ):
             against(history, "main", files, device=LOCAL, timing=QUICK)
     with pytest.raises(HistoryError, match="contains no session 'dev'; it contains: main"):
         against(history, "dev", [a], device=LOCAL, timing=QUICK)
     for copy in history.files.rglob("*.onnx"):
         copy.write_bytes(b"damaged")
     with pytest.raises(HistoryError, match="was changed after it was stored"):
-        against(history, "main", [c, c], device=LOCAL, timing=QUICK)
+        against(history, "main", [c, c], device=LOCAL, timing=QUICK, guard=MEANT)
 
 
 def row(verdict: Verdict, number: int = 0) -> Comparison:
@@ -225,16 +230,47 @@ def test_a_proof_is_exit_code_1(history: History, chain: Save, timed: Timed) -> 
     history.store(timed((chain("old.onnx"), MS)), name="main")
     found = BaselineResult(history.latest("main"), (row(SLOWER), row(EQUAL, 1)), ())
     assert found.proven_slower
-    with pytest.raises(SlowerThanBaseline) as caught:
+    with pytest.raises(WorseThanBaseline) as caught:
         found.check()
     assert caught.value.exit_code == 1
     message = str(caught.value)
     assert "0.onnx takes 2.00 ms [1.90, 2.10] and took 1.80 ms [1.70, 1.90]" in message
     assert "0.90x [0.85, 0.95] the speed" in message
     assert "1.onnx" not in message
-    calm = replace(found, rows=(row(EQUAL), row("not confirmed")))
+    calm = replace(found, rows=(row(EQUAL), row("slower, allowed"), row("unchanged")))
     calm.check()
     assert not calm.proven_slower
+
+
+@pytest.mark.parametrize(
+    "verdict", ["not confirmed", "undecided", "throttled", "no steady state", "too wide to tell"]
+)
+def test_what_could_not_be_told_is_exit_code_3(
+    history: History, chain: Save, timed: Timed, verdict: Verdict
+) -> None:
+    history.store(timed((chain("old.onnx"), MS)), name="main")
+    found = BaselineResult(history.latest("main"), (row(EQUAL), row(verdict, 1)), ())
+    with pytest.raises(CouldNotTell, match=f"1.onnx: {verdict}") as caught:
+        found.check()
+    assert caught.value.exit_code == 3
+    with pytest.raises(WorseThanBaseline):  # a proof comes first
+        replace(found, rows=(row(SLOWER), row(verdict))).check()
+
+
+def test_a_tolerance_must_be_shown_to_hold() -> None:
+    calm = Steadiness(steady=True)
+    cases: list[tuple[tuple[float, float], Verdict]] = [
+        ((0.90, 0.96), "slower"),  # 1 / 1.03 is 0.971
+        ((0.95, 0.99), "too wide to tell"),
+        ((0.95, 1.02), "too wide to tell"),
+        ((0.98, 0.99), "slower, allowed"),
+        ((0.98, 1.01), "no difference"),
+        ((1.01, 1.02), "faster"),
+    ]
+    for (low, high), verdict in cases:
+        middle = Estimate((low + high) / 2, low, high, 6)
+        assert verdict_of(middle, calm, allow=0.03) == verdict
+    assert not settled([[row("too wide to tell")]])  # it is measured again
 
 
 def test_tables_over_time(history: History, chain: Save, timed: Timed) -> None:
