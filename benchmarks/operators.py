@@ -89,6 +89,9 @@ PRODUCTS: dict[str, Product] = {
 }
 """Layers with weights, fused forms of ONNX Runtime included."""
 
+RECURRENT = frozenset({"GRU", "LSTM", "RNN", "DynamicQuantizeLSTM"})
+"""Layers that multiply by two weights in each step: inputs 1 and 2."""
+
 QDQ = ("QuantizeLinear", "DequantizeLinear")
 
 CONVERSIONS = frozenset({*QDQ, "DynamicQuantizeLinear"})
@@ -167,6 +170,21 @@ def macs(operator: str, shapes: Sequence[Shape | None], output: Shape | None) ->
     if data is None or weight is None or output is None:
         return None
     return product.count(data, weight, output)
+
+
+def recurrent_macs(shapes: Sequence[Shape | None]) -> int | None:
+    """Return the multiply-accumulates of one run of a recurrent layer; None: a shape is not known.
+
+    Args:
+        shapes: of its inputs: data [steps, batch, features] or batch first, then two weights
+            [directions, gates * hidden, features or hidden], either factor transposed or not.
+    """
+    if len(shapes) < 3:
+        return None
+    data, weight, recurrence = shapes[:3]
+    if data is None or weight is None or recurrence is None:
+        return None
+    return prod(data[:2]) * (prod(weight) + prod(recurrence))
 
 
 def is_quantized(operator: str) -> bool:

@@ -58,7 +58,7 @@ def compress(  # noqa: PLR0913  # each argument is a flag of the command
     task: object = None,
     labels: Sequence[str] | None = None,
     device: str | None = None,
-    max_latency: float | str | None = None,
+    max_latency: str | None = None,
     max_drop: float | None = None,
     min_snr: float | None = None,
     min_agreement: float | None = None,
@@ -97,7 +97,7 @@ def compress(  # noqa: PLR0913  # each argument is a flag of the command
         task: "classification", "multilabel", "regression", ..., or a Task.
         labels: names of the classes, in the order of the model's outputs.
         device: to measure on; default "local".
-        max_latency: seconds, or "8 ms".
+        max_latency: with its unit, "8 ms".
         max_drop: largest loss of quality, in points; default 1.
         min_snr: least signal-to-noise of each output, in dB; labels are then not read.
         min_agreement: least share of samples whose class stays, in percent; likewise.
@@ -176,7 +176,7 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
     device: str | None = None,
     samples: int | None = None,
     max_drop: float | None = None,
-    max_latency: float | str | None = None,
+    max_latency: str | None = None,
     min_snr: float | None = None,
     min_agreement: float | None = None,
     no_labels: bool | None = None,
@@ -205,7 +205,7 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
         device: to measure on.
         samples: for calibration; default 256.
         max_drop: largest loss, in points; default 1.
-        max_latency: largest latency.
+        max_latency: largest latency, "8 ms".
         min_snr: least signal-to-noise of each output, in dB; labels are then not read; default
             without labels: 20.
         min_agreement: least share of samples whose class stays, in percent; likewise.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -52,8 +53,51 @@ class Training(Options):
         )
 
 
-def _seconds(value: object) -> object:
-    return parse_seconds(value) if isinstance(value, str) else value
+_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
+_TIME = re.compile(r"\s*(\d+(?:\.\d*)?(?:e-?\d+)?|\.\d+)\s*(s|ms|us|µs|μs)\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """A time in the unit that it was given in."""
+
+    value: float
+    unit: str
+
+    @property
+    def seconds(self) -> float:
+        """It in seconds."""
+        return self.value * _UNITS[self.unit]
+
+    def __str__(self) -> str:
+        """Write it as it was asked: '2 ms'."""
+        return f"{self.value:g} {self.unit}"
+
+    def in_unit(self, seconds: float) -> str:
+        """Return another time in this unit, in three digits."""
+        return f"{seconds / _UNITS[self.unit]:.3g}"
+
+
+def parse_latency(value: object) -> Latency:
+    """Return a time from '8 ms', '250us' or '0.5s'.
+
+    Raises:
+        ValueError: it is something else, such as a number without a unit, or not above 0.
+    """
+    text = f"{value:g}" if isinstance(value, (int, float)) else str(value).strip()
+    match = _TIME.fullmatch(text)
+    if match is None:
+        if re.fullmatch(r"[\d.]+(?:e-?\d+)?", text):
+            raise ValueError(f"{text} has no unit; write '{text} ms' or '{text} s'")
+        raise ValueError(f"{text!r} is not a time; write for instance '8 ms', '250 us' or '0.5 s'")
+    found = Latency(float(match[1]), match[2].lower().replace("μ", "µ"))
+    if not 0 < found.seconds < math.inf:
+        raise ValueError(f"{text!r} is not above 0; write for instance '8 ms'")
+    return found
+
+
+def _as_asked(value: object) -> object:
+    return None if value is None else str(parse_latency(value))
 
 
 class Budget(Options):
@@ -83,12 +127,11 @@ class Budget(Options):
         "whose greatest value of each output is that of the teacher; default 95 for a classifier "
         "that is trained in the run, whose outputs cannot reach an SNR of 20",
     )
-    max_latency_s: Annotated[float | None, BeforeValidator(_seconds)] = Field(
+    max_latency: Annotated[str | None, BeforeValidator(_as_asked)] = Field(
         None,
-        gt=0,
-        alias="max_latency",
         examples=["8 ms"],
-        description="largest latency of the file that ships: seconds, or text such as '8 ms'",
+        description="largest latency of the file that ships, with its unit: '8 ms', '250 us', "
+        "'0.5 s'",
     )
     strict: bool = Field(
         False,
@@ -96,7 +139,15 @@ class Budget(Options):
         description="compare the upper end of the 95 % interval with max_drop, not the estimate",
     )
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    @property
+    def latency(self) -> Latency | None:
+        """Return the largest latency, if one was asked for."""
+        return None if self.max_latency is None else parse_latency(self.max_latency)
+
+    @property
+    def max_latency_s(self) -> float | None:
+        """Return it in seconds."""
+        return None if self.latency is None else self.latency.seconds
 
     @property
     def floors(self) -> dict[Literal["min_snr", "min_agreement"], float]:
@@ -107,15 +158,3 @@ class Budget(Options):
         if self.min_agreement is not None:
             found["min_agreement"] = self.min_agreement
         return found
-
-
-def parse_seconds(text: str) -> float:
-    """Return seconds from '8 ms', '250us', '0.5 s' or a bare number of seconds.
-
-    Raises:
-        ValueError: the text is none of these.
-    """
-    match = re.fullmatch(r"\s*([0-9.]+(?:e-?\d+)?)\s*(s|ms|us|µs)?\s*", text)
-    if not match:
-        raise ValueError(f"{text!r} is not a time; write for instance '8 ms' or '250 us'")
-    return float(match[1]) * {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}[match[2] or "s"]

@@ -27,6 +27,8 @@ class OnnxFacts:
     """Multiply-accumulates of one pass at batch 1; None: they depend on a length not given."""
     int8_share: float | None
     """Share of `macs` whose weight and other factor both come as 8-bit integers; None: no macs."""
+    int8_bytes_share: float | None
+    """Share of the bytes of all weights and biases that are 8-bit integers; None: no weights."""
     size_bytes: int
     opset: int
     inputs: tuple[Entry, ...]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from onnx import NodeProto
 
-from edgekd.benchmarks.operators import PRODUCTS
+from edgekd.benchmarks.operators import PRODUCTS, RECURRENT
 from edgekd.exporters.file_facts import Kernels
 from edgekd.exporters.onnx_files import messages
 from edgekd.exporters.ort_session import optimized
@@ -22,7 +22,8 @@ def int8_layers(path: Path) -> Kernels:
     found = Counter(sorted(node.op_type for node in messages(optimized(path), NodeProto)))
     return Kernels(
         int8_layers=sum(found[name] for name, product in PRODUCTS.items() if product.int8),
-        fp32_layers=sum(found[name] for name, product in PRODUCTS.items() if not product.int8),
+        fp32_layers=sum(found[name] for name, product in PRODUCTS.items() if not product.int8)
+        + sum(found[name] for name in RECURRENT - set(PRODUCTS)),
         quantize_left=found["QuantizeLinear"],
         dequantize_left=found["DequantizeLinear"],
         operators=dict(found),

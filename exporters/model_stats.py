@@ -23,13 +23,14 @@ _QUANTIZED_INPUTS = {  # inputs that may be weights or biases as integers
 _FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
 _EIGHT_BITS = {TensorProto.INT8, TensorProto.UINT8}
 _COUNTED = {name for name, product in operators.PRODUCTS.items() if product.count is not None}
+_COUNTED |= operators.RECURRENT
 
 
 def facts(path: Path, *, lengths: Mapping[str, int] | None = None) -> OnnxFacts:
     """Read the statistics of an ONNX file.
 
-    Counted are Conv, ConvTranspose, Gemm and MatMul and their integer forms, products of two
-    activations (attention) included; additions of a bias and recurrent layers are not.
+    Counted are Conv, ConvTranspose, Gemm, MatMul and recurrent layers and their integer forms,
+    products of two activations (attention) included; additions of a bias are not.
 
     Args:
         path: an ONNX file, untrusted.
@@ -49,6 +50,7 @@ def facts(path: Path, *, lengths: Mapping[str, int] | None = None) -> OnnxFacts:
         parameters=sum(math.prod(tensor.dims) for tensor in _weights(flat.graph)),
         macs=macs,
         int8_share=in_int8 / macs if macs else None,
+        int8_bytes_share=_share_of_bytes(flat.graph),
         size_bytes=max(path.stat().st_size, model.ByteSize()),  # the latter with external data
         opset=opset_of(model),
         inputs=tuple(_entry(value) for value in inputs_of(model)),
@@ -90,6 +92,17 @@ def _weights(graph: GraphProto) -> Iterator[TensorProto]:
             yield tensor
 
 
+def _share_of_bytes(graph: GraphProto) -> float | None:
+    """Return which share of the bytes of all weights and biases are 8-bit integers."""
+    total, eight = 0, 0
+    for tensor in _weights(graph):
+        kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        size_bytes = math.prod(tensor.dims) * kind.itemsize
+        total += size_bytes
+        eight += size_bytes if tensor.data_type in _EIGHT_BITS else 0
+    return eight / total if total else None
+
+
 def _count_macs(model: ModelProto) -> tuple[int | None, int]:
     """Return the multiplications of all layers, and of those whose factors are 8-bit integers."""
     graph = model.graph
@@ -104,10 +117,18 @@ def _count_macs(model: ModelProto) -> tuple[int | None, int]:
         if node.op_type not in _COUNTED:
             continue
         sizes = [shapes.get(name) for name in node.input]
-        macs = operators.macs(node.op_type, sizes, shapes.get(node.output[0]))
+        recurrent = node.op_type in operators.RECURRENT
+        macs = (
+            operators.recurrent_macs(sizes)
+            if recurrent
+            else operators.macs(node.op_type, sizes, shapes.get(node.output[0]))
+        )
         if macs is None:
             return None, 0
         total += macs
+        if recurrent:
+            in_int8 += macs if node.op_type == "DynamicQuantizeLSTM" else 0
+            continue
         product = operators.PRODUCTS[node.op_type]
         factors = [node.input[0], node.input[product.weight]]
         if product.int8 or all(_eight_bits(name, makers, constants) for name in factors):

@@ -9,7 +9,15 @@ from edgekd.bundle.loader import JAVASCRIPT, LOADER, make_loaders
 from edgekd.bundle.snippet import snippet
 from edgekd.bundle.steps import describe_resizing, list_steps
 from edgekd.data.preprocess import FILE, ImagePreprocess
-from edgekd.evaluation.formatting import NOT_MEASURED, change, latency_text, quality, size, times
+from edgekd.evaluation.formatting import (
+    NOT_MEASURED,
+    change,
+    int8_share,
+    latency_text,
+    quality,
+    size,
+    times,
+)
 from edgekd.evaluation.results import SPLITS
 
 
@@ -168,12 +176,12 @@ def _speed(found: Description) -> Iterator[str]:
     )
     rows = []
     for model in found.models:
-        figures, share = model.measured or Measured(), model.facts.int8_share
+        figures = model.measured or Measured()
         rows.append(
             (
                 f"`{model.file}`",
                 size(model.facts.size_bytes),
-                "" if share is None else f"{100 * share:.0f} %",
+                int8_share(model.facts),
                 latency_text(figures.latency_s),
                 latency_text(figures.p90_s),
                 times(figures.speedup) if figures.speedup else "",

@@ -228,8 +228,8 @@ def _headline(recipe: Recipe, folder: Path) -> str:
     floors = [f"at least {describe_floor(key, v)}" for key, v in budget.floors.items()]
     drop = [f"at most {budget.max_drop:g} lost against the teacher"]
     wanted = floors or (["outputs near the model's own"] if recipe.task == "reference" else drop)
-    if budget.max_latency_s is not None:
-        wanted.append(f"{budget.max_latency_s * 1e3:g} ms")
+    if budget.max_latency is not None:
+        wanted.append(budget.max_latency)
     steps = ", ".join(step.name for step in recipe.steps) or "no steps"
     if recipe.quick:
         wanted = ["not judged"]

@@ -103,7 +103,7 @@ Device = Annotated[
     str | None, typer.Option(metavar="NAME", help="device to measure on [default: local]")
 ]
 MaxLatency = Annotated[
-    str | None, typer.Option(metavar="TIME", help="largest latency, such as 8ms")
+    str | None, typer.Option(metavar="TIME", help="largest latency: 8ms, 250us, 0.5s")
 ]
 MaxDrop = Annotated[
     float | None, typer.Option(metavar="POINTS", help="largest loss of quality [default: 1.0]")

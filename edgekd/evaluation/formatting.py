@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 from edgekd.benchmarks.stats import Estimate
+from edgekd.exporters.file_facts import OnnxFacts
 
 NOT_MEASURED = "not measured"
 
@@ -51,6 +52,14 @@ def per_sample(estimate: Estimate | None, samples: int) -> str:
     if samples == 1 or estimate is None:
         return ""
     return f", {samples} samples a call: {seconds(estimate.value / samples)} each"
+
+
+def int8_share(facts: OnnxFacts) -> str:
+    """Return how much of a file is in INT8: of the arithmetic, and of the weights; or ""."""
+    if facts.int8_share is None or facts.int8_bytes_share is None:
+        return ""
+    macs, weights = (f"{100 * s:.0f} %" for s in (facts.int8_share, facts.int8_bytes_share))
+    return "none" if not facts.int8_share else f"{macs} of MACs, {weights} of weight bytes"
 
 
 def decimals(width: float) -> int:

@@ -37,6 +37,11 @@ class Findings:
     shrink: float
     """Bytes before / bytes after."""
 
+    @property
+    def unusual_pair(self) -> str:
+        """Which files the speed-up is of, where it is not the file of the stage against FP32."""
+        return "" if self.compared == (self.variant, FP32) else name_pair(self.compared)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ruling:
@@ -128,7 +133,7 @@ def _rule(promise: Promise, found: Findings, budget: Budget, *, kept_because: st
     kept = not reasons or bool(kept_because)
     if reasons and kept:
         reasons.append(f"kept because {kept_because}")
-    numbers = f"{describe_speed(found.speedup)}, {_describe_quality(found)}"
+    numbers = f"{_describe_pair(found)}, {_describe_quality(found)}"
     return Ruling(variant=found.variant, kept=kept, reasons=tuple(reasons), numbers=numbers)
 
 
@@ -149,7 +154,30 @@ def _quality_faults(found: Findings, budget: Budget) -> list[str]:
 def _describe_quality(found: Findings) -> str:
     if found.floored:
         return ", ".join(describe_floor(key, e.value) for key, e in found.floored.items())
-    return f"{found.gain.value:+.2f} {found.unit} relative to the teacher"
+    doubt = NO_DIFFERENCE if is_undecided(found.gain) else ""
+    return f"{found.gain.value:+.2f} {found.unit} relative to the teacher{doubt}"
+
+
+NO_DIFFERENCE = ", no difference shown"
+
+
+def is_undecided(difference: Estimate) -> bool:
+    """Return whether the interval of a difference includes 0: then no claim is made of it."""
+    return difference.low <= 0 <= difference.high
+
+
+def _describe_pair(found: Findings) -> str:
+    """Return the speed-up with the files that it is of, where these are not both FP32."""
+    pair = found.unusual_pair if found.speedup else ""
+    return f"{describe_speed(found.speedup)}{f' ({pair})' if pair else ''}"
+
+
+def name_pair(compared: tuple[str, str]) -> str:
+    """Return which files a speed-up is of; "" for FP32 against FP32."""
+    after, before = compared
+    if after == before:
+        return "" if after == FP32 else f"both {after}"
+    return f"{after} against {before}"
 
 
 FLOOR_METRICS: Mapping[Floor, str] = {"min_snr": "SNR", "min_agreement": "agreement"}
@@ -180,4 +208,9 @@ def describe_speed(speed: Estimate | None) -> str:
         return "speed not measured"
     if speed.high < 1:
         return f"{1 / speed.value:.2f}x slower [{1 / speed.high:.2f}, {1 / speed.low:.2f}]"
-    return f"{speed.value:.2f}x faster [{speed.low:.2f}, {speed.high:.2f}]"
+    numbers = f"[{speed.low:.2f}, {speed.high:.2f}]"
+    if speed.low == speed.high:
+        return "equally fast"
+    if speed.low <= 1:
+        return f"no difference in speed shown, {speed.value:.2f}x {numbers}"
+    return f"{speed.value:.2f}x faster {numbers}"

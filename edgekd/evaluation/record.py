@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from edgekd.benchmarks.measurement import Timing
 from edgekd.errors import RunFolderError
+from edgekd.evaluation.budget import describe_latency
 from edgekd.evaluation.evidence import FileEvidence
 from edgekd.evaluation.examples import Masks, Retrieval, Scattered
 from edgekd.evaluation.results import (
@@ -119,6 +120,11 @@ class Record:
     def ships(self) -> Finalist:
         """The file that ships."""
         return self.final.ships
+
+    @property
+    def latency_against_budget(self) -> str:
+        """Whether the largest latency is met, in the unit that it was asked in; "" if none was."""
+        return describe_latency(self.ships, self.budget, device=self.devices[0])
 
     @property
     def samples_per_call(self) -> int:

@@ -55,7 +55,7 @@ def record(
     """Gather a run into one value."""
     recipe, device = bench.recipe, bench.device.name
     origin = _origin(rungs[0])
-    asked_s, shipping = recipe.budget.max_latency_s, Shipping(bench, rungs, final)
+    shipping = Shipping(bench, rungs, final)
     return Record(
         name=recipe.name,
         command=command,
@@ -75,7 +75,7 @@ def record(
         masks=find_masks(shipping),
         retrieval=find_retrieval(shipping),
         calls=_calls(bench, final),
-        over_budget=over_budget(final.ships, max_latency_s=asked_s, device=device),
+        over_budget=over_budget(final.ships, recipe.budget, device=device),
         remarks=_remarks(bench, rungs[0]),
         origin=origin,
         spent=bench.log.read(),

@@ -45,8 +45,8 @@ class Asked(TypedDict, total=False):
     max_length: int | None
     """Of texts, in tokens."""
     device: str | None
-    max_latency: float | str | None
-    """Seconds, or text such as '8 ms'."""
+    max_latency: str | None
+    """With its unit, such as '8 ms'."""
     max_drop: float | None
     """In the unit of the first metric: points of accuracy."""
     min_snr: float | None

@@ -192,3 +192,32 @@ def test_a_zero_point_that_stops_a_fusion_is_structure(tmp_path: Path) -> None:
     save_onnx(low, tmp_path / "a.onnx")
     save_onnx(middle, tmp_path / "b.onnx")
     assert not same_structure(tmp_path / "a.onnx", tmp_path / "b.onnx")
+
+
+@pytest.mark.parametrize(("kind", "gates"), [("GRU", 3), ("LSTM", 4), ("RNN", 1)])
+def test_recurrent_layers_count_and_int8_behind_them_is_a_small_share(
+    kind: str, gates: int, tmp_path: Path
+) -> None:
+    """7 steps, 2 directions, 5 features, 6 hidden units; the last layer alone is in INT8."""
+    text = f"""(float[batch, 7, 5] x) => (float[n, 4] y) {{
+        f = Transpose<perm = [1, 0, 2]>(x)
+        a, h = {kind}<hidden_size = 6, direction = "bidirectional">(f, w, r)
+        t = Transpose<perm = [1, 0, 2]>(h) e = Flatten(t)
+        q = QuantizeLinear(e, s, z) d = DequantizeLinear(q, s, z)
+        v = DequantizeLinear<axis = 1>(vq, vs) y = MatMul(d, v)
+    }}"""
+    rows = gates * 6
+    weights: dict[str, np.ndarray[Any, Any]] = {
+        "w": np.ones((2, rows, 5), np.float32),
+        "r": np.ones((2, rows, 6), np.float32),
+        "s": np.array(0.1, np.float32),
+        "z": np.array(0, np.uint8),
+        "vq": np.ones((12, 4), np.int8),
+        "vs": np.ones(4, np.float32),
+    }
+    save_onnx(build(text, weights), tmp_path / "m.onnx")
+    found = facts(tmp_path / "m.onnx")
+    inner, last = 7 * 2 * rows * (5 + 6), 12 * 4
+    assert found.macs == inner + last
+    assert found.int8_share == pytest.approx(last / (inner + last))
+    assert found.int8_bytes_share == pytest.approx(48 / (48 + 4 * 2 * rows * 11))

@@ -16,7 +16,6 @@ from edgekd.evaluation.formatting import (
     per_sample,
     quality,
     ratio,
-    seconds,
     size,
     times,
 )
@@ -94,7 +93,13 @@ def _speed_pieces(speed: Estimate | None) -> list[Piece]:
     if speed.high < 1:
         turned = Estimate(1 / speed.value, 1 / speed.high, 1 / speed.low, speed.n)
         return [Piece(text=" and "), _figure(times(turned), " slower"), than]
-    return [Piece(text=" than the teacher, not proven faster ", small=f"({times(speed)})")]
+    if speed.low == speed.high:
+        return [Piece(text=" than the teacher, and as fast")]
+    return [
+        Piece(
+            text=" than the teacher, with no difference in speed shown ", small=f"({times(speed)})"
+        )
+    ]
 
 
 def _figure(text: str, word: str) -> Piece:
@@ -105,11 +110,18 @@ def _figure(text: str, word: str) -> Piece:
 def _quality_pieces(metric: MetricInfo, gain: Estimate) -> list[Piece]:
     unit = metric.points() if metric.unit else ""
     of = Piece(text=f" of {metric.name} on the test split")
-    if gain.value == 0:
+    if gain.low == gain.value == gain.high == 0:
         lost = Estimate(0.0, -gain.high, -gain.low, gain.n)
         small = difference(lost).partition(" ")[2]
         none = f"no {unit}" if unit else "nothing"
         return [Piece(text=", and loses "), Piece(figure=none, small=small), of]
+    if gain.low <= 0 <= gain.high:
+        small = f"({change(gain)} {unit}".rstrip() + ")"
+        return [
+            Piece(
+                text=f", with no difference in {metric.name} shown on the test split ", small=small
+            )
+        ]
     sign = -1 if gain.value < 0 else 1
     low, high = sorted((sign * gain.low, sign * gain.high))
     text = difference(Estimate(abs(gain.value), low, high, gain.n))
@@ -177,7 +189,7 @@ def budget(record: Record) -> str:
 
 
 def _latency(asked: Budget) -> str:
-    return "" if asked.max_latency_s is None else f", and {seconds(asked.max_latency_s)} a call"
+    return "" if asked.max_latency is None else f", and {asked.max_latency} a call"
 
 
 def warnings(record: Record) -> list[str]:

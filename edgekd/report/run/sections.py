@@ -9,17 +9,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from edgekd.artifact import FP32
 from edgekd.evaluation.evidence import FileEvidence
 from edgekd.evaluation.formatting import (
     NOT_MEASURED,
     change,
+    int8_share,
     latency_text,
     quality,
     seconds,
     size,
     times,
 )
-from edgekd.evaluation.gate import FLOOR_METRICS, Findings, Ruling
+from edgekd.evaluation.gate import FLOOR_METRICS, Findings, Ruling, name_pair
 from edgekd.evaluation.record import Record
 from edgekd.evaluation.results import ChangedSample, ClassChange, Elsewhere, RungRecord
 from edgekd.exporters.file_facts import Kernels
@@ -84,7 +86,7 @@ def _own_row(
         else quality(file.metrics[record.metric.name]),
         gain="" if first or record.is_against_teacher else change(file.gain),
         step="" if first else times(step),
-        compared="" if step is None else _pair(findings.compared),
+        compared="" if step is None else name_pair(findings.compared) or f"both {FP32}",
         state=_state(rung, ruling, first=first),
         reasons=ruling.reasons,
     )
@@ -105,12 +107,6 @@ def _row(record: Record, rung: RungRecord, file: FileEvidence, *, kept: bool) ->
         speedup=NOT_MEASURED if file.latency_s is None else speedup,
         state="preview",
     )
-
-
-def _pair(compared: Sequence[str]) -> str:
-    """Return which file was timed against which: like with like, or a variant against FP32."""
-    after, before = compared
-    return f"both {after}" if after == before else f"{after} against {before}"
 
 
 def _state(rung: RungRecord, ruling: Ruling, *, first: bool) -> str:
@@ -152,12 +148,11 @@ def figures(record: Record) -> tuple[list[str], list[list[str]]]:
 
 def _facts(file: FileEvidence, rung: RungRecord) -> list[str]:
     facts, left = file.facts, {} if file.preview else rung.left.get(file.variant, {})
-    share = facts.int8_share
     return [
         f"{facts.size_bytes:,} bytes",
         f"{facts.parameters:,}",
         "not known" if facts.macs is None else f"{facts.macs:,}",
-        "not known" if share is None else f"{100 * share:.0f} %",
+        int8_share(facts) or "not known",
         _kernels(file.kernels),
         "; ".join(f"{layer}: {why}" for layer, why in left.items()) or "none",
         str(facts.opset),
@@ -255,7 +250,7 @@ def _findings(
         (f"{metric} relative to the teacher", change(findings.gain)),
         (f"{metric} relative to the stage before", change(findings.step_gain)),
     ]
-    speed, pair = times(findings.speedup), _pair(findings.compared)
+    speed, pair = times(findings.speedup), name_pair(findings.compared)
     return [
         (f"speed against {before}", f"{speed}, {pair}" if findings.speedup else speed),
         *(near or lost),

@@ -10,7 +10,12 @@ from rich.text import Text
 
 from edgekd.benchmarks.stats import Estimate
 from edgekd.evaluation.formatting import interval, latency_text, per_sample, quality, size
-from edgekd.evaluation.gate import Ruling
+from edgekd.evaluation.gate import (
+    NO_DIFFERENCE,
+    Ruling,
+    describe_speed,
+    is_undecided,
+)
 from edgekd.evaluation.record import QUICK_REMARK, Record
 from edgekd.evaluation.results import Elsewhere, RungRecord
 
@@ -29,6 +34,8 @@ class Line:
     """None where the step was skipped."""
     speedup: Estimate | None = None
     """Against the stage before."""
+    compared: str = ""
+    """Which files it is of, where these are not its own and FP32."""
 
 
 def lines(record: Record, rung: RungRecord) -> list[Line]:
@@ -47,6 +54,7 @@ def lines(record: Record, rung: RungRecord) -> list[Line]:
             kept=ruling.kept,
             ruling=ruling,
             speedup=findings.speedup,
+            compared=findings.unusual_pair,
         )
         for file, findings, ruling in rung.judged
     ]
@@ -74,16 +82,27 @@ def _verdict(rung: RungRecord, row: Line, *, first: bool) -> Text:
     if not row.kept:  # the reason is below the table
         word = "dropped" if rung.kept else rung.outcome
         return Text(word, style="red" if row.ruling else "yellow")
-    against = "" if row.speedup is None else f"{row.speedup.value:.2f}x "
-    return Text.assemble(against, ("kept", "green"))
+    return Text.assemble(_against(row), ("kept", "green"))
+
+
+def _against(row: Line) -> str:
+    """Return the speed-up that the verdict rests on, as it is claimed there."""
+    speed = row.speedup
+    if speed is None:
+        return ""
+    pair = f" ({row.compared})" if row.compared else ""
+    if speed.low == speed.high:
+        return "equally fast, "
+    if speed.low <= 1 <= speed.high:
+        return f"no difference shown{pair}, "
+    return f"{speed.value:.2f}x{pair} "
 
 
 def outcome(record: Record) -> list[str]:
     """Return the closing lines: what did not pay, what ships, the test split, the budget."""
     ships, metric = record.ships, record.metric
     found = [f"{r.title} {r.outcome}: {r.verdict}" for r in record.rungs if r.reasons]
-    speed = interval(ships.speedup, of="{:.2f}".format)
-    faster = f", {speed} times faster than the teacher" if ships.speedup else ""
+    faster = f", {describe_speed(ships.speedup)} against the teacher" if ships.speedup else ""
     verb = "would ship" if record.quick else "ships"
     found.append(
         f"{verb} {ships.title} ({ships.variant}): {size(ships.size_bytes)}, "
@@ -105,9 +124,12 @@ def outcome(record: Record) -> list[str]:
         found.append(
             f"test split, once ({record.test.samples} samples): "
             f"{interval(tested.metrics[metric.name])} {metric.unit}, {gain} relative to the teacher"
+            f"{NO_DIFFERENCE if not record.teacher_ships and is_undecided(tested.gain) else ''}"
         )
     if record.over_budget:
         found.append(f"✗ budget: {record.over_budget}")
+    elif record.budget.max_latency is not None:
+        found.append(f"✓ budget: {record.latency_against_budget}")
     if record.quick:
         found.append(f"this was {QUICK_REMARK}; for verdicts run it without --quick")
     return found

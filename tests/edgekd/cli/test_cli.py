@@ -175,7 +175,7 @@ def test_a_finished_run_prints_its_ladder_or_json(run: Run, finished: Path, tmp_
     assert json.loads(out)["name"] == "bars"
     code, out, _ = run(*again, "--max-latency", "0.001us", "--json")
     assert code == 1
-    assert "were requested" in json.loads(out)["over_budget"]
+    assert "missed by" in json.loads(out)["over_budget"]
 
 
 def test_flags_without_a_recipe_make_the_same_plan(run: Run) -> None:

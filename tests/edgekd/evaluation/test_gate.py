@@ -48,7 +48,10 @@ def test_a_stage_that_pays_is_kept() -> None:
     verdict = judge("faster", [findings()], Budget(max_drop=1.0))
     assert verdict.kept
     assert verdict.reasons == ()
-    assert verdict.text == "2.00x faster [1.90, 2.10], -0.20 points relative to the teacher"
+    assert (
+        verdict.text
+        == "2.00x faster [1.90, 2.10], -0.20 points relative to the teacher, no difference shown"
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,10 +116,34 @@ def test_of_several_variants_those_that_do_not_pay_are_dropped() -> None:
     assert verdict.outcome == "kept"
     assert verdict.variants == ("int8",)
     assert verdict.reasons == ("int8-xnnpack: slower",)
+    lost = "-0.20 points relative to the teacher, no difference shown"
     assert verdict.text == (
-        "int8: 2.00x faster [1.90, 2.10], -0.20 points relative to the teacher; "
-        "int8-xnnpack: slower (2.00x slower [1.92, 2.08], -0.20 points relative to the teacher)"
+        f"int8: 2.00x faster [1.90, 2.10], {lost}; "
+        f"int8-xnnpack: slower (2.00x slower [1.92, 2.08] (int8 against fp32), {lost})"
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"speedup": Estimate(1.05, 0.97, 1.13, 6)}, "no difference in speed shown, 1.05x ["),
+        ({"speedup": Estimate(1.0, 1.0, 1.0, 6)}, "equally fast, "),
+        ({"gain": Estimate(4.0, -2.6, 10.29, 70)}, "+4.00 points relative to the teacher, no dif"),
+        ({"gain": Estimate(-4.0, -6.0, -2.0, 70)}, "-4.00 points relative to the teacher"),
+        ({"variant": "fp32", "compared": ("int8 preview",) * 2}, "2.10] (both int8 preview), "),
+        (
+            {"variant": "fp32", "compared": ("fp32", "int8 preview")},
+            "2.10] (fp32 against int8 preview), ",
+        ),
+        ({"variant": "fp32", "compared": ("fp32", "fp32")}, "2.10], "),
+    ],
+)
+def test_a_claim_follows_its_interval_and_names_what_was_compared(
+    changes: dict[str, Any], words: str
+) -> None:
+    verdict = judge("faster", [findings(**changes)], Budget(max_drop=9.0), kept_because="asked")
+    assert words in verdict.text
+    assert ("no difference" in verdict.text) == ("no dif" in words or "gain" not in changes)
 
 
 def test_a_stage_without_a_variant_that_pays_is_rolled_back() -> None:

@@ -133,7 +133,10 @@ def test_the_headline_says_what_was_achieved(content: Content, read: Any) -> Non
 @pytest.mark.parametrize(
     ("speed", "words"),
     [
-        ((0.99, 0.97, 1.02), "than the teacher, not proven faster (0.99x [0.97, 1.02]), and loses"),
+        (
+            (0.99, 0.97, 1.02),
+            "than the teacher, with no difference in speed shown (0.99x [0.97, 1.02]), and loses",
+        ),
         ((0.5, 0.4, 0.8), "and 2.00x slower [1.25, 2.50] than the teacher, and loses"),
     ],
 )
