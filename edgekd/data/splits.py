@@ -118,7 +118,10 @@ def make_splits(
         )
     drawn, _ = _draw(pool, strata, wanted)
     parts = [_with_further(dataset, pool, seed), drawn, found["validation"], found["test"]]
-    if dataset.identities:  # so that any prefix has mates
+    if dataset.identities:
+        for name, indices in found.items():
+            _check_mates(dataset, name, indices)
+        # in pairs, so that any prefix has mates
         parts = [pair_up(part, dataset.targets["label"]) for part in parts]
     return Splits(*parts)
 
@@ -129,6 +132,16 @@ def _with_further(dataset: Dataset, train: Indices, seed: int) -> Indices:
         return train
     further = np.arange(dataset.main_samples, len(dataset), dtype=np.int64)
     return shuffled(np.concatenate([train, further]), seed, _PURPOSE)
+
+
+def _check_mates(dataset: Dataset, name: str, indices: Indices) -> None:
+    """Refuse a split, which the source fixed, in which nothing can be found."""
+    label = dataset.targets["label"][indices]
+    if len(label) and np.bincount(label).max() < 2:
+        raise DataError(
+            f"no two samples of the {name} split have one label, so nothing can be found in it; "
+            "give it at least two samples of some labels, or leave the splitting to edgekd"
+        )
 
 
 def _all_rare(dataset: Dataset, *, classes: int, least: int) -> DataError:

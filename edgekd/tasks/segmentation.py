@@ -33,11 +33,17 @@ def mean_overlap(reduced: Arrays) -> float:
     return float(found.mean()) if len(found) else 0.0
 
 
-def commonest_everywhere(reduced: Arrays) -> float:
-    """Return the mean IoU of the commonest class for every pixel, in percent."""
+def guessed_overlap(reduced: Arrays) -> float:
+    """Return the mean IoU in percent that a guess gets: the better one of two.
+
+    These are the commonest class everywhere, and each class at random as often as it comes, whose
+    IoU is p / (2 - p) for a class with the share p.
+    """
     labelled = reduced["labelled"].sum(axis=0, dtype=np.float64)
-    classes = max(1, int((labelled > 0).sum()))
-    return float(100.0 * labelled.max() / max(1.0, labelled.sum()) / classes)
+    share = labelled[labelled > 0] / max(1.0, labelled.sum())
+    if not len(share):
+        return 0.0
+    return float(100.0 * max(share.max() / len(share), (share / (2 - share)).mean()))
 
 
 def worst_overlap(reduced: Arrays) -> float:
@@ -63,9 +69,7 @@ class Segmentation:
     target: ClassVar = "mask"
     signals: Mapping[str, SignalKind] = {"logits": "class map"}
     metrics: Sequence[Metric] = (
-        Metric(
-            "mean IoU", "%", whole=mean_overlap, is_percentage=True, chance=commonest_everywhere
-        ),
+        Metric("mean IoU", "%", whole=mean_overlap, is_percentage=True, chance=guessed_overlap),
         Metric("pixel accuracy", "%", values=_right, is_percentage=True),
         Metric("worst class IoU", "%", whole=worst_overlap, is_percentage=True),
     )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -47,6 +49,23 @@ def test_single_samples_of_an_identity_are_for_training() -> None:
     assert set(np.arange(30).tolist()) <= set(splits.train.tolist())
     with pytest.raises(DataError, match="each of the 9 labels has one sample"):
         make_splits(people(*[1] * 9), validation=0.2, test=0.1, seed=0)
+
+
+def test_a_fixed_split_without_mates_is_refused_and_lone_samples_are_named() -> None:
+    dataset = people(*[3] * 20)
+    lone = replace(dataset, fixed={"test": np.arange(0, 60, 3)})
+    with pytest.raises(DataError, match="no two samples of the test split have one label"):
+        make_splits(lone, validation=0.2, test=0.1, seed=0)
+    some = replace(dataset, fixed={"test": np.array([0, 1, 3, 6])})
+    splits = make_splits(some, validation=0.2, test=0.1, seed=0)
+    assert "2 of 4 samples of the test split have no other" in describe_missing(some, splits)
+
+
+def test_any_prefix_of_a_split_has_mates() -> None:
+    dataset = people(*[4] * 50)
+    splits = make_splits(dataset, validation=0.2, test=0.1, seed=0)
+    for rows in (splits.train, splits.validation, splits.test):
+        assert 1 not in sizes(dataset, rows[:10])
 
 
 def test_a_batch_of_training_contains_mates() -> None:

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 
 from edgekd.cli.main import main
 from edgekd.data.targets import natural_order
 from edgekd.evaluation.class_order import find_order
+from edgekd.evaluation.reduced import Reduced
+from edgekd.pipeline.baseline import warn_of_chance
 from edgekd.pipeline.setup import set_up
 from edgekd.progress import Silent
 from edgekd.recipe.recipe import parse_recipe
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.embedding import Embedding
+from edgekd.tasks.multilabel import Multilabel
+from edgekd.tasks.regression import Regression
+from edgekd.tasks.segmentation import Segmentation
+from edgekd.tasks.task import Task
 
+Floats = NDArray[Any]
 RNG = np.random.default_rng(0)
 FOLDERS = [str(i + 1) for i in range(12)]
 
@@ -113,3 +124,34 @@ def test_without_training_a_cause_that_is_not_found_is_a_warning(swapped: Path) 
         parse_recipe(table, origin="test"), root=swapped, folder=swapped / "r", progress=listener
     )
     assert any("Likely causes: the order of the classes" in text for text in listener.said)
+
+
+@pytest.mark.parametrize(
+    "task", [Classification(), Multilabel(), Regression(), Segmentation(), Embedding()]
+)
+def test_a_guess_is_told_from_knowledge_in_every_task(task: Task) -> None:
+    for knows in (False, True):
+        outputs, targets = make(task, knows=knows)
+        reduced = task.reduce(outputs, targets, task.reference(outputs))
+        said = warn_of_chance(task, Reduced(reduced, np.arange(len(next(iter(reduced.values()))))))
+        assert bool(said) == (not knows), said
+        if said:
+            assert "validation samples, and a guess gets" in said
+
+
+def make(task: Task, *, knows: bool) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Outputs for 200 samples, and targets that follow them or do not."""
+    rng = np.random.default_rng(2)
+    if isinstance(task, Segmentation):
+        logits = rng.normal(size=(40, 3, 8, 8))
+        mask = (logits if knows else rng.normal(size=(40, 3, 8, 8))).argmax(axis=1)
+        return {"logits": logits}, {"mask": mask.astype(np.uint8)}
+    scores = rng.normal(size=(200, 3))
+    truth = scores if knows else rng.normal(size=(200, 3))
+    if isinstance(task, Multilabel):
+        return {"logits": scores}, {"labels": (truth > 0).astype(np.uint8)}
+    if isinstance(task, Regression):
+        return {"values": scores}, {"value": truth}
+    if isinstance(task, Embedding):
+        return {"embedding": scores}, {"label": np.digitize(np.arctan2(*truth.T[:2]), [-2, 0, 2])}
+    return {"logits": scores}, {"label": truth.argmax(axis=1)}

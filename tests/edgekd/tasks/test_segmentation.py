@@ -6,7 +6,7 @@ import torch
 
 from edgekd.distill.losses import SoftTargets, soft_targets
 from edgekd.errors import DataError
-from edgekd.tasks.segmentation import Segmentation, commonest_everywhere, resize_nearest
+from edgekd.tasks.segmentation import Segmentation, guessed_overlap, resize_nearest
 from edgekd.tasks.task import Arrays
 
 MASK = np.array([[[0, 0], [1, 255]], [[0, 1], [1, 1]]], np.uint8)
@@ -78,6 +78,8 @@ def test_one_channel_is_the_logit_of_class_1() -> None:
         task.reduce({"logits": logits}, {"mask": mask + np.uint8(1)}, {})
 
 
-def test_a_guess_is_the_commonest_class_everywhere() -> None:
-    reduced = {"labelled": np.array([[6, 2], [3, 1]])}
-    assert commonest_everywhere(reduced) == pytest.approx(100 * 0.75 / 2)
+def test_a_guess_is_the_commonest_class_or_one_at_random() -> None:
+    rare = {"labelled": np.array([[90, 4], [3, 3]])}
+    assert guessed_overlap(rare) == pytest.approx(100 * 0.93 / 2)
+    equal = {"labelled": np.array([[2, 2, 2]])}
+    assert guessed_overlap(equal) == pytest.approx(20)

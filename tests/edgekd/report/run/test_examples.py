@@ -65,3 +65,9 @@ def test_a_copy_without_samples_shows_none(shown: Content) -> None:
     for sample in (PNG, "anna", "berta", "hello"):
         assert sample not in page
     assert "tree" in page
+
+
+def test_what_makes_the_whole_doubtful_is_at_the_top(content: Content) -> None:
+    content["remarks"] = ["The teacher's top-1 is 10.0 % and a guess gets 11.2 %."]
+    page = write.page(from_json(content))
+    assert "a guess gets 11.2 %" in page.partition("<h1>")[0]
