@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,17 @@ class BenchResult:
             "notes": list(self.notes),
             "session": self.session.to_json(),
         }
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(r.label)}</td><td>{escape(milliseconds(r.latency_s))}</td>"
+            f"<td>{escape(times(r.speedup)) if r.speedup else ''}</td>"
+            f"<td>{escape(r.verdict or 'reference')}</td></tr>"
+            for r in self.rows
+        )
+        head = "".join(f"<th>{title}</th>" for title in ("file", "latency", "faster", "verdict"))
+        doubts = "".join(f"<br>{escape(str(note))}" for note in self.notes)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{doubts}"
 
     def __repr__(self) -> str:
         """Say the essence in one line per row."""

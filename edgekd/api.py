@@ -69,6 +69,7 @@ def compress(  # noqa: PLR0913  # each argument is a flag of the command
     no_distill: bool | None = None,
     no_prune: bool | None = None,
     skip_broken: bool | None = None,
+    quick: bool = False,
     name: str | None = None,
     changes: str | Sequence[str] = (),
     out: str | Path | None = None,
@@ -108,6 +109,7 @@ def compress(  # noqa: PLR0913  # each argument is a flag of the command
         no_distill: leave out distillation.
         no_prune: leave out pruning.
         skip_broken: leave out samples that cannot be read.
+        quick: a look in about a minute, which decides nothing.
         name: of the run folder.
         changes: texts such as "effort=0.1" that change keys of the recipe.
         out: the run folder, or one file NAME.onnx; default: runs/NAME below the current folder.
@@ -147,7 +149,7 @@ def compress(  # noqa: PLR0913  # each argument is a flag of the command
         "name": name,
     }
     given = {key: value for key, value in asked.items() if value is not None}
-    job = Job(as_texts(changes, "changes"), out, root, _listener(progress))
+    job = Job(as_texts(changes, "changes"), out, root, _listener(progress), quick=quick)
     if recipe is not None and model is None and not is_recipe(recipe):
         recipe, model = None, recipe  # edgekd.compress(net, (x, y))
     if recipe is None:

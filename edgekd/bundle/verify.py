@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,14 @@ class VerifyReport:
     def advice(self) -> str:
         """What to do about the faults, each advice once."""
         return "; ".join(dict.fromkeys(c.advice for c in self.checks if c.ok is False))
+
+    def _repr_html_(self) -> str:
+        words = {True: "ok", False: "wrong", None: "not checked"}
+        rows = "".join(
+            f"<tr><td>{escape(c.what)}</td><td>{words[c.ok]}</td><td>{escape(c.detail)}</td></tr>"
+            for c in self.checks
+        )
+        return f"<table><tbody>{rows}</tbody></table>"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""

@@ -86,7 +86,7 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
     # Before numpy is loaded: its threads wait at full speed after every batch that is resized, in
     # the way of torch's (`python -m edgekd.benchmarks.trials.training`).
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from edgekd.recipe.from_flags import describe_steps
+    from edgekd.recipe.from_flags import as_quick_look, describe_steps
     from edgekd.recipe.overrides import changed
     from edgekd.recipe.recipe import find_root, parse_recipe, read_toml
 
@@ -115,7 +115,7 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
     if recipe is None:
         with flags.speaking_flags(compress):
             table = _from_flags(model, data, asked)
-            table = _as_quick_look(changed(table, changes or ()), quick=quick)
+            table = as_quick_look(changed(table, changes or ()), quick=quick)
             loaded = parse_recipe(table, origin="the flags")
             added = describe_steps(table, only=only)
             run(loaded, root=Path.cwd(), out=out, dry_run=dry_run, as_json=as_json, said=added)
@@ -123,16 +123,9 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
         table = _changed_by_flags(
             recipe, read_toml(recipe), {"model": model, "data": data, **asked}
         )
-        table = _as_quick_look(changed(table, changes or ()), quick=quick)
+        table = as_quick_look(changed(table, changes or ()), quick=quick)
         loaded = parse_recipe(table, origin=str(recipe))
         run(loaded, root=find_root(recipe), out=out, dry_run=dry_run, as_json=as_json)
-
-
-def _as_quick_look(table: Mapping[str, Any], *, quick: bool) -> dict[str, Any]:
-    """Return the table for a quick look, if that is wanted, in a run folder of its own."""
-    if not quick:
-        return dict(table)
-    return {**table, "quick": True, "name": f"{str(table.get('name', 'run'))[:58]}-quick"}
 
 
 def _from_flags(model: str | None, data: str | None, asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,23 @@ import typer
 
 from edgekd.wording import speaking
 
+
+def _number(text: str) -> float:
+    try:
+        return float(text.strip().removesuffix("%"))
+    except ValueError:
+        raise typer.BadParameter(f"got {text!r}, expected a number, for instance 1.5") from None
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"got {text!r}, expected a whole number, for instance 20"
+        ) from None
+
+
 Model = Annotated[
     str | None,
     typer.Option(
@@ -94,7 +111,7 @@ Only = Annotated[
 NoDistill = Annotated[bool, typer.Option("--no-distill", help="leave out distillation")]
 NoPrune = Annotated[bool, typer.Option("--no-prune", help="leave out pruning")]
 Samples = Annotated[
-    int | None, typer.Option(metavar="N", help="calibration samples [default: 256]")
+    int | None, typer.Option(parser=_whole, metavar="N", help="calibration samples [default: 256]")
 ]
 SkipBroken = Annotated[
     bool, typer.Option("--skip-broken", help="leave out samples that cannot be read")
@@ -106,11 +123,13 @@ MaxLatency = Annotated[
     str | None, typer.Option(metavar="TIME", help="largest latency: 8ms, 250us, 0.5s")
 ]
 MaxDrop = Annotated[
-    float | None, typer.Option(metavar="POINTS", help="largest loss of quality [default: 1.0]")
+    float | None,
+    typer.Option(parser=_number, metavar="POINTS", help="largest loss of quality [default: 1.0]"),
 ]
 MinSnr = Annotated[
     float | None,
     typer.Option(
+        parser=_number,
         metavar="DB",
         help="least signal-to-noise against the model's own outputs; labels are not read "
         "[default without labels: 20, a difference of a tenth of the output]",
@@ -119,7 +138,9 @@ MinSnr = Annotated[
 MinAgreement = Annotated[
     float | None,
     typer.Option(
-        metavar="PERCENT", help="least share of samples whose class stays; labels are not read"
+        parser=_number,
+        metavar="PERCENT",
+        help="least share of samples whose class stays; labels are not read",
     ),
 ]
 NoLabels = Annotated[
@@ -127,7 +148,8 @@ NoLabels = Annotated[
     typer.Option("--no-labels", help="compare with the model's own outputs, ignore labels"),
 ]
 Epochs = Annotated[
-    int | None, typer.Option(metavar="N", help="epochs of every training [default: 20]")
+    int | None,
+    typer.Option(parser=_whole, metavar="N", help="epochs of every training [default: 20]"),
 ]
 Out = Annotated[
     Path | None, typer.Option(metavar="FOLDER", help="the run folder [default: runs/NAME]")

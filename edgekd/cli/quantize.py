@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -50,7 +51,7 @@ def quantize(  # noqa: PLR0913  # each parameter is a flag
         if not model.endswith(".onnx"):
             raise RecipeError(
                 f"{model} is not an .onnx file; for a PyTorch model use edgekd compress --model "
-                f"{model} --only quantize"
+                f"{shlex.quote(model)} --only quantize"
             )
         if data is None:
             raise RecipeError(

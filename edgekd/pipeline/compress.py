@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from rich.console import Group
 
@@ -24,7 +25,7 @@ from edgekd.pipeline.stage import run_step
 from edgekd.progress import Progress, Silent
 from edgekd.quantization.step import read_dropped
 from edgekd.recipe.recipe import Recipe, titled
-from edgekd.report.run.notebook import as_html, as_text, shown
+from edgekd.report.run.notebook import Plot, as_html, as_plot, as_rows, as_text, shown
 from edgekd.step import Context, Step
 from edgekd.store import run_lock
 from edgekd.wording import speaking_of
@@ -50,6 +51,26 @@ class Result:
     def report(self) -> Path:
         """The page to show."""
         return self.folder / "report.html"
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The ladder as rows, for a frame: one for each file that a stage made.
+
+        `stage`, `variant`, `kept`, `ships`, `why` (the verdict); the first metric under its
+        own name (percent, on validation), `difference` from the teacher (points, paired by sample),
+        `size_bytes`, `latency_s` (seconds of a call, on the first device) and `speedup` against the
+        teacher's FP32 file. Each number but the size has a 95 % interval: `..._low`, `..._high`.
+        None: not measured.
+        """
+        return as_rows(self.record)
+
+    def plot(self) -> Plot:
+        """Return a drawing of quality against latency, which a notebook shows.
+
+        Raises:
+            MeasureError: no latency was measured.
+        """
+        return as_plot(self.record)
 
     @property
     def where(self) -> str:

@@ -14,10 +14,9 @@ from edgekd.pipeline.compress import Result
 from edgekd.pipeline.compress import compress as work
 from edgekd.pipeline.one_file import write_file
 from edgekd.progress import Progress
-from edgekd.recipe.from_flags import describe_steps, make_recipe_table
+from edgekd.recipe.from_flags import as_quick_look, describe_steps, make_recipe_table
 from edgekd.recipe.overrides import changed
-from edgekd.recipe.recipe import Recipe, find_root, parse_recipe
-from edgekd.recipe.recipe import load_recipe as load
+from edgekd.recipe.recipe import Recipe, find_root, parse_recipe, read_toml
 from edgekd.store import digest, locate
 from edgekd.tasks.task import Task
 from edgekd.user_code import Given, giving
@@ -31,6 +30,7 @@ class Job:
     out: object
     root: object
     progress: Progress | None
+    quick: bool = False
 
 
 def is_recipe(value: object) -> bool:
@@ -56,11 +56,13 @@ def compress_recipe(recipe: Any, job: Job) -> Result:
             )
         loaded, base = recipe, Path.cwd()
     elif isinstance(recipe, Mapping):
-        loaded = parse_recipe(changed(recipe, job.changes), origin="the recipe")
+        table = as_quick_look(changed(recipe, job.changes), quick=job.quick)
+        loaded = parse_recipe(table, origin="the recipe")
         base = Path.cwd()
     else:
         path = locate(recipe)
-        loaded, base = load(path, changes=job.changes), find_root(path)
+        table = as_quick_look(changed(read_toml(path), job.changes), quick=job.quick)
+        loaded, base = parse_recipe(table, origin=str(path)), find_root(path)
     return _work(loaded, job, base=base, command=f"edgekd.compress({loaded.name!r})")
 
 
@@ -87,7 +89,8 @@ def compress_objects(
     plain = {"name": objects.name, **plain, **named}
     with giving(objects.given):
         table = make_recipe_table(model=objects.model, data=objects.data, **plain)
-        recipe = parse_recipe(changed(table, job.changes), origin=f"edgekd.{title}")
+        table = as_quick_look(changed(table, job.changes), quick=job.quick)
+        recipe = parse_recipe(table, origin=f"edgekd.{title}")
         if job.progress is not None:
             job.progress.say(describe_steps(table, only=plain.get("only")))
         words = ", ".join(f"{key}={value!r}" for key, value in plain.items() if value is not None)

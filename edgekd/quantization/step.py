@@ -74,7 +74,9 @@ class Quantize(OnnxStep):
         return self.samples
 
     def shorten(self, samples: int) -> Self:
-        return self.model_copy(update={"samples": min(samples, self.samples)})
+        short = self.model_copy(update={"samples": min(samples, self.samples)})
+        short.model_fields_set.discard("samples")  # nobody asked for so many: fewer will do
+        return short
 
     def check_order(self, before: Sequence[Step]) -> str | None:
         done = any(step.makes != (FP32,) for step in before)

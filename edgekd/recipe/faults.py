@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from edgekd.options import Options
 from edgekd.recipe.option_tree import Tables, find_tables, find_tag, list_keys, walk_places
-from edgekd.wording import rename
+from edgekd.wording import has_recipe, option, rename
 
 TOP = "the top of the recipe"
 
@@ -136,7 +136,20 @@ def _hints(key: str, tables: Tables, kind: type[Options]) -> Iterator[str]:
     headers = [text for place in places for text in place.headers(other, typed=tables)]
     if headers:
         above = _either(list(dict.fromkeys(headers)))
+        if not has_recipe():
+            places = [_spelled(header, other) for header in dict.fromkeys(headers)]
+            yield f"{'did you mean' if not near else 'or'} {_either(places)}?"
+            return
         yield f"{other} belongs {'at' if above.startswith(TOP) else 'in'} {above}"
+
+
+def _spelled(header: str, key: str) -> str:
+    """Return a key below a header as the caller would write it."""
+    table = header.strip("[]")
+    is_plain = header.startswith("[") and not header.startswith("[[") and "steps" not in table
+    if header == TOP or is_plain:
+        return option(key if header == TOP else f"{table}.{key}")
+    return f"{key} in {header}"
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:

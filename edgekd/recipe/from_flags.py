@@ -100,6 +100,13 @@ def make_recipe_table(*, model: str, data: str, **asked: Unpack[Asked]) -> dict[
     return table
 
 
+def as_quick_look(table: Mapping[str, Any], *, quick: bool) -> dict[str, Any]:
+    """Return the table for a quick look, if that is wanted, in a run folder of its own."""
+    if not quick:
+        return dict(table)
+    return {**table, "quick": True, "name": f"{str(table.get('name', 'run'))[:58]}-quick"}
+
+
 def describe_steps(table: Mapping[str, Any], *, only: object) -> str:
     """Return a sentence: the steps that the flags stand for, and how to leave out what they add."""
     words, ways = [], []

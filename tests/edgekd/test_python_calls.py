@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ import torch
 from torch import nn
 
 import edgekd
+from edgekd.cli.compress import compress as compress_command
+from edgekd.cli.quantize import quantize as quantize_command
 from edgekd.errors import ModelError
 from edgekd.networks.objects import give_network
 from edgekd.user_code import Given, giving, hash_source, resolve
@@ -65,7 +68,19 @@ def test_a_network_of_a_cell_and_arrays(tmp_path: Path) -> None:
     assert [rung.title for rung in first.record.rungs] == ["teacher", "distill", "quantize"]
     assert first.record.rungs[1].kept
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
-    assert edgekd.verify(first.bundle).ok
+    report = edgekd.verify(first.bundle)
+    assert report.ok
+    assert "<table>" in report._repr_html_()
+    assert [(row["stage"], row["variant"]) for row in first.rows[:2]] == [
+        ("teacher", "fp32"),
+        ("distill", "fp32"),
+    ]
+    for row in first.rows:
+        assert row["latency_s_low"] <= row["latency_s"] <= row["latency_s_high"] < 1
+        assert 0 <= row["top-1"] <= 100
+        assert row["size_bytes"] > 500
+    assert sum(row["ships"] for row in first.rows) == 1
+    assert "<svg" in first.plot().page
     stages = sorted(path.name for path in (first.folder / "stages").iterdir())
     again = run(cell_net())  # the same class and weights, made anew
     assert again.folder == first.folder
@@ -183,3 +198,10 @@ def test_the_errors_of_the_docstrings_can_be_caught() -> None:
             r"\b(\w+(?:Error|Input|Failed|Diverged|Extra))\b", str(function.__doc__)
         ):
             assert issubclass(getattr(edgekd, name), edgekd.EdgekdError)
+
+
+def test_the_keywords_are_the_flags() -> None:
+    flags = set(inspect.signature(compress_command).parameters) - {"dry_run", "as_json"}
+    assert flags <= set(inspect.signature(edgekd.compress).parameters)
+    flags = set(inspect.signature(quantize_command).parameters) - {"as_json"}
+    assert flags <= set(inspect.signature(edgekd.quantize).parameters)

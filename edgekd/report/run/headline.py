@@ -195,7 +195,7 @@ def _latency(asked: Budget) -> str:
 def warnings(record: Record) -> list[str]:
     """Return what must not be overlooked: a missed budget, an emulated device."""
     if record.quick:
-        return [f"This is {QUICK_REMARK}. For verdicts run it without --quick."]
+        return [f"This is {QUICK_REMARK}. For verdicts run it in full."]
     found = list(record.remarks)
     if record.over_budget:
         found.append(f"Latency budget missed: {record.over_budget}.")

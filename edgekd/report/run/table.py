@@ -131,7 +131,7 @@ def outcome(record: Record) -> list[str]:
     elif record.budget.max_latency is not None:
         found.append(f"✓ budget: {record.latency_against_budget}")
     if record.quick:
-        found.append(f"this was {QUICK_REMARK}; for verdicts run it without --quick")
+        found.append(f"this was {QUICK_REMARK}; for verdicts run it in full")
     return found
 
 
