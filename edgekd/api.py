@@ -55,6 +55,8 @@ def compress(  # noqa: PLR0913  # each argument is a flag of the command
     size: int | str | Sequence[int] | None = None,
     normalize: str | Sequence[float] | None = None,
     resize: str | None = None,
+    tokenizer: str | None = None,
+    max_length: int | None = None,
     task: object = None,
     labels: Sequence[str] | None = None,
     device: str | None = None,
@@ -95,6 +97,8 @@ def compress(  # noqa: PLR0913  # each argument is a flag of the command
         size: of images in pixels, 224 or (height, width); default: the model's own.
         normalize: "imagenet", "0..1", "-1..1", "none", or means and deviations.
         resize: "crop", "stretch" or "pad".
+        tokenizer: of texts: tokenizer.json, a vocabulary, or "file.py:function".
+        max_length: of texts, in tokens.
         task: "classification", "multilabel", "regression", ..., or a Task.
         labels: names of the classes, in the order of the model's outputs.
         device: to measure on; default "local".
@@ -132,6 +136,8 @@ def compress(  # noqa: PLR0913  # each argument is a flag of the command
         "size": size,
         "normalize": normalize,
         "resize": resize,
+        "tokenizer": tokenizer,
+        "max_length": max_length,
         "task": task,
         "labels": labels,
         "device": device,
@@ -173,6 +179,8 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
     size: int | str | Sequence[int] | None = None,
     normalize: str | Sequence[float] | None = None,
     resize: str | None = None,
+    tokenizer: str | None = None,
+    max_length: int | None = None,
     task: object = None,
     labels: Sequence[str] | None = None,
     device: str | None = None,
@@ -202,6 +210,8 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
         size: of images.
         normalize: scale of pixels.
         resize: of images.
+        tokenizer: of texts.
+        max_length: of texts.
         task: what the outputs are.
         labels: names of the classes.
         device: to measure on.
@@ -231,6 +241,8 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
         "size": size,
         "normalize": normalize,
         "resize": resize,
+        "tokenizer": tokenizer,
+        "max_length": max_length,
         "task": task,
         "labels": labels,
         "device": device,

@@ -92,7 +92,9 @@ Tokenizer = Annotated[
 MaxLength = Annotated[
     int | None,
     typer.Option(
-        metavar="TOKENS", help="largest length of a text; longer ones are cut [default: 128]"
+        parser=_whole,
+        metavar="TOKENS",
+        help="largest length of a text; longer ones are cut [default: 128]",
     ),
 ]
 Task = Annotated[

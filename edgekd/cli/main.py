@@ -115,4 +115,6 @@ def _explained(error: Exception) -> str:
 
 def _complain(text: str) -> None:
     width = max(40, min(100, shutil.get_terminal_size((100, 24)).columns))
-    sys.stderr.write(textwrap.fill(text, width, break_long_words=False) + "\n")
+    sys.stderr.write(
+        textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False) + "\n"
+    )

@@ -137,8 +137,8 @@ def _hints(key: str, tables: Tables, kind: type[Options]) -> Iterator[str]:
     if headers:
         above = _either(list(dict.fromkeys(headers)))
         if not has_recipe():
-            places = [_spelled(header, other) for header in dict.fromkeys(headers)]
-            yield f"{'did you mean' if not near else 'or'} {_either(places)}?"
+            spelled = [_spelled(header, other) for header in dict.fromkeys(headers)]
+            yield f"{'did you mean' if not near else 'or'} {_either(spelled)}?"
             return
         yield f"{other} belongs {'at' if above.startswith(TOP) else 'in'} {above}"
 

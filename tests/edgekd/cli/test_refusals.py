@@ -188,7 +188,7 @@ def call(
         said = " ".join(capsys.readouterr().err.split())
         assert "Traceback" not in said
         assert left.value.code == (1 if PAST in said else 2), said
-        return said[said.lower().rindex("error: ") :]
+        return said[max(said.rfind(" error: "), said.rfind(" Error: Invalid"), 0) :]
 
     return made
 
