@@ -19,6 +19,8 @@ class NetworkForecast:
     inputs: tuple[Entry, ...] = ()
     outputs: tuple[Entry, ...] = ()
     note: str = ""
+    training_bytes: int = 0
+    """Memory that its training takes at its most; 0 where it is not trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,10 @@ class Forecast:
     closing_s: float
     """The last session, the test split, report and bundle."""
     disk_bytes: int
+    memory_bytes: int
+    """The most that this process will have at once, by what a training or an export takes."""
+    free_bytes: int | None
+    """Memory that is free now; None where it is not known."""
     assumed: Assumed
 
     @property

@@ -80,6 +80,8 @@ class Record:
     """Empty where the teacher is a network of PyTorch."""
     spent: tuple[Spent, ...] = ()
     """Where the time of the run went, all resumes together."""
+    peak_bytes: int = 0
+    """The most memory that the job took at once, in its own process; 0 where it is not known."""
 
     def __post_init__(self) -> None:
         """Refuse parts that do not belong together: what is read may be damaged."""

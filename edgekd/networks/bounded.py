@@ -15,8 +15,8 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -137,8 +137,21 @@ def _status_bytes(process: str, name: str) -> int:
     return 0
 
 
-def peak_bytes() -> int:
-    """Return the most memory that this process had at once, so far; 0 where it is not known."""
+def held_bytes() -> int:
+    """Return the memory that this process has now; 0 where it is not known."""
+    return _status_bytes("self", "VmRSS") or _most_ever_bytes()
+
+
+@contextmanager
+def watch_peak() -> Iterator[Callable[[], int]]:
+    """Yield a function that returns the most memory since then, beyond what was held before."""
+    with suppress(OSError):  # begins the peak anew; elsewhere it is that of the whole process
+        Path("/proc/self/clear_refs").write_text("5")
+    first = held_bytes()
+    yield lambda: max(0, (_status_bytes("self", "VmHWM") or _most_ever_bytes()) - first)
+
+
+def _most_ever_bytes() -> int:
     try:
         import resource
     except ModuleNotFoundError:  # Windows

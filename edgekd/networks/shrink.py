@@ -19,6 +19,7 @@ from edgekd.networks.channels.cut import FoundCut, find_cut
 from edgekd.networks.edits import apply_edit
 from edgekd.networks.trainable import Model
 from edgekd.tasks.task import Task
+from edgekd.wording import option
 
 BOUNDS = Bounds(cpu_s=120, wall_s=600, memory_bytes=4 * GIB)
 """What finding the channels may take: the trace, the groups and their proof."""
@@ -84,6 +85,6 @@ def find_in_bounds(
         _beyond[key] = (
             f"its channels cannot be followed: {signal}. Loops in forward are traced turn by "
             "turn, and what repeats is traced every time; a smaller network of your own can be "
-            "the student (--student)"
+            f"the student ({option('distill.student.build')})"
         )
         raise NothingToDo(_beyond[key]) from signal

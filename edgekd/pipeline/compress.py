@@ -15,10 +15,12 @@ from edgekd.errors import NothingToDo, RunFolderError, one_line, require
 from edgekd.evaluation.examiner import Examiner
 from edgekd.evaluation.gate import REFERENCE, Verdict, judge
 from edgekd.evaluation.record import Record
+from edgekd.networks.bounded import watch_peak
 from edgekd.pipeline.baseline import warn_of_chance
 from edgekd.pipeline.deliver import deliver
 from edgekd.pipeline.export import Export
 from edgekd.pipeline.final import TEACHER, Rung, judge_on_test, measure_finalists
+from edgekd.pipeline.memory import keep_peak
 from edgekd.pipeline.record import record
 from edgekd.pipeline.setup import Bench, check_owner, claim, set_up
 from edgekd.pipeline.stage import run_step
@@ -118,7 +120,8 @@ def compress(
         for package in ("torch", "onnxscript", "safetensors"):
             require(package, extra="train")
     listener = progress or Silent()
-    with run_lock(out), speaking_of(step.name for step in recipe.steps):
+    names = [step.name for step in recipe.steps]
+    with run_lock(out), speaking_of(names), watch_peak() as peak:
         _check_owner(recipe, root=root, out=out)
         start = time.monotonic()
         bench = set_up(recipe, root=root, folder=out, progress=listener)
@@ -127,7 +130,8 @@ def compress(
         rungs = run_steps(bench)
         final = measure_finalists(bench, rungs)
         test = judge_on_test(bench, rungs)
-        found = record(bench, rungs, final, test, command=command)
+        most = keep_peak(out, peak())
+        found = record(bench, rungs, final, test, command=command, peak_bytes=most)
         deliver(bench, rungs, found)
         return Result(out, found)
 

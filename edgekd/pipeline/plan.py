@@ -7,10 +7,13 @@ assumed, and the plan names it.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edgekd.evaluation.forecast import Assumed, Forecast, StagePlan
+from edgekd.evaluation.forecast import Assumed, Forecast, NetworkForecast, StagePlan
+from edgekd.networks.bounded import free_bytes, held_bytes
+from edgekd.pipeline.memory import EXPORT_BYTES, EXPORT_COPIES
 from edgekd.pipeline.preflight import forecast_networks
 from edgekd.pipeline.rehearsal import Rehearsed, rehearse
 from edgekd.pipeline.setup import Bench, check_owner, set_up
@@ -53,8 +56,16 @@ def plan(recipe: Recipe, *, root: Path, folder: Path, progress: Progress | None 
         closing_s=_closing_s(bench, done),
         # the bundle has the files of one stage, and each of them again with batch 1 fixed
         disk_bytes=sum(stage.size_bytes for stage in done) + 2 * largest + ASSUMED.report_bytes,
+        memory_bytes=_memory_bytes(networks),
+        free_bytes=free_bytes(),
         assumed=ASSUMED,
     )
+
+
+def _memory_bytes(networks: Sequence[NetworkForecast]) -> int:
+    weights = max((4 * (network.parameters or 0) for network in networks), default=0)
+    training = max((network.training_bytes for network in networks), default=0)
+    return held_bytes() + max(training, EXPORT_BYTES + EXPORT_COPIES * weights)
 
 
 def _stage(bench: Bench, done: list[Rehearsed], i: int) -> StagePlan:

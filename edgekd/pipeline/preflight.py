@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,9 +29,11 @@ from edgekd.exporters.file_facts import Entry
 from edgekd.exporters.model_stats import facts
 from edgekd.exporters.ort_session import batch_size, predictor
 from edgekd.networks.bounded import GIB, Bounds, OutOfBounds, run_bounded
+from edgekd.options import Training
 from edgekd.pipeline.baseline import check_baseline
+from edgekd.pipeline.memory import Kept, check_need, count_kept, training_need
 from edgekd.recipe.recipe import Recipe, titled
-from edgekd.step import Context, OnnxModel, Opened, Preview
+from edgekd.step import Context, OnnxModel, Opened, Preview, Step
 from edgekd.tasks.task import Predictor, name_outputs
 from edgekd.user_code import blame
 from edgekd.user_code import title as code_title
@@ -63,7 +66,8 @@ def forecast_networks(
     found: list[NetworkForecast] = []
     models: list[tuple[str, Model]] = []
     teacher = source = _unopened(NothingToDo("there is no network to start from"))
-    for title, step in [("teacher", recipe.working_teacher), *titled(recipe.working_steps)]:
+    steps = [("teacher", recipe.working_teacher), *titled(recipe.working_steps)]
+    for i, (title, step) in enumerate(steps):
         try:
             seen = step.preview(source, teacher, context.only(step.needs))
         except NothingToDo as signal:
@@ -82,7 +86,9 @@ def forecast_networks(
             models.append((title, seen))
             found.append(_network(title, step.network_name, seen, context))
             if step.training is not None:
-                _try_training(step.network_name, seen, context)
+                path = step.name if i else "model"
+                need = _try_training(step, seen, context, path=path)
+                found[-1] = replace(found[-1], training_bytes=need)
         if judge and title == "teacher":
             _judge(recipe, seen, context)
         teacher = source if title == "teacher" else teacher
@@ -127,8 +133,9 @@ def _try_exports(models: Sequence[tuple[str, Model]], context: Context, opset: i
             try:
                 run_bounded(partial(_try_export, model, context, opset), EXPORT_BOUNDS)
             except OutOfBounds as signal:
+                code = code_title(model.blueprint.build)
                 raise ModelError(
-                    f"{model.blueprint.build} cannot be exported to ONNX in reason: {signal}. A "
+                    f"{code} cannot be exported to ONNX in reason: {signal}. A "
                     "loop in its forward is written out turn by turn; use an operator of torch "
                     "for the whole of it (nn.LSTM, cumsum, a convolution), or fewer turns"
                 ) from signal
@@ -190,24 +197,35 @@ def _network(title: str, name: str, model: Model, context: Context) -> NetworkFo
     )
 
 
-def _try_training(name: str, model: Model, context: Context) -> None:
-    """Go forward and back once in training mode, where networks may do something else."""
+def _try_training(step: Step, model: Model, context: Context, *, path: str) -> int:
+    """Go forward and back once in training mode, where networks may do something else.
+
+    Returns:
+        The memory that the training takes, in bytes.
+    """
     import torch
 
     from edgekd.networks.blueprint import named
-    from edgekd.training.loop import to_tensors
+    from edgekd.training.loop import choose_device, to_tensors
+    from edgekd.training.precision import computing
 
-    batch = next(context.data.batches("train", model.preprocess, size=2))
-    cpu = torch.device("cpu")
+    place, training = next((n, value) for n, value in step if isinstance(value, Training))
+    called, cpu = f"{step.network_name} {code_title(model.blueprint.build)}", torch.device("cpu")
     if not any(p.requires_grad for p in model.body.parameters()):
         raise ModelError(
-            f"all weights of the {name} {code_title(model.blueprint.build)} are frozen "
-            "(requires_grad is "
+            f"all weights of the {called} are frozen (requires_grad is "
             "False), so it cannot be trained; unfreeze them in the function that builds it, or "
             "give it trained weights"
         )
+    kept: list[Kept] = []
+    deployed = model.deployed(context.task).train()
     try:
-        outputs = named(model.deployed(context.task).train(), to_tensors(batch.inputs[0], cpu))
+        for size in (4, 2):
+            batch = next(context.data.batches("train", model.preprocess, size=size))
+            inputs = to_tensors(batch.inputs[0], cpu)
+            with count_kept(deployed, len(batch.index)) as one, computing(training.precision, cpu):
+                outputs = named(deployed, inputs)
+            kept.append(one)
         if batch.targets:
             loss = context.task.loss(outputs, to_tensors(batch.targets, cpu)).mean()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -215,12 +233,16 @@ def _try_training(name: str, model: Model, context: Context) -> None:
         raise
     except Exception as error:
         raise ModelError(
-            f"the {name} {code_title(model.blueprint.build)} runs, but fails in training: "
+            f"the {called} runs, but fails in training: "
             f"{type(error).__name__} at {blame(error)}: {one_line(error)[:300]}; correct its "
             "forward for training mode, or the loss of the task"
         ) from error
     finally:
         model.body.zero_grad(set_to_none=True)
+    weight_bytes = sum(tensor.nbytes for tensor in model.body.state_dict().values())
+    need = training_need(kept, weight_bytes, training)
+    check_need(need, training, name=called, path=f"{path}.{place}", device=choose_device())
+    return need.of(training.batch_size)
 
 
 def _file(title: str, name: str, model: OnnxModel, context: Context) -> NetworkForecast:

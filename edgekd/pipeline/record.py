@@ -51,6 +51,7 @@ def record(
     tested: Sequence[Tested],
     *,
     command: str,
+    peak_bytes: int,
 ) -> Record:
     """Gather a run into one value."""
     recipe, device = bench.recipe, bench.device.name
@@ -79,6 +80,7 @@ def record(
         remarks=_remarks(bench, rungs[0]),
         origin=origin,
         spent=bench.log.read(),
+        peak_bytes=peak_bytes,
     )
 
 

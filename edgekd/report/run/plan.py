@@ -25,12 +25,22 @@ def blocks(plan: Forecast) -> Iterator[Table | Text]:
     yield Text(
         f"about {duration(plan.seconds)} and {size(plan.disk_bytes)} in {plan.folder}, from nothing"
     )
+    yield Text(_memory(plan))
     yield Text(
         "Timed here: two training steps of each network, each export, a calibration of few "
         f"samples, one batch. Assumed: {plan.assumed.process_s:g} s for each process that "
         f"measures, {plan.assumed.write_s:g} s for report and bundle. A busy machine takes longer. "
         "Nothing was written to the run folder.",
         style="dim",
+    )
+
+
+def _memory(plan: Forecast) -> str:
+    largest = max((4 * (network.parameters or 0) for network in plan.networks), default=0)
+    free = "" if plan.free_bytes is None else f", {size(plan.free_bytes)} are free"
+    return (
+        f"memory: about {size(plan.memory_bytes)} at its most{free}; the largest network itself "
+        f"has {size(largest)}"
     )
 
 

@@ -198,6 +198,13 @@ def conditions(record: Record) -> list[tuple[str, str]]:
         ("processes", f"{timing.rounds} fresh ones per file, interleaved"),
         ("blocks", f"{timing.blocks} per process, each {timing.block_s:g} s or longer"),
         ("warm-up", f"{timing.warmup_s:g} s per process, untimed"),
+        (
+            "memory of the job",
+            f"{size(record.peak_bytes)} at its most; the model itself has "
+            f"{size(record.rungs[0].files[0].facts.size_bytes)}"
+            if record.peak_bytes
+            else NOT_MEASURED,
+        ),
     ]
 
 

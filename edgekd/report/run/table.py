@@ -126,6 +126,11 @@ def outcome(record: Record) -> list[str]:
             f"{interval(tested.metrics[metric.name])} {metric.unit}, {gain} relative to the teacher"
             f"{NO_DIFFERENCE if not record.teacher_ships and is_undecided(tested.gain) else ''}"
         )
+    if record.peak_bytes:
+        found.append(
+            f"memory: the job took {size(record.peak_bytes)} at its most, and the model itself has "
+            f"{size(record.rungs[0].files[0].facts.size_bytes)}"
+        )
     if record.over_budget:
         found.append(f"✗ budget: {record.over_budget}")
     elif record.budget.max_latency is not None:

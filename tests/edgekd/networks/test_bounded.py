@@ -9,7 +9,15 @@ import pytest
 import torch
 
 from edgekd.errors import ModelError
-from edgekd.networks.bounded import GIB, Bounds, OutOfBounds, free_bytes, peak_bytes, run_bounded
+from edgekd.networks.bounded import (
+    GIB,
+    Bounds,
+    OutOfBounds,
+    free_bytes,
+    held_bytes,
+    run_bounded,
+    watch_peak,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks under torch")
 ROOM = Bounds(cpu_s=20, wall_s=600, memory_bytes=GIB)
@@ -49,7 +57,11 @@ def test_a_child_is_ended_at_each_of_its_bounds() -> None:
 
 
 def test_memory_is_known_here() -> None:
-    free = free_bytes()
+    free, held = free_bytes(), held_bytes()
     assert free is not None
     assert 0 < free < 1 << 46
-    assert 10 << 20 < peak_bytes() < 1 << 46
+    assert 10 << 20 < held < 1 << 46
+    with watch_peak() as peak:
+        assert len(b"x" * (200 << 20)) > 0
+        assert 190 << 20 < peak() < 400 << 20
+        assert held_bytes() < held + (150 << 20)  # and given back since
