@@ -83,6 +83,8 @@ def run_bounded(work: Callable[[], T], bounds: Bounds) -> T:
 def _child(work: Callable[[], object], sender: Connection, bounds: Bounds) -> None:
     import resource
 
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123  # what torch prints beside its errors
+        os.dup2(nowhere.fileno(), 2)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and kills it
     limit = max(1, round(bounds.cpu_s))
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))

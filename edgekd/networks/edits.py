@@ -12,14 +12,16 @@ module that owns the tensor gets its attributes (`out_channels`, `num_features`,
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import singledispatch
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.overrides import TorchFunctionMode
 
 from edgekd.errors import ModelError
 from edgekd.networks.parametrized import make_plain
@@ -77,19 +79,53 @@ def zero_edit(network: nn.Module, edit: Mapping[str, Any]) -> nn.Module:
 
 
 def _normalise_over(norm: nn.LayerNorm | nn.GroupNorm, dims: Mapping[str, Sequence[int]]) -> None:
+    """Let `norm` normalise over the kept channels, whatever its forward does around that."""
     small = copy.deepcopy(norm)
     for leaf in ("weight", "bias"):
         if getattr(norm, leaf) is not None:
             _slice(small, leaf, leaf, dims)
     _fit(small)
     index = torch.tensor(next(iter(dims.values())), device=norm.weight.device)
-    dim = 1 if isinstance(norm, nn.GroupNorm) else -1
+    whole = norm.forward
 
-    def forward(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        part: Tensor = small(inputs[0].index_select(dim, index))
-        return torch.zeros_like(output).index_copy(dim, index, part)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        with _OverKept(small, index):
+            return whole(*args, **kwargs)
 
-    norm.register_forward_hook(forward)
+    norm.forward = forward  # type: ignore[method-assign]
+
+
+class _OverKept(TorchFunctionMode):
+    """Every normalisation inside works over some channels; the others become zero."""
+
+    def __init__(self, small: nn.LayerNorm | nn.GroupNorm, index: Tensor) -> None:
+        super().__init__()
+        self.small, self.index = small, index
+        self.dim = 1 if isinstance(small, nn.GroupNorm) else -1
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func not in _NORMALISATIONS:
+            return func(*args, **(kwargs or {}))
+        x: Tensor = args[0] if args else (kwargs or {})["input"]
+        part = x.index_select(self.dim, self.index)
+        small = self.small
+        if isinstance(small, nn.GroupNorm):
+            part = functional.group_norm(
+                part, small.num_groups, small.weight, small.bias, small.eps
+            )
+        else:
+            shape = list(small.normalized_shape)
+            part = functional.layer_norm(part, shape, small.weight, small.bias, small.eps)
+        return torch.zeros_like(x).index_copy(self.dim, self.index, part)
+
+
+_NORMALISATIONS = (functional.layer_norm, functional.group_norm, torch.layer_norm, torch.group_norm)
 
 
 def is_depthwise(conv: _ConvNd) -> bool:

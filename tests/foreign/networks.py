@@ -1,6 +1,7 @@
 """Networks as strangers write them: the idioms of public repositories, small.
 
-`NETWORKS` maps a name to a function that returns a network and example inputs for it.
+Every function named in `NETWORKS` builds one, as `--model networks.py:NAME` has it; `INPUTS` has
+example inputs for each.
 """
 
 # mypy: ignore-errors
@@ -11,11 +12,22 @@ import torch.nn.functional as F
 from torch import nn
 
 NETWORKS = {}
+INPUTS = {}
 
 
-def add(make):
-    NETWORKS[make.__name__] = make
-    return make
+def images(channels=3, side=32):
+    return (torch.randn(2, channels, side, side),)
+
+
+def add(inputs=images):
+    """Register a builder; `inputs` makes the tensors that its network takes."""
+
+    def register(make):
+        NETWORKS[make.__name__] = make
+        INPUTS[make.__name__] = inputs
+        return make
+
+    return register
 
 
 Sequential = nn.Sequential
@@ -27,10 +39,6 @@ def cbr(i, o, k=3, s=1, g=1, act=nn.ReLU):
         nn.BatchNorm2d(o),
         act(inplace=True) if act in (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish) else act(),
     )
-
-
-def images(channels=3, side=32):
-    return (torch.randn(2, channels, side, side),)
 
 
 class IR(nn.Module):
@@ -49,7 +57,7 @@ class IR(nn.Module):
         return x + self.conv(x) if self.res else self.conv(x)
 
 
-@add
+@add()
 def mbv2():
     return Sequential(
         cbr(3, 32, 3, 2, act=nn.ReLU6),
@@ -61,7 +69,7 @@ def mbv2():
         nn.Flatten(),
         nn.Dropout(0.2),
         nn.Linear(128, 10),
-    ), images()
+    )
 
 
 class SE(nn.Module):
@@ -87,7 +95,7 @@ class SEL(nn.Module):
         return x * self.fc(y).view(b, c, 1, 1)
 
 
-@add
+@add()
 def mbv3():
     return Sequential(
         cbr(3, 32, 3, 2, act=nn.Hardswish),
@@ -101,7 +109,7 @@ def mbv3():
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(96, 10),
-    ), images()
+    )
 
 
 class Dense(nn.Module):
@@ -132,9 +140,9 @@ class Dense(nn.Module):
         return self.fc(F.adaptive_avg_pool2d(self.t(torch.cat(fs, 1)), 1).flatten(1))
 
 
-@add
+@add()
 def dense():
-    return Dense(), images()
+    return Dense()
 
 
 def shuffle(x, g):
@@ -158,7 +166,7 @@ class SU(nn.Module):
         return shuffle(torch.cat((a, self.b(b)), 1), 2)
 
 
-@add
+@add()
 def shufflev2():
     return Sequential(
         cbr(3, 64, 3, 2),
@@ -168,7 +176,7 @@ def shufflev2():
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(128, 10),
-    ), images()
+    )
 
 
 class SG(nn.Module):
@@ -183,7 +191,7 @@ class SG(nn.Module):
         return F.relu(x + self.c(self.d(shuffle(self.a(x), self.g))))
 
 
-@add
+@add()
 def shufflev1():
     return Sequential(
         cbr(3, 48, 3, 2),
@@ -192,10 +200,10 @@ def shufflev1():
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(48, 10),
-    ), images()
+    )
 
 
-@add
+@add()
 def shuffle40():
     return Sequential(
         cbr(3, 64, 3, 2),
@@ -203,10 +211,10 @@ def shuffle40():
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(64, 10),
-    ), images()
+    )
 
 
-@add
+@add()
 def resnext():
     class B(nn.Module):
         def __init__(self, i, o, st):
@@ -231,7 +239,7 @@ def resnext():
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(128, 10),
-    ), images()
+    )
 
 
 class UNet(nn.Module):
@@ -254,12 +262,12 @@ class UNet(nn.Module):
         return self.o(self.c1(torch.cat([self.u1(u), a], 1)))
 
 
-@add
+@add()
 def unet():
-    return UNet(), images()
+    return UNet()
 
 
-@add
+@add(lambda: images(1, 16))
 def espcn():
     return Sequential(
         nn.Conv2d(1, 64, 5, padding=2),
@@ -272,7 +280,7 @@ def espcn():
         nn.ReLU(),
         nn.Conv2d(32, 1 * 9, 3, padding=1),
         nn.PixelShuffle(3),
-    ), images(1, 16)
+    )
 
 
 class VGG(nn.Module):
@@ -291,14 +299,14 @@ class VGG(nn.Module):
         return self.c(x.view(-1, 64 * 4 * 4) if self.fix else x.view(x.size(0), -1))
 
 
-@add
+@add()
 def vggview():
-    return VGG(False), images()
+    return VGG(False)
 
 
-@add
+@add()
 def vggfix():
-    return VGG(True), images()
+    return VGG(True)
 
 
 class AE(nn.Module):
@@ -316,9 +324,9 @@ class AE(nn.Module):
         return self.u(self.d(z).view(-1, 64, 8, 8))
 
 
-@add
+@add()
 def ae():
-    return AE(), images()
+    return AE()
 
 
 class ViT(nn.Module):
@@ -361,9 +369,9 @@ class ViT(nn.Module):
         return self.h(self.n(x)[:, 0])
 
 
-@add
+@add()
 def vit():
-    return ViT(), images()
+    return ViT()
 
 
 class TE(nn.Module):
@@ -377,9 +385,9 @@ class TE(nn.Module):
         return self.f(self.t(self.e(t)).mean(1))
 
 
-@add
+@add(lambda: (torch.randint(0, 100, (2, 12)),))
 def tenc():
-    return TE(), (torch.randint(0, 100, (2, 12)),)
+    return TE()
 
 
 class CG(nn.Module):
@@ -400,14 +408,14 @@ class CG(nn.Module):
         return self.f(y[:, -1])
 
 
-@add
+@add(lambda: (torch.randn(2, 6, 50),))
 def convgru():
-    return CG("GRU"), (torch.randn(2, 6, 50),)
+    return CG("GRU")
 
 
-@add
+@add(lambda: (torch.randn(2, 6, 50),))
 def convlstm():
-    return CG("LSTM"), (torch.randn(2, 6, 50),)
+    return CG("LSTM")
 
 
 class Mixer(nn.Module):
@@ -439,9 +447,9 @@ class Mixer(nn.Module):
         return self.h(x.mean(1))
 
 
-@add
+@add()
 def mixer():
-    return Mixer(), images()
+    return Mixer()
 
 
 class CN(nn.Module):
@@ -463,9 +471,9 @@ class CN(nn.Module):
         return self.h((x + y).mean([-2, -1]))
 
 
-@add
+@add()
 def convnext():
-    return CN(), images()
+    return CN()
 
 
 class CBAM(nn.Module):
@@ -481,7 +489,7 @@ class CBAM(nn.Module):
         return x * torch.sigmoid(self.sp(y))
 
 
-@add
+@add()
 def cbam():
     return Sequential(
         cbr(3, 64),
@@ -491,10 +499,10 @@ def cbam():
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(96, 10),
-    ), images()
+    )
 
 
-@add
+@add()
 def spectral():
     return Sequential(
         nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 32, 3)),
@@ -508,7 +516,7 @@ def spectral():
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(64, 10),
-    ), images()
+    )
 
 
 class Siam(nn.Module):
@@ -523,9 +531,9 @@ class Siam(nn.Module):
         return self.f(torch.cat([self.t(a), self.t(b)], 1))
 
 
-@add
+@add(lambda: (torch.randn(2, 1, 16, 16), torch.randn(2, 1, 16, 16)))
 def siamese():
-    return Siam(), (torch.randn(2, 1, 16, 16), torch.randn(2, 1, 16, 16))
+    return Siam()
 
 
 class Twice(nn.Module):
@@ -543,9 +551,9 @@ class Twice(nn.Module):
         return self.o(x.mean((2, 3)))
 
 
-@add
+@add()
 def twice():
-    return Twice(), images()
+    return Twice()
 
 
 class GLUN(nn.Module):
@@ -562,9 +570,9 @@ class GLUN(nn.Module):
         return self.f((torch.tanh(u) * torch.sigmoid(v)).amax(-1))
 
 
-@add
+@add(lambda: (torch.randn(2, 4, 60),))
 def glu():
-    return GLUN(), (torch.randn(2, 4, 60),)
+    return GLUN()
 
 
 class Pad(nn.Module):
@@ -581,9 +589,9 @@ class Pad(nn.Module):
         return self.f(self.c(y).mean((2, 3)))
 
 
-@add
+@add()
 def optA():
-    return Pad(), images()
+    return Pad()
 
 
 class Incep(nn.Module):
@@ -597,7 +605,7 @@ class Incep(nn.Module):
         return torch.cat([self.a(x), self.b(x), self.c(x)], dim=1)
 
 
-@add
+@add()
 def incep():
     return Sequential(
         cbr(3, 32),
@@ -606,7 +614,7 @@ def incep():
         nn.AdaptiveAvgPool2d((1, 1)),
         nn.Flatten(),
         nn.Linear(64, 10),
-    ), images()
+    )
 
 
 class Ghost(nn.Module):
@@ -621,7 +629,7 @@ class Ghost(nn.Module):
         return torch.cat([a, self.c(a)], 1)[:, : self.o, :, :]
 
 
-@add
+@add()
 def ghost():
     return Sequential(
         cbr(3, 32),
@@ -630,7 +638,7 @@ def ghost():
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(64, 10),
-    ), images()
+    )
 
 
 class Two(nn.Module):
@@ -647,19 +655,19 @@ class Two(nn.Module):
         return {"a": self.o1(h), "b": self.o2(h)}
 
 
-@add
+@add(lambda: (torch.randn(2, 3, 16, 16), torch.randn(2, 5)))
 def twoio():
-    return Two(), (torch.randn(2, 3, 16, 16), torch.randn(2, 5))
+    return Two()
 
 
-@add
+@add(lambda: (torch.randn(2, 3, 16, 16).half(),))
 def half():
     return Sequential(
         cbr(3, 32), cbr(32, 64, 3, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)
-    ).half(), (torch.randn(2, 3, 16, 16).half(),)
+    ).half()
 
 
-@add
+@add(lambda: (torch.randn(2, 1, 8, 8),))
 def mlp():
     return Sequential(
         nn.Flatten(),
@@ -670,14 +678,14 @@ def mlp():
         nn.BatchNorm1d(128),
         nn.ReLU(),
         nn.Linear(128, 5),
-    ), (torch.randn(2, 1, 8, 8),)
+    )
 
 
-@add
+@add(lambda: images(1))
 def narrow():
     return Sequential(
         cbr(1, 8), cbr(8, 16, 3, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)
-    ), images(1)
+    )
 
 
 class TCN(nn.Module):
@@ -701,9 +709,9 @@ class TCN(nn.Module):
         return self.f((y + self.d(x))[:, :, -1])
 
 
-@add
+@add(lambda: (torch.randn(2, 8, 40),))
 def tcn():
-    return TCN(), (torch.randn(2, 8, 40),)
+    return TCN()
 
 
 class Ein(nn.Module):
@@ -719,9 +727,9 @@ class Ein(nn.Module):
         return self.f(torch.einsum("bchw,cd->bd", x, self.w))
 
 
-@add
+@add()
 def einsum():
-    return Ein(), images()
+    return Ein()
 
 
 class NF(nn.Module):
@@ -739,6 +747,428 @@ class NF(nn.Module):
         return self.f(F.relu(F.conv2d(x, w, self.b.bias, padding=1)).mean((2, 3)))
 
 
-@add
+@add()
 def wstd():
-    return NF(), images()
+    return NF()
+
+
+class StochasticDepth(nn.Module):
+    def __init__(self, p):
+        super().__init__()
+        self.p = p
+
+    def forward(self, x):
+        if not self.training or self.p == 0:
+            return x
+        keep = torch.rand(x.shape[0], 1, 1, 1, device=x.device) >= self.p
+        return x * keep / (1 - self.p)
+
+
+class MB(nn.Module):
+    def __init__(self, c, e=4):
+        super().__init__()
+        h = c * e
+        self.expand = cbr(c, h, 1, act=nn.SiLU)
+        self.dw = cbr(h, h, 3, 1, h, act=nn.SiLU)
+        self.se = SE(h)
+        self.project = Sequential(nn.Conv2d(h, c, 1, bias=False), nn.BatchNorm2d(c))
+        self.drop = StochasticDepth(0.1)
+
+    def forward(self, x):
+        return self.drop(self.project(self.se(self.dw(self.expand(x))))) + x
+
+
+@add()
+def effnet():
+    return Sequential(
+        cbr(3, 32, 3, 2, act=nn.SiLU),
+        MB(32),
+        MB(32),
+        cbr(32, 128, 1, act=nn.SiLU),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(128, 10),
+    )
+
+
+def windows(x, w):
+    b, height, width, c = x.shape
+    x = x.view(b, height // w, w, width // w, w, c)
+    return x.permute(0, 1, 3, 2, 4, 5).contiguous().view(-1, w * w, c)
+
+
+def unwindows(x, w, height, width):
+    b = int(x.shape[0] / (height * width / w / w))
+    x = x.view(b, height // w, width // w, w, w, -1)
+    return x.permute(0, 1, 3, 2, 4, 5).contiguous().view(b, height, width, -1)
+
+
+class SwinBlock(nn.Module):
+    def __init__(self, d, heads, w, shift):
+        super().__init__()
+        self.d, self.heads, self.w, self.shift = d, heads, w, shift
+        self.n1, self.n2 = nn.LayerNorm(d), nn.LayerNorm(d)
+        self.qkv, self.proj = nn.Linear(d, 3 * d), nn.Linear(d, d)
+        self.mlp = Sequential(nn.Linear(d, 4 * d), nn.GELU(), nn.Linear(4 * d, d))
+        self.table = nn.Parameter(torch.zeros((2 * w - 1) ** 2, heads))
+        c = torch.stack(torch.meshgrid(torch.arange(w), torch.arange(w), indexing="ij")).flatten(1)
+        rel = (c[:, :, None] - c[:, None, :]).permute(1, 2, 0) + w - 1
+        self.register_buffer("index", rel[:, :, 0] * (2 * w - 1) + rel[:, :, 1])
+
+    def forward(self, x):
+        _, height, width, c = x.shape
+        y = self.n1(x)
+        if self.shift:
+            y = torch.roll(y, (-self.shift, -self.shift), (1, 2))
+        y = windows(y, self.w)
+        n = self.w * self.w
+        q, k, v = self.qkv(y).reshape(-1, n, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        bias = self.table[self.index.view(-1)].view(n, n, -1).permute(2, 0, 1)
+        a = (q @ k.transpose(-2, -1) * (c // self.heads) ** -0.5 + bias[None]).softmax(-1)
+        y = self.proj((a @ v).transpose(1, 2).reshape(-1, n, c))
+        y = unwindows(y, self.w, height, width)
+        if self.shift:
+            y = torch.roll(y, (self.shift, self.shift), (1, 2))
+        x = x + y
+        return x + self.mlp(self.n2(x))
+
+
+class Swin(nn.Module):
+    def __init__(self, d=48):
+        super().__init__()
+        self.p = nn.Conv2d(3, d, 4, 4)
+        self.b = Sequential(SwinBlock(d, 4, 4, 0), SwinBlock(d, 4, 4, 2))
+        self.merge = nn.Linear(4 * d, 2 * d, bias=False)
+        self.n, self.h = nn.LayerNorm(2 * d), nn.Linear(2 * d, 10)
+
+    def forward(self, x):
+        x = self.b(self.p(x).permute(0, 2, 3, 1))
+        parts = [x[:, i::2, j::2, :] for j in (0, 1) for i in (0, 1)]
+        return self.h(self.n(self.merge(torch.cat(parts, -1))).mean((1, 2)))
+
+
+@add()
+def swin():
+    return Swin()
+
+
+class Rep(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.a = Sequential(nn.Conv2d(c, c, 3, padding=1, bias=False), nn.BatchNorm2d(c))
+        self.b = Sequential(nn.Conv2d(c, c, 1, bias=False), nn.BatchNorm2d(c))
+        self.i = nn.BatchNorm2d(c)
+
+    def forward(self, x):
+        return F.relu(self.a(x) + self.b(x) + self.i(x))
+
+
+@add()
+def repvgg():
+    return Sequential(
+        cbr(3, 48, 3, 2), Rep(48), cbr(48, 96, 3, 2), Rep(96), Head(96, 10, pool="avg")
+    )
+
+
+class Head(nn.Module):
+    def __init__(self, c, classes, pool):
+        super().__init__()
+        self.pool = {"avg": F.adaptive_avg_pool2d, "max": F.adaptive_max_pool2d}[pool]
+        self.fc = nn.Linear(c, classes)
+
+    def forward(self, x):
+        return self.fc(self.pool(x, 1)[:, :, 0, 0])
+
+
+class FPN(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.c1, self.c2, self.c3 = cbr(3, 32, 3, 2), cbr(32, 64, 3, 2), cbr(64, 96, 3, 2)
+        self.l1, self.l2, self.l3 = (nn.Conv2d(c, 48, 1) for c in (32, 64, 96))
+        self.s = nn.ModuleList([nn.Conv2d(48, 48, 3, padding=1) for _ in range(3)])
+        self.h = nn.Linear(3 * 48, 10)
+
+    def forward(self, x):
+        a = self.c1(x)
+        b = self.c2(a)
+        c = self.l3(self.c3(b))
+        b = self.l2(b) + F.interpolate(c, size=b.shape[-2:], mode="nearest")
+        a = self.l1(a) + F.interpolate(b, scale_factor=2, mode="bilinear", align_corners=False)
+        return self.h(
+            torch.cat([s(f).mean((2, 3)) for s, f in zip(self.s, (a, b, c), strict=True)], 1)
+        )
+
+
+@add()
+def fpn():
+    return FPN()
+
+
+@add()
+def lazy():
+    return Sequential(
+        nn.LazyConv2d(32, 3, 2, 1),
+        nn.LazyBatchNorm2d(),
+        nn.ReLU(),
+        nn.LazyConv2d(64, 3, 2, 1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.LazyLinear(10),
+    )
+
+
+class Aux(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = Sequential(cbr(3, 32, 3, 2), cbr(32, 64, 3, 2))
+        self.b = cbr(64, 64)
+        self.head, self.second = nn.Linear(64, 10), nn.Linear(64, 10)
+
+    def forward(self, x):
+        x = self.a(x)
+        y = self.head(self.b(x).mean((2, 3)))
+        if self.training:
+            return y, self.second(x.mean((2, 3)))
+        return y
+
+
+@add()
+def auxhead():
+    return Aux()
+
+
+@add()
+def frozen():
+    net = Sequential(
+        cbr(3, 32, 3, 2),
+        cbr(32, 64, 3, 2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(64, 10),
+    )
+    for parameter in net[0].parameters():
+        parameter.requires_grad = False
+    return net
+
+
+class Branchy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = cbr(3, 32, 3, 2), cbr(32, 32)
+        self.h = nn.Linear(32, 10)
+
+    def forward(self, x):
+        x = self.a(x)
+        if x.mean() > 0.4:
+            x = self.b(x)
+        return self.h(x.mean((2, 3)))
+
+
+@add()
+def branchy():
+    return Branchy()
+
+
+class SwishFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * torch.sigmoid(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        s = torch.sigmoid(x)
+        return grad * (s * (1 + x * (1 - s)))
+
+
+class Swish(nn.Module):
+    def forward(self, x):
+        return SwishFunction.apply(x)
+
+
+@add()
+def ownswish():
+    return Sequential(
+        cbr(3, 32, 3, 2, act=Swish),
+        cbr(32, 64, 3, 2, act=Swish),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(64, 10),
+    )
+
+
+class Bert(nn.Module):
+    def __init__(self, d=64):
+        super().__init__()
+        self.e = nn.Embedding(100, d, padding_idx=0)
+        self.p = nn.Embedding(32, d)
+        self.a = nn.MultiheadAttention(d, 4, batch_first=True)
+        self.n1, self.n2 = nn.LayerNorm(d), nn.LayerNorm(d)
+        self.f = Sequential(nn.Linear(d, 256), nn.GELU(), nn.Linear(256, d))
+        self.h = nn.Linear(d, 4)
+
+    def forward(self, ids):
+        pad = ids == 0
+        x = self.e(ids) + self.p(torch.arange(ids.shape[1], device=ids.device))
+        x = self.n1(x + self.a(x, x, x, key_padding_mask=pad, need_weights=False)[0])
+        x = self.n2(x + self.f(x))
+        w = (~pad).unsqueeze(-1).float()
+        return self.h((x * w).sum(1) / w.sum(1).clamp(min=1))
+
+
+@add(lambda: (torch.randint(1, 100, (2, 12)),))
+def bert():
+    return Bert()
+
+
+class BiLSTM(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.LSTM(8, 48, 2, batch_first=True, bidirectional=True)
+        self.fc1, self.fc2 = nn.Linear(96, 256), nn.Linear(256, 3)
+
+    def forward(self, x):
+        _, (h, _) = self.body(x)
+        return self.fc2(F.relu(self.fc1(torch.cat([h[-2], h[-1]], 1))))
+
+
+@add(lambda: (torch.randn(2, 12, 8),))
+def bilstm():
+    return BiLSTM()
+
+
+class Res2(nn.Module):
+    def __init__(self, c=64):
+        super().__init__()
+        self.i, self.o = cbr(c, c, 1), nn.Conv2d(c, c, 1)
+        self.s = nn.ModuleList([cbr(c // 4, c // 4) for _ in range(3)])
+
+    def forward(self, x):
+        parts = torch.split(self.i(x), x.shape[1] // 4, 1)
+        out, last = [parts[0]], None
+        for part, layer in zip(parts[1:], self.s, strict=True):
+            last = layer(part if last is None else part + last)
+            out.append(last)
+        return F.relu_(self.o(torch.cat(out, 1)) + x)
+
+
+@add()
+def res2net():
+    return Sequential(cbr(3, 64, 3, 2), Res2(), Res2(), Head(64, 10, pool="max"))
+
+
+@add(lambda: (torch.randn(2, 1, 8, 16, 16),))
+def video():
+    return Sequential(
+        nn.Conv3d(1, 32, 3, (1, 2, 2), 1),
+        nn.BatchNorm3d(32),
+        nn.ReLU(True),
+        nn.Conv3d(32, 64, 3, 2, 1),
+        nn.ReLU(True),
+        nn.AdaptiveAvgPool3d(1),
+        nn.Flatten(),
+        nn.Linear(64, 3),
+    )
+
+
+class PreAct(nn.Module):
+    def __init__(self, c=48):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([0.5, 0.4, 0.3]).view(1, 3, 1, 1))
+        self.stem = nn.Conv2d(3, c, 3, 2, 1)
+        self.n1, self.n2 = nn.BatchNorm2d(c), nn.BatchNorm2d(c)
+        self.c1, self.c2 = nn.Conv2d(c, c, 3, 1, 1), nn.Conv2d(c, c, 3, 1, 1)
+        self.scale = nn.Parameter(torch.ones(1))
+        self.h = nn.Linear(c, 10)
+
+    def forward(self, x):
+        x = self.stem(x - self.mean)
+        y = self.c1(F.relu(self.n1(x)))
+        y = F.dropout2d(F.relu_(self.n2(y)), 0.1, self.training)
+        y = self.c2(y).mul_(self.scale)
+        x = x.add_(y)
+        return self.h(F.avg_pool2d(x, x.size()[2:]).squeeze(3).squeeze(2))
+
+
+@add()
+def preact():
+    return PreAct()
+
+
+class Tabular(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.e = nn.ModuleList([nn.Embedding(n, 8) for n in (10, 20, 5)])
+        self.n = nn.BatchNorm1d(6)
+        self.f = Sequential(
+            nn.Linear(30, 128), nn.ReLU(), nn.BatchNorm1d(128), nn.Linear(128, 64), nn.ReLU()
+        )
+        self.h = nn.Linear(64, 3)
+
+    def forward(self, kinds, numbers):
+        parts = [e(kinds[:, i]) for i, e in enumerate(self.e)]
+        return self.h(self.f(torch.cat([*parts, self.n(numbers)], 1)))
+
+
+@add(lambda: (torch.randint(0, 5, (2, 3)), torch.randn(2, 6)))
+def tabular():
+    return Tabular()
+
+
+class CRNN(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.c = Sequential(cbr(1, 32), nn.MaxPool2d(2), cbr(32, 64), nn.MaxPool2d((4, 1)))
+        self.r = nn.GRU(64 * 2, 48, batch_first=True, bidirectional=True)
+        self.h = nn.Linear(96, 5)
+
+    def forward(self, x):
+        x = self.c(x)
+        b, c, h, w = x.size()
+        x = x.permute(0, 3, 1, 2).reshape(b, w, c * h)
+        return self.h(self.r(x)[0].mean(1))
+
+
+@add(lambda: images(1, 16))
+def crnn():
+    return CRNN()
+
+
+class LN2d(nn.LayerNorm):
+    def forward(self, x):
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+@add()
+def unshuffle():
+    return Sequential(
+        nn.PixelUnshuffle(4),
+        nn.Conv2d(48, 64, 3, padding=1),
+        LN2d(64),
+        nn.GELU(),
+        nn.Conv2d(64, 96, 3, 2, 1),
+        LN2d(96),
+        nn.GELU(),
+        nn.Conv2d(96, 10, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Linear(64, 96, bias=False)
+        self.f = Sequential(nn.Linear(96, 128), nn.Tanh(), nn.Linear(128, 96))
+        self.h = nn.Linear(64, 4)
+
+    def forward(self, x):
+        z = self.f(self.w(x))
+        return self.h(F.linear(F.relu(z), self.w.weight.t()))
+
+
+@add(lambda: (torch.randn(2, 64),))
+def tied():
+    return Tied()

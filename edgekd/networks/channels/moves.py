@@ -40,7 +40,7 @@ def _same(walk: Walk, node: Node) -> Labels:
 @RULES.of(
     "flatten", "unflatten", "movedim", "expand", "pixel_shuffle", "pixel_unshuffle", "numpy_T"
 )
-@RULES.of("channel_shuffle", "native_channel_shuffle", "repeat", "flip", "swapaxes", "mT")
+@RULES.of("channel_shuffle", "native_channel_shuffle", "repeat", "flip", "roll", "swapaxes", "mT")
 def _move(walk: Walk, node: Node) -> Result:
     """Run the operator on the labels of each dimension."""
     source = node.args[0]
