@@ -1,7 +1,8 @@
 """Edits of a network that can be replayed: plain JSON, applied in order after the build.
 
-`{"op": "plain"}` turns computed weights into plain ones (`edgekd.networks.parametrized`). The other
-keeps some channels:
+`{"op": "plain"}` turns computed weights into plain ones (`edgekd.networks.parametrized`).
+`{"op": "run", "inputs": [["float32", [2, 3, 32, 32]]]}` runs the network once on zeros of these
+forms, which gives lazy layers their shapes. The third keeps some channels:
 
     {"op": "keep", "tensors": {"conv1.weight": {"0": [0, 2, 5]}, "fc.weight": {"1": [0, 2, 5]}}}
 
@@ -21,10 +22,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.lazy import LazyModuleMixin
 from torch.overrides import TorchFunctionMode
 
-from edgekd.errors import ModelError
+from edgekd.errors import ModelError, one_line
 from edgekd.networks.parametrized import make_plain
+from edgekd.user_code import blame
 
 Keep = Mapping[str, Mapping[str, Sequence[int]]]
 """Tensor name -> dimension, as text because JSON has no other keys -> indices that stay."""
@@ -38,6 +41,8 @@ def apply_edit(network: nn.Module, edit: Mapping[str, Any]) -> nn.Module:
     """
     if edit.get("op") == "plain":
         return make_plain(network)
+    if edit.get("op") == "run":
+        return make_real(network, edit["inputs"])
     if edit.get("op") != "keep":
         raise ModelError(
             f"unknown edit {edit.get('op')!r}, expected 'keep'; the file was written by a newer "
@@ -52,6 +57,41 @@ def apply_edit(network: nn.Module, edit: Mapping[str, Any]) -> nn.Module:
         _slice(owner, leaf, name, dims)
     for owner in owners:
         _fit(owner)
+    return network
+
+
+def is_lazy(network: nn.Module) -> bool:
+    """Whether it has layers that learn their shapes from the first batch."""
+    return any(isinstance(module, LazyModuleMixin) for module in network.modules())
+
+
+def run_edit(inputs: Sequence[Tensor]) -> dict[str, Any]:
+    """Return the edit that runs a network once on inputs of these forms."""
+    forms = [[str(x.dtype).removeprefix("torch."), list(x.shape)] for x in inputs]
+    return {"op": "run", "inputs": forms}
+
+
+def make_real(network: nn.Module, forms: Sequence[tuple[str, Sequence[int]]]) -> nn.Module:
+    """Run `network` once on zeros, in place, so that its lazy layers get their shapes.
+
+    Raises:
+        ModelError: it cannot take these inputs; the user's line is named.
+    """
+    modes = [(module, module.training) for module in network.modules()]
+    inputs = [torch.zeros(list(shape), dtype=getattr(torch, name)) for name, shape in forms]
+    try:
+        with torch.no_grad():
+            network.eval()(*inputs)
+    except Exception as error:  # any code runs here
+        given = ", ".join(f"{name} {list(shape)}" for name, shape in forms)
+        raise ModelError(
+            f"the network has lazy layers, which take their shapes from the first batch, and it "
+            f"cannot take the data ({given}): {type(error).__name__} at {blame(error)}: "
+            f"{one_line(error)[:300]}; correct its forward, or the data"
+        ) from error
+    finally:
+        for module, mode in modes:
+            module.training = mode
     return network
 
 

@@ -26,6 +26,7 @@ from edgekd.networks.blueprint import (
 )
 from edgekd.networks.builder_options import Known, fill_options, options_for_a_try, stated
 from edgekd.networks.channel_notes import read_left, write_left
+from edgekd.networks.edits import apply_edit, is_lazy, run_edit
 from edgekd.networks.parametrized import has_computed_weights, make_plain
 from edgekd.networks.spec import NetworkSpec, find_weights
 from edgekd.networks.text_fit import Asked, fit_text
@@ -85,6 +86,8 @@ def create_model(
 ) -> Model:
     """Build the network that a recipe names and load its weights, if it names any.
 
+    Lazy layers get their shapes from the data.
+
     Args:
         spec: of the recipe.
         preprocess: how samples become its inputs. For texts it is fitted to what the network takes.
@@ -94,7 +97,7 @@ def create_model(
 
     Raises:
         ModelError: the input has a layout that is not the one in which networks take images, or
-            the network takes no texts.
+            the network takes no texts; a lazy network cannot take the data.
     """
     if preprocess.kind == "image" and preprocess.layout is not None:
         raise ModelError(
@@ -111,6 +114,12 @@ def create_model(
         fitted = fit_text(body, preprocess, data.texts(), _asked(spec, given or InputSpec(), root))
         preprocess, notes = fitted.preprocess, (*notes, *fitted.notes)
         blueprint = replace(blueprint, call=fitted.call.to_json())
+    elif data is not None and is_lazy(body):
+        batch = next(data.batches("train", preprocess, size=2))
+        inputs = [torch.as_tensor(array) for array in batch.inputs[0].values()]
+        edit = run_edit(Deployed(body, preprocess, ()).body_inputs(*inputs))
+        body = apply_edit(body, edit)
+        blueprint = replace(blueprint, edits=(edit,))
     return Model(body, blueprint, preprocess, notes)
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
-from edgekd.networks.edits import apply_edit
+from edgekd.errors import ModelError
+from edgekd.networks.edits import apply_edit, is_lazy, run_edit
 from edgekd.networks.parametrized import has_computed_weights, make_plain
 
 X = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(2))
@@ -53,3 +54,21 @@ def test_a_network_without_computed_weights_stays_as_it_is() -> None:
     weight = network[0].weight
     assert make_plain(network)[0].weight is weight  # type: ignore[index]
     assert network.training
+
+
+def test_lazy_layers_get_their_shapes_and_keep_them_in_a_replay() -> None:
+    def build() -> nn.Module:
+        layers = (nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(5))
+        return nn.Sequential(*layers)
+
+    edit = run_edit([torch.ones(2, 3, 4, 4)])
+    real = apply_edit(build(), edit)
+    assert is_lazy(build())
+    assert not is_lazy(real)
+    assert real.training
+    again = apply_edit(build(), edit)
+    again.load_state_dict(real.state_dict())
+    x = torch.randn(2, 3, 4, 4)
+    torch.testing.assert_close(again.eval()(x), real.eval()(x))
+    with pytest.raises(ModelError, match=r"lazy layers.*float32 \[2, 7\]"):
+        apply_edit(build(), run_edit([torch.ones(2, 7)]))
