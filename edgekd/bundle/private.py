@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from edgekd.errors import ModelError
+from edgekd.evaluation.privacy import cleaned
 from edgekd.evaluation.record import Record
 from edgekd.exporters.onnx_files import traces
 from edgekd.exporters.onnx_metadata import user_name
@@ -30,9 +31,13 @@ def private_words(record: Record, folders: Iterable[Path]) -> tuple[str, ...]:
 
 
 def named_sources(record: Record) -> frozenset[str]:
-    """Return the .py files that the recipe itself names, relative: texts may name these."""
+    """Return the .py files that recipe and verdicts name, relative: texts may name these.
+
+    A verdict may name a line of the user's code, or show how a file of their own is given.
+    """
+    told = [(rung.verdict, rung.reasons, list(rung.left.values())) for rung in record.rungs]
     texts = [record.recipe, record.command, *(rung.history for rung in record.rungs)]
-    found = traces(json.dumps(texts).encode())
+    found = traces(json.dumps([*texts, cleaned({"told": told})]).encode())
     return frozenset(name for name in found if name.endswith(".py") and name[0] not in "/\\")
 
 

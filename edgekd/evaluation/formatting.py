@@ -22,7 +22,7 @@ def size(value: float) -> str:
     """Return bytes (powers of 1,000)."""
     if value < 1e6:
         return f"{value / 1e3:.3g} kB"
-    return f"{value / 1e6:.3g} MB"
+    return f"{value / 1e6:.3g} MB" if value < 1e9 else f"{value / 1e9:.3g} GB"
 
 
 def ratio(value: float) -> str:

@@ -35,7 +35,8 @@ def plan(recipe: Recipe, *, root: Path, folder: Path, progress: Progress | None 
     listener = progress or Silent()
     with speaking_of(step.name for step in recipe.steps):
         bench = set_up(recipe, root=root, folder=folder, progress=listener, export=False)
-        networks = forecast_networks(recipe, bench.context(None))
+        quiet = replace(bench, progress=Silent())  # what there is to tell was told in the set-up
+    networks = forecast_networks(recipe, quiet.context(None))
     done = []
     with tempfile.TemporaryDirectory(prefix="edgekd-plan-") as scratch:
         stand_in = replace(bench, folder=Path(scratch))

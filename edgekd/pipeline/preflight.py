@@ -65,6 +65,7 @@ def forecast_networks(
     """
     found: list[NetworkForecast] = []
     models: list[tuple[str, Model]] = []
+    told: set[str] = set()
     teacher = source = _unopened(NothingToDo("there is no network to start from"))
     steps = [("teacher", recipe.working_teacher), *titled(recipe.working_steps)]
     for i, (title, step) in enumerate(steps):
@@ -80,8 +81,7 @@ def forecast_networks(
         if isinstance(seen, OnnxModel):
             found.append(_file(title, step.network_name, seen, context))
         elif seen is not None:
-            for note in seen.notes:
-                context.progress.say(note)
+            _tell(seen.notes, told, context)
             source = _opened(seen)
             models.append((title, seen))
             found.append(_network(title, step.network_name, seen, context))
@@ -95,6 +95,14 @@ def forecast_networks(
     if export:
         _try_exports(models, context, recipe.export.opset)
     return tuple(found)
+
+
+def _tell(notes: Sequence[str], told: set[str], context: Context) -> None:
+    """Say what was not said yet: a student that is cut has the notes of its teacher."""
+    for note in notes:
+        if note not in told:
+            context.progress.say(note)
+    told.update(notes)
 
 
 def _judge(recipe: Recipe, seen: Preview, context: Context) -> None:

@@ -174,13 +174,18 @@ class Teacher(TorchStep):
             title: context.data.choose_preprocess(spec, root=context.root)
             for title, spec in listed.items()
         }
-        found, note = choose_convention(
-            tried,
-            lambda one: predictor_of(replace(model, preprocess=one), context.task),
-            context.data,
-            name=title(self.build),
-            identity=digest(self.model_dump(mode="json"), dict(self.content(context.root))),
-        )
+        try:
+            found, note = choose_convention(
+                tried,
+                lambda one: predictor_of(replace(model, preprocess=one), context.task),
+                context.data,
+                name=title(self.build),
+                identity=digest(self.model_dump(mode="json"), dict(self.content(context.root))),
+            )
+        except ModelError:
+            for told in model.notes:  # where its weights were found may be what is wrong
+                context.progress.say(told)
+            raise
         return replace(model, preprocess=found, notes=(*model.notes, note))
 
     def train_model(self, model: Model, source: Artifact, context: Context, work: Path) -> None:
