@@ -35,8 +35,13 @@ from edgekd.progress import Progress, Silent
 from edgekd.store import digest
 from edgekd.wording import option
 
+_HEIC = (".heic", ".heif")
 SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+    {
+        *(".jpg", ".jpeg", ".jfif", ".jpe", ".mpo", ".jp2", ".png", ".bmp", ".webp", ".avif"),
+        *(".gif", ".tif", ".tiff", ".ppm", ".pgm"),
+        *_HEIC,  # which Pillow alone does not read: named as broken, not passed over
+    }
 )
 _REVISION = 2  # raised when the same files would give other pixels
 _BLOCK = 64
@@ -125,7 +130,7 @@ def _open(
     skip_broken: bool,
     progress: Progress | None,
 ) -> Dataset:
-    stats = [(f.name, s.st_size, s.st_mtime_ns) for f in files for s in (f.path.stat(),)]
+    stats = [(file.name, *_stamp(file.path)) for file in files]
     way = way or Form(height=1, width=1)
     described = asdict(replace(way, height=1, width=1))
     key = digest("folder", _REVISION, str(folder.resolve()), size, described, stats)
@@ -199,8 +204,17 @@ def _images_below(folder: Path) -> list[Path]:
     return [
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
     ]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return size and time of a file; a link that leads nowhere has none, and is broken."""
+    try:
+        found = path.stat()
+    except OSError:
+        return -1, 0
+    return found.st_size, found.st_mtime_ns
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -313,6 +327,7 @@ def _most_pixels() -> Iterator[None]:
     Image.MAX_IMAGE_PIXELS = _MOST_PIXELS
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a damaged EXIF, not damaged pixels
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield
     finally:
@@ -320,6 +335,8 @@ def _most_pixels() -> Iterator[None]:
 
 
 def _broken_file(path: Path, reason: str) -> DataError:
+    if path.suffix.lower() in _HEIC:
+        reason = "Pillow does not read HEIC; convert it to JPEG"
     return DataError(
         f"the image {path} cannot be decoded ({reason}); fix or remove it, or leave broken files "
         f"out: {option('data.skip_broken', True)}"

@@ -181,11 +181,16 @@ def damage_bomb(path: Path) -> None:
     path.write_bytes(data[:16] + head + crc + data[33:])
 
 
+def damage_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("nowhere.png")
+
+
 def damage_floats(path: Path) -> None:
     Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(path, "TIFF")
 
 
-DAMAGES = [damage_truncate, damage_text, damage_empty, damage_bomb, damage_floats]
+DAMAGES = [damage_truncate, damage_text, damage_empty, damage_bomb, damage_floats, damage_link]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -202,6 +207,22 @@ def test_a_broken_file_is_named_or_skipped(photos: Path, damage: Callable[[Path]
     assert array_sha256(dataset.samples["image"]) == dataset.known_sha256["image"]
     with pytest.raises(DataError, match=r"red/1\.png cannot be decoded"):
         opened(photos)  # what was skipped is in the cache now
+
+
+def test_photographs_of_a_phone_are_named_if_they_cannot_be_read(photos: Path) -> None:
+    (photos / "red" / "1.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(50))
+    with pytest.raises(DataError, match=r"1\.heic cannot be decoded \(Pillow does not read HEIC"):
+        opened(photos)
+    (photos / "red" / "1.heic").unlink()
+    Image.new("RGB", (8, 8), RED).save(photos / "red" / "9.jfif", "JPEG")
+    (photos / "red" / "folder.jpg").mkdir()
+    assert len(opened(photos)) == 7
+
+
+def test_a_damaged_exif_is_no_damaged_picture(photos: Path) -> None:
+    target, picture = photos / "red" / "9.jpg", Image.new("RGB", (8, 8), RED)
+    picture.save(target, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff")
+    assert len(opened(photos)) == 7
 
 
 def test_nothing_but_broken_files_is_refused(paint: Painter) -> None:
