@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 
 from edgekd.data.preprocess import ArrayPreprocess, ImagePreprocess, Preprocess
+from edgekd.data.text_preprocess import TextPreprocess
+from edgekd.data.tokenizers import TokenizerPreprocess
 
 LOADER, JAVASCRIPT = "load.py", "load.mjs"
 _HERE = Path(__file__).parent
@@ -22,6 +24,7 @@ _PICTURES = (
     _HERE / "app_pictures.py",
 )
 _ARRAYS = (_HERE / "app_files.py", _HERE / "app_arrays.py")
+_TEXTS = (_HERE / "app_files.py", _HERE / "app_texts.py")
 _HEAD = f'''\
 """Run the model of this bundle: `python {LOADER} FILE ...` prints the answer for each {{what}}.
 
@@ -33,11 +36,15 @@ that ships. It needs {{needs}}.
 
 
 def _in_python(preprocess: Preprocess) -> str | None:
-    """Return the text of the loader; None where the samples are texts."""
+    """Return the text of the loader; None where a function of the user makes the inputs."""
     if isinstance(preprocess, ImagePreprocess):
         return _assemble(_PICTURES, what="picture", needs="numpy, onnxruntime and Pillow")
     if isinstance(preprocess, ArrayPreprocess):
         return _assemble(_ARRAYS, what=".npy or .npz file", needs="numpy and onnxruntime")
+    if isinstance(preprocess, TextPreprocess):
+        return _assemble(_TEXTS, what="text", needs="numpy and onnxruntime")
+    if isinstance(preprocess, TokenizerPreprocess):
+        return _assemble(_TEXTS, what="text", needs="numpy, onnxruntime and tokenizers")
     return None
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from edgekd.bundle.describe import Description
-from edgekd.bundle.text_loader import describe_function, imports_of, loader_lines
 from edgekd.data.preprocess import Preprocess
-from edgekd.data.text_preprocess import TextInputs
 from edgekd.data.tokenizers import FunctionPreprocess
 
 
@@ -14,17 +12,14 @@ def snippet(found: Description) -> str:
     shipped, golden = found.shipped, found.golden
     answers = golden.outputs[shipped.variant]
     inputs = ", ".join(f"{e.name!r}: golden[{'0/' + e.name!r}]" for e in found.inputs)
-    text = shipped.preprocess if isinstance(shipped.preprocess, TextInputs) else None
-    encoded = None if text is None else loader_lines(text, next(iter(golden.samples[0].values())))
-    stored = [*(f"# {line}" for line in _host(shipped.preprocess)), f"inputs = {{{inputs}}}"]
     lines = [
-        *(imports_of(text) if text is not None and encoded else []),
         "import numpy as np",
         "import onnxruntime as ort",
         "",
         f"session = ort.InferenceSession({shipped.file!r}, providers=['CPUExecutionProvider'])",
         f"golden = np.load({golden.inputs!r})",
-        *(encoded or stored),
+        *(f"# {line}" for line in _host(shipped.preprocess)),
+        f"inputs = {{{inputs}}}",
         f"expected = np.load({answers!r})",
         "names = [output.name for output in session.get_outputs()]",
         "for name, value in zip(names, session.run(names, inputs)):",
@@ -36,6 +31,11 @@ def snippet(found: Description) -> str:
 
 def _host(preprocess: Preprocess) -> list[str]:
     """Say what the app does instead of loading golden inputs."""
-    if isinstance(preprocess, FunctionPreprocess):
-        return describe_function(preprocess)
-    return []
+    if not isinstance(preprocess, FunctionPreprocess):
+        return []
+    words = f", words numbered by {preprocess.files()['vocabulary']}" * bool(preprocess.vocabulary)
+    return [
+        f"In an app: your function {preprocess.function}{words}; it is not in this bundle;",
+        f"{preprocess.dtype} [1, length], {preprocess.min_length} to {preprocess.max_length} "
+        f"numbers, padded with {preprocess.padding}; mask: 1 = a number.",
+    ]

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from edgekd.data.array_facts import ArrayFacts
 from edgekd.data.pictures import Form
 from edgekd.data.preprocess import ArrayPreprocess, ImagePreprocess, Preprocess
+from edgekd.data.text_preprocess import TextInputs, TextPreprocess
+from edgekd.data.tokenizers import TokenizerPreprocess
 
 _CUT = {
     "crop": "Cut out the largest centred box of the aspect {width}:{height} (width:height). In "
@@ -22,7 +24,7 @@ _CUT = {
 
 
 def list_steps(preprocess: Preprocess) -> list[str]:
-    """Return what becomes of a raw sample, in order; none for texts."""
+    """Return what becomes of a raw sample, in order; none for a function of the user."""
     if isinstance(preprocess, ImagePreprocess):
         return list(_of_pictures(preprocess))
     if isinstance(preprocess, ArrayPreprocess):
@@ -32,6 +34,8 @@ def list_steps(preprocess: Preprocess) -> list[str]:
             *map(_describe, preprocess.facts),
             "Put the batch axis first: one sample is [1, ...].",
         ]
+    if isinstance(preprocess, TextInputs):
+        return list(_of_texts(preprocess))
     return []
 
 
@@ -42,6 +46,31 @@ def _describe(one: ArrayFacts) -> str:
         span = f", in training {one.low:g} to {one.high:g}, mean {one.mean:g}"
     unit = f" {one.unit}" if one.unit else ", unit not stated"
     return f"`{one.array}`: {one.dtype} {list(one.shape)}{axes}{span}{unit}."
+
+
+def _of_texts(one: TextInputs) -> Iterator[str]:
+    if isinstance(one, TextPreprocess):
+        case = "Convert the text to lower case. " if one.lower else ""
+        yield (
+            f"{case}Find its words with the regular expression `pattern` of `preprocess.json`, at "
+            f"most {one.max_length}."
+        )
+        yield (
+            f"Number them: line n of `{one.files()['vocabulary']}`, counted from 0, is n + 2, and "
+            f"any other word {one.unknown}. A text without a word is one unknown word."
+        )
+    elif isinstance(one, TokenizerPreprocess):
+        yield (
+            f"Encode the text with `{one.files()['content']}` (a tokenizer.json, also for "
+            "JavaScript, Swift and Rust), which adds special tokens and cuts it off. A text "
+            f"without a token is the number {one.empty}."
+        )
+    else:
+        return
+    if one.min_length > 1:
+        yield f"Pad it with {one.padding} to {one.min_length} numbers."
+    also = f", and as `{one.mask}` 1 for each and 0 for padding" if one.mask else ""
+    yield f"Give the numbers as `{one.ids}`, {one.dtype} [1, length]{also}."
 
 
 def _of_pictures(one: ImagePreprocess) -> Iterator[str]:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgekd.errors import ModelError
 
@@ -24,6 +24,22 @@ def name_outputs(result: object) -> dict[str, Tensor]:
         values = list(result) if isinstance(result, (list, tuple)) else [result]
         found = {f"output_{i}" if i else "output": value for i, value in enumerate(values)}
     return {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+
+
+_DEEPEST = 8
+
+
+def list_tensors(result: object, *, depth: int = 0) -> list[Tensor]:
+    """Return the tensors in what a network returned, however it is nested."""
+    if isinstance(result, Tensor):
+        return [result]
+    if depth > _DEEPEST or isinstance(result, nn.Module):
+        return []
+    named = _by_name(result)
+    values = list(named.values()) if named is not None else result
+    if not isinstance(values, (list, tuple)):
+        return []
+    return [tensor for value in values for tensor in list_tensors(value, depth=depth + 1)]
 
 
 def select_outputs(

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from edgekd.errors import NothingToDo
 from edgekd.networks.blueprint import parameters
 from edgekd.networks.channels.cut import thin
-from edgekd.networks.channels.graph import tensors
 from edgekd.networks.edits import zero_edit
+from edgekd.networks.outputs import list_tensors
 from edgekd.networks.parametrized import make_plain
 from tests.foreign.networks import INPUTS, NETWORKS
 
@@ -99,8 +99,8 @@ def test_half_of_the_channels_go_or_stay_for_a_reason(name: str) -> None:
     gone = 100 * (1 - parameters(found.network) / parameters(network))
     assert gone >= GONE[name], found.left
     with torch.no_grad():
-        got = tensors(found.network.eval()(*inputs))
-        expected = tensors(zero_edit(copy.deepcopy(network), found.edit)(*inputs))
+        got = list_tensors(found.network.eval()(*inputs))
+        expected = list_tensors(zero_edit(copy.deepcopy(network), found.edit)(*inputs))
     for one, other in zip(got, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-4 * float(other.abs().max()))
     assert all(reason for reason in found.left.values())

@@ -31,10 +31,10 @@ from edgekd.networks.channels.graph import (
     capture,
     follow,
     in_float32,
-    tensors,
 )
 from edgekd.networks.edits import apply_edit, zero_edit
 from edgekd.networks.layers import find_layer
+from edgekd.networks.outputs import list_tensors
 
 Cut = dict[Place, set[int]]
 """(tensor name, dimension) -> the indices that go."""
@@ -248,8 +248,10 @@ class _Trial:
         edit = _edit(self._network, cuts.values())
         with torch.no_grad():
             try:
-                expected = tensors(zero_edit(copy.deepcopy(self._network), edit)(*self._inputs))
-                got = tensors(apply_edit(copy.deepcopy(self._network), edit)(*self._inputs))
+                expected = list_tensors(
+                    zero_edit(copy.deepcopy(self._network), edit)(*self._inputs)
+                )
+                got = list_tensors(apply_edit(copy.deepcopy(self._network), edit)(*self._inputs))
             except (*RUN_ERRORS, ModelError) as error:
                 reason = str(error).partition("\n")[0][:200]
                 return f"without these channels, it fails: {type(error).__name__}: {reason}"

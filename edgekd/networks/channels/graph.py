@@ -25,6 +25,7 @@ from edgekd.networks.channels import layers, moves
 from edgekd.networks.channels.labels import FIXED, Atoms, Labels, Union
 from edgekd.networks.channels.walk import Rule, Walk, apply_rule
 from edgekd.networks.edits import can_cut, output_dimension
+from edgekd.networks.outputs import list_tensors
 from edgekd.networks.recurrent import capturable
 
 RULES: Mapping[str, Rule] = {**layers.RULES, **moves.RULES}
@@ -86,6 +87,9 @@ def capture(network: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
     inputs = in_float32(inputs)
     try:
         traced = copy.deepcopy(network).float().eval()
+        forward = traced.forward
+        # a class of the user's own for the outputs is unknown to torch.export
+        traced.forward = lambda *given: tuple(list_tensors(forward(*given)))
         with torch.no_grad(), warnings.catch_warnings(), capturable(traced):
             warnings.simplefilter("ignore")  # of torch's own parts
             graph: ExportedProgram = torch.export.export(traced, inputs).run_decompositions({})
@@ -234,8 +238,3 @@ def _left(walk: Walk, network: nn.Module, leaves: Mapping[str, Labels]) -> dict[
         if len(atoms) and not walk.union.roots(atoms).any():
             found[path] = walk.union.reason(atoms)
     return found
-
-
-def tensors(result: Any) -> list[Tensor]:
-    """Return the tensors in what a network returned, however it is nested."""
-    return [leaf for leaf in torch.utils._pytree.tree_leaves(result) if isinstance(leaf, Tensor)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from edgekd.data.text_preprocess import TextPreprocess
 from edgekd.errors import ModelError
 from edgekd.networks.blueprint import Deployed
+from edgekd.networks.channels.cut import find_cut
 from edgekd.networks.text_fit import Asked, Fitted, fit_text
 
 WORDS = tuple(f"w{i}" for i in range(20))
@@ -154,3 +156,32 @@ def test_an_error_of_the_network_is_told_with_its_line_and_what_it_may_take() ->
 
     with pytest.raises(ModelError, match=rf"cannot take texts.*KeyError at {Path(__file__)}:\d+"):
         fitted(Embedded(rest))
+
+
+@dataclass
+class Output:
+    """As transformers returns them."""
+
+    logits: Tensor
+    hidden: tuple[Tensor, ...] = ()
+    loss: Tensor | None = None
+
+
+class OfItsOwn(nn.Module):
+    """Returns an object of its own class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.up = nn.Embedding(ROWS, 16), nn.Linear(16, 64)
+        self.down = nn.Linear(64, 3)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Output:
+        seen = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        hidden = F.relu(self.up((self.embedding(input_ids) * seen[..., None]).sum(1)))
+        return Output(self.down(hidden), hidden=(seen.float().sum(1),))
+
+
+def test_channels_are_found_behind_an_object_of_the_users_own_class() -> None:
+    ids = torch.ones(2, 5, dtype=torch.int64)
+    found = find_cut(OfItsOwn(), (ids, ids), ratio=0.5, multiple=1)
+    assert set(found.edit["tensors"]) >= {"up.weight", "down.weight"}
