@@ -51,6 +51,11 @@ def profile(candidate: Candidate, *, python: str = sys.executable) -> Profile:
     )
 
 
+def profile_nodes(candidate: Candidate, *, python: str = sys.executable) -> tuple[Node, ...]:
+    """Return what each node took, from one process; without shapes, see `profile`."""
+    return tuple(_profiled(candidate, python)[0].values())
+
+
 def _profiled(
     candidate: Candidate, python: str, *options: str
 ) -> tuple[dict[Key, Node], float, int]:

@@ -124,7 +124,7 @@ class Examiner:
             timing: how long; that of the run if it is None.
             decided: whether the session may end at one of its looks.
         """
-        candidates = [Candidate(f.path, self._feeds(artifact), self.setup) for artifact, f in pairs]
+        candidates = [Candidate(f.path, self.feeds(artifact), self.setup) for artifact, f in pairs]
         title = f"measure {len(candidates)} files on {Place(self.device, self.setup).title}"
         with track_share(self.progress, title) as share, self.log.spend("measure"):
             return self.device.measure(
@@ -239,7 +239,7 @@ class Examiner:
     def _facts(self, artifact: Artifact, path: Path) -> tuple[OnnxFacts, Kernels | None]:
         """Count at the length that is timed, where the length is free; INT8 kernels too."""
         preprocess = read_preprocess(artifact.folder)
-        with np.load(self._feeds(artifact), allow_pickle=False) as feeds:
+        with np.load(self.feeds(artifact), allow_pickle=False) as feeds:
             shapes = {name: feeds[name].shape[1:] for name in feeds.files}
         lengths = {
             symbol: int(shapes[name][axis])
@@ -249,7 +249,7 @@ class Examiner:
         found = facts(path, lengths=lengths)
         return found, int8_layers(path) if found.int8_share else None
 
-    def _feeds(self, artifact: Artifact) -> Path:
+    def feeds(self, artifact: Artifact) -> Path:
         """Write real inputs of the artifact's own kind; return the file.
 
         A call is one sample, or as many as the teacher takes at once if its batch is fixed: all

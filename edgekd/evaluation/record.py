@@ -25,6 +25,7 @@ from edgekd.evaluation.results import (
     DataInfo,
     Final,
     Finalist,
+    LayerTimes,
     MetricInfo,
     OnTest,
     Origin,
@@ -78,6 +79,8 @@ class Record:
     """What makes the whole doubtful, such as a teacher that is no better than a guess."""
     origin: Origin = field(default_factory=Origin)
     """Empty where the teacher is a network of PyTorch."""
+    layers: LayerTimes | None = None
+    """Of the file that ships beside the teacher's; None where that ships, or nothing is known."""
     spent: tuple[Spent, ...] = ()
     """Where the time of the run went, all resumes together."""
     peak_bytes: int = 0

@@ -76,6 +76,41 @@ class Calibration:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OperatorTime:
+    """The nodes of one operator in two files: seconds of a call, and how many there are."""
+
+    operator: str
+    before_s: float
+    after_s: float
+    before_nodes: int
+    after_nodes: int
+
+    @property
+    def change_s(self) -> float:
+        """How much more it takes."""
+        return self.after_s - self.before_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerTimes:
+    """Where the time of two files goes, by the runtime's profiler."""
+
+    before: str
+    after: str
+    operators: tuple[OperatorTime, ...]
+
+    @property
+    def before_s(self) -> float:
+        """All nodes of the file before."""
+        return sum(one.before_s for one in self.operators)
+
+    @property
+    def after_s(self) -> float:
+        """All nodes of the file after."""
+        return sum(one.after_s for one in self.operators)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Origin:
     """The metadata of a foreign ONNX file."""
 
@@ -107,6 +142,8 @@ class RungRecord:
     """Of each quantized variant."""
     evidence: Evidence | None
     """None where the step was skipped."""
+    layers: LayerTimes | None = None
+    """Beside the stage before, where its speed is why it is not kept."""
 
     @property
     def kept(self) -> bool:

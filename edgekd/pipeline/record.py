@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -35,6 +36,7 @@ from edgekd.pipeline.examples.neighbours import find_retrieval
 from edgekd.pipeline.examples.numbers import find_scattered
 from edgekd.pipeline.examples.shipping import Shipping
 from edgekd.pipeline.final import Rung
+from edgekd.pipeline.layer_times import explain_rungs, explain_shipped
 from edgekd.pipeline.setup import Bench
 from edgekd.quantization.step import QUANTIZED
 from edgekd.recipe.recipe import Recipe
@@ -56,6 +58,8 @@ def record(
     """Gather a run into one value."""
     recipe, device = bench.recipe, bench.device.name
     origin = _origin(rungs[0])
+    with bench.log.spend("evaluate"):
+        shipped_layers, slow = explain_shipped(bench, rungs, final), explain_rungs(bench, rungs)
     shipping = Shipping(bench, rungs, final)
     return Record(
         name=recipe.name,
@@ -68,7 +72,7 @@ def record(
         task=_task(bench),
         data=_data(bench),
         timing=bench.timing,
-        rungs=tuple(map(_rung, rungs)),
+        rungs=tuple(replace(_rung(rung), layers=slow.get(rung.title)) for rung in rungs),
         final=final,
         test=OnTest(samples=len(bench.splits.test), files=tuple(tested)),
         changes=find_changes(shipping),
@@ -79,6 +83,7 @@ def record(
         over_budget=over_budget(final.ships, recipe.budget, device=device),
         remarks=_remarks(bench, rungs[0]),
         origin=origin,
+        layers=shipped_layers,
         spent=bench.log.read(),
         peak_bytes=peak_bytes,
     )

@@ -25,6 +25,7 @@ def environment() -> Environment:
         loader=FileSystemLoader(_HERE),
     )
     made.filters["interval"] = _interval
+    made.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     made.filters["clean"] = without_paths
     return made
 

@@ -195,7 +195,10 @@ def conditions(record: Record) -> list[tuple[str, str]]:
         ("emulated", "yes: speed is not measured" if found.emulated else "no"),
         ("load before", "not readable" if load is None else f"{load:.2f} in the last minute"),
         ("A/A floor", NOT_MEASURED if floor is None else f"{100 * floor:.1f} %"),
-        ("processes", f"{timing.rounds} fresh ones per file, interleaved"),
+        (
+            "processes",
+            f"{'at most ' * bool(timing.looks)}{timing.rounds} fresh ones per file, interleaved",
+        ),
         ("blocks", f"{timing.blocks} per process, each {timing.block_s:g} s or longer"),
         ("warm-up", f"{timing.warmup_s:g} s per process, untimed"),
         (
@@ -226,6 +229,7 @@ class NotKept:
     """A stage or variant that was rolled back, dropped or skipped, with its reasons."""
 
     title: str
+    rung: RungRecord
     reasons: tuple[str, ...]
     facts: list[tuple[str, str]] = field(default_factory=list)
 
@@ -235,12 +239,12 @@ def not_kept(record: Record) -> list[NotKept]:
     before, found = "", []
     for rung in record.rungs:
         if rung.evidence is None:
-            found.append(NotKept(title=rung.title, reasons=rung.reasons))
+            found.append(NotKept(title=rung.title, rung=rung, reasons=rung.reasons))
         for file, findings, ruling in rung.judged:
             if not ruling.kept:
                 facts = _findings(record, file, findings, before)
                 title = rung.name_of(file)
-                found.append(NotKept(title=title, reasons=ruling.reasons, facts=facts))
+                found.append(NotKept(title=title, rung=rung, reasons=ruling.reasons, facts=facts))
         before = rung.title if rung.kept else before
     return found
 

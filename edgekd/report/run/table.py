@@ -18,7 +18,11 @@ from edgekd.evaluation.gate import (
 )
 from edgekd.evaluation.record import QUICK_REMARK, Record
 from edgekd.evaluation.results import Elsewhere, RungRecord
+from edgekd.report.run.spent import spent_line
+from edgekd.report.run.why import explain, next_steps
 
+SHOWN_STEPS = 2
+"""Of what to try next; the page shows all."""
 SHOWN_METRICS = 4
 """Of a model with many outputs the first are shown: those over all outputs."""
 
@@ -101,7 +105,7 @@ def _against(row: Line) -> str:
 def outcome(record: Record) -> list[str]:
     """Return the closing lines: what did not pay, what ships, the test split, the budget."""
     ships, metric = record.ships, record.metric
-    found = [f"{r.title} {r.outcome}: {r.verdict}" for r in record.rungs if r.reasons]
+    found = [line for rung in record.rungs if rung.reasons for line in _not_kept(record, rung)]
     faster = f", {describe_speed(ships.speedup)} against the teacher" if ships.speedup else ""
     verb = "would ship" if record.quick else "ships"
     found.append(
@@ -131,6 +135,7 @@ def outcome(record: Record) -> list[str]:
             f"memory: the job took {size(record.peak_bytes)} at its most, and the model itself has "
             f"{size(record.rungs[0].files[0].facts.size_bytes)}"
         )
+    found += filter(None, [spent_line(record)])
     if record.over_budget:
         found.append(f"✗ budget: {record.over_budget}")
     elif record.budget.max_latency is not None:
@@ -138,6 +143,17 @@ def outcome(record: Record) -> list[str]:
     if record.quick:
         found.append(f"this was {QUICK_REMARK}; for verdicts run it in full")
     return found
+
+
+def _not_kept(record: Record, rung: RungRecord) -> list[str]:
+    """Return why a stage, or a variant of it, is not kept, and what to try next."""
+    words = [] if rung.layers is None else explain(rung.layers)
+    tries = next_steps(record, rung)[:SHOWN_STEPS]
+    return [
+        f"{rung.title} {rung.outcome}: {rung.verdict}",
+        *(f"  {text}" for text in words),
+        *(f"  to {what}: {command}" for what, command in tries),
+    ]
 
 
 def _on(found: Elsewhere, chosen: int) -> str:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from edgekd.evaluation.formatting import change, latency_text, quality, size, times
+from edgekd.evaluation.formatting import change, latency_text, quality, seconds, size, times
 from edgekd.evaluation.privacy import shareable
 from edgekd.evaluation.record import Record, read_record, write_record
 from edgekd.evaluation.results import SPLITS
 from edgekd.report.charts.plots import quality_against_latency
 from edgekd.report.charts.ridges import latency_distributions
 from edgekd.report.charts.scatter import predicted_against_true
-from edgekd.report.run import headline, sections
+from edgekd.report.run import headline, sections, spent, why
 from edgekd.report.run.recipe_toml import toml
 from edgekd.report.template import embedded, environment, style
 from edgekd.store import write_atomic
@@ -63,6 +63,9 @@ def page(record: Record, *, samples: bool = True) -> str:
             toml=toml,
             headline=headline,
             sections=sections,
+            why=why,
+            spent=spent,
+            seconds=seconds,
             splits=SPLITS,
             change=change,
             latency_text=latency_text,

@@ -1,0 +1,103 @@
+"""Why a stage is not kept, what to try next, and where the time of a run went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from edgekd.evaluation.record import Record, from_json
+from edgekd.evaluation.results import LayerTimes, OperatorTime
+from edgekd.evaluation.spent_time import Spent
+from edgekd.recipe.overrides import changed
+from edgekd.report.run.spent import duration, spent_line
+from edgekd.report.run.table import outcome
+from edgekd.report.run.why import ci_commands, explain, next_steps
+from edgekd.report.run.write import page
+
+TIMES = LayerTimes(
+    before="prune fp32",
+    after="quantize int8",
+    operators=(
+        OperatorTime(operator="Conv", before_s=50e-6, after_s=80e-6, before_nodes=4, after_nodes=4),
+        OperatorTime(
+            operator="QuantizeLinear", before_s=0, after_s=9e-6, before_nodes=0, after_nodes=3
+        ),
+        OperatorTime(operator="Relu", before_s=1e-6, after_s=0, before_nodes=1, after_nodes=0),
+    ),
+)
+STEPS = {
+    "distill": {"train": {"epochs": 12}},
+    "prune": {"ratio": 0.3, "recover": {"epochs": 6}},
+    "quantize": {"samples": 512, "variants": ["int8"]},
+}
+
+
+@pytest.fixture
+def record(content: dict[str, Any]) -> Record:
+    """A run whose steps have their options."""
+    for step in content["recipe"]["steps"]:
+        step.update(STEPS[step["name"]])
+    return from_json(content)
+
+
+def test_the_operators_that_became_slower_are_named() -> None:
+    words = " ".join(explain(TIMES))
+    assert "Conv 50 µs → 80 µs" in words
+    assert "QuantizeLinear is new, 9 µs" in words
+    assert "not fused: 3 quantize and dequantize nodes take 9 µs" in words
+    assert "Relu" not in words
+    equal = replace(TIMES, operators=(TIMES.operators[2],))
+    assert "no operator became slower" in " ".join(explain(equal))
+
+
+@pytest.mark.parametrize(
+    ("title", "reason", "wanted"),
+    [
+        ("distill", "3.20 points lost, 1 allowed", "steps.0.train.epochs=24"),
+        ("prune", "3.20 points lost, 1 allowed", "ratio=0.15"),
+        ("prune", "gain not shown: the 95 % interval includes 1", "measure.rounds=20"),
+        ("prune", "gain not shown: the 95 % interval includes 1", "ratio=0.45"),
+        ("quantize", "slower", 'variants=["int8-xnnpack"]'),
+        ("quantize", "2.00 points lost, 1 allowed", "samples=2048"),
+        ("quantize", "slower", "gate=false"),
+    ],
+)
+def test_every_reason_has_commands_that_work(
+    record: Record, title: str, reason: str, wanted: str
+) -> None:
+    """What is offered can be put into the recipe."""
+    number = next(i for i, rung in enumerate(record.rungs) if rung.title == title)
+    rung = replace(record.rungs[number], outcome="rolled back", reasons=(reason,))
+    tries = next_steps(record, rung)
+    commands = [command for _, command in tries]
+    assert any(wanted in command for command in commands)
+    for command in commands:
+        words = command.replace("'", "").split(" --set ")[1:]
+        table = changed(dict(record.recipe), words)
+        assert table != dict(record.recipe)
+
+
+def test_a_kept_stage_needs_no_advice(record: Record) -> None:
+    assert all(not next_steps(record, rung) for rung in record.rungs if rung.kept)
+
+
+def test_page_and_terminal_say_it(record: Record) -> None:
+    rolled = next(rung for rung in record.rungs if rung.outcome == "rolled back")
+    rungs = tuple(replace(r, layers=TIMES) if r is rolled else r for r in record.rungs)
+    spent = (Spent("teacher", "train", 90.0), Spent("teacher", "measure", 30.0))
+    told = replace(record, rungs=rungs, spent=spent, layers=TIMES)
+    for text in (" ".join(outcome(told)), page(told)):
+        assert "Conv 50 µs → 80 µs" in text
+        assert "--set" in text
+        assert "ime 2 min 00 s: training 75 %, measuring speed 25 %" in text
+    assert all(command in page(told) for command in ci_commands(told))
+
+
+def test_durations(make: Callable[..., dict[str, Any]]) -> None:
+    values = [0.4, 59.4, 60, 185, 3600, 4200]
+    words = ["0 s", "59 s", "1 min 00 s", "3 min 05 s", "1 h 00 min", "1 h 10 min"]
+    assert [duration(value) for value in values] == words
+    assert spent_line(from_json(make())) == ""
