@@ -109,6 +109,20 @@ class ImagePreprocess(StoredPreprocess):
         """Input name -> the axes that may differ from call to call."""
         return {self.name: {0: "batch"}}
 
+    def describe_inputs(self) -> list[dict[str, object]]:
+        axes = ["height", "width", "channel"]
+        colours = "grey" if self.channels == 1 else self.colours.upper()
+        values = f"{colours} pixels, 0 to 255"
+        return [
+            {
+                "name": self.name,
+                "dtype": "uint8" if self.in_graph else "float32",
+                "shape": ["batch", *self.shape],
+                "axes": ["batch", *(axes if self.axes == "nhwc" else ["channel", *axes[:2]])],
+                "values": values if self.in_graph else f"({values}; minus mean) / std",
+            }
+        ]
+
     def encode(self, samples: Arrays) -> dict[str, NDArray[Any]]:
         """Return the host's part for `samples["image"]`, uint8 [n, h, w, 1 or 3].
 
@@ -239,6 +253,7 @@ def read_preprocess(folder: Path) -> Preprocess:
     try:
         content = json.loads(path.read_bytes())
         files = content.pop("files", {})
+        content.pop("inputs", None)  # they follow from the rest
         kind = _KINDS.get(content.get("kind"), StoredPreprocess)
         if files != kind.files():
             raise ValueError(f"files is {files}, expected is {kind.files()}")
@@ -261,7 +276,9 @@ def write_preprocess(folder: Path, preprocess: Preprocess) -> None:
     for option, name in files.items():
         (folder / FOLDER).mkdir(exist_ok=True)
         write_atomic(folder / name, preprocess.file_content(option))
-    write_json(folder / FILE, {**content, "files": files} if files else content)
+    inputs = preprocess.describe_inputs()
+    more = {"files": files, "inputs": inputs}
+    write_json(folder / FILE, {**content, **{key: value for key, value in more.items() if value}})
 
 
 def copy_preprocess(source: Path, target: Path) -> None:

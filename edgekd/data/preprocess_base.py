@@ -30,6 +30,10 @@ class StoredPreprocess(Options):
         """Input -> the value that fills it up to a longer shape, where that is not 0."""
         return {}
 
+    def describe_inputs(self) -> list[dict[str, object]]:
+        """Return what preprocess.json says of the inputs beside the options they follow from."""
+        return []
+
     def file_content(self, option: str) -> bytes:
         """Return the content of the file that stores `option`, one of `stored_in`."""
         raise NotImplementedError

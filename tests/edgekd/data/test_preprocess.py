@@ -190,6 +190,21 @@ def test_written_preprocess_comes_back(preprocess: Preprocess, tmp_path: Path) -
     assert read_preprocess(tmp_path) == preprocess
 
 
+def test_a_stored_preprocess_says_what_the_tensor_is(tmp_path: Path) -> None:
+    write_preprocess(tmp_path, image(6, 8, in_graph=False))
+    stored = json.loads((tmp_path / "preprocess.json").read_text())
+    assert stored["inputs"] == [
+        {
+            "name": "image",
+            "dtype": "float32",
+            "shape": ["batch", 3, 6, 8],
+            "axes": ["batch", "channel", "height", "width"],
+            "values": "(RGB pixels, 0 to 255; minus mean) / std",
+        }
+    ]
+    assert stored["picture"]["resize"] == "stretch"
+
+
 def test_files_that_belong_to_a_preprocess_travel_with_it(tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     source.mkdir()
