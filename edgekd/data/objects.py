@@ -61,7 +61,9 @@ def collect(value: object, *, where: str) -> Collected:
     if splits:
         raise DataError(f"{where} has the split {splits[0]!r} but not 'train'; give that too")
     found = Collected({None: _part(value, where)})
-    found.labels = _class_names(value)
+    targets = found[None][1]
+    if getattr(getattr(targets, "dtype", None), "kind", "") in "iu" and targets is not None:
+        found.labels = _class_names(value)
     return found
 
 

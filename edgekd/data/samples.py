@@ -45,6 +45,14 @@ def read_samples(value: Any, where: str) -> Part:
     if isinstance(xs[0], Mapping):
         if any(not isinstance(x, Mapping) or set(x) != set(xs[0]) for x in xs):
             raise DataError(f"the samples of {where} differ in their names; give all the same")
+        pictures = [str(n) for n, value in xs[0].items() if isinstance(value, Image.Image)]
+        others = [str(n) for n in xs[0] if str(n) not in pictures[:1]]
+        if pictures and others:
+            raise DataError(
+                f"the samples of {where} have the picture {pictures[0]!r} and also "
+                f"{', '.join(map(repr, others))}; a network that takes pictures takes nothing "
+                "else: leave these out, and call the target 'label'"
+            )
         named = {str(n): stack([x[n] for x in xs], f"{where}[{n!r}]") for n in xs[0]}
         return (next(iter(named.values())) if len(named) == 1 else named), targets
     return stack(xs, where), targets

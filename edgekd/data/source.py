@@ -31,7 +31,7 @@ from edgekd.options import UserFunction
 from edgekd.progress import Progress, Silent
 from edgekd.store import locate
 from edgekd.tasks.task import Target
-from edgekd.user_code import blame, resolve
+from edgekd.user_code import blame, is_given, resolve
 from edgekd.wording import describe_root, option
 
 KnownData = Literal["mnist5k", "cifar10"]
@@ -347,7 +347,8 @@ def _format(path: Path) -> Format:
 
 def _called(spec: Origin, call: str, root: Path, wanted: Target | None) -> Dataset:
     """Call the user's function and make a Dataset of what it returns."""
-    where, function = f"the result of {call}", resolve(call, root=root)
+    where = "data" if is_given(call) else f"the result of {call}"
+    function = resolve(call, root=root)
     try:
         value = function()
     except DataError:

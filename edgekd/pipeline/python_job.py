@@ -188,7 +188,8 @@ def _data(value: object, found: list[Given]) -> str:
 
     if isinstance(value, Dataset):
         return _kept(Given("data", lambda: value, value.fingerprint), found)
-    if callable(value) and not hasattr(value, "__getitem__") and not hasattr(value, "__iter__"):
+    has_samples = hasattr(value, "__getitem__") or hasattr(value, "__iter__")
+    if callable(value) and (isinstance(value, type) or not has_samples):
         from edgekd.networks.objects import give_function
 
         name = give_function(value, argument="data")

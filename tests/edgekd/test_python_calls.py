@@ -155,6 +155,7 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
     (compress(progress="yes"), "progress is 'yes'; expected is True, False"),
     (compress(data=3), r"data is int \(3\)"),
     (compress(data=(X, Y[:9])), "different lengths"),
+    (compress(data=dict), "data is|dict|expected"),
     (compress(data=[0.1, 0.2, 0.3]), "the model Linear cannot take the data"),
     (compress(data=(X[:, :5], Y)), r"the model Linear cannot take the data \(x float32 \[2, 5\]\)"),
     (compress(data=(X, np.eye(3)[Y])), r"task='multilabel'.*argmax\(axis=1\)"),

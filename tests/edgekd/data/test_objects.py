@@ -108,6 +108,11 @@ def test_inputs_alone_and_splits() -> None:
     assert [part.tolist() for part in texts] == [["a b", "c d"], ["p", "n"]]
 
 
+def test_names_of_classes_go_with_numbers_only() -> None:
+    assert collect(Samples([(X[0], 0), (X[1], 1)]), where="data").labels == ("a", "b", "c")
+    assert collect(Samples([(X[0], "dog"), (X[1], "cat")]), where="data").labels == ()
+
+
 def test_pictures_of_many_sizes_wait_for_a_size() -> None:
     pictures = [Image.new("RGB", (8 + i, 9), (i, 0, 0)) for i in range(3)]
     found = collect(Samples(list(zip(pictures, [0, 1, 2], strict=True))), where="data")
@@ -146,6 +151,10 @@ def test_random_transforms_give_the_same_samples_again() -> None:
         (Samples([(X[0], 0), ValueError("no file")]), r"sample 1 of Samples raised ValueError: no"),
         ((i for i in [(X[0], 0), 1 / 1]), "differ in shape|has no target"),
         (Samples([]), "gives no samples"),
+        (
+            Samples([{"image": Image.new("L", (4, 4)), "id": 3, "label": 0}] * 2),
+            "the picture 'image' and also 'id'",
+        ),
         ({"test": (X, Y)}, "but not 'train'"),
         ({"train": (X, Y), "holdout": (X, Y)}, "'holdout' beside 'train'"),
         (Frame(a=X[:, 0], town=["x"] * 6, label=Y), "texts in the column 'town'"),
