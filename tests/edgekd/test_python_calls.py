@@ -23,14 +23,6 @@ from edgekd.user_code import Given, giving, hash_source, resolve
 X = np.random.default_rng(0).normal(size=(360, 8)).astype(np.float32)
 Y = X[:, :3].argmax(axis=1)
 QUIET: dict[str, Any] = {"progress": False}
-CELL = """
-class CellNet(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.body = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3))
-    def forward(self, x):
-        return self.body(x)
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -38,53 +30,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def cell_net() -> nn.Module:
-    """A trained network whose class is of a notebook: no file has its source."""
-    space: dict[str, Any] = {"__name__": "__main__", "nn": nn}
-    exec(compile(CELL, "<ipython-input-1>", "exec"), space)
-    torch.manual_seed(0)
-    net: nn.Module = space["CellNet"]()
-    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
-    for _ in range(60):
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(net(torch.as_tensor(X)), torch.as_tensor(Y))
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    return net
-
-
-def test_a_network_of_a_cell_and_arrays(tmp_path: Path) -> None:
-    """One whole run: a cut student, INT8, a bundle; the same objects resume it."""
-    changes = ["measure.rounds=3", "measure.blocks=2", "steps.0.gate=false"]
-    net = cell_net()
-    before = {name: value.clone() for name, value in net.state_dict().items()}
-
-    def run(network: nn.Module) -> edgekd.Result:
-        return edgekd.compress(
-            model=network, data=(X, Y), max_drop=30, epochs=1, changes=changes, **QUIET
-        )
-
-    first = run(net)
-    assert [rung.title for rung in first.record.rungs] == ["teacher", "distill", "quantize"]
-    assert first.record.rungs[1].kept
-    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
-    report = edgekd.verify(first.bundle)
-    assert report.ok
-    assert "<table>" in report._repr_html_()
-    assert [(row["stage"], row["variant"]) for row in first.rows[:2]] == [
-        ("teacher", "fp32"),
-        ("distill", "fp32"),
-    ]
-    for row in first.rows:
-        assert row["latency_s_low"] <= row["latency_s"] <= row["latency_s_high"] < 1
-        assert 0 <= row["top-1"] <= 100
-        assert row["size_bytes"] > 500
-    assert sum(row["ships"] for row in first.rows) == 1
-    assert "<svg" in first.plot().page
-    stages = sorted(path.name for path in (first.folder / "stages").iterdir())
-    again = run(cell_net())  # the same class and weights, made anew
-    assert again.folder == first.folder
-    assert sorted(path.name for path in (first.folder / "stages").iterdir()) == stages
+def test_what_was_given_elsewhere_is_asked_for_again(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="CellNet was an object of the Python program"):
         resolve("given.module:CellNet_12345678", root=tmp_path)
 
