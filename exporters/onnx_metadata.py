@@ -7,6 +7,7 @@ and training information.
 
 from __future__ import annotations
 
+import ast
 import getpass
 import re
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,10 @@ _LEAST_LETTERS = 5
 _OF_TOOLS = "onnx."
 """Keys such as onnx.infer, with which tools of ONNX Runtime talk to each other."""
 LICENCE = ("license", "licence")
+
+
+_CLASSES = ("names", "classes", "class_names", "labels", "id2label")
+"""Metadata that names the classes."""
 
 
 def user_name() -> str:
@@ -93,6 +98,29 @@ def stated_scale(
     if {"stride", "names", "imgsz"} <= lower.keys():
         return 0.0, 255.0, "pixels are scaled to 0..1: by its metadata Ultralytics made the file"
     return None
+
+
+def stated_classes(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of the classes that metadata states, in their order; () without any.
+
+    Read are lists and tables of numbers to names, as Python or JSON writes them, and names between
+    commas or in lines.
+    """
+    lower = {key.lower(): value for key, value in metadata.items()}
+    text = next((lower[key] for key in _CLASSES if key in lower), "").strip()
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        found = text.splitlines() if "\n" in text else text.split(",")
+    if isinstance(found, Mapping):
+        keys = [str(key) for key in found]
+        if sorted(keys) != sorted(map(str, range(len(keys)))):
+            return ()
+        found = [value for _, value in sorted(found.items(), key=lambda item: int(item[0]))]
+    if not isinstance(found, (list, tuple)):
+        return ()
+    names = tuple(str(name).strip() for name in found)
+    return names if len(set(names)) == len(names) > 1 and all(names) else ()
 
 
 def _numbers(text: str) -> list[float]:

@@ -9,11 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgekd.artifact import Artifact
 from edgekd.benchmarks.measurement import Setup, Timing
 from edgekd.data.batches import Data
 from edgekd.data.dataset import Dataset
 from edgekd.data.images import SizesDiffer
+from edgekd.data.model_classes import number_classes
 from edgekd.data.source import open_source
 from edgekd.data.splits import Splits, describe_missing
 from edgekd.data.stored_splits import run_splits, write_splits
@@ -210,6 +213,7 @@ def set_up(
     task = None if recipe.task is None else open_task(recipe.task, root=root)
     places = tuple(open_place(device) for device in recipe.devices)
     recipe, dataset = _open_data(recipe, task, root=root, progress=progress)
+    dataset = _with_classes(recipe, dataset, root=root, progress=progress)
     if dataset.skipped:
         progress.say(
             f"left out {len(dataset.skipped)} samples that cannot be read: {_few(dataset.skipped)}"
@@ -265,6 +269,22 @@ def _open_data(
     size = (height, width)
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"size": size})})
     return recipe, opened(recipe.data)
+
+
+def _with_classes(recipe: Recipe, dataset: Dataset, *, root: Path, progress: Progress) -> Dataset:
+    """Return the data with the classes that a bare file states by name, unless a list is given."""
+    if recipe.data.labels is not None or recipe.data.classes is not None:
+        return dataset
+    names = recipe.model.class_names(root)
+    numbered = number_classes(dataset, names)
+    if numbered is dataset:
+        return dataset
+    have = len(np.unique(numbered.targets["label"]))
+    progress.say(
+        f"classes are those that metadata of the file names: the data has {have} of its "
+        f"{len(names)}"
+    )
+    return numbered
 
 
 def _with_reference(bench: Bench) -> Bench:

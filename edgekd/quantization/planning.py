@@ -23,6 +23,8 @@ _REQUANTIZES = {"Conv", "Gemm", "MatMul", "Add", "Mul", "Concat", "AveragePool"}
 _REQUANTIZES |= {"GlobalAveragePool", "LeakyRelu"}
 """Write 8 bits on a grid of their own, and so clip as a Relu or Clip after them would."""
 _EMPTY: Range = (np.float32(0), np.float32(0))
+_SHARES: Range = (np.float32(0), np.float32(1))
+"""Of a Softmax: QLinearSoftmax of ONNX Runtime 1.31 does not clip but wraps around."""
 _HUGE = 1e30
 """No activation is that large: it is a stand-in for minus infinity."""
 _MOST_WIDER = 2.0
@@ -246,6 +248,7 @@ def _grids(
     for node in reversed(_chosen(model, choice)):
         if node.name in clipping and node.output[0] in ranges:
             ranges[node.input[0]] = ranges[node.output[0]]
+    ranges |= {n.output[0]: _SHARES for n in model.graph.node if n.op_type == "Softmax"}
     grids: dict[str, Grid] = {}
     for name in _rounded_tensors(model, choice):
         if name in gone:

@@ -59,6 +59,19 @@ class OnnxFile(Options):
             return None
         return spec.height_width
 
+    def class_names(self, root: Path) -> tuple[str, ...]:
+        """Return the names of its classes, where metadata of the file states all of them."""
+        from edgekd.exporters.model_stats import facts
+        from edgekd.exporters.onnx_files import load_onnx
+        from edgekd.exporters.onnx_metadata import stated_classes
+
+        path = self.file(root)
+        names = stated_classes({p.key: p.value for p in load_onnx(path).metadata_props})
+        outputs = facts(path).outputs if names else ()
+        classes = [entry.shape[1:] for entry in outputs]
+        fits = len(classes) == 1 and len(names) in classes[0]
+        return names if fits else ()
+
     def look(self, context: Context) -> OnnxModel:
         """Return the file with its inputs.
 

@@ -124,6 +124,10 @@ class Teacher(TorchStep):
         weights = None if self.weights is None else find_weights(self.weights, root)
         return find_size(build_early(self.spec, root=root), weights)
 
+    def class_names(self, root: Path) -> tuple[str, ...]:
+        """Return nothing: a network states no names."""
+        return ()
+
     def without_labels(self) -> Self:
         if self.train is not None:
             raise RecipeError(

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from edgekd.errors import NothingToDo
 from edgekd.exporters.fused_kernels import int8_layers
 from edgekd.exporters.onnx_files import load_onnx, save_onnx
-from edgekd.exporters.ort_session import predictor
+from edgekd.exporters.ort_session import Level, predictor
 from edgekd.exporters.parity import parity
 from edgekd.quantization.planning import make_plan
 from edgekd.quantization.proof import FloatAnswers, check_follows
@@ -191,6 +191,24 @@ def test_what_a_subgraph_reads_stays_float(build: Any, tmp_path: Path) -> None:
     arrays = {"x": normal(4, 3, 6, 6), "flag": np.array(True)}
     said = quantize_int8(path, tmp_path / "m.onnx", lambda: iter([arrays]))
     assert (said.layers, list(said.left.values())) == (1, ["a subgraph reads what it gives"])
+
+
+def test_a_softmax_never_leaves_its_range(build: Any, tmp_path: Path, saturates: bool) -> None:
+    """ONNX Runtime's kernel gives 0 for values above it."""
+    text = """(float[batch, 3, 4, 4] x) => (float[batch, 2, 4, 4] y) {
+        a = Conv(x, w)
+        s = Softmax<axis = -1>(a)
+        y = Conv(s, v)
+    }"""
+    path, target = build(text, {"w": normal(4, 3, 1, 1), "v": normal(2, 4, 1, 1)}), "q.onnx"
+    weak = {"x": normal(8, 3, 4, 4, scale=0.01)}
+    quantize_int8(path, tmp_path / target, lambda: iter([weak]))
+    strong = {"x": weak["x"] + np.eye(4, dtype=np.float32) * 0.02}
+    levels = [Level.ORT_DISABLE_ALL, *([] if saturates else [Level.ORT_ENABLE_ALL])]
+    want = predictor(path)(strong)["y"]
+    for level in levels:
+        got = predictor(tmp_path / target, level=level)(strong)["y"]
+        assert np.abs(got - want).max() < 0.05
 
 
 def test_a_sparse_weight_is_quantized_as_any_other(build: Any, tmp_path: Path) -> None:

@@ -1,0 +1,32 @@
+"""Number the classes of a dataset as a model does that states the names of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from edgekd.data.dataset import Dataset
+
+
+def number_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    """Return the dataset with the classes of a model, of which it may have a part.
+
+    Its own names, as of folders, are looked up in those of the model. Classes that it only counts
+    are taken for the model's numbers. Else it is returned unchanged.
+
+    Args:
+        dataset: one label for each sample, or none.
+        names: of the model's classes, in its order.
+    """
+    label, own = dataset.targets.get("label"), dataset.labels
+    if label is None or label.ndim != 1 or tuple(own) == tuple(names):
+        return dataset
+    if all(name in names for name in own):
+        place = np.array([names.index(name) for name in own], np.int64)
+    elif own == tuple(map(str, range(len(own)))) and len(own) <= len(names):
+        place = np.arange(len(own))
+    else:
+        return dataset
+    return replace(dataset, targets={**dataset.targets, "label": place[label]}, labels=tuple(names))
