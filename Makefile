@@ -72,6 +72,7 @@ trials: $(VENV)/ready
 	$(TRIAL).overhead --json benchmarks/results/overhead.json
 	$(TRIAL).training --json benchmarks/results/training.json
 	$(TRIAL).widths --json benchmarks/results/widths.json
+	$(TRIAL).normalisation --json benchmarks/results/normalisation.json
 	$(TRIAL).peaks --threads 1,2 --json benchmarks/results/peaks.json
 	$(TRIAL).twins --tries 200 --time 10 --claims 16 --steady 190 --json benchmarks/results/twins.json
 	$(TRIAL).twins --slower 2 --tries 50 --time 60 --precision 0.7 --json benchmarks/results/slower.json

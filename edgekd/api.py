@@ -67,6 +67,8 @@ def compress(  # noqa: PLR0913  # each argument is a flag of the command
     no_labels: bool | None = None,
     epochs: int | None = None,
     samples: int | None = None,
+    ship: str | Sequence[str] | None = None,
+    keep_for: str | None = None,
     only: str | Sequence[str] | None = None,
     no_distill: bool | None = None,
     no_prune: bool | None = None,
@@ -109,6 +111,8 @@ def compress(  # noqa: PLR0913  # each argument is a flag of the command
         no_labels: compare with the model's own outputs.
         epochs: of every training; default 20.
         samples: for calibration; default 512.
+        ship: the file to ship: "fastest" (default), "smallest", or variants such as ["int8"].
+        keep_for: a device that is not here, which INT8 is kept for if its quality allows.
         only: the steps to do, of "distill", "prune" and "quantize".
         no_distill: leave out distillation.
         no_prune: leave out pruning.
@@ -148,6 +152,8 @@ def compress(  # noqa: PLR0913  # each argument is a flag of the command
         "no_labels": no_labels or None,
         "epochs": epochs,
         "samples": samples,
+        "ship": ship,
+        "keep_for": keep_for,
         "only": only,
         "no_distill": no_distill or None,
         "no_prune": no_prune or None,
@@ -190,6 +196,8 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
     min_snr: float | None = None,
     min_agreement: float | None = None,
     no_labels: bool | None = None,
+    ship: str | Sequence[str] | None = None,
+    keep_for: str | None = None,
     skip_broken: bool | None = None,
     name: str | None = None,
     changes: str | Sequence[str] = (),
@@ -222,6 +230,8 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
             without labels: 20.
         min_agreement: least share of samples whose class stays, in percent; likewise.
         no_labels: compare with the model's own outputs.
+        ship: see `compress`; so is keep_for.
+        keep_for: a device that is not here.
         skip_broken: leave out samples that cannot be read.
         name: of the run folder.
         changes: of keys of the recipe.
@@ -252,6 +262,8 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
         "min_snr": min_snr,
         "min_agreement": min_agreement,
         "no_labels": no_labels or None,
+        "ship": ship,
+        "keep_for": keep_for,
         "skip_broken": skip_broken or None,
         "name": name,
     }

@@ -102,6 +102,11 @@ class Step(Options):
     )
 
     @property
+    def other_device(self) -> str:
+        """A device that is not one of the recipe's and that its variants are kept for; or ""."""
+        return ""
+
+    @property
     def makes(self) -> tuple[Variant, ...]:
         """The variants that its quality is judged on."""
         return (FP32,)

@@ -32,6 +32,8 @@ NAMES: Mapping[str, str] = {
     "distill.student.build": "student",
     "distill.train.epochs": "epochs",
     "quantize.samples": "samples",
+    "quantize.keep_for": "keep_for",
+    "export.ship": "ship",
     "data.size": "size",
     "data.resize": "resize",
     "data.labels": "labels",
@@ -56,6 +58,7 @@ _OF_STEPS = {
     "train.epochs": "epochs",
     "recover.epochs": "epochs",
     "samples": "samples",
+    "keep_for": "keep_for",
     "student.build": "student",
 }
 """The same for options of steps, without the step."""

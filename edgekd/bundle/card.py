@@ -9,6 +9,7 @@ from edgekd.bundle.loader import JAVASCRIPT, LOADER, make_loaders
 from edgekd.bundle.snippet import snippet
 from edgekd.bundle.steps import describe_resizing, list_steps
 from edgekd.data.preprocess import FILE, ImagePreprocess
+from edgekd.evaluation.beside import describe_beside
 from edgekd.evaluation.formatting import (
     NOT_MEASURED,
     change,
@@ -189,6 +190,8 @@ def _speed(found: Description) -> Iterator[str]:
         )
     head = ["file", "size", "in INT8", "latency, median", "90th percentile", "against the teacher"]
     yield _table(head, rows)
+    for line in describe_beside(found.record):
+        yield f"Beside it in this bundle: {_cell(line)}."
     for other in found.record.final.elsewhere:
         ships = other.files[found.record.final.chosen]
         where = other.conditions

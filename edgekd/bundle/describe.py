@@ -115,9 +115,10 @@ class Description:
 
     @property
     def calibration(self) -> Calibration | None:
-        """The calibration data of the INT8 ranges; None if a float file ships."""
-        record = self.record
-        return record.rung_of(record.ships).calibration.get(self.shipped.variant)
+        """The calibration data of the INT8 ranges; None if all files are float."""
+        known = [rung.calibration for rung in self.record.rungs if rung.kept]
+        variants = (self.shipped.variant, *self.shipped.dynamic)
+        return next((c[v] for v in variants for c in reversed(known) if v in c), None)
 
     @property
     def licences(self) -> dict[str, str]:

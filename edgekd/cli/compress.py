@@ -33,6 +33,7 @@ _PLACES = {
     "std": "model.input.std",
     "tokenizer": "model.input.tokenizer",
     "max_length": "model.input.max_length",
+    "ship": "export.ship",
     "skip_broken": "data.skip_broken",
 }
 """The flags that also go with a recipe, and the key that each of them changes."""
@@ -64,6 +65,8 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
     only: flags.Only = None,
     no_distill: flags.NoDistill = False,
     no_prune: flags.NoPrune = False,
+    ship: flags.Ship = None,
+    keep_for: flags.KeepFor = None,
     skip_broken: flags.SkipBroken = False,
     quick: flags.Quick = False,
     changes: flags.Changes = None,
@@ -107,6 +110,8 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
         "no_labels": no_labels or None,
         "epochs": epochs,
         "samples": samples,
+        "ship": ship,
+        "keep_for": keep_for,
         "only": only,
         "no_distill": no_distill or None,
         "no_prune": no_prune or None,

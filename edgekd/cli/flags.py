@@ -110,6 +110,21 @@ Only = Annotated[
         metavar="STEPS", help="do only these of distill, prune, quantize: --only prune,quantize"
     ),
 ]
+Ship = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHICH",
+        help="file to ship: fastest, smallest, or variants such as int8 [default: fastest]",
+    ),
+]
+KeepFor = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="keep INT8 for this device, which is not here, if its quality allows; its speed "
+        "there is reported as not measured",
+    ),
+]
 NoDistill = Annotated[bool, typer.Option("--no-distill", help="leave out distillation")]
 NoPrune = Annotated[bool, typer.Option("--no-prune", help="leave out pruning")]
 Samples = Annotated[

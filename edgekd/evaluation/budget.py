@@ -34,7 +34,7 @@ def describe_latency(ships: Finalist, budget: Budget, *, device: str) -> str:
     takes = f"{value} {asked.unit} [{low}, {high}]"
     if found.value <= asked.seconds:
         doubt = ", whose interval reaches beyond it" if found.high > asked.seconds else ""
-        return f"{asked}: met by {takes}{doubt}"
+        return f"{asked}: met, it takes {takes}{doubt}"
     over = asked.in_unit(found.value - asked.seconds)
     doubt = "; the interval includes the budget" if found.low <= asked.seconds else ""
     return f"{asked}: missed by {over} {asked.unit}, it takes {takes}{doubt}"

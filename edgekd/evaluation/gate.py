@@ -51,6 +51,8 @@ class Ruling:
     kept: bool
     reasons: tuple[str, ...] = ()
     numbers: str
+    not_measured_on: str = ""
+    """The device that it is kept for, which is not here; "" where the gate's own decided."""
 
     @property
     def text(self) -> str:
@@ -104,7 +106,12 @@ REFERENCE = Verdict(outcome="kept", rulings=(Ruling(variant=FP32, kept=True, num
 
 
 def judge(
-    promise: Promise, findings: Sequence[Findings], budget: Budget, *, kept_because: str = ""
+    promise: Promise,
+    findings: Sequence[Findings],
+    budget: Budget,
+    *,
+    kept_because: str = "",
+    other_device: str = "",
 ) -> Verdict:
     """Keep the variants that fulfil the promise of the step; roll the stage back if none is left.
 
@@ -113,19 +120,26 @@ def judge(
         findings: one for each variant that it made, on the device that decides.
         budget: what may be lost.
         kept_because: why every variant is kept, whatever is against it, such as "gate = false".
+        other_device: that the variants are for, and that is not here: speed decides nothing.
     """
-    rulings = tuple(_rule(promise, found, budget, kept_because=kept_because) for found in findings)
+    rulings = tuple(
+        _rule(promise, found, budget, kept_because=kept_because, other_device=other_device)
+        for found in findings
+    )
     kept = any(ruling.kept for ruling in rulings)
     return Verdict(outcome="kept" if kept else "rolled back", rulings=rulings)
 
 
-def _rule(promise: Promise, found: Findings, budget: Budget, *, kept_because: str) -> Ruling:
+def _rule(
+    promise: Promise, found: Findings, budget: Budget, *, kept_because: str, other_device: str
+) -> Ruling:
     """Decide about one variant.
 
     The drop is the point estimate, or with `budget.strict` the far end of its interval. Speed
     counts only where it was measured; a promise of speed that could not be shown is not kept.
     """
-    reasons = _quality_faults(found, budget) + _speed_faults(promise, found)
+    reasons = _quality_faults(found, budget)
+    reasons += [] if other_device else _speed_faults(promise, found)
     if promise == "smaller" and found.shrink <= 1:
         reasons.append(f"not smaller: {1 / found.shrink:.2f} times the bytes")
     if promise == "better" and found.step_gain.low <= 0:
@@ -134,7 +148,15 @@ def _rule(promise: Promise, found: Findings, budget: Budget, *, kept_because: st
     if reasons and kept:
         reasons.append(f"kept because {kept_because}")
     numbers = f"{_describe_pair(found)}, {_describe_quality(found)}"
-    return Ruling(variant=found.variant, kept=kept, reasons=tuple(reasons), numbers=numbers)
+    if other_device:
+        numbers = f"not measured on {other_device}; on {found.device} {numbers}"
+    return Ruling(
+        variant=found.variant,
+        kept=kept,
+        reasons=tuple(reasons),
+        numbers=numbers,
+        not_measured_on=other_device,
+    )
 
 
 def _quality_faults(found: Findings, budget: Budget) -> list[str]:

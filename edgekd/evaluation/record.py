@@ -132,6 +132,17 @@ class Record:
         return describe_latency(self.ships, self.budget, device=self.devices[0])
 
     @property
+    def beside(self) -> tuple[Finalist, ...]:
+        """The other files of the bundle: variants of the same network."""
+        numbers = (i for i in self.final.bundled if i != self.final.chosen)
+        return tuple(self.final.files[i] for i in numbers)
+
+    def other_device(self, file: Finalist) -> str:
+        """Return the device that is not here and that a file was kept for; or ""."""
+        rulings = self.rung_of(file).rulings
+        return next((r.not_measured_on for r in rulings if r.variant == file.variant), "")
+
+    @property
     def samples_per_call(self) -> int:
         """How many samples a timed call contains: what the teacher takes at once, else one."""
         inputs = self.rungs[0].files[0].facts.inputs

@@ -213,11 +213,19 @@ class Final(LastSession):
 
     chosen: int
     elsewhere: tuple[Elsewhere, ...] = ()
+    bundled: tuple[int, ...]
+    """The files that the bundle contains: the kept variants of the network that ships."""
+    rule: str = "fastest"
+    """What was asked to ship: fastest, smallest, or variants."""
+    not_kept: tuple[Variant, ...] = ()
+    """Variants that were asked for to ship, none of which was kept."""
 
     def __post_init__(self) -> None:
         """Refuse a choice that is not among the files."""
         if not 0 <= self.chosen < len(self.files):
             raise ValueError(f"file {self.chosen} ships, of {len(self.files)}")
+        if self.chosen not in self.bundled or not set(self.bundled) <= set(range(len(self.files))):
+            raise ValueError(f"the bundle has the files {self.bundled}, of {len(self.files)}")
         for other in self.elsewhere:
             if [f.sha256 for f in other.files] != [f.sha256 for f in self.files]:
                 raise ValueError(f"other files were measured on {other.device} than on the first")

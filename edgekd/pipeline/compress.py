@@ -187,7 +187,13 @@ def _climb_one(
         evidence = examiner.examine(after, best, name=step.name, makes=makes)
         why = "" if step.gate else "gate = false"
         why = "this is a quick look" if bench.recipe.quick else why
-        verdict = judge(step.promise, evidence.findings, bench.recipe.budget, kept_because=why)
+        verdict = judge(
+            step.promise,
+            evidence.findings,
+            bench.recipe.budget,
+            kept_because=why,
+            other_device=step.other_device,
+        )
         verdict = replace(verdict, dropped=read_dropped(after.folder))
         rung = Rung(title, after, evidence, verdict)
     bench.progress.say(f"{title}: {rung.verdict.outcome}: {rung.verdict.text}")

@@ -34,9 +34,12 @@ def deliver(bench: Bench, rungs: Sequence[Rung], record: Record) -> None:
     shipped = next(rung for rung in rungs if rung.title == record.ships.title)
     recipe, variant = bench.recipe, record.ships.variant
     samples, synthetic = _candidates(bench, shipped)
+    bundled = [record.final.files[i] for i in record.final.bundled]
+    titles = [shipped.title, *(file.title for file in bundled if file.variant != FP32)]
+    last = next(rung for rung in rungs if rung.title == titles[-1])  # has FP32 and what is beside
     contents = Contents(
-        artifact=shipped.artifact.folder,
-        variants=tuple(dict.fromkeys((FP32, *shipped.verdict.variants))),
+        artifact=last.artifact.folder,
+        variants=tuple(dict.fromkeys((FP32, *(file.variant for file in bundled)))),
         variant=variant,
         signals=bench.task.signals,
         record=record,

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 from pydantic import TypeAdapter
 
@@ -53,9 +54,17 @@ def measure_finalists(bench: Bench, rungs: Sequence[Rung]) -> Final:
     kept = [(rung, file) for rung in rungs for file in list_kept_files(rung)]
     first, *others = bench.places
     found = _last_session(bench, kept, first, _measure)
+    recipe = bench.recipe
+    chosen = choose(found.files, recipe.budget.max_latency_s, recipe.export.ship)
+    ship = recipe.export.ship
+    asked = () if isinstance(ship, str) else ship
+    made = {file.variant for file in found.files}
     return Final(
         **vars(found),
-        chosen=choose(found.files, bench.recipe.budget.max_latency_s),
+        chosen=chosen,
+        bundled=_of_one_network(kept, chosen, asked),
+        rule=ship if isinstance(ship, str) else ", ".join(ship),
+        not_kept=() if made & set(asked) else asked,
         elsewhere=tuple(_elsewhere(bench, kept, place) for place in others),
     )
 
@@ -170,20 +179,51 @@ def _finalist(rung: Rung, file: File) -> Finalist:
     )
 
 
-def choose(files: Sequence[Finalist], max_latency_s: float | None) -> int:
+def _of_one_network(kept: Kept, chosen: int, asked: Sequence[Variant]) -> tuple[int, ...]:
+    """Return the kept files that are made of the same FP32 file as the chosen one."""
+
+    def network(rung: Rung) -> str:
+        return rung.artifact.sha256(rung.artifact.onnx(FP32))
+
+    same = [i for i, (rung, _) in enumerate(kept) if network(rung) == network(kept[chosen][0])]
+    wanted = {*asked, kept[chosen][1].variant}
+    return tuple(i for i in same if not asked or kept[i][1].variant in wanted)
+
+
+Ship = Literal["fastest", "smallest"] | Sequence[Variant]
+
+
+def choose(files: Sequence[Finalist], max_latency_s: float | None, ship: Ship = "fastest") -> int:
     """Return which file ships: of those that are not proven slower than the fastest, the smallest.
 
     Where the fastest meets the largest latency, only files that meet it are considered. Without
     speeds the smallest file of the last stage ships: it keeps quality.
+
+    Args:
+        files: all that were kept.
+        max_latency_s: of the budget.
+        ship: "smallest" passes over speed, except for the budget; of variants the first one that
+            was kept is chosen from, or all files if none of them was.
     """
+    if not isinstance(ship, str):
+        first = next((v for v in ship if any(f.variant == v for f in files)), None)
+        numbers = [i for i, f in enumerate(files) if first in (f.variant, None)]
+        return numbers[_choose([files[i] for i in numbers], max_latency_s, by_size=False)]
+    return _choose(files, max_latency_s, by_size=ship == "smallest")
+
+
+def _choose(files: Sequence[Finalist], max_latency_s: float | None, *, by_size: bool) -> int:
     known = [(i, f, f.latency_s.value) for i, f in enumerate(files) if f.latency_s is not None]
     if not known:
-        last = [(i, f) for i, f in enumerate(files) if f.title == files[-1].title]
+        last = [(i, f) for i, f in enumerate(files) if by_size or f.title == files[-1].title]
         return min(last, key=lambda pair: pair[1].size_bytes)[0]
     fastest_s = min(seconds for _, _, seconds in known)
     asked_s = math.inf if max_latency_s is None else max_latency_s
     limit_s = asked_s if fastest_s <= asked_s else math.inf
-    level = [(i, f) for i, f, seconds in known if f.level and seconds <= limit_s]
+    fast = [(i, f, seconds) for i, f, seconds in known if seconds <= limit_s]
+    level = [(i, f) for i, f, _ in fast if by_size or f.level]
+    if not level:  # those named are all slower than others
+        return min(fast, key=lambda entry: entry[2])[0]
     return min(level, key=lambda pair: pair[1].size_bytes)[0]
 
 

@@ -109,6 +109,8 @@ def _recipe(recipe: Recipe) -> dict[str, Any]:
         table["model"]["licence"] = recipe.model.licence
     for line, step in zip(table["steps"], recipe.steps, strict=True):
         line["gate"] = step.gate
+        if step.other_device:
+            line["keep_for"] = step.other_device
     return table
 
 

@@ -131,8 +131,7 @@ class _Insertion:
     def _with_plane(self, source: ir.Value, value: int) -> list[ir.Node]:
         """Return nodes that put a plane of one value behind the channels of a tensor.
 
-        Only its batch may be free. Channels-first it is one copy in every runtime: behind the
-        channels of a channels-last tensor OpenVINO needs 1.2 times as long for a whole network.
+        Only its batch may be free. Channels-first it is one copy in every runtime.
         """
         assert source.shape is not None
         sides = self._constant(np.array([1, *source.shape[2:]], np.int64), "sides")

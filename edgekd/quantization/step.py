@@ -48,6 +48,16 @@ class Quantize(OnnxStep):
         "ONNX Runtime fuses on CPUs; int8-xnnpack uses symmetric int8 activations",
     )
 
+    keep_for: str | None = Field(
+        None,
+        exclude=True,
+        pattern=r"\S",
+        max_length=64,
+        examples=["pixel-8"],
+        description="name of a device that is not here: the variants are kept for it if their "
+        "quality allows, whatever their speed on this one; reported as not measured on it",
+    )
+
     @field_validator("variants")
     @classmethod
     def _distinct(cls, value: tuple[Variant, ...]) -> tuple[Variant, ...]:
@@ -60,6 +70,10 @@ class Quantize(OnnxStep):
         from edgekd.devices.local import processor_name
 
         return {"calibrated by": version("onnxruntime"), "device": processor_name()}
+
+    @property
+    def other_device(self) -> str:
+        return self.keep_for or ""
 
     @property
     def makes(self) -> tuple[Variant, ...]:

@@ -60,6 +60,10 @@ class Asked(TypedDict, total=False):
     """Of every training; recovery after pruning takes half."""
     samples: int | None
     """For calibration."""
+    ship: str | Sequence[str] | None
+    """fastest, smallest, or variants in order of preference."""
+    keep_for: str | None
+    """A device that is not here, which INT8 is kept for."""
     only: str | Sequence[str] | None
     """The steps to do, out of distill, prune and quantize."""
     no_distill: bool | None
@@ -92,6 +96,8 @@ def make_recipe_table(*, model: str, data: str, **asked: Unpack[Asked]) -> dict[
         "devices": [asked.get("device") or "local"],
         "budget": {key: value for key, value in budget.items() if value is not None},
     }
+    if asked.get("ship") is not None:
+        table["export"] = {"ship": asked.get("ship")}
     task = asked.get("task") or ("reference" if asked.get("no_labels") else None)
     if task is not None:
         table["task"] = task
@@ -279,8 +285,8 @@ def _training_steps(names: Sequence[str], data: str, asked: Asked) -> list[dict[
 
 
 def _quantize(asked: Asked) -> dict[str, Any]:
-    samples = asked.get("samples")
-    return {"name": "quantize", **({} if samples is None else {"samples": samples})}
+    given = {key: asked.get(key) for key in ("samples", "keep_for")}
+    return {"name": "quantize", **{k: value for k, value in given.items() if value is not None}}
 
 
 def _epochs(asked: Asked) -> int:

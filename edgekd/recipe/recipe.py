@@ -5,9 +5,10 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    BeforeValidator,
     Discriminator,
     Field,
     Tag,
@@ -90,6 +91,13 @@ class Measure(Options):
         return Timing(**options, looks=plan_looks(self.rounds) if early else ())
 
 
+def _listed(value: object) -> object:
+    """Return 'int8,fp32' as a list of variants; a word for a rule stays one."""
+    if isinstance(value, str) and value not in ("fastest", "smallest"):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
 class ExportOptions(Options):
     """How every network leaves PyTorch."""
 
@@ -98,6 +106,15 @@ class ExportOptions(Options):
         True,
         examples=[True],
         description="also write files with the batch size fixed to 1, for phones",
+    )
+    ship: Annotated[
+        Literal["fastest", "smallest"] | tuple[Variant, ...], BeforeValidator(_listed)
+    ] = Field(
+        "fastest",
+        examples=["fastest"],
+        description="the file to ship, of those kept: 'fastest' on the first device (the smallest "
+        "of those not proven slower), 'smallest', or variants in order of preference such as "
+        "['int8']; the bundle has every kept variant of that network, or of a list those named",
     )
 
 
@@ -172,6 +189,18 @@ class Recipe(Options):
             reason = step.check_order(line[: i + 1])
             if reason is not None:
                 raise ValueError(f"steps[{i}] ({step.name}) {reason}")
+        return self
+
+    @model_validator(mode="after")
+    def _made(self) -> Self:
+        ship = self.export.ship
+        absent = [] if isinstance(ship, str) else [v for v in ship if v not in self.permitted]
+        if absent or not ship:
+            named = f"names {', '.join(absent)}, which no step makes" if absent else "names nothing"
+            raise ValueError(
+                f"export.ship {named}; here it may name {' and '.join(self.permitted)}, or be "
+                "fastest or smallest"
+            )
         return self
 
     @property

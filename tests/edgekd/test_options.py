@@ -70,10 +70,10 @@ def timed(low: float, value: float, high: float) -> Finalist:
 @pytest.mark.parametrize(
     ("took_s", "words"),
     [
-        ((1.8e-3, 1.9e-3, 1.95e-3), "2 ms: met by 1.9 ms [1.8, 1.95]"),
+        ((1.8e-3, 1.9e-3, 1.95e-3), "2 ms: met, it takes 1.9 ms [1.8, 1.95]"),
         (
             (1.8e-3, 1.95e-3, 2.1e-3),
-            "2 ms: met by 1.95 ms [1.8, 2.1], whose interval reaches beyond it",
+            "2 ms: met, it takes 1.95 ms [1.8, 2.1], whose interval reaches beyond it",
         ),
         (
             (2.2e-3, 2.31e-3, 2.4e-3),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgekd.benchmarks.stats import Estimate
+from edgekd.evaluation.beside import describe_beside, describe_left_out, describe_not_kept
 from edgekd.evaluation.formatting import (
     NOT_MEASURED,
     change,
@@ -71,6 +72,14 @@ def headline(record: Record) -> list[Piece]:
     return [*pieces, Piece(text=".")]
 
 
+def below(record: Record) -> list[str]:
+    """Return the sentences below the headline: a budget that is met, what else the bundle has."""
+    found = [f"Also in the bundle: {line}." for line in describe_beside(record)]
+    if record.budget.max_latency is not None and not record.over_budget:
+        found.insert(0, f"Latency budget {record.latency_against_budget}.")
+    return found
+
+
 def _nothing_paid(record: Record) -> str:
     stages = record.rungs[1:]
     if not stages:
@@ -78,10 +87,15 @@ def _nothing_paid(record: Record) -> str:
     kept = [rung.title for rung in stages if rung.kept]
     if not kept:
         return "No stage paid on this device: the teacher ships unchanged."
-    return (
-        f"The teacher ships unchanged: of the files that were kept ({', '.join(kept)}), none is "
-        "proven faster than the teacher and none is smaller."
-    )
+    of = f"of the files that were kept ({', '.join(kept)})"
+    base, *others = record.final.files
+    if all(file.size_bytes >= base.size_bytes for file in others):
+        found = "none is proven faster than the teacher and none is smaller"
+    elif any(file.speedup is not None and file.speedup.low > 1 for file in others):
+        found = "none was chosen"  # by `ship`, or by the budget
+    else:
+        found = "none is proven faster than the teacher"
+    return f"The teacher ships unchanged: {of}, {found}."
 
 
 def _speed_pieces(speed: Estimate | None) -> list[Piece]:
@@ -199,6 +213,11 @@ def warnings(record: Record) -> list[str]:
     found = list(record.remarks)
     if record.over_budget:
         found.append(f"Latency budget missed: {record.over_budget}.")
+    found += [
+        f"{t[0].upper()}{t[1:]}."
+        for t in (describe_not_kept(record), describe_left_out(record))
+        if t
+    ]
     allowed, tested = record.budget.max_drop, record.tested(record.ships)
     if tested is not None and record.is_against_teacher:
         found += [

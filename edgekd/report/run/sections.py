@@ -114,6 +114,8 @@ def _state(rung: RungRecord, ruling: Ruling, *, first: bool) -> str:
         return "reference"
     if rung.kept and not ruling.kept:
         return "dropped"
+    if ruling.kept and ruling.not_measured_on:
+        return f"kept, not measured on {ruling.not_measured_on}"
     return "kept, gate off" if ruling.kept and ruling.reasons else rung.outcome
 
 

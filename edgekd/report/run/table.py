@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgekd.benchmarks.stats import Estimate
+from edgekd.evaluation.beside import describe_beside, describe_left_out, describe_not_kept
 from edgekd.evaluation.formatting import interval, latency_text, per_sample, quality, size
 from edgekd.evaluation.gate import (
     NO_DIFFERENCE,
@@ -86,6 +87,9 @@ def _verdict(rung: RungRecord, row: Line, *, first: bool) -> Text:
     if not row.kept:  # the reason is below the table
         word = "dropped" if rung.kept else rung.outcome
         return Text(word, style="red" if row.ruling else "yellow")
+    absent = row.ruling.not_measured_on if row.ruling else ""
+    if absent:
+        return Text.assemble(("kept", "green"), f", not measured on {absent}")
     return Text.assemble(_against(row), ("kept", "green"))
 
 
@@ -99,6 +103,8 @@ def _against(row: Line) -> str:
         return "equally fast, "
     if speed.low <= 1 <= speed.high:
         return f"no difference shown{pair}, "
+    if speed.high < 1:
+        return f"{1 / speed.value:.2f}x slower{pair}, "
     return f"{speed.value:.2f}x{pair} "
 
 
@@ -113,6 +119,8 @@ def outcome(record: Record) -> list[str]:
         f"{latency_text(ships.latency_s)}{faster}"
         f"{per_sample(ships.latency_s, record.samples_per_call)}"
     )
+    found += [f"also in the bundle: {line}" for line in describe_beside(record)]
+    found += [line for line in (describe_not_kept(record), describe_left_out(record)) if line]
     found += [_on(device, record.final.chosen) for device in record.final.elsewhere]
     tested = record.tested(ships)
     if tested is not None and record.is_against_teacher and not record.teacher_ships:

@@ -280,6 +280,7 @@ def record_of(folder: Path, variants: Sequence[Variant], kind: str) -> Record:
             session=None,
             conditions=CONDITIONS,
             chosen=len(finalists) - 1,
+            bundled=(0, len(finalists) - 1),
             elsewhere=(
                 Elsewhere(
                     files=finalists,

@@ -157,3 +157,14 @@ def test_a_stage_without_a_variant_that_pays_is_rolled_back() -> None:
         "int8",
         "int8-xnnpack",
     )
+
+
+def test_for_a_device_that_is_not_here_quality_decides_and_speed_is_not_claimed() -> None:
+    slow = findings(speedup=Estimate(0.5, 0.48, 0.52, 6))
+    verdict = judge("faster", [slow], Budget(max_drop=1.0), other_device="pixel-8")
+    assert verdict.kept
+    assert verdict.reasons == ()
+    assert verdict.rulings[0].not_measured_on == "pixel-8"
+    assert verdict.text.startswith("not measured on pixel-8; on local 2.00x slower [1.92, 2.08], ")
+    wrong = findings(gain=Estimate(-3.0, -4.0, -2.0, 1000))
+    assert not judge("faster", [wrong], Budget(max_drop=1.0), other_device="pixel-8").kept

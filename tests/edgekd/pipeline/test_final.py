@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from edgekd.benchmarks.stats import Estimate
@@ -44,6 +47,39 @@ def test_of_files_in_time_the_smallest_ships(asked_ms: float | None, ships: str)
     ]
     asked_s = None if asked_ms is None else asked_ms / 1e3
     assert files[choose(files, asked_s)].title == ships
+
+
+def made(variant: Any, size_bytes: int, latency_ms: float | None, *, level: bool) -> Finalist:
+    return replace(finalist(size_bytes, latency_ms, level=level), variant=variant, label=variant)
+
+
+@pytest.mark.parametrize(
+    ("ship", "asked_ms", "chosen"),
+    [
+        ("fastest", None, 1),
+        ("smallest", None, 3),
+        ("smallest", 1.5, 2),  # of those in time
+        ("smallest", 0.1, 3),  # none is in time
+        (["int8"], None, 2),
+        (["int8-xnnpack", "int8"], None, 3),
+        (["fp16", "int8"], None, 2),  # the first of them that was kept
+        (["fp32"], None, 1),
+        (["fp16"], None, 1),  # none was kept: as if nothing had been asked for
+    ],
+)
+def test_what_is_asked_to_ship_ships_if_it_was_kept(
+    ship: Any, asked_ms: float | None, chosen: int
+) -> None:
+    files = [
+        made("fp32", 90, 2.0, level=False),
+        made("fp32", 80, 1.0, level=True),
+        made("int8", 30, 1.4, level=False),
+        made("int8-xnnpack", 20, 1.9, level=False),
+    ]
+    asked_s = None if asked_ms is None else asked_ms / 1e3
+    assert choose(files, asked_s, ship) == chosen
+    if ship == "smallest" and asked_ms is None:
+        assert choose([replace(f, latency_s=None) for f in files], None, ship) == chosen
 
 
 def test_without_speeds_the_last_that_was_kept_ships() -> None:

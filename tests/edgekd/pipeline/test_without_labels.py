@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +104,38 @@ def test_every_output_is_compared_and_the_page_has_no_empty_columns(result: edge
 
 def test_the_bundle_keeps_its_promises(result: edgekd.Result) -> None:
     assert edgekd.verify(result.bundle).ok
+
+
+@pytest.fixture(scope="module")
+def elsewhere(result: edgekd.Result, net: Path) -> edgekd.Result:
+    """The same run for a phone that is not here: what was measured is not measured again."""
+    shutil.copytree(result.folder, net / "phone")
+    table = make_recipe_table(
+        model=str(net / "net.onnx"),
+        data=str(net / "inputs.npz"),
+        max_latency="1 s",
+        ship="fp32, int8",
+        keep_for="pixel-8",
+    )
+    return edgekd.compress(table, out=net / "phone", changes=FAST, progress=False)
+
+
+def test_int8_for_a_device_that_is_not_here_is_in_the_bundle_and_says_so(
+    elsewhere: edgekd.Result,
+) -> None:
+    record, bundle = elsewhere.record, elsewhere.bundle
+    assert (record.ships.variant, [f.variant for f in record.beside]) == ("fp32", ["int8"])
+    assert (bundle / "model.int8.onnx").is_file()
+    assert edgekd.verify(bundle).ok
+    card = (bundle / "MODEL_CARD.md").read_text(encoding="utf8")
+    page = elsewhere.report.read_text(encoding="utf8").partition("<script")[0]
+    for text in (card, page, repr(elsewhere)):
+        assert "not measured on pixel-8" in text
+    assert "INT8 ranges: " in card
+    assert "none is smaller" not in page
+    assert "Also in the bundle: quantize (int8)" in page
+    assert "Latency budget 1 s: met, it takes " in page
+    assert "1 s: met, it takes " in repr(elsewhere)
 
 
 def test_one_file_is_written_if_it_is_kept(result: edgekd.Result, net: Path) -> None:

@@ -220,6 +220,7 @@ def final_of(rungs: Sequence[RungRecord], *, timed: bool) -> Final:
         session="final-ab12.session.json",
         conditions=replace(CONDITIONS, emulated=not timed),
         chosen=len(files) - 1,
+        bundled=(len(files) - 1,),
         elsewhere=(elsewhere_of(files, timed=timed),),
     )
 

@@ -148,6 +148,47 @@ def test_a_gain_that_is_not_there_is_not_claimed(
     assert words in read(page(content)).text
 
 
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [
+        (
+            (4.0, -2.6, 10.29),
+            "with no difference in top-1 shown on the test split (+4.00 [-2.60, +10.29] points).",
+        ),
+        ((0.0, -0.3, 0.3), "with no difference in top-1 shown on the test split (+0.00 [-0.30"),
+        ((4.0, 0.6, 10.29), "and gains 4.00 points [0.60, 10.29] of top-1 on the test split."),
+        ((0.0, 0.0, 0.0), "and loses no points"),
+    ],
+)
+def test_a_change_is_claimed_only_if_its_interval_leaves_out_none(
+    content: Content, read: Any, gain: tuple[float, float, float], words: str
+) -> None:
+    for file in content["test"]["files"]:
+        file["gain"] |= dict(zip(("value", "low", "high"), gain, strict=True))
+    headline = read(page(content).partition("<h1>")[2].partition("</h1>")[0]).text
+    assert words in headline
+
+
+def test_files_beside_the_one_that_ships_are_told_with_their_device(
+    content: Content, read: Any
+) -> None:
+    """The teacher ships, since INT8 is slower here; INT8 is for a phone that is not here."""
+    final = content["final"]
+    last = len(final["files"]) - 1
+    final |= {"chosen": 0, "bundled": [0, last]}
+    slower = {"value": 0.5, "low": 0.4, "high": 0.8}
+    for file in final["files"][1:]:
+        file["speedup"] |= slower
+    content["rungs"][-1]["rulings"][-1]["not_measured_on"] = "pixel-8"
+    content["changes"] = None
+    text = read(page(content)).text
+    assert "none is proven faster than the teacher." in text
+    assert "none is smaller" not in text
+    assert "Also in the bundle: quantize (int8): 190 kB, 71x smaller than what ships; on " in text
+    assert "2.00x slower [1.25, 2.50] (against the teacher); not measured on pixel-8." in text
+    assert "kept, not measured on pixel-8" in text
+
+
 def test_a_metric_without_a_unit_makes_a_sentence(content: Content, read: Any) -> None:
     content["task"]["metrics"][0] |= {"unit": "", "is_percentage": False}
     assert "and loses 2.80 [2.39, 3.21] of top-1 on the test split." in read(page(content)).text
