@@ -25,6 +25,9 @@ from edgekd.errors import DataError
 from edgekd.progress import Progress
 from edgekd.wording import option
 
+_LEFT_OUT = 255
+"""The class of pixels that do not count."""
+
 
 def open_masks(
     folder: Path,
@@ -62,19 +65,24 @@ def open_masks(
         name for name in list_images(root, leave_out=without) if name not in set(pictures.skipped)
     ]
     assert pictures.form is not None
-    form = replace(pictures.form, interpolation="nearest", pad_value=255)
-    masks, broken = _read_all([root / n for n in names], pairs, form, skip_broken=skip_broken)
-    targets: dict[str, NDArray[Any]] = {"mask": read_masks(masks, str(folder))}
+    form = replace(pictures.form, interpolation="nearest", pad_value=0)
+    masks, inside, broken = _read_all(
+        [root / n for n in names], pairs, form, skip_broken=skip_broken
+    )
+    mask = read_masks(masks, str(folder))
+    # only now: masks of 0 and 255 are black and white, and the borders of `pad` do not count
+    targets: dict[str, NDArray[Any]] = {"mask": np.where(inside, mask, np.uint8(_LEFT_OUT))}
     whole = replace(pictures, targets=targets, labels=tuple(labels or ()))
     return _without(whole, np.array(broken, np.int64), names) if broken else whole
 
 
 def _read_all(
     paths: Sequence[Path], pairs: Sequence[tuple[Path, Path]], form: Form, *, skip_broken: bool
-) -> tuple[NDArray[np.uint8], list[int]]:
-    """Return the mask of each picture, in the form of the pictures, and which have none."""
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], list[int]]:
+    """Return the masks in the form of the pictures, where they are no border, and which lack."""
     finders = {images: MaskFinder(masks) for images, masks in pairs}
-    found, broken = np.zeros((len(paths), form.height, form.width), np.uint8), []
+    found = np.zeros((len(paths), form.height, form.width), np.uint8)
+    inside, broken = np.ones(found.shape, bool), []
     for i, path in enumerate(paths):
         images = next(p for p in finders if path.is_relative_to(p))
         try:
@@ -85,7 +93,9 @@ def _read_all(
             broken.append(i)
         else:
             found[i] = fit(mask[:, :, None], form)[:, :, 0]
-    return found, broken
+            if form.resize == "pad":
+                inside[i] = fit(np.ones((*mask.shape, 1), np.uint8), form)[:, :, 0]
+    return found, inside, broken
 
 
 def _without(dataset: Dataset, rows: NDArray[np.int64], names: Sequence[str]) -> Dataset:

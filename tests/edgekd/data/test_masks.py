@@ -42,6 +42,20 @@ def test_pictures_have_the_masks_of_their_names(folder: Path) -> None:
     assert dataset.labels == ("ground", "tree", "house")
 
 
+@pytest.mark.parametrize("white", [255, 1])
+def test_borders_of_pad_do_not_count_whatever_the_masks_numbers_are(
+    folder: Path, white: int
+) -> None:
+    for i, split in enumerate(("train", "train", "test")):
+        wide = np.zeros((4, 8), np.uint8)
+        Image.fromarray(wide).save(folder / "images" / split / f"{i}.jpg")
+        wide[:, 4:] = white
+        Image.fromarray(wide).save(folder / "masks" / split / f"{i}.png")
+    mask = opened(folder, size=8, resize="pad").targets["mask"]
+    assert mask[0, :, 7].tolist() == [255, 255, 1, 1, 1, 1, 255, 255]
+    assert mask[0, :, 0].tolist() == [255, 255, 0, 0, 0, 0, 255, 255]
+
+
 def test_black_and_white_masks_are_two_classes(folder: Path) -> None:
     for path in folder.glob("masks/*/*.png"):
         Image.fromarray(255 * np.eye(8, dtype=np.uint8)).save(path)
