@@ -84,8 +84,16 @@ def _run(found: Description) -> Iterator[str]:
     )
     steps = list_steps(found.shipped.preprocess)
     yield "\n".join(f"{i}. {text}" for i, text in enumerate(steps, 1))
-    if isinstance(found.shipped.preprocess, ImagePreprocess):
-        yield describe_resizing(found.shipped.preprocess.form)
+    preprocess = found.shipped.preprocess
+    if isinstance(preprocess, ImagePreprocess):
+        yield describe_resizing(preprocess.form)
+        if not found.shipped.from_files:
+            yield (
+                f"The data came as arrays of {preprocess.form.width} x {preprocess.form.height} "
+                "pixels (width x height): how photographs became these is not known to edgekd. "
+                "What the steps do with a picture of another size is what `[data] resize` of the "
+                "recipe says, and was not judged."
+            )
     for output in found.outputs:
         if output.kind == "classes":
             yield (

@@ -36,6 +36,8 @@ class Shipped:
     """Variant -> file, any batch."""
     fixed: Mapping[Variant, str]
     """Variant -> file with batch 1 fixed."""
+    from_files: bool
+    """Whether samples were decoded by edgekd: else what was before the arrays is not known."""
     left_out: Mapping[str, str]
     """File that was not written -> why."""
 

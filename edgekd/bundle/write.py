@@ -50,6 +50,8 @@ class Contents:
     fixed_shape: bool = True
     report: str | None = None
     """HTML."""
+    from_files: bool = True
+    """Whether edgekd decoded the samples from files; False: they came as arrays."""
     meaning: ArrayOptions = field(default_factory=ArrayOptions)
     """What the arrays of the data mean."""
     folders: tuple[Path, ...] = ()
@@ -127,6 +129,7 @@ def _models(
         variant=contents.variant,
         dynamic=dynamic,
         fixed=fixed,
+        from_files=contents.from_files,
         left_out=left_out,
     )
     return shipped, chosen, files

@@ -48,6 +48,7 @@ def deliver(bench: Bench, rungs: Sequence[Rung], record: Record) -> None:
         fixed_shape=recipe.export.fixed_shape,
         report=page(record, samples=may_ship(bench.dataset.licence)),
         meaning=bench.dataset.meaning,
+        from_files=bool(bench.dataset.files),
         folders=(bench.root, bench.folder),
     )
     write(bench.folder / "bundle", contents)

@@ -198,6 +198,15 @@ def test_the_loader_of_the_card_goes_from_the_files_to_the_answers(copy: Get, ki
         assert answer in run_alone(folder, code, first)[0]
 
 
+def test_the_card_says_that_nothing_is_known_of_photographs_behind_arrays(
+    bundles: Get, stage: Stage, tmp_path: Path
+) -> None:
+    write(tmp_path / "bundle", replace(stage("pixels"), from_files=False))
+    sentence = "The data came as arrays of 6 x 8 pixels (width x height)"
+    assert sentence in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
+    assert sentence not in (bundles("pixels") / "MODEL_CARD.md").read_text()
+
+
 def test_the_loader_says_the_label_and_how_sure_the_model_is(copy: Get) -> None:
     folder = copy("pixels")
     Image.new("RGBA", (31, 90), (0, 0, 0, 0)).save(folder / "clear.png")
