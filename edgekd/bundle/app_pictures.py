@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from edgekd.bundle.app_files import ABOUT
 from edgekd.data.pictures import Form, decode, fit, resize, to_channels
+
+Image.MAX_IMAGE_PIXELS = 1 << 28  # Pillow stops below the 200 megapixels of some phones
 
 
 def read_inputs(file: Path | str) -> dict[str, Any]:

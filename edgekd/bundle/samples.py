@@ -117,11 +117,17 @@ def _array(like: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
 def whole_pictures(files: Sequence[Path], preprocess: ImagePreprocess) -> list[Sample]:
     """Return photographs, none of them cut: shrunk where one is larger than a bundle should hold.
 
-    They may be of any size, so each is an array [1, height, width, channels] of its own.
+    They may be of any size, so each is an array [1, height, width, channels] of its own. Those of
+    90 megapixels and more are left out.
     """
     found: list[Sample] = []
     for file in files:
-        pixels = decode(file, preprocess.form)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                pixels = decode(file, preprocess.form)
+        except (OSError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+            continue  # too large for a sample, or gone since it was decoded
         height, width = pixels.shape[:2]
         most = max(_LARGEST_SIDE, 2 * preprocess.form.height, 2 * preprocess.form.width)
         share = most / max(height, width)

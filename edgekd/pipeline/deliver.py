@@ -64,9 +64,10 @@ def _candidates(bench: Bench, shipped: Rung) -> tuple[list[Sample], str | None]:
     if may_ship(licence):
         if bench.dataset.files and isinstance(preprocess, ImagePreprocess):
             files = [bench.dataset.files[i] for i in bench.splits.validation[positions]]
-            return whole_pictures(files, preprocess), None
-        samples = singles(raw, bench.dataset.kind)
+            samples = whole_pictures(files, preprocess)
+        else:
+            samples = singles(raw, bench.dataset.kind)
         if samples:
             return samples, None
-        reason = "every text that was checked contains a path"
+        reason = "no sample that was tried may ship: a text contains a path, a picture is too large"
     return made_up(raw, preprocess, count=CANDIDATES, seed=bench.recipe.seed), reason

@@ -118,6 +118,16 @@ def test_photographs_stay_whole_and_large_ones_shrink(tmp_path: Path) -> None:
     assert (found["image"] == (9, 8, 7)).all()
 
 
+def test_pictures_that_no_bundle_can_hold_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, width in (("small.png", 9), ("large.png", 40)):
+        Image.new("RGB", (width, 9)).save(tmp_path / name)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
+    files = [tmp_path / name for name in ("large.png", "small.png", "gone.png")]
+    assert [one["image"].shape for one in whole_pictures(files, IMAGE)] == [(1, 9, 9, 3)]
+
+
 def test_every_fourth_picture_is_a_jpeg_on_its_side(tmp_path: Path) -> None:
     (tmp_path / "golden").mkdir()
     picture = draw(64, 64, 3, seed=1, number=0)
