@@ -31,6 +31,7 @@ from edgekd.benchmarks.runtimes import RUNTIMES
 from edgekd.benchmarks.runtimes.providers import PROVIDERS, explain_lack
 from edgekd.benchmarks.stats import noise_floor
 from edgekd.errors import CandidateError, MeasureError, RecipeError, one_line
+from edgekd.wording import flag
 
 
 class Measurer(Protocol):
@@ -267,7 +268,8 @@ def _feeds(
     if given.feeds is not None:
         if given.shapes or given.calls != (1,):
             raise RecipeError(
-                "got --feeds and --shape or --batch; the feeds have their shapes: give only one"
+                f"got {flag('feeds')} and {flag('shape')} or {flag('batch')}; the feeds have their "
+                "shapes: give only one"
             )
         return {
             (path, 1): pick_feeds(given.feeds, inputs.get(path, ()) or inputs[models[0]])
@@ -277,8 +279,8 @@ def _feeds(
         }
     if not models:
         raise RecipeError(
-            f"{paths[0].name} does not describe its inputs; give real ones with --feeds FILE.npz, "
-            "or time it beside an ONNX file with the same inputs"
+            f"{paths[0].name} does not describe its inputs; give real ones: "
+            f"{flag('feeds', 'FILE.npz')}, or time it beside an ONNX file with the same inputs"
         )
     shapes = given.shapes or {}
     names = {item.name for wanted in inputs.values() for item in wanted}
@@ -308,7 +310,8 @@ def _check_shapes(inputs: Sequence[Sequence[Input]], shapes: Mapping[str, Sequen
     for name, shape in shapes.items():
         if name not in names and not (name in symbols and len(shape) == 1):
             raise RecipeError(
-                f"--shape {name}={describe(shape)} matches no input; inputs are {_listed(names)}, "
+                f"{flag('shape', f'{name}={describe(shape)}')} matches no input; inputs are "
+                f"{_listed(names)}, "
                 f"free axes (one number) are {_listed(symbols)}"
             )
 
@@ -335,8 +338,8 @@ class _Work:
                         raise
                     raise MeasureError(
                         f"{error}\nIt was run on random inputs; if the model needs real ones, "
-                        "give them with --feeds FILE.npz, or their shape with "
-                        "--shape NAME=1x3x224x224"
+                        f"give them: {flag('feeds', 'FILE.npz')}, or their shape: "
+                        f"{flag('shape', 'NAME=1x3x224x224')}"
                     ) from error
                 label = entries.pop(error.index).described.label
                 refused[label] = f"not available: {one_line(error)}"

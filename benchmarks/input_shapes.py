@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from edgekd.benchmarks.feeds import Arrays, Input, default_length, describe
+from edgekd.wording import flag
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,7 +165,8 @@ def taken(file: str, before: Sequence[Input], after: Sequence[Input]) -> Iterato
         if changed:
             yield (
                 f"{got.name} of {file} is {describe(own.shape)} and got the lengths that another "
-                f"file fixes, {describe(got.shape)}; give --shape or --batch for others"
+                f"file fixes, {describe(got.shape)}; give {flag('shape')} or {flag('batch')} "
+                "for others"
             )
 
 
@@ -180,10 +182,10 @@ def assumed(
                 continue
             seen.add(length)
             named = f"{length}" if length else f"axis {axis} of {item.name}"
-            flag = f"{length}=N" if length else f"{item.name}={describe(_example(item))}"
+            wanted = f"{length}=N" if length else f"{item.name}={describe(_example(item))}"
             yield (
                 f"{named} of {file} is a free axis and was set to {default_length(str(length))}; "
-                f"give the length that you need with --shape {flag}"
+                f"give the length that you need: {flag('shape', wanted)}"
             )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -275,7 +275,7 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
 
 
 @in_python
-def benchmark(
+def benchmark(  # noqa: PLR0913  # each argument is a flag of the command
     *files: str | Path,
     vs: str | Path | None = None,
     device: str = "local",
@@ -284,6 +284,9 @@ def benchmark(
     precision: float | None = 0.02,
     time_limit_s: float = 30.0,
     feeds: str | Path | None = None,
+    shape: str | Sequence[str] | Mapping[str, Sequence[int] | int] = (),
+    batch: int | Sequence[int] | None = None,
+    per_sample: bool = False,
     progress: Progress | bool = True,
 ) -> BenchResult:
     """Time ONNX files side by side, in one session: which is faster, and how sure is that.
@@ -297,6 +300,9 @@ def benchmark(
         precision: stop when all 95 % intervals are within +- this share; None: after 6 rounds.
         time_limit_s: or when this is up.
         feeds: an .npz of real inputs, calls first; default: random.
+        shape: of random inputs, "x=1x3x224x224" or {"x": (1, 3, 224, 224)}; of a free axis "n=64".
+        batch: samples in a call of random inputs; several are compared.
+        per_sample: compare the time of a sample, of files with other sizes or batches too.
         progress: show a bar or lines on stderr, or your own listener.
 
     Raises:
@@ -317,6 +323,13 @@ def benchmark(
     )
     counts = threads if isinstance(threads, (list, tuple)) else [threads]
     whole = [as_whole(count, "threads") for count in counts]
+    batches = batch if isinstance(batch, (list, tuple)) else [] if batch is None else [batch]
+    given = Inputs(
+        feeds=as_path(feeds, "feeds"),
+        shapes=_shapes(shape),
+        batches=tuple(as_whole(count, "batch") for count in batches),
+        per_sample=per_sample,
+    )
     names = as_texts(runtimes, "runtimes")
     setups = [Setup(runtime=name, threads=count) for name in names for count in whole]
     with track_share(_listener(progress) or Silent(), "bench") as share:
@@ -326,7 +339,7 @@ def benchmark(
             vs=as_path(vs, "vs"),
             setups=setups,
             timing=timing,
-            inputs=Inputs(as_path(feeds, "feeds")),
+            inputs=given,
             progress=share,
         )
 
@@ -349,6 +362,19 @@ def verify(bundle: str | Path, *, device: str = "local", latency: bool = False) 
     if path is None:
         raise RecipeError("bundle is None; give the folder of a bundle, such as result.bundle")
     return work(path, device=device, latency=latency)
+
+
+def _shapes(value: object) -> dict[str, tuple[int, ...]]:
+    from edgekd.cli.bench_flags import parse_shapes
+
+    if not isinstance(value, Mapping):
+        return parse_shapes(as_texts(value, "shape"))
+    return {
+        str(name): tuple(
+            as_whole(one, "shape") for one in (n if isinstance(n, (list, tuple)) else [n])
+        )
+        for name, n in value.items()
+    }
 
 
 def _listener(progress: Progress | bool) -> Progress | None:

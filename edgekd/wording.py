@@ -131,6 +131,13 @@ def option(path: str, value: object = None) -> str:
     return f"changes=[{change!r}]"
 
 
+def flag(name: str, value: object = None) -> str:
+    """Return a flag of a command that has no recipe, such as bench, as the caller writes it."""
+    if _call().language == "python":
+        return _as_argument(name, value)
+    return _as_flag(name, value)
+
+
 def rename(where: str) -> str:
     """Return a place of a recipe, such as budget.max_drop, as the caller wrote it."""
     call = _call()

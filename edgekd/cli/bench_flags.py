@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekd.errors import RecipeError
+from edgekd.wording import flag
 
 if TYPE_CHECKING:
     from edgekd.benchmarks.bench import Inputs
@@ -127,7 +128,7 @@ def parse_inputs(
     if pipeline is not None and not pipeline.is_file():
         raise RecipeError(f"--pipeline {pipeline} does not exist; give a Python file")
     batches = tuple(int(count) for count in _counts("--batch", batch)) if batch else ()
-    return Inputs(feeds, _shapes(shape), batches, pipeline, per_sample)
+    return Inputs(feeds, parse_shapes(shape), batches, pipeline, per_sample)
 
 
 def _words(text: str) -> list[str]:
@@ -144,15 +145,19 @@ def _counts(option: str, text: str) -> list[str]:
     return list(dict.fromkeys(words))
 
 
-def _shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
-    """Read NAME=1x3x224x224; the last = counts, names may contain others."""
+def parse_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
+    """Read NAME=1x3x224x224; the last = counts, names may contain others.
+
+    Raises:
+        RecipeError: one is not of this form.
+    """
     shapes = {}
     for text in texts:
         name, equals, dims = text.rpartition("=")
         parts = dims.lower().replace(",", "x").split("x")
         if not (equals and name and all(part.isdecimal() and int(part) for part in parts)):
             raise RecipeError(
-                f"--shape {text} is invalid; write NAME=1x3x224x224 for an input, "
+                f"{flag('shape', text)} is invalid; write NAME=1x3x224x224 for an input, "
                 "or NAME=64 for a free axis"
             )
         shapes[name] = tuple(int(part) for part in parts)

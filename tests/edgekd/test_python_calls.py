@@ -121,6 +121,8 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: edgekd.quantize("gone.onnx", data=(X, Y), **QUIET), "gone.onnx does not exist"),
     (lambda: edgekd.benchmark(), "at least one ONNX file"),
     (lambda: edgekd.benchmark("a.onnx", threads="two"), "threads is 'two'"),  # type: ignore[arg-type]
+    (lambda: edgekd.benchmark("a.onnx", shape="x=ax3"), "shape='x=ax3' is invalid"),
+    (lambda: edgekd.benchmark("a.onnx", batch="two"), "batch is 'two'"),  # type: ignore[arg-type]
     (lambda: edgekd.verify(3), r"bundle is 3 \(int\)"),  # type: ignore[arg-type]
     (lambda: edgekd.load_recipe(3), r"recipe is 3 \(int\)"),  # type: ignore[arg-type]
     (lambda: edgekd.load_recipe("mnist", changes="effort"), r"changes=\['effort'\]"),
