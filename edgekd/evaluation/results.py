@@ -142,6 +142,8 @@ class RungRecord:
     """Of each quantized variant."""
     evidence: Evidence | None
     """None where the step was skipped."""
+    losses: tuple[float, ...] = ()
+    """Mean training loss of each epoch; empty where nothing was trained."""
     layers: LayerTimes | None = None
     """Beside the stage before, where its speed is why it is not kept."""
 
@@ -283,6 +285,27 @@ class ChangedSample:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Confused:
+    """Test samples of one class that are answered as another."""
+
+    label: str
+    predicted: str
+    teacher: int
+    shipped: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """Which classes the file that ships takes for which, on the test split."""
+
+    labels: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    """A row for each true class, a column for each predicted one; empty where there are many."""
+    pairs: tuple[Confused, ...]
+    """The commonest mistakes."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Changes:
     """How the predictions on the test split changed."""
 
@@ -290,6 +313,8 @@ class Changes:
     changed: int
     samples: tuple[ChangedSample, ...]
     """Some of those that changed."""
+    confusion: Confusion | None = None
+    """None for a task with several labels a sample."""
     measure: Literal["accuracy", "average precision"] = "accuracy"
     """Of each class: the share that is answered rightly, or with several labels the precision."""
 

@@ -41,6 +41,7 @@ from edgekd.pipeline.setup import Bench
 from edgekd.quantization.step import QUANTIZED
 from edgekd.recipe.recipe import Recipe
 from edgekd.teacher.step import ORIGIN
+from edgekd.training.losses import read_losses
 
 SHOWN_CALLS = 400
 PACKAGES = ("edgekd", "torch", "onnx", "onnxruntime", "onnxscript", "numpy")
@@ -72,7 +73,14 @@ def record(
         task=_task(bench),
         data=_data(bench),
         timing=bench.timing,
-        rungs=tuple(replace(_rung(rung), layers=slow.get(rung.title)) for rung in rungs),
+        rungs=tuple(
+            replace(
+                _rung(rung),
+                layers=slow.get(rung.title),
+                losses=read_losses(bench.folder, rung.artifact.history) if rung.evidence else (),
+            )
+            for rung in rungs
+        ),
         final=final,
         test=OnTest(samples=len(bench.splits.test), files=tuple(tested)),
         changes=find_changes(shipping),

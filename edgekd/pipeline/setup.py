@@ -46,11 +46,22 @@ from edgekd.tasks import open_task
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.reference import Reference
 from edgekd.tasks.task import Task
+from edgekd.training.losses import FOLDER as LOSSES
 from edgekd.user_code import hash_source, is_given, resolve
 from edgekd.wording import option
 
 RECORD = "run.json"
-OWN = {"stages", "evidence", "predictions", "feeds", "bundle", "splits.json", "recipe.json", FILE}
+OWN = {
+    "stages",
+    LOSSES,
+    "evidence",
+    "predictions",
+    "feeds",
+    "bundle",
+    "splits.json",
+    "recipe.json",
+    FILE,
+}
 """Files that a run folder without its record may contain."""
 
 

@@ -13,6 +13,7 @@ from edgekd.data.preprocess import FILE, copy_preprocess
 from edgekd.errors import EdgekdError, NothingToDo, one_line
 from edgekd.step import BUILT, Context, Step
 from edgekd.store import write_json
+from edgekd.training.losses import keep_losses
 
 SKIPPED = "skipped.json"
 """The only file in the stage of a step that had nothing to do: the reason."""
@@ -39,6 +40,7 @@ def run_step(step: Step, source: Artifact, context: Context, stages: Path) -> Ar
         copy_preprocess(source.folder, partial)
     try:
         step.apply(source, context.only(step.needs), partial)
+        keep_losses(partial / WORK, stages.parent, done.name)
     except NothingToDo as signal:
         shutil.rmtree(partial)
         partial.mkdir()

@@ -7,6 +7,7 @@ killed resumes from its last checkpoint to the same bytes as one that was not.
 from __future__ import annotations
 
 import io
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ from edgekd.data.preprocess import Preprocess
 from edgekd.errors import TrainingDiverged
 from edgekd.options import Training
 from edgekd.progress import Progress
-from edgekd.store import write_atomic
+from edgekd.store import write_atomic, write_json
+from edgekd.training.losses import LOSSES
 from edgekd.training.precision import computing
 from edgekd.training.signals import Signals
 from edgekd.training.terms import Part
@@ -164,6 +166,7 @@ def fit(
         for epoch in range(first, training.epochs):
             torch.manual_seed((seed << 20) + epoch)  # dropout; the same after a resume
             trainee.train()
+            total = 0.0
             for i, batch in enumerate(course.batches(epoch)):
                 step = epoch * steps_per_epoch + i
                 for group in optimizer.param_groups:
@@ -174,7 +177,9 @@ def fit(
                 loss = _descend(trainee, optimizer, parts, training)
                 if not math.isfinite(loss):
                     raise TrainingDiverged(_diverged(title, epoch, i, loss, first, training, work))
+                total += loss
                 tick(1, f"epoch {epoch + 1}/{training.epochs}  {describe_loss(loss, parts)}")
+            _note_loss(work / LOSSES, epoch, total / steps_per_epoch)
             _checkpoint(trainee, optimizer, epoch + 1, work / "last.pt")
     trainee.eval()
 
@@ -202,6 +207,12 @@ def _descend(
         nn.utils.clip_grad_norm_(trainee.parameters(), training.clip_norm)
     optimizer.step()
     return float(loss.detach())
+
+
+def _note_loss(path: Path, epoch: int, loss: float) -> None:
+    """Keep the mean loss of each epoch; one that is repeated after a crash replaces its own."""
+    known = json.loads(path.read_text(encoding="utf8")) if path.exists() else []
+    write_json(path, [*known[:epoch], round(loss, 6)])
 
 
 def _checkpoint(trainee: Trainee, optimizer: torch.optim.Optimizer, epoch: int, path: Path) -> None:

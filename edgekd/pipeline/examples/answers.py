@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.evaluation.results import ChangedSample, Changes, ClassChange
+from edgekd.evaluation.results import ChangedSample, Changes, ClassChange, Confused, Confusion
 from edgekd.pipeline.examples.shipping import Shipping
 from edgekd.tasks.multilabel import average_precision, f1
 from edgekd.tasks.task import Arrays
 
 SHOWN_SAMPLES = 24
+SHOWN_PAIRS = 10
+MOST_SHOWN_CLASSES = 20
 _NONE = "none"
 
 
@@ -47,6 +49,36 @@ def find_changes(shipping: Shipping) -> Changes | None:
         classes=tuple(_class(shipping, said, value) for value in np.unique(said.truth)),
         changed=len(changed),
         samples=_samples(shipping, said, changed[:SHOWN_SAMPLES]),
+        confusion=_confusion(shipping, said),
+    )
+
+
+def _confusion(shipping: Shipping, said: _Answers) -> Confusion:
+    """Count true against predicted classes: all of them, or the commonest mistakes of many."""
+    values = np.unique(np.concatenate([said.truth, said.shipped]))
+    counts: tuple[tuple[int, ...], ...] = ()
+    if len(values) <= MOST_SHOWN_CLASSES:
+        counts = tuple(
+            tuple(int(((said.truth == true) & (said.shipped == other)).sum()) for other in values)
+            for true in values
+        )
+    wrong = said.shipped != said.truth
+    mistakes = np.stack([said.truth[wrong], said.shipped[wrong]], axis=1)
+    pairs, times = np.unique(mistakes, axis=0, return_counts=True)
+    return Confusion(
+        labels=tuple(shipping.label(int(value)) for value in values) if counts else (),
+        counts=counts,
+        pairs=tuple(
+            Confused(
+                label=shipping.label(int(true)),
+                predicted=shipping.label(int(other)),
+                teacher=int(((said.truth == true) & (said.teacher == other)).sum()),
+                shipped=int(count),
+            )
+            for (true, other), count in sorted(
+                zip(pairs.tolist(), times, strict=True), key=lambda pair: -pair[1]
+            )[:SHOWN_PAIRS]
+        ),
     )
 
 

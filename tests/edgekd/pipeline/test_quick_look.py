@@ -43,6 +43,9 @@ def test_it_shows_every_stage_and_decides_nothing(looked: tuple[Path, str]) -> N
     assert record.quick
     assert {rung.outcome for rung in record.rungs} == {"kept"}
     assert record.timing.rounds == 3
+    assert [len(rung.losses) for rung in record.rungs[:1]] == [QUICK_EPOCHS]
+    assert record.rungs[-1].losses == ()  # quantizing trains nothing
+    assert (folder / "report.html").read_text(encoding="utf8").count('class="curve"') >= 1
     assert not (folder / "bundle").exists()
     assert QUICK_REMARK in " ".join(printed.split())
     assert QUICK_REMARK in (folder / "report.html").read_text(encoding="utf8")
