@@ -27,6 +27,7 @@ from edgekd.networks.text_call import text_call_of
 from edgekd.networks.weights import fill, load_weights, read_torch
 from edgekd.store import write_atomic
 from edgekd.user_code import blame, resolve, title
+from edgekd.wording import option
 
 __all__ = [
     "Blueprint",
@@ -125,9 +126,17 @@ def _check_options(builder: Callable[..., Any], blueprint: Blueprint) -> None:
     try:
         signature.bind(**blueprint.options)
     except TypeError as error:
+        missing = [
+            one.name
+            for one in signature.parameters.values()
+            if one.default is one.empty
+            and one.name not in blueprint.options
+            and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+        ]
+        how = option(f"model.options.{missing[0]}") if missing else ""
         raise ModelError(
             f"the options {dict(blueprint.options)} do not fit {title(blueprint.build)}: {error}; "
-            f"it takes {signature}"
+            f"it takes {signature}{f'; give what is missing: {how}' if how else ''}"
         ) from error
 
 

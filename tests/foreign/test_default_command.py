@@ -119,9 +119,14 @@ def _array(example: Tensor, labels: Any, random: np.random.Generator) -> Any:
 def run(name: str, folder: Path, changes: list[str]) -> Outcome:
     """Run the command in a process of its own, as its user does."""
     folder.mkdir()
-    flags = write_samples(name, folder)
-    words = [sys.executable, "-m", "edgekd", "compress", "--model", f"{networks.__file__}:{name}"]
-    words += [*flags, "--out", "run", *[w for change in changes for w in ("--set", change)]]
+    flags = ["--model", f"{networks.__file__}:{name}", *write_samples(name, folder)]
+    return run_command(name, folder, flags, changes)
+
+
+def run_command(name: str, folder: Path, flags: list[str], changes: list[str]) -> Outcome:
+    """Run `edgekd compress` with these flags in `folder`."""
+    words = [sys.executable, "-m", "edgekd", "compress", *flags, "--out", "run"]
+    words += [word for change in changes for word in ("--set", change)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "300"}
     with (folder / "log.txt").open("w") as log:
         child = subprocess.Popen(words, cwd=folder, env=environment, stdout=log, stderr=log)
