@@ -48,6 +48,7 @@ def prepare(model: ModelProto, name: str) -> ModelProto:
         ready = fold(ready, name)  # half-precision graphs come back with casts everywhere
     ready = infer_shapes(fold_input_scaling(ready))
     _densify(ready)
+    _write_pads_out(ready)
     count = -1
     while count != len(ready.graph.node):  # what only a removed subgraph read goes the next time
         count = len(ready.graph.node)
@@ -68,6 +69,32 @@ def _name_nodes(model: ModelProto) -> None:
             node.name = name
             taken.add(name)
         seen.add(node.name)
+
+
+def _write_pads_out(model: ModelProto) -> None:
+    """Give every Pad the pads of all axes.
+
+    With a list of axes ONNX Runtime 1.31 fails where it lays data between 8-bit layers out anew.
+    """
+    constants = {t.name: t for t in model.graph.initializer}
+    values = [*model.graph.input, *model.graph.value_info]
+    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in values}
+    taken = {name for node in messages(model, NodeProto) for name in [*node.input, *node.output]}
+    for node in model.graph.node:
+        if node.op_type != "Pad" or len(node.input) < 4 or node.input[0] not in ranks:
+            continue
+        if node.input[1] not in constants or node.input[3] not in constants:
+            continue
+        given, chosen = (numpy_helper.to_array(constants[node.input[i]]) for i in (1, 3))
+        full = np.zeros((2, ranks[node.input[0]]), np.int64)
+        full[:, chosen] = given.reshape(2, -1)
+        name = f"{node.output[0]}_pads"
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        model.graph.initializer.append(numpy_helper.from_array(full.reshape(-1), name))
+        node.input[1] = name
+        del node.input[3:]
 
 
 def _densify(model: ModelProto) -> None:

@@ -193,6 +193,24 @@ def test_what_a_subgraph_reads_stays_float(build: Any, tmp_path: Path) -> None:
     assert (said.layers, list(said.left.values())) == (1, ["a subgraph reads what it gives"])
 
 
+def test_a_pad_may_name_its_axes(build: Any, tmp_path: Path) -> None:
+    """With a list of axes ONNX Runtime's fused graph does not run."""
+    text = """(float[batch, 3, 8, 8] x) => (float[batch, 4, a, b] y) {
+        a = Conv(x, w)
+        p = Pad(a, pads, value, axes)
+        y = Conv(p, v)
+    }"""
+    weights = {"w": normal(4, 3, 1, 1), "v": normal(4, 4, 3, 3), "axes": np.array([-1, 2])}
+    weights |= {"pads": np.array([1, 2, 0, 3]), "value": np.array(-7.5, np.float32)}
+    path, arrays = build(text, weights, opset=18), {"x": normal(16, 3, 8, 8)}
+    assert quantize_int8(path, tmp_path / "q.onnx", lambda: iter([arrays])).layers == 2
+    want, got = (
+        predictor(file, level=Level.ORT_DISABLE_ALL)(arrays)["y"]
+        for file in (path, tmp_path / "q.onnx")
+    )
+    assert np.square(want).sum() > 1000 * np.square(want - got).sum()
+
+
 def test_a_softmax_never_leaves_its_range(build: Any, tmp_path: Path, saturates: bool) -> None:
     """ONNX Runtime's kernel gives 0 for values above it."""
     text = """(float[batch, 3, 4, 4] x) => (float[batch, 2, 4, 4] y) {
