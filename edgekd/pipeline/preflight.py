@@ -315,9 +315,10 @@ def _check_classes(called: str, outputs: Mapping[str, NDArray[Any]], context: Co
             continue
         classes, last = outputs[name].shape[1], int(labels.max())
         if last >= classes:
+            first = int(labels.min())
+            cure = "subtract 1" if (first, last) == (1, classes) else "fix the labels"
             raise DataError(
-                f"the data has labels from 0 to {last}, and the {called} gives {classes} "
-                f"{name} (labels 0 to {classes - 1}); build it with {last + 1} classes, for "
-                f"instance {option(f'{_table(called)}.options.classes', last + 1)}, or fix the "
-                "labels"
+                f"the data has labels from {first} to {last}, and the {called} gives {classes} "
+                f"{name} (labels 0 to {classes - 1}); {cure}, or build it with {last + 1} classes, "
+                f"for instance {option(f'{_table(called)}.options.classes', last + 1)}"
             )

@@ -31,6 +31,7 @@ from edgekd.evaluation.quality import count_needed_samples, expected_interval, l
 from edgekd.evaluation.spent_time import FILE, TimeLog
 from edgekd.pipeline.preflight import forecast_networks
 from edgekd.pipeline.without_labels import (
+    REFERENCE,
     open_reference,
     settle_budget,
     settle_recipe,
@@ -230,7 +231,9 @@ def set_up(
             f"left out {len(dataset.skipped)} samples that cannot be read: {_few(dataset.skipped)}"
         )
     recipe = settle_recipe(recipe, dataset)
-    task = task or open_task(str(recipe.task), root=root)
+    asked = task = task or open_task(str(recipe.task), root=root)
+    if recipe.task == REFERENCE:
+        task = open_task(REFERENCE, root=root)
     task.check(dataset.targets)
     splits, remark = run_splits(folder, recipe.data.split_options(recipe.seed), dataset)
     splits = splits.few(QUICK_SAMPLES) if recipe.quick else splits
@@ -255,7 +258,7 @@ def set_up(
         log=TimeLog(folder),
     )
     if isinstance(task, Reference):
-        bench = _with_reference(bench)
+        bench = _with_reference(bench, asked)
     check(bench, export=export)
     return bench
 
@@ -298,9 +301,9 @@ def _with_classes(recipe: Recipe, dataset: Dataset, *, root: Path, progress: Pro
     return numbered
 
 
-def _with_reference(bench: Bench) -> Bench:
+def _with_reference(bench: Bench, asked: Task) -> Bench:
     """Return it with the task that compares the outputs of this teacher, and with its floors."""
-    task = open_reference(bench.recipe, bench.context(None))
+    task = open_reference(bench.recipe, bench.context(None), asked)
     bench = replace(bench, task=task, recipe=settle_budget(bench.recipe, task))
     floors = " and ".join(describe_floor(k, v) for k, v in bench.recipe.budget.floors.items())
     bench.progress.say(

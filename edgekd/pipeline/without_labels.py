@@ -6,6 +6,7 @@ What a recipe leaves open is settled here, once, before anything is checked or m
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from edgekd.options import Budget
 from edgekd.pipeline.preflight import refuse_data
 from edgekd.recipe.recipe import Recipe
 from edgekd.step import Context, OnnxModel
-from edgekd.tasks.reference import Reference, find_forms, without_constant_answers
+from edgekd.tasks import TASKS
+from edgekd.tasks.reference import Form, Reference, find_forms, without_constant_answers
 from edgekd.tasks.task import Arrays, Floor, Task
 from edgekd.wording import option
 
@@ -56,7 +58,9 @@ def settle_recipe(recipe: Recipe, dataset: Dataset) -> Recipe:
     Raises:
         RecipeError: a step cannot work without labels.
     """
-    name = recipe.task or (LABELLED if dataset.targets else REFERENCE)
+    name = recipe.task or LABELLED
+    if name in TASKS and not dataset.targets:  # a task of one's own may need none
+        name = REFERENCE
     if name != REFERENCE:
         return recipe.model_copy(update={"task": name})
     steps = tuple(step.without_labels() for step in recipe.steps)
@@ -64,8 +68,14 @@ def settle_recipe(recipe: Recipe, dataset: Dataset) -> Recipe:
     return recipe.model_copy(update={"task": name, "model": model, "steps": steps})
 
 
-def open_reference(recipe: Recipe, context: Context) -> Reference:
+def open_reference(recipe: Recipe, context: Context, asked: Task) -> Reference:
     """Run the teacher on samples of the data and return the task that compares with its outputs.
+
+    Args:
+        recipe: the whole job.
+        context: the data.
+        asked: the task that the recipe names. Outputs of one that has no classes are no classes,
+            whatever they look like.
 
     Raises:
         ModelError: it cannot be run, or an output cannot be compared.
@@ -73,9 +83,10 @@ def open_reference(recipe: Recipe, context: Context) -> Reference:
     step = recipe.model
     seen = step.preview(_nothing, _nothing, context.only(step.needs))
     assert seen is not None  # a teacher is a network or a file
-    if isinstance(seen, OnnxModel):
-        return _of_file(seen, context)
-    return _of_network(seen, context)
+    forms = _of_file(seen, context) if isinstance(seen, OnnxModel) else _of_network(seen, context)
+    if not isinstance(asked, Reference) and "classes" not in asked.signals.values():
+        forms = tuple(replace(form, is_classes=False, is_flat=False) for form in forms)
+    return Reference(forms)
 
 
 def settle_budget(recipe: Recipe, task: Task) -> Recipe:
@@ -114,7 +125,7 @@ def _nothing() -> Model:
     raise NothingToDo("there is no network to start from")
 
 
-def _of_file(model: OnnxModel, context: Context) -> Reference:
+def _of_file(model: OnnxModel, context: Context) -> tuple[Form, ...]:
     from edgekd.exporters.ort_session import batch_size, predictor
 
     fixed = batch_size(model.path, default=0)
@@ -123,10 +134,10 @@ def _of_file(model: OnnxModel, context: Context) -> Reference:
     smaller, larger = (predict(_repeated(model.preprocess, context, size)) for size in sizes)
     forms = find_forms(smaller, larger, sizes=sizes)
     some = [predict(batch) for batch in _some(model.preprocess, context, fixed or _SOME)]
-    return Reference(without_constant_answers(forms, some))
+    return without_constant_answers(forms, some)
 
 
-def _of_network(model: Model, context: Context) -> Reference:
+def _of_network(model: Model, context: Context) -> tuple[Form, ...]:
     import torch
 
     from edgekd.networks.blueprint import name_outputs
@@ -150,7 +161,7 @@ def _of_network(model: Model, context: Context) -> Reference:
         raise ModelError("the model returns no tensor; let its forward return the outputs")
     forms = find_forms(smaller, larger, sizes=_SIZES)
     some = [predict(batch) for batch in _some(model.preprocess, context, _SOME)]
-    return Reference(without_constant_answers(forms, some))
+    return without_constant_answers(forms, some)
 
 
 def _some(preprocess: Preprocess, context: Context, size: int) -> Iterator[dict[str, NDArray[Any]]]:

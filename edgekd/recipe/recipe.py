@@ -151,9 +151,10 @@ class Recipe(Options):
     task: UserFunction | None = Field(
         None,
         examples=["classification"],
-        description="'classification', 'multilabel', 'regression', 'reference' (compares with the "
-        "model's own outputs, reads no labels), or 'path/to/file.py:function' that returns a task; "
-        "default: classification if the data has labels, else reference",
+        description="'classification', 'multilabel', 'regression', 'segmentation', 'embedding', "
+        "'reference' (compares with the model's own outputs, reads no labels), or "
+        "'path/to/file.py:function' that returns a task; default: "
+        "classification if the data has labels; without labels any of these is reference",
     )
     data: Source = Field(description="the data and its splits")
     model: AnyTeacher = Field(description="the model to compress; every stage is compared with it")

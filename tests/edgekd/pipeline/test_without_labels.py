@@ -261,3 +261,26 @@ def test_a_floor_that_no_output_can_have_is_refused(budget: Any, message: str) -
     task = Reference(find_forms(VALUES, VALUES, sizes=(2, 2)))
     with pytest.raises(RecipeError, match=message):
         settle_budget(recipe(budget=budget), task)
+
+
+@pytest.mark.parametrize(("task", "agreement"), [("regression", False), ("classification", True)])
+def test_a_task_that_finds_no_labels_compares_what_it_is_about(
+    tmp_path: Path, task: str, agreement: bool
+) -> None:
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", length])
+        for name, length in (("x", 4), ("y", 2))
+    ]
+    draw = np.random.default_rng(1).normal
+    weights = numpy_helper.from_array(draw(size=(4, 2)).astype(np.float32), "w")
+    graph = helper.make_graph(nodes, "net", ports[:1], ports[1:], [weights])
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, ir_version=8, opset_imports=opsets), tmp_path / "net.onnx")
+    np.savez(tmp_path / "data.npz", x=draw(size=(100, 4)).astype(np.float32))
+    table = make_recipe_table(model="net.onnx", data="data.npz", task=task)
+    spec = parse_recipe(table, origin="the flags")
+    bench = set_up(spec, root=tmp_path, folder=tmp_path / "run", progress=Silent())
+    assert isinstance(bench.task, Reference)
+    assert ("agreement" in [metric.name for metric in bench.task.metrics]) == agreement
+    assert bench.recipe.budget.min_snr == 20
