@@ -17,6 +17,7 @@ from edgekd.networks.blueprint import Blueprint
 from edgekd.networks.bounded import GIB, Bounds, OutOfBounds, free_bytes, run_bounded
 from edgekd.networks.channels.cut import FoundCut, find_cut
 from edgekd.networks.edits import apply_edit
+from edgekd.networks.outputs import select_outputs
 from edgekd.networks.trainable import Model
 from edgekd.tasks.task import Task
 from edgekd.wording import option
@@ -50,7 +51,16 @@ def thinned(
     deployed = model.deployed(task).eval()
     inputs = [torch.as_tensor(array) for array in batch.inputs[0].values()]
     example = deployed.body_inputs(*inputs)
-    work = partial(find_cut, model.body, example, ratio=ratio, multiple=multiple, keep=keep)
+    name = type(model.body).__name__
+    work = partial(
+        find_cut,
+        model.body,
+        example,
+        ratio=ratio,
+        multiple=multiple,
+        keep=keep,
+        select=lambda result: select_outputs(result, deployed.outputs, name, more=False),
+    )
     try:
         found = find_in_bounds(work, model.blueprint)
     except NothingToDo as signal:

@@ -27,6 +27,7 @@ from edgekd.networks.channels.graph import (
     Channels,
     Group,
     Place,
+    Select,
     Unit,
     capture,
     follow,
@@ -81,6 +82,7 @@ def find_cut(
     ratio: float,
     multiple: int = 16,
     keep: Sequence[str] = (),
+    select: Select = lambda result: result,
 ) -> FoundCut:
     """Return the edit that makes a network with fewer channels of the original.
 
@@ -96,6 +98,7 @@ def find_cut(
         ratio: share of the channels that go, in (0, 1).
         multiple: step of the kept widths, at least 1.
         keep: names of modules whose layers keep their output channels, with all coupled to them.
+        select: of what the network returns, what counts; the rest holds no channels.
 
     Raises:
         NothingToDo: no width may shrink, or rounding takes back what would go.
@@ -107,8 +110,8 @@ def find_cut(
             "the multiple must be at least 1"
         )
     kept = _kept_layers(network, keep)
-    graph = capture(network, example_inputs)
-    trial = _Trial(network, example_inputs)
+    graph = capture(network, example_inputs, select)
+    trial = _Trial(network, example_inputs, select)
     found = follow(network, graph, keep=kept)
     free = dict.fromkeys(found.stuck, "first")
     if free:  # of a split dimension the other part may be the one that the layers around allow
@@ -202,7 +205,8 @@ def _named_tensors(network: nn.Module) -> Iterable[tuple[str, Tensor]]:
 class _Trial:
     """Holds cuts against the network with those channels set to zero."""
 
-    def __init__(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def __init__(self, network: nn.Module, inputs: tuple[Tensor, ...], select: Select) -> None:
+        self._select = select
         self._network = copy.deepcopy(network).float().eval()
         self._inputs = in_float32(inputs)
         self._reasons: dict[Group, str] = {}
@@ -243,15 +247,16 @@ class _Trial:
                 good[group] = cut
         return good
 
+    def _run(self, network: nn.Module) -> list[Tensor]:
+        return list_tensors(self._select(network(*self._inputs)))
+
     def _fault(self, cuts: Mapping[Group, Cut]) -> str | None:
         """Return what is wrong with the thinned network; None if it computes what it should."""
         edit = _edit(self._network, cuts.values())
         with torch.no_grad():
             try:
-                expected = list_tensors(
-                    zero_edit(copy.deepcopy(self._network), edit)(*self._inputs)
-                )
-                got = list_tensors(apply_edit(copy.deepcopy(self._network), edit)(*self._inputs))
+                expected = self._run(zero_edit(copy.deepcopy(self._network), edit))
+                got = self._run(apply_edit(copy.deepcopy(self._network), edit))
             except (*RUN_ERRORS, ModelError) as error:
                 reason = str(error).partition("\n")[0][:200]
                 return f"without these channels, it fails: {type(error).__name__}: {reason}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,18 +78,34 @@ def in_float32(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return found
 
 
-def capture(network: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
-    """Return the graph of a network, without in-place operators.
+Select = Callable[[Any], Any]
+"""Of what a network returns, what counts."""
+
+
+class _Selected(nn.Module):
+    """A network that returns only what counts: the rest holds no channels, whatever its type."""
+
+    def __init__(self, network: nn.Module, select: Select) -> None:
+        super().__init__()
+        self.network, self.select = network, select
+
+    def forward(self, *inputs: Any) -> list[Tensor]:
+        return list_tensors(self.select(self.network(*inputs)))
+
+
+def capture(
+    network: nn.Module, inputs: tuple[Tensor, ...], select: Select = lambda result: result
+) -> ExportedProgram:
+    """Return the graph of a network from its inputs to `select` of its outputs.
+
+    It has no in-place operators.
 
     Raises:
         NothingToDo: `torch.export` cannot capture it.
     """
     inputs = in_float32(inputs)
     try:
-        traced = copy.deepcopy(network).float().eval()
-        forward = traced.forward
-        # a class of the user's own for the outputs is unknown to torch.export
-        traced.forward = lambda *given: tuple(list_tensors(forward(*given)))
+        traced = _Selected(copy.deepcopy(network), select).float().eval()
         with torch.no_grad(), warnings.catch_warnings(), capturable(traced):
             warnings.simplefilter("ignore")  # of torch's own parts
             graph: ExportedProgram = torch.export.export(traced, inputs).run_decompositions({})
@@ -145,7 +161,8 @@ def _leaves(
     for node in graph.graph.nodes:
         if node.op != "placeholder":
             continue
-        name = owners.names.get(names.get(node.name, ""), names.get(node.name, ""))
+        inner = names.get(node.name, "").removeprefix("network.")  # `_Selected` is around it
+        name = owners.names.get(inner, inner)
         if not name:
             walk.labels[node] = {}
             continue

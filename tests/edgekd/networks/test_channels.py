@@ -21,7 +21,7 @@ from edgekd.networks.blueprint import (
     parameters,
     save_network,
 )
-from edgekd.networks.channels.cut import thin
+from edgekd.networks.channels.cut import find_cut, thin
 from edgekd.networks.edits import apply_edit, zero_edit
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -439,3 +439,20 @@ def test_a_table_of_words_is_cut_where_nothing_counts_its_columns() -> None:
 def test_a_network_that_does_not_run_is_left_with_its_error() -> None:
     with pytest.raises(NothingToDo, match=r"expected input\[2, 4, 8, 8\] to have 3 channels"):
         thin(residual(), (torch.randn(2, 4, 8, 8),), ratio=0.5, multiple=4)
+
+
+def test_outputs_that_do_not_count_hold_no_channels() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Linear(8, 32), nn.Linear(32, 3)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            features = functional.relu(self.body(x))
+            return {"logits": self.head(features), "features": features}
+
+    x = (torch.randn(4, 8),)
+    with pytest.raises(NothingToDo, match="the network gives it"):
+        thin(Two(), x, ratio=0.5)
+    found = find_cut(Two(), x, ratio=0.5, select=lambda result: result["logits"])
+    assert len(found.edit["tensors"]["body.weight"]["0"]) == 16
