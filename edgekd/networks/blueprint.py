@@ -108,6 +108,13 @@ def build_network(blueprint: Blueprint, *, root: Path) -> nn.Module:
             "torch.nn.Module; "
             "let it return the network itself"
         )
+    if isinstance(network, torch.jit.ScriptModule):
+        raise ModelError(
+            f"{title(blueprint.build)} returned a TorchScript module, whose code can be neither "
+            "trained further nor exported here; return the nn.Module that it was made of"
+        )
+    original = getattr(network, "_orig_mod", None)  # of torch.compile
+    network = original if isinstance(original, nn.Module) else network
     if any(p.is_floating_point() and p.dtype != torch.float32 for p in network.parameters()):
         network.float()
     for edit in blueprint.edits:
@@ -275,5 +282,6 @@ def named(deployed: Deployed, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]
             f"the network takes {', '.join(deployed.inputs)}, but got {', '.join(inputs)}; "
             f"add {', '.join(missing)}"
         )
-    values = deployed(*(inputs[name] for name in deployed.inputs))
+    # copies: a network may change its input in place, and others read the same samples
+    values = deployed(*(inputs[name].clone() for name in deployed.inputs))
     return dict(zip(deployed.outputs, values, strict=True))

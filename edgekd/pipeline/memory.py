@@ -142,10 +142,14 @@ def free_on(device: torch.device) -> int | None:
 
 
 def keep_peak(folder: Path, found: int) -> int:
-    """Write the most memory that a run took so far, over all its starts, and return it."""
+    """Return the most memory that a run took so far, over all its starts; it is stored there.
+
+    What a start takes beyond an earlier one by less than a quarter is no other figure: a run that
+    is only repeated gives the same report.
+    """
     path = folder / PEAK
-    before = json.loads(path.read_text(encoding="utf8"))["peak_bytes"] if path.exists() else 0
-    peak: int = max(found, before)
-    if peak > before:
-        write_json(path, {"peak_bytes": peak})
-    return peak
+    before: int = json.loads(path.read_text(encoding="utf8"))["peak_bytes"] if path.exists() else 0
+    if found <= 1.25 * before:
+        return before
+    write_json(path, {"peak_bytes": found})
+    return found

@@ -248,7 +248,8 @@ class _Trial:
         return good
 
     def _run(self, network: nn.Module) -> list[Tensor]:
-        return list_tensors(self._select(network(*self._inputs)))
+        own = (x.clone() if isinstance(x, Tensor) else x for x in self._inputs)
+        return list_tensors(self._select(network(*own)))  # which may change them in place
 
     def _fault(self, cuts: Mapping[Group, Cut]) -> str | None:
         """Return what is wrong with the thinned network; None if it computes what it should."""

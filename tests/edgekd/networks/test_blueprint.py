@@ -413,3 +413,26 @@ def test_shared_parameters_count_once() -> None:
     assert parameters(network) == 9 + 3 + 9
     network[1].weight = network[0].weight
     assert parameters(network) == 9 + 3
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_compiled_networks_are_unwrapped_and_scripted_ones_refused(root: Path) -> None:
+    (root / "wrapped.py").write_text(
+        "import torch\nfrom torch import nn\n\n\n"
+        "def compiled():\n    return torch.compile(nn.Linear(2, 3))\n\n\n"
+        "def scripted():\n    return torch.jit.trace(nn.Linear(2, 3), torch.ones(1, 2))\n"
+    )
+    assert type(build_network(Blueprint("wrapped.py:compiled", {}), root=root)) is nn.Linear
+    text = refusal(lambda: build_network(Blueprint("wrapped.py:scripted", {}), root=root))
+    assert "returned a TorchScript module" in text
+
+
+def test_a_network_may_change_its_input_in_place() -> None:
+    class InPlace(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.sub_(1)
+
+    x = torch.ones(2, 3)
+    deployed = Deployed(InPlace(), ArrayPreprocess(names=("x",)), ("y",))
+    assert torch.equal(named(deployed, {"x": x})["y"], torch.zeros(2, 3))
+    assert torch.equal(x, torch.ones(2, 3))
