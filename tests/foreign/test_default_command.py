@@ -90,7 +90,7 @@ def write_samples(name: str, folder: Path) -> list[str]:
     names = list(inspect.signature(network.forward).parameters)
     many = len(example) > 1
     arrays = {
-        names[i] if many else "x": _array(tensor, labels, random)
+        names[i] if many else "x": _array(tensor, labels, random, pixels=not many)
         for i, tensor in enumerate(example)
     }
     if classes:
@@ -103,16 +103,16 @@ def write_samples(name: str, folder: Path) -> list[str]:
     return flags
 
 
-def _array(example: Tensor, labels: Any, random: np.random.Generator) -> Any:
+def _array(example: Tensor, labels: Any, random: np.random.Generator, *, pixels: bool) -> Any:
     shape = (SAMPLES, *example.shape[1:])
     if not example.is_floating_point():
         found = random.integers(int(example.min()), int(example.max()) + 1, shape)
         found[:, 0] = labels + 1
         return found
     lift = labels.reshape(-1, *[1] * (len(shape) - 1))
-    if example.ndim == 4:  # pixels
-        pixels = np.moveaxis(random.integers(0, 120, shape), 1, 3)
-        return (pixels + 40 * lift).astype(np.uint8)
+    if example.ndim == 4 and pixels:
+        found = np.moveaxis(random.integers(0, 120, shape), 1, 3) + 40 * lift
+        return found.astype(np.uint8)
     return (random.normal(size=shape) + lift).astype(np.float32)
 
 
