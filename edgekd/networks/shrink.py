@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import importlib
 import json
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from edgekd.errors import NothingToDo
 from edgekd.networks.blueprint import Blueprint
 from edgekd.networks.bounded import GIB, Bounds, OutOfBounds, free_bytes, run_bounded
 from edgekd.networks.channels.cut import FoundCut, find_cut
+from edgekd.networks.copying import copy_network
 from edgekd.networks.edits import apply_edit
 from edgekd.networks.outputs import select_outputs
 from edgekd.networks.trainable import Model
@@ -67,7 +67,7 @@ def thinned(
         if "removes nothing" not in str(signal) or not advice:
             raise
         raise NothingToDo(f"{signal}; {advice}") from signal
-    network = apply_edit(copy.deepcopy(model.body), found.edit)
+    network = apply_edit(copy_network(model.body), found.edit)
     for parameter in network.parameters():  # it learns, also where the whole was frozen
         parameter.requires_grad_(parameter.is_floating_point())
     blueprint = replace(model.blueprint, edits=(*model.blueprint.edits, dict(found.edit)))

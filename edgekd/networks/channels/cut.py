@@ -12,7 +12,6 @@ stays as it is.
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +32,7 @@ from edgekd.networks.channels.graph import (
     follow,
     in_float32,
 )
+from edgekd.networks.copying import copy_network
 from edgekd.networks.edits import apply_edit, zero_edit
 from edgekd.networks.layers import find_layer
 from edgekd.networks.outputs import list_tensors
@@ -72,7 +72,7 @@ def thin(
 ) -> Thinned:
     """Return a copy of `network` with fewer channels; see `find_cut`."""
     found = find_cut(network, example_inputs, ratio=ratio, multiple=multiple, keep=keep)
-    return Thinned(found.edit, found.left, apply_edit(copy.deepcopy(network), found.edit))
+    return Thinned(found.edit, found.left, apply_edit(copy_network(network), found.edit))
 
 
 def find_cut(
@@ -207,7 +207,7 @@ class _Trial:
 
     def __init__(self, network: nn.Module, inputs: tuple[Tensor, ...], select: Select) -> None:
         self._select = select
-        self._network = copy.deepcopy(network).float().eval()
+        self._network = copy_network(network).float().eval()
         self._inputs = in_float32(inputs)
         self._reasons: dict[Group, str] = {}
         self._end = time.process_time() + TRIAL_S
@@ -256,8 +256,8 @@ class _Trial:
         edit = _edit(self._network, cuts.values())
         with torch.no_grad():
             try:
-                expected = self._run(zero_edit(copy.deepcopy(self._network), edit))
-                got = self._run(apply_edit(copy.deepcopy(self._network), edit))
+                expected = self._run(zero_edit(copy_network(self._network), edit))
+                got = self._run(apply_edit(copy_network(self._network), edit))
             except (*RUN_ERRORS, ModelError) as error:
                 reason = str(error).partition("\n")[0][:200]
                 return f"without these channels, it fails: {type(error).__name__}: {reason}"

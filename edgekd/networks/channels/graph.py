@@ -6,7 +6,6 @@ analysis is ours, so that an unknown operator costs the channels that it touches
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
@@ -24,6 +23,7 @@ from edgekd.errors import EdgekdError, NothingToDo, one_line
 from edgekd.networks.channels import layers, moves
 from edgekd.networks.channels.labels import FIXED, Atoms, Labels, Union
 from edgekd.networks.channels.walk import Rule, Walk, apply_rule
+from edgekd.networks.copying import copy_network
 from edgekd.networks.edits import can_cut, output_dimension
 from edgekd.networks.outputs import list_tensors
 from edgekd.networks.recurrent import capturable
@@ -105,7 +105,7 @@ def capture(
     """
     inputs = in_float32(inputs)
     try:
-        traced = _Selected(copy.deepcopy(network), select).float().eval()
+        traced = _Selected(copy_network(network), select).float().eval()
         with torch.no_grad(), warnings.catch_warnings(), capturable(traced):
             warnings.simplefilter("ignore")  # of torch's own parts
             graph: ExportedProgram = torch.export.export(traced, inputs).run_decompositions({})

@@ -36,6 +36,11 @@ def _same(walk: Walk, node: Node) -> Labels:
     return dict(walk.of(node.args[0]))
 
 
+@RULES.of("native_dropout")
+def _dropped(walk: Walk, node: Node) -> Result:
+    return [dict(walk.of(node.args[0])), dict(walk.of(node.args[0]))]
+
+
 @RULES.of("view", "_unsafe_view", "reshape", "permute", "transpose", "t", "squeeze", "unsqueeze")
 @RULES.of(
     "flatten", "unflatten", "movedim", "expand", "pixel_shuffle", "pixel_unshuffle", "numpy_T"

@@ -456,3 +456,19 @@ def test_outputs_that_do_not_count_hold_no_channels() -> None:
         thin(Two(), x, ratio=0.5)
     found = find_cut(Two(), x, ratio=0.5, select=lambda result: result["logits"])
     assert len(found.edit["tensors"]["body.weight"]["0"]) == 16
+
+
+def test_a_network_that_keeps_results_of_its_last_run_is_cut() -> None:
+    class Keeps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Linear(8, 32), nn.Linear(32, 3)
+            self.seen: dict[str, Tensor] = {}
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen["features"] = functional.relu(self.body(x))
+            return self.head(self.seen["features"])  # type: ignore[no-any-return]
+
+    network, x = Keeps(), torch.randn(4, 8)
+    network(x)  # what it keeps now has a way back, which torch does not copy
+    assert parameters(thin(network, (x,), ratio=0.5).network) < parameters(network)
