@@ -77,6 +77,7 @@ trials: $(VENV)/ready
 	$(TRIAL).twins --tries 200 --time 10 --claims 16 --steady 190 --json benchmarks/results/twins.json
 	$(TRIAL).twins --slower 2 --tries 50 --time 60 --precision 0.7 --json benchmarks/results/slower.json
 	$(TRIAL).baseline --tries 50 --json benchmarks/results/baseline.json
+	$(TRIAL).foreign_files --json benchmarks/results/foreign-files.json
 
 # In CI: 20 equal pairs. With 5 % false alarms, four or more would come once in sixty runs.
 trials-short: $(VENV)/ready

@@ -75,8 +75,8 @@ def test_both_layouts_contain_the_same_numbers() -> None:
         (entry(("n", 4, 8, 8)), {}, r"4 channels in the layout nchw.*input\.layout"),
         (entry(("n", 12)), {}, "images have four axes"),
         (entry(("n", 3, 8, 8), "float16"), {}, "uint8 or float32"),
-        (entry(("n", 3, 8, 8)), {"channels": 1}, r"input\.channels is 1; remove"),
-        (entry(("n", 3, 8, 8)), {"size": 9}, r"input\.size is \(9, 9\); remove"),
+        (entry(("n", 3, 8, 8)), {"channels": 1}, r"input\.channels is 1; leave it out"),
+        (entry(("n", 3, 8, 8)), {"size": 9}, r"input\.size is \(9, 9\); leave it out"),
     ],
 )
 def test_what_contradicts_the_file_is_refused(
