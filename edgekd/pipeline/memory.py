@@ -144,12 +144,12 @@ def free_on(device: torch.device) -> int | None:
 def keep_peak(folder: Path, found: int) -> int:
     """Return the most memory that a run took so far, over all its starts; it is stored there.
 
-    A start that takes less than twice as much as an earlier one is no other figure: a run that is
-    only repeated gives the same report.
+    A start that takes hardly more than an earlier one is no other figure: a run that is only
+    repeated gives the same report.
     """
     path = folder / PEAK
     before: int = json.loads(path.read_text(encoding="utf8"))["peak_bytes"] if path.exists() else 0
-    if found <= 2 * before:
+    if path.exists() and found <= 2 * before + EXPORT_BYTES:
         return before
     write_json(path, {"peak_bytes": found})
     return found
