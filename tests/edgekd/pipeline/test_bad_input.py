@@ -64,15 +64,6 @@ class Late(nn.Module):
             return self.body(x)
         self.steps += 1
         return self.body(x) * (1.0 if self.steps < 6 else float("nan"))
-
-class Twins(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.body = small()
-
-    def forward(self, x):
-        y = self.body(x)
-        return y, y
 """
 
 RECIPE = """
@@ -189,7 +180,6 @@ def _onnx(path: Path, *, weights: TensorProto | None = None, name: str = "x") ->
         ("model.build=net.py:text", "returned str, expected a torch.nn.Module"),
         ("model.options={classes=2}", "labels from 0 to 2, and the model gives 2 logits"),
         ("model.build=net.py:colour", r"cannot take the data \(images, float32 \[2, 1, 8, 8\]\)"),
-        ("model.build=net.py:Twins", "returned Tensor, Tensor, but the task expects .* logits"),
         ("model.build=net.py:Branching", r"cannot be exported at .*net\.py:\d+.*torch.where"),
         ("model.options={wide=3}", "do not fit net.py:small.*it takes"),
         ("model.weights=w.pt", "w.pt do not exist"),
