@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -212,6 +212,19 @@ def read_record(folder: Path) -> Record:
         raise RunFolderError(_unreadable(path, f"{where}: {first['msg']}")) from error
     except (OSError, ValueError, RecursionError) as error:
         raise RunFolderError(_unreadable(path, str(error))) from error
+
+
+def with_time_of(found: Record, folder: Path) -> Record:
+    """Return `found` with the times that are stored in `folder`, where all else is equal.
+
+    A run that is only repeated makes nothing: what it takes to read that again is no part of it.
+    """
+    try:
+        stored = read_record(folder)
+    except RunFolderError:  # the first run, or a damaged one
+        return found
+    same = replace(found, spent=stored.spent)
+    return same if same.to_json() == stored.to_json() else found
 
 
 def _unreadable(path: Path, cause: str) -> str:

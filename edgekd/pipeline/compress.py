@@ -14,7 +14,7 @@ from edgekd.artifact import FP32, Artifact
 from edgekd.errors import NothingToDo, RunFolderError, one_line, require
 from edgekd.evaluation.examiner import Examiner
 from edgekd.evaluation.gate import REFERENCE, Verdict, judge
-from edgekd.evaluation.record import Record
+from edgekd.evaluation.record import Record, with_time_of
 from edgekd.networks.bounded import watch_peak
 from edgekd.pipeline.baseline import warn_of_chance
 from edgekd.pipeline.deliver import deliver
@@ -132,6 +132,7 @@ def compress(
         test = judge_on_test(bench, rungs)
         most = keep_peak(out, peak())
         found = record(bench, rungs, final, test, command=command, peak_bytes=most)
+        found = with_time_of(found, out)
         deliver(bench, rungs, found)
         return Result(out, found)
 

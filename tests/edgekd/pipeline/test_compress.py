@@ -95,8 +95,8 @@ def test_every_stage_starts_from_the_last_that_was_kept(finished: Path) -> None:
         assert rung["history"][: len(before["history"])] == before["history"]
         added = [entry["name"] for entry in rung["history"][len(before["history"]) :]]
         assert added == [rung["title"], "export"][: 1 if rung["title"] == "quantize" else 2]
-        if rung["title"] == "quantize":  # the same weights in 8 bits
-            assert parameters["quantize"] == parameters[before["title"]]
+        if rung["title"] == "quantize":  # the same weights in 8 bits; pixels need no mean there
+            assert parameters[before["title"]] - parameters["quantize"] in (0, 1)
         else:
             assert parameters[rung["title"]] < parameters[before["title"]]
         before = rung if rung["outcome"] == "kept" else before
