@@ -124,7 +124,7 @@ def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         said = capsys.readouterr().err
         assert left.value.code == 2, said
         assert "Traceback" not in said
-        paragraph = said[said.rindex("error: ") :]
+        paragraph = said[said.rindex("error:") :]  # a long path is on the next line
         assert "\n\n" not in paragraph
         new = _files(Path()) - before
         strange = [name for name in new if not (leaves and re.match(leaves, name))]
