@@ -46,7 +46,9 @@ def demo(out: Path, *changes: str, limit_s: float) -> dict[str, Any]:
     ]
     assert len(shipped) >= 6
     for path in shipped:
-        assert traces(path, [w for w in words if len(w) > 4]) == [], path
+        found = traces(path, [w for w in words if len(w) > 4])
+        own = {"load.py"} if path.suffix == ".md" else set()  # the loader, which the card names
+        assert set(found) <= own, path
     content: dict[str, Any] = json.loads((out / "report.json").read_text(encoding="utf8"))
     return content
 
