@@ -55,7 +55,7 @@ test: $(VENV)/ready
 	$(PY) -m pytest -m "not slow and not foreign and not gpu and not timing" --numprocesses 2 --dist loadfile
 	$(PY) -m pytest -m "timing and not slow and not gpu"
 
-# Every network of the gallery in tests/foreign; five of them are in the default tests.
+# Every network of the gallery in tests/foreign; few of them are in the default tests, short.
 test-foreign: $(VENV)/ready
 	$(PY) -m pytest tests/foreign
 

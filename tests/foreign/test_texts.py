@@ -48,6 +48,7 @@ def run_on_texts(name: str, folder: Path, changes: list[str]) -> None:
         assert len(said.stdout.splitlines()) == 2
 
 
+@pytest.mark.foreign
 def test_a_network_of_texts_ends_with_a_bundle_that_takes_sentences(tmp_path: Path) -> None:
     run_on_texts("bags", tmp_path / "bags", SHORT)
 
