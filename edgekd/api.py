@@ -133,34 +133,9 @@ def compress(  # noqa: PLR0913  # each argument is a flag of the command
         >>> edgekd.compress(model=net, data=(x, y), max_drop=1)  # doctest: +SKIP
     """
     from edgekd.pipeline.python_job import Job, compress_objects, compress_recipe, is_recipe
+    from edgekd.recipe.from_flags import pick_asked
 
-    asked = {
-        "weights": weights,
-        "student": student,
-        "size": size,
-        "normalize": normalize,
-        "resize": resize,
-        "tokenizer": tokenizer,
-        "max_length": max_length,
-        "task": task,
-        "labels": labels,
-        "device": device,
-        "max_latency": max_latency,
-        "max_drop": max_drop,
-        "min_snr": min_snr,
-        "min_agreement": min_agreement,
-        "no_labels": no_labels or None,
-        "epochs": epochs,
-        "samples": samples,
-        "ship": ship,
-        "keep_for": keep_for,
-        "only": only,
-        "no_distill": no_distill or None,
-        "no_prune": no_prune or None,
-        "skip_broken": skip_broken or None,
-        "name": name,
-    }
-    given = {key: value for key, value in asked.items() if value is not None}
+    given = pick_asked(locals())
     job = Job(as_texts(changes, "changes"), out, root, _listener(progress), quick=quick)
     if recipe is not None and model is None and not is_recipe(recipe):
         recipe, model = None, recipe  # edgekd.compress(net, (x, y))
@@ -245,29 +220,9 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
         JobFailed: a process under test crashed.
     """
     from edgekd.pipeline.python_job import Job, compress_objects
+    from edgekd.recipe.from_flags import pick_asked
 
-    asked = {
-        "weights": weights,
-        "size": size,
-        "normalize": normalize,
-        "resize": resize,
-        "tokenizer": tokenizer,
-        "max_length": max_length,
-        "task": task,
-        "labels": labels,
-        "device": device,
-        "samples": samples,
-        "max_drop": max_drop,
-        "max_latency": max_latency,
-        "min_snr": min_snr,
-        "min_agreement": min_agreement,
-        "no_labels": no_labels or None,
-        "ship": ship,
-        "keep_for": keep_for,
-        "skip_broken": skip_broken or None,
-        "name": name,
-    }
-    given = {key: value for key, value in asked.items() if value is not None}
+    given = pick_asked(locals())
     if not str(model).endswith(".onnx"):
         given["only"] = "quantize"
     job = Job(as_texts(changes, "changes"), out, root, _listener(progress))

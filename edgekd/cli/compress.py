@@ -89,34 +89,11 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
     # Before numpy is loaded: its threads wait at full speed after every batch that is resized, in
     # the way of torch's (`python -m edgekd.benchmarks.trials.training`).
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from edgekd.recipe.from_flags import as_quick_look, describe_steps
+    from edgekd.recipe.from_flags import as_quick_look, describe_steps, pick_asked
     from edgekd.recipe.overrides import changed
     from edgekd.recipe.recipe import find_root, parse_recipe, read_toml
 
-    asked: dict[str, Any] = {
-        "weights": weights,
-        "student": student,
-        "size": size,
-        "normalize": normalize,
-        "resize": resize,
-        "tokenizer": tokenizer,
-        "max_length": max_length,
-        "task": task,
-        "device": device,
-        "max_latency": max_latency,
-        "max_drop": max_drop,
-        "min_snr": min_snr,
-        "min_agreement": min_agreement,
-        "no_labels": no_labels or None,
-        "epochs": epochs,
-        "samples": samples,
-        "ship": ship,
-        "keep_for": keep_for,
-        "only": only,
-        "no_distill": no_distill or None,
-        "no_prune": no_prune or None,
-        "skip_broken": skip_broken or None,
-    }
+    asked = pick_asked(locals())
     if recipe is None:
         with flags.speaking_flags(compress):
             table = _from_flags(model, data, asked)
@@ -137,10 +114,9 @@ def _from_flags(model: str | None, data: str | None, asked: Mapping[str, Any]) -
     from edgekd.recipe.from_flags import make_recipe_table
 
     if model is None or data is None:
-        absent = [n for n, v in (("--model", model), ("--data", data)) if v is None]
-        missing = f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'}"
+        missing = flags.name_missing(model=model, data=data)
         raise RecipeError(
-            f"nothing to compress: {missing} missing; give a recipe (edgekd compress "
+            f"nothing to compress: {missing}; give a recipe (edgekd compress "
             "recipe.toml), or both --model and --data. `edgekd compress --help` has examples"
         )
     return make_recipe_table(model=model, data=data, **asked)

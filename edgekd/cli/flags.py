@@ -195,6 +195,12 @@ Changes = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
 
 
+def name_missing(**given: object) -> str:
+    """Return which of these flags were not given, as a clause."""
+    absent = [f"--{name}" for name, value in given.items() if value is None]
+    return f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} missing"
+
+
 def speaking_flags(command: Callable[..., object]) -> AbstractContextManager[None]:
     """Let messages name options as the flags of this command."""
     return speaking("flags", names=inspect.signature(command).parameters)

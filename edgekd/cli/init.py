@@ -55,41 +55,16 @@ def init(  # noqa: PLR0913  # each parameter is a flag
 
     Example: edgekd init --model net.py:build --weights net.pt --data photos/
     """
-    from edgekd.recipe.from_flags import make_recipe_table
+    from edgekd.recipe.from_flags import make_recipe_table, pick_asked
     from edgekd.recipe.image_options import state_images
     from edgekd.recipe.overrides import changed
     from edgekd.recipe.recipe import parse_recipe
     from edgekd.recipe.toml_template import render_template
 
     if model is None or data is None:
-        absent = [n for n, v in (("--model", model), ("--data", data)) if v is None]
-        missing = f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'}"
-        raise RecipeError(f"{missing} missing; give both, as in `edgekd init --help`")
-    asked: dict[str, Any] = {
-        "model": model,
-        "data": data,
-        "weights": weights,
-        "student": student,
-        "size": size,
-        "normalize": normalize,
-        "resize": resize,
-        "tokenizer": tokenizer,
-        "max_length": max_length,
-        "task": task,
-        "device": device,
-        "max_latency": max_latency,
-        "max_drop": max_drop,
-        "min_snr": min_snr,
-        "min_agreement": min_agreement,
-        "no_labels": no_labels or None,
-        "epochs": epochs,
-        "samples": samples,
-        "only": only,
-        "no_distill": no_distill or None,
-        "no_prune": no_prune or None,
-        "skip_broken": skip_broken or None,
-        "name": name,
-    }
+        missing = flags.name_missing(model=model, data=data)
+        raise RecipeError(f"{missing}; give both, as in `edgekd init --help`")
+    asked = {"model": model, "data": data, **pick_asked(locals())}
     with flags.speaking_flags(init):
         _check_place(out, force)
         seen = {key: _seen_from(out, key, value) for key, value in asked.items()}

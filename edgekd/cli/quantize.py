@@ -45,10 +45,11 @@ def quantize(  # noqa: PLR0913  # each parameter is a flag
     Example: edgekd quantize net.onnx --data inputs.npz --min-snr 25 --out net.int8.onnx
     """
     from edgekd.cli.compress import run
-    from edgekd.recipe.from_flags import make_recipe_table
+    from edgekd.recipe.from_flags import make_recipe_table, pick_asked
     from edgekd.recipe.overrides import changed
     from edgekd.recipe.recipe import parse_recipe
 
+    asked = pick_asked(locals())
     with flags.speaking_flags(quantize):
         if not model.endswith(".onnx"):
             raise RecipeError(
@@ -60,25 +61,6 @@ def quantize(  # noqa: PLR0913  # each parameter is a flag
                 "--data is missing; calibration needs samples: give a folder of images, "
                 "an .npz or a table, as in `edgekd quantize --help`"
             )
-        table = make_recipe_table(
-            model=model,
-            data=data,
-            samples=samples,
-            ship=ship,
-            keep_for=keep_for,
-            size=size,
-            normalize=normalize,
-            resize=resize,
-            tokenizer=tokenizer,
-            max_length=max_length,
-            task=task,
-            max_drop=max_drop,
-            max_latency=max_latency,
-            min_snr=min_snr,
-            min_agreement=min_agreement,
-            no_labels=no_labels,
-            skip_broken=skip_broken,
-            device=device,
-        )
+        table = make_recipe_table(model=model, data=data, **asked)
         recipe = parse_recipe(changed(table, changes or ()), origin="the flags")
         run(recipe, root=Path.cwd(), out=out, as_json=as_json)

@@ -74,6 +74,15 @@ class Asked(TypedDict, total=False):
     """Of the run folder."""
 
 
+def pick_asked(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a command's parameters that are flags of `Asked` and were given."""
+    return {
+        key: value
+        for key, value in parameters.items()
+        if key in Asked.__annotations__ and value is not None and value is not False
+    }
+
+
 def make_recipe_table(*, model: str, data: str, **asked: Unpack[Asked]) -> dict[str, Any]:
     """Return the raw recipe for `model` on `data`. Paths in it are those that were given.
 
