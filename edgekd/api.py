@@ -110,7 +110,7 @@ def compress(  # noqa: PLR0913  # each argument is a flag of the command
         min_agreement: least share of samples whose class stays, in percent; likewise.
         no_labels: compare with the model's own outputs.
         epochs: of every training; default 20.
-        samples: for calibration; default 512.
+        samples: for calibration; default 256.
         ship: the file to ship: "fastest" (default), "smallest", or variants such as ["int8"].
         keep_for: a device that is not here, which INT8 is kept for if its quality allows.
         only: the steps to do, of "distill", "prune" and "quantize".
@@ -183,18 +183,17 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
     """Quantize a model to INT8, kept only if it is faster here and as good.
 
     An ONNX file needs no torch. Without labels the model's own outputs are the reference: `min_snr`
-    or `min_agreement` then takes the place of `max_drop`.
+    or `min_agreement` then replaces `max_drop`. Each argument takes what it takes in `compress`.
 
     Args:
         model: a float32 ONNX file, or an nn.Module with its weights.
-        data: see `compress`.
-        weights: see `compress`; so are size, normalize, resize, task, labels, device and the
-            arguments below that are not named here.
-        size: of images.
+        data: with or without labels.
+        weights: a state_dict or its file, of a function that builds the model.
+        size: of images, in pixels.
         normalize: scale of pixels.
-        resize: of images.
+        resize: how images are brought to that size.
         tokenizer: of texts.
-        max_length: of texts.
+        max_length: of texts, in tokens.
         task: what the outputs are.
         labels: names of the classes.
         device: to measure on.
@@ -205,11 +204,11 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
             without labels: 20.
         min_agreement: least share of samples whose class stays, in percent; likewise.
         no_labels: compare with the model's own outputs.
-        ship: see `compress`; so is keep_for.
-        keep_for: a device that is not here.
+        ship: the file to ship.
+        keep_for: a device that is not here, which INT8 is kept for if its quality allows.
         skip_broken: leave out samples that cannot be read.
         name: of the run folder.
-        changes: of keys of the recipe.
+        changes: texts such as "measure.rounds=3" that change keys of the recipe.
         out: the run folder, or a file NAME.onnx, which is written if it is kept; default:
             runs/MODEL-DATA.
         root: where relative paths start.
@@ -253,7 +252,7 @@ def benchmark(  # noqa: PLR0913  # each argument is a flag of the command
         threads: inside one inference; several are compared.
         runtimes: such as "onnxruntime" and "openvino"; each file is run by each that takes it.
         precision: stop when all 95 % intervals are within +- this share; None: after 6 rounds.
-        time_limit_s: or when this is up.
+        time_limit_s: stop after this time, even if the precision is not reached.
         feeds: an .npz of real inputs, calls first; default: random.
         shape: of random inputs, "x=1x3x224x224" or {"x": (1, 3, 224, 224)}; of a free axis "n=64".
         batch: samples in a call of random inputs; several are compared.

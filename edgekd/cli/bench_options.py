@@ -53,7 +53,8 @@ Batch = Annotated[
 PerSample = Annotated[
     bool,
     typer.Option(
-        "--per-sample", help="compare the time of one sample, also of inputs of other shapes"
+        "--per-sample",
+        help="compare the time of one sample, even if input shapes or batches differ",
     ),
 ]
 Feeds = Annotated[
@@ -90,7 +91,9 @@ Rate = Annotated[
 ]
 Precision = Annotated[
     str,
-    typer.Option(metavar="SHARE", help="stop when all 95 % intervals are within +- this"),
+    typer.Option(
+        metavar="SHARE", help="stop when all 95 % intervals are within this share of their value"
+    ),
 ]
 TimeLimit = Annotated[
     str,

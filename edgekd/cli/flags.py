@@ -33,8 +33,8 @@ Model = Annotated[
     str | None,
     typer.Option(
         metavar="MODEL",
-        help="function that builds it, FILE.py:FUNCTION or package.module:FUNCTION; or a file "
-        "X.onnx",
+        help="function that builds the model, FILE.py:FUNCTION or package.module:FUNCTION; or an "
+        "ONNX file",
     ),
 ]
 Data = Annotated[
@@ -47,7 +47,9 @@ Data = Annotated[
 ]
 Weights = Annotated[
     str | None,
-    typer.Option(metavar="FILE", help="file of its trained weights [default: train it in the run]"),
+    typer.Option(
+        metavar="FILE", help="trained weights of the model [default: train it in the run]"
+    ),
 ]
 Student = Annotated[
     str | None,
@@ -77,8 +79,8 @@ Resize = Annotated[
     str | None,
     typer.Option(
         metavar="HOW",
-        help="how an image of another aspect becomes that size: crop its centre, stretch it, or "
-        "pad it [default: crop]",
+        help="how an image with another aspect ratio is brought to --size: crop its centre, "
+        "stretch it, or pad it [default: crop]",
     ),
 ]
 Tokenizer = Annotated[
