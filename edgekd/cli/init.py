@@ -38,6 +38,8 @@ def init(  # noqa: PLR0913  # each parameter is a flag
     only: flags.Only = None,
     no_distill: flags.NoDistill = False,
     no_prune: flags.NoPrune = False,
+    ship: flags.Ship = None,
+    keep_for: flags.KeepFor = None,
     skip_broken: flags.SkipBroken = False,
     changes: flags.Changes = None,
     name: Annotated[

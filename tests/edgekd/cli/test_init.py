@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from edgekd.cli.compress import compress
+from edgekd.cli.init import init
 from edgekd.cli.main import main
 from edgekd.recipe.from_flags import make_recipe_table
 from edgekd.recipe.recipe import Recipe, build_schema, load_recipe, parse_recipe, shipped_recipes
@@ -36,9 +39,23 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 def test_init_writes_what_compress_would_do(run: Run) -> None:
-    run("init", "--model", "net.py:f", "--data", "photos", "--max-latency", "8ms", "--epochs", "2")
-    table = make_recipe_table(model="net.py:f", data="photos", max_latency="8ms", epochs=2)
+    asked = ("--max-latency", "8ms", "--epochs", "2", "--ship", "int8", "--keep-for", "pixel-8")
+    run("init", "--model", "net.py:f", "--data", "photos", *asked)
+    table = make_recipe_table(
+        model="net.py:f",
+        data="photos",
+        max_latency="8ms",
+        epochs=2,
+        ship="int8",
+        keep_for="pixel-8",
+    )
     assert load_recipe(Path("recipe.toml")) == parse_recipe(table, origin="quick")
+
+
+def test_init_takes_the_flags_of_compress() -> None:
+    flags = set(inspect.signature(compress).parameters)
+    only_of_a_run = {"recipe", "quick", "dry_run", "as_json"}
+    assert flags - only_of_a_run <= set(inspect.signature(init).parameters)
 
 
 def test_what_becomes_of_photographs_stands_in_the_recipe(run: Run) -> None:
