@@ -66,6 +66,7 @@ test-slow: $(VENV)/ready
 # What the harness claims of itself, measured again (docs/benchmark.md): two hours on a quiet machine.
 TRIAL := $(PY) -m edgekd.benchmarks.trials
 trials: $(VENV)/ready
+	$(EDGEKD) data mnist5k
 	$(TRIAL).coverage --json benchmarks/results/coverage.json
 	$(TRIAL).injected --real 20 --json benchmarks/results/injected.json
 	$(TRIAL).agreement --json benchmarks/results/agreement.json
@@ -77,7 +78,9 @@ trials: $(VENV)/ready
 	$(TRIAL).twins --tries 200 --time 10 --claims 16 --steady 190 --json benchmarks/results/twins.json
 	$(TRIAL).twins --slower 2 --tries 50 --time 60 --precision 0.7 --json benchmarks/results/slower.json
 	$(TRIAL).baseline --tries 50 --json benchmarks/results/baseline.json
+	$(TRIAL).app
 	$(TRIAL).foreign_files --json benchmarks/results/foreign-files.json
+	$(TRIAL).early_verdicts runs/mnist --json benchmarks/results/early-verdicts.json
 
 # In CI: 20 equal pairs. With 5 % false alarms, four or more would come once in sixty runs.
 trials-short: $(VENV)/ready
