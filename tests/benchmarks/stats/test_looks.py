@@ -90,8 +90,8 @@ def test_false_claims_stay_at_their_level(draw: str) -> None:
 
 
 def test_undivided_looks_would_claim_too_much() -> None:
-    """The simulation can fail: 95 % at every look is wrong in far more than 5 %."""
-    assert claims("normal", true=0.0, divided=False)[0] > 0.08
+    """The simulation can fail: 95 % at every look is wrong in 12 %, as docs/benchmark.md says."""
+    assert claims("normal", true=0.0, divided=False)[0] == pytest.approx(0.12, abs=0.01)
 
 
 def test_a_clear_case_ends_early_and_none_is_lost() -> None:
