@@ -89,8 +89,3 @@ def exp(log: Estimate) -> Estimate:
 def log_blocks(run: ProcessRun) -> Floats:
     """Return the log of the median of each block of a process."""
     return np.log([np.median(block) for block in run.blocks_s])
-
-
-def log_rounds(runs: Sequence[ProcessRun]) -> Floats:
-    """Return the log of the median over blocks, one per process."""
-    return np.array([np.median(log_blocks(run)) for run in runs])
