@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.errors import DataError, ModelError, RecipeError
+from edgekd.wording import flag
 
 if TYPE_CHECKING:
     import onnx
@@ -97,7 +98,7 @@ def random_feeds(
     if batch != 1 and stiff:
         raise RecipeError(
             f"{model} has a fixed batch axis in its input {stiff[0]!r} and cannot take a batch of "
-            f"{batch}; export it with a free batch axis, or leave --batch out"
+            f"{batch}; export it with a free batch axis, or leave {flag('batch')} out"
         )
     known = dict(lengths or {})
     fixed = {

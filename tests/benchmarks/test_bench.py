@@ -26,6 +26,7 @@ from edgekd.benchmarks.table import bench_table
 from edgekd.cli.bench import bench as command
 from edgekd.devices import open_device
 from edgekd.errors import DataError, EdgekdError, MeasureError, ModelError, RecipeError
+from edgekd.wording import speaking
 
 Save = Callable[..., Path]
 
@@ -253,8 +254,11 @@ def test_end_to_end_is_told_apart(echo: Save, tmp_path: Path) -> None:
 
 
 def test_a_batch_needs_a_free_first_axis(echo: Save) -> None:
-    with pytest.raises(RecipeError, match="fixed batch axis"):
-        bench([echo(x=(T.FLOAT, [1, 8]))], device=LOCAL, timing=QUICK, inputs=Inputs(batches=(2,)))
+    fixed, inputs = echo(x=(T.FLOAT, [1, 8])), Inputs(batches=(2,))
+    with speaking("flags"), pytest.raises(RecipeError, match="leave --batch out"):
+        bench([fixed], device=LOCAL, timing=QUICK, inputs=inputs)
+    with speaking("python"), pytest.raises(RecipeError, match="leave batch out"):
+        bench([fixed], device=LOCAL, timing=QUICK, inputs=inputs)
 
 
 def run_command(*arguments: str) -> Any:
