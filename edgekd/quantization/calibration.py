@@ -49,7 +49,7 @@ def collect_ranges(
             _check_finite(sample, count)
             arrays = run(session, list(tensors), sample, name="the model to calibrate")
             for name, array in zip(tensors, arrays, strict=True):
-                for values in _by_sample(array, samples):
+                for values in _by_sample(array, samples, _fixed_batch(inputs, sample)):
                     extremes.setdefault(name, Extremes()).add(values)
             count += samples
     if not count:
@@ -119,11 +119,14 @@ def _is_batch(value: ValueInfoProto, symbol: str) -> bool:
     return bool(dims) and not dims[0].HasField("dim_value") and dims[0].dim_param == symbol
 
 
-def _by_sample(array: NDArray[Any], samples: int) -> Sequence[NDArray[Any]]:
-    """Return the values of each sample of a call; those of all where they are not told apart."""
+def _by_sample(array: NDArray[Any], samples: int, size: int) -> Sequence[NDArray[Any]]:
+    """Return the values of each sample of a call of `size`, without its padding.
+
+    Where the first axis is not the batch (windows, frames) they come as those of one sample.
+    """
     if not array.size:
         return ()
-    if samples > 1 and array.ndim and len(array) >= samples:
+    if samples > 1 and array.ndim and len(array) == size:
         return list(array[:samples])
     return (array,)
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgekd.exporters.onnx_files import load_onnx
 from edgekd.exporters.ort_session import Level, predictor
+from edgekd.quantization.calibration import collect_ranges
 from edgekd.quantization.headroom import Extremes
 from edgekd.quantization.static import quantize_int8
 
@@ -43,6 +45,20 @@ def test_the_range_depends_on_no_order_and_a_nan_stays_in_it() -> None:
     assert extremes(values).widened() == extremes(values[::-1]).widened()
     values[7, 2] = np.nan
     assert np.isnan(extremes(values).widened()).all()
+
+
+def test_a_first_axis_that_is_not_the_batch_keeps_all_its_values(
+    build: Callable[..., Path],
+) -> None:
+    """Windows of a file that takes four samples at once: [16, 3]."""
+    text = """(float[4, 4, 3] x) => (float[16, 3] y) {
+        y = Reshape(x, shape)
+    }"""
+    model = load_onnx(build(text, {"shape": np.array([16, 3])}))
+    values = np.arange(7 * 12, dtype=np.float32).reshape(7, 4, 3)
+    ranges, count = collect_ranges(model, ["y"], iter([{"x": values}]))
+    assert [float(end) for end in ranges["y"]] == [0, 83]
+    assert count == 7
 
 
 HEAD = """(float[batch, 3, 8, 8] x) => (float[batch, 4] y) {
