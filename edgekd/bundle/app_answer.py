@@ -68,9 +68,10 @@ def check(session: Any, variant: str) -> None:
 
 
 def furthest(value: Any, stored: Any) -> float:
-    """Return the greatest difference of two arrays; where both lack a number they are equal."""
+    """Return the greatest difference of two arrays; infinite where only one lacks a number."""
     a, b = np.asarray(value, np.float64), np.asarray(stored[:1], np.float64)
-    return float(np.nan_to_num(np.abs(a - b), nan=0.0).max(initial=0.0))
+    differ = ~((a == b) | (np.isnan(a) & np.isnan(b)))
+    return float(np.nan_to_num(np.abs(a[differ] - b[differ]), nan=np.inf).max(initial=0.0))
 
 
 def main(arguments: list[str]) -> None:

@@ -198,6 +198,16 @@ def test_the_loader_of_the_card_goes_from_the_files_to_the_answers(copy: Get, ki
         assert answer in run_alone(folder, code, first)[0]
 
 
+def test_the_loader_shows_an_answer_without_a_number_where_one_is_stored(copy: Get) -> None:
+    folder = copy("array")
+    stored = folder / "golden" / "outputs.fp32.npz"
+    arrays = dict(np.load(stored))
+    next(iter(arrays.values())).flat[0] = np.nan
+    np.savez(stored, **arrays)
+    lines = run_alone(folder, code_of(folder))
+    assert [line.endswith("and inf") for line in lines] == [True, False, False, False]
+
+
 def test_the_card_says_that_nothing_is_known_of_photographs_behind_arrays(
     bundles: Get, stage: Stage, tmp_path: Path
 ) -> None:
