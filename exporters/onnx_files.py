@@ -134,9 +134,14 @@ def save_onnx(model: ModelProto, path: Path) -> None:
 
 
 def messages(message: Message, kind: type[_Kind]) -> Iterator[_Kind]:
-    """Yield every message of one kind at or below `message`, subgraphs and functions included."""
+    """Yield every message of one kind at or below `message`, subgraphs and functions included.
+
+    Entries inside of a tensor are left out: to list its fields would copy its weights.
+    """
     if isinstance(message, kind):
         yield message
+    if isinstance(message, TensorProto):
+        return
     for field, value in message.ListFields():
         if field.message_type is not None:
             for item in [value] if isinstance(value, Message) else value:
