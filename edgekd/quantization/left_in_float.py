@@ -7,7 +7,7 @@ with a small part of the work, the file gets it right by leaving that layer as i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import prod
+from math import isfinite, prod
 
 from onnx import ModelProto, TensorProto, helper
 
@@ -16,9 +16,9 @@ from edgekd.exporters.ort_session import open_session, run
 from edgekd.quantization.plan import Plan
 from edgekd.quantization.proof import FloatAnswers, decibel
 
-WANTED_DB = 22.0
+_WANTED_DB = 22.0
 """Of the worst output: the floor for files without labels is 20, and other samples err more."""
-MOST_WORK = 0.35
+_MOST_WORK = 0.35
 """Of the multiplications in INT8: more of them in float is not worth it."""
 _MOST_LAYERS = 64
 """Each layer costs a run. In deeper networks the error of one is a small part."""
@@ -31,8 +31,8 @@ Insert = Callable[[Plan], ModelProto]
 
 def leave_in_float(
     model: ModelProto, plan: Plan, answers: FloatAnswers, make: MakePlan, insert: Insert
-) -> Plan:
-    """Return the plan, or one with a few layers less that follows the float graph as wanted.
+) -> tuple[Plan, ModelProto]:
+    """Return the plan, or one with a few layers less that follows as wanted, and its graph.
 
     Args:
         model: the float graph.
@@ -42,33 +42,37 @@ def leave_in_float(
         insert: returns the graph of a plan.
     """
 
-    def measure(trial: Plan) -> float:
+    def measure(graph: ModelProto) -> float:
         try:
-            return max(answers.compare(insert(trial)).values(), default=0.0)
+            return max(answers.compare(graph).values(), default=0.0)
         except ModelError:
             return float("inf")
 
-    noise = measure(plan)
-    if decibel(noise) >= WANTED_DB or not 1 < len(plan.layers) <= _MOST_LAYERS:
-        return plan
+    quantized = insert(plan)
+    noise = measure(quantized)
+    if decibel(noise) >= _WANTED_DB or not 1 < len(plan.layers) <= _MOST_LAYERS:
+        return plan, quantized
     outputs = {n.name: n.output[0] for n in model.graph.node if n.name in plan.layers}
     work = _count_work(model, plan, outputs, answers)
-    reason = (
-        f"with it in INT8 the outputs follow the float file at {decibel(noise):.0f} dB only; "
-        f"{WANTED_DB:.0f} dB are wanted"
-    )
-    saved = {n: noise - measure(make({outputs[n]: reason})) for n in outputs}
+    reason = "with it in INT8 the file does not run, or gives NaN or infinity"
+    if isfinite(noise):
+        reason = (
+            f"with it in INT8 the outputs follow the float file at {decibel(noise):.0f} dB only; "
+            f"{_WANTED_DB:.0f} dB are wanted"
+        )
+    left_noise = {n: measure(insert(make({outputs[n]: reason}))) for n in outputs}
+    saved = {n: noise - other for n, other in left_noise.items() if other < noise}
     left: dict[str, str] = {}
     share = 0.0
     for name in sorted(saved, key=lambda n: -saved[n] / max(work[n], _AT_LEAST)):
-        if saved[name] <= 0 or share + work[name] > MOST_WORK:
+        if share + work[name] > _MOST_WORK:
             continue
         left[outputs[name]] = reason
         share += work[name]
         trial = make(left)
-        if trial.layers and decibel(measure(trial)) >= WANTED_DB:
-            return trial
-    return plan
+        if trial.layers and decibel(measure(graph := insert(trial))) >= _WANTED_DB:
+            return trial, graph
+    return plan, quantized
 
 
 def _count_work(

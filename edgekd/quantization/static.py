@@ -148,8 +148,8 @@ def write_int8(calibrated: Calibrated, target: Path, *, activations: Activations
             follow the float file.
     """
     answers = FloatAnswers(calibrated.model, calibrated.first, name=calibrated.name)
-    plan = find_plan(calibrated, answers, activations)
-    quantized = strip(insert(calibrated.model, plan))
+    plan, graph = find_plan(calibrated, answers, activations)
+    quantized = strip(graph)
     check(quantized, f"the quantized form of {calibrated.name}")
     check_follows(quantized, answers)
     save_onnx(quantized, target)
@@ -162,8 +162,10 @@ def write_int8(calibrated: Calibrated, target: Path, *, activations: Activations
     )
 
 
-def find_plan(calibrated: Calibrated, answers: FloatAnswers, activations: Activations) -> Plan:
-    """Return the plan of a calibrated graph, with what has to stay float for its outputs.
+def find_plan(
+    calibrated: Calibrated, answers: FloatAnswers, activations: Activations
+) -> tuple[Plan, ModelProto]:
+    """Return the plan of a calibrated graph, with what has to stay float, and its INT8 graph.
 
     Raises:
         NothingToDo: the ranges leave nothing to quantize.

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto
 
+from edgekd.errors import ModelError
 from edgekd.exporters.onnx_files import load_onnx
 from edgekd.exporters.ort_session import Level, predictor
 from edgekd.quantization.calibration import collect_ranges
 from edgekd.quantization.headroom import Extremes
-from edgekd.quantization.static import quantize_int8
+from edgekd.quantization.proof import FloatAnswers
+from edgekd.quantization.static import calibrate, find_plan, quantize_int8
 
 
 def extremes(samples: NDArray[Any]) -> Extremes:
@@ -90,3 +93,25 @@ def test_a_layer_that_spoils_the_output_stays_float(
         for file in (path, tmp_path / "q.onnx")
     )
     assert 10 * np.log10(np.square(want).sum() / np.square(want - got).sum()) > 20
+
+
+def test_a_layer_with_which_the_file_does_not_run_stays_float(
+    build: Callable[..., Path],
+) -> None:
+    class Refusing(FloatAnswers):
+        def compare(self, quantized: ModelProto) -> dict[str, float]:
+            for tensor in quantized.graph.initializer:
+                if tensor.data_type == TensorProto.INT8 and list(tensor.dims) == [8, 4]:
+                    raise ModelError("no kernel")
+            return super().compare(quantized)
+
+    rng = np.random.default_rng(4)
+    shapes = {"w1": (16, 3, 3, 3), "w2": (16, 8), "w3": (8, 4)}
+    path = build(HEAD, {n: rng.standard_normal(s).astype("f") for n, s in shapes.items()})
+    arrays = {"x": rng.standard_normal((32, 3, 8, 8)).astype("f")}
+    calibrated = calibrate(path, lambda: iter([arrays]))
+    answers = Refusing(calibrated.model, calibrated.first, name="it")
+    plan, graph = find_plan(calibrated, answers, "uint8")
+    assert len(plan.layers) == 1
+    assert all("does not run" in reason for reason in plan.left.values())
+    assert answers.compare(graph)["y"] < 0.01

@@ -91,7 +91,7 @@ def check_law(seed: int, folder: Path, *, fused: bool) -> bool:
     except NothingToDo:
         return False
     answers_of_float = FloatAnswers(calibrated.model, calibrated.first, name="f.onnx")
-    plan = find_plan(calibrated, answers_of_float, "uint8")
+    plan, _ = find_plan(calibrated, answers_of_float, "uint8")
     assert set(plan.layers) | set(plan.left) >= set(calibrated.choice.layers)
     quantized = load_onnx(target)
     check(quantized, "the quantized form")
