@@ -119,10 +119,6 @@ class _Server(SimpleHTTPRequestHandler):
     """Serves the place and what a page sends back."""
 
     sent: queue.Queue[str]
-    extensions_map = {  # noqa: RUF012
-        **{".mjs": "text/javascript", ".wasm": "application/wasm", ".html": "text/html"},
-        "": "application/octet-stream",
-    }
 
     def do_POST(self) -> None:
         self.sent.put(self.rfile.read(int(self.headers["content-length"])).decode())

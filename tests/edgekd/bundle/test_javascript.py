@@ -116,7 +116,6 @@ class Catcher(http.server.SimpleHTTPRequestHandler):
     """Serves a folder and keeps what a page sends back."""
 
     sent: queue.Queue[str]
-    extensions_map = {".mjs": "text/javascript", "": "application/octet-stream"}  # noqa: RUF012
 
     def do_POST(self) -> None:
         self.sent.put(self.rfile.read(int(self.headers["content-length"])).decode())
