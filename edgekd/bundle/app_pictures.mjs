@@ -185,7 +185,11 @@ export function explain(values, kind, labels) {
 export async function openBundle(ort, base, file) {
   const read = async (name) => {
     const url = new URL(name, base);
-    if (url.protocol !== "file:") return new Uint8Array(await (await fetch(url)).arrayBuffer());
+    if (url.protocol !== "file:") {
+      const got = await fetch(url);
+      if (!got.ok) throw new Error(`${url} cannot be read: HTTP ${got.status}`);
+      return new Uint8Array(await got.arrayBuffer());
+    }
     return new Uint8Array(await (await import("node:fs/promises")).readFile(url));
   };
   const json = async (name) => JSON.parse(new TextDecoder().decode(await read(name)));

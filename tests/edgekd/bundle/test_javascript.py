@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import queue
+import re
 import shutil
 import subprocess
 import threading
@@ -30,6 +31,12 @@ import { toTensor } from "./load.mjs";
 const tried = JSON.parse(fs.readFileSync("tried.json"));
 const found = tried.map(([picture, about]) => [...toTensor(picture, about).data]);
 fs.writeFileSync("found.json", JSON.stringify(found));
+"""
+WITHOUT_A_FILE = """
+import { openBundle } from "./load.mjs";
+globalThis.fetch = async () => new Response("not found", { status: 404 });
+const base = new URL("http://localhost/bundle/");
+await openBundle({}, base).catch((error) => console.log(error.message));
 """
 IN_BROWSER = """<script type="module">
 const send = (body) => fetch("/", { method: "POST", body: JSON.stringify(body) });
@@ -110,6 +117,15 @@ def test_the_arithmetic_is_the_same_in_node(bundles: Get, tmp_path: Path) -> Non
     for (picture, preprocess), values in zip(tried, found, strict=True):
         wanted = preprocess.encode({"image": picture[None]})["image"].ravel()
         np.testing.assert_array_equal(np.array(values, wanted.dtype), wanted, str(preprocess))
+
+
+def test_a_file_that_the_server_does_not_give_is_named(bundles: Get, tmp_path: Path) -> None:
+    node = program("node", "nodejs")
+    shutil.copy(bundles("pixels") / JAVASCRIPT, tmp_path)
+    (tmp_path / "try.mjs").write_text(WITHOUT_A_FILE)
+    command = [node, "try.mjs"]
+    said = subprocess.run(command, cwd=tmp_path, check=True, timeout=60, capture_output=True).stdout
+    assert re.search(rb"http://localhost/bundle/\w+\.json cannot be read: HTTP 404", said)
 
 
 class Catcher(http.server.SimpleHTTPRequestHandler):
