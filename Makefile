@@ -95,6 +95,7 @@ format: $(VENV)/ready
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 	$(EDGEKD) schema --out edgekd/recipe/shipped/recipe.schema.json
+	$(EDGEKD) schema --markdown --out docs/recipe.md
 
 wheel: $(VENV)/ready
 	$(PY) -m build --wheel --outdir dist

@@ -98,7 +98,7 @@ def _fits(kind: type[Options], values: Mapping[str, Any]) -> bool:
 
 
 def _line(mark: str, key: str, value: object, kind: type[Options]) -> str:
-    text = f"{mark}{_key(key)} = {_value(value)}"
+    text = f"{mark}{_key(key)} = {write_value(value)}"
     field = find_field(kind, key)
     if key == find_tag(kind)[0]:
         return text  # its description is above the table
@@ -118,13 +118,13 @@ def _key(key: str) -> str:
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
 
 
-def _value(value: object) -> str:
+def write_value(value: object) -> str:
     """Return a value as TOML writes it."""
     if isinstance(value, Mapping):
-        pairs = ", ".join(f"{_key(str(k))} = {_value(v)}" for k, v in value.items())
+        pairs = ", ".join(f"{_key(str(k))} = {write_value(v)}" for k, v in value.items())
         return f"{{ {pairs} }}" if pairs else "{}"
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(_value(part) for part in value)}]"
+        return f"[{', '.join(write_value(part) for part in value)}]"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
