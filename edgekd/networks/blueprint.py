@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.errors import EdgekdError, ModelError
+from edgekd.networks.copying import unwrap
 from edgekd.networks.edits import apply_edit
 from edgekd.networks.outputs import name_outputs, select_outputs
 from edgekd.networks.recurrent import any_order
@@ -113,8 +114,7 @@ def build_network(blueprint: Blueprint, *, root: Path) -> nn.Module:
             f"{title(blueprint.build)} returned a TorchScript module, whose code can be neither "
             "trained further nor exported here; return the nn.Module that it was made of"
         )
-    original = getattr(network, "_orig_mod", None)  # of torch.compile
-    network = original if isinstance(original, nn.Module) else network
+    network = unwrap(network)
     if any(p.is_floating_point() and p.dtype != torch.float32 for p in network.parameters()):
         network.float()
     for edit in blueprint.edits:

@@ -1,4 +1,4 @@
-"""Copy a network, also one that keeps results of its last run in its attributes."""
+"""Take a network out of what wraps it, and copy it, also if it keeps results of its last run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+
+
+def unwrap(network: nn.Module) -> nn.Module:
+    """Return the network inside of DataParallel, DistributedDataParallel or torch.compile."""
+    while True:
+        inner = getattr(network, "_orig_mod", None)
+        if inner is None and type(network).__name__ in ("DataParallel", "DistributedDataParallel"):
+            inner = getattr(network, "module", None)
+        if not isinstance(inner, nn.Module):
+            return network
+        network = inner
 
 
 def copy_network(network: nn.Module) -> nn.Module:

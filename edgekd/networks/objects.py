@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import inspect
 import os
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.errors import ModelError
+from edgekd.networks.copying import copy_network, unwrap
 from edgekd.networks.weights import load_weights
 from edgekd.store import digest
 from edgekd.user_code import Given, blame
@@ -43,7 +43,7 @@ def give_network(value: object, *, argument: str, weights: object = None) -> str
     if isinstance(value, (str, os.PathLike)):
         return os.fspath(value)
     if isinstance(value, nn.Module):
-        return _give_module(_unwrapped(value), argument=argument, weights=weights)
+        return _give_module(unwrap(value), argument=argument, weights=weights)
     if isinstance(value, Mapping):
         raise ModelError(
             f"{argument} is a state_dict, which has weights only; give the network itself after "
@@ -90,7 +90,7 @@ def _give_module(module: nn.Module, *, argument: str, weights: object) -> Given:
             "the nn.Module that it was made from, or an ONNX file of it"
         )
     try:
-        prototype = copy.deepcopy(module).cpu()
+        prototype = copy_network(module).cpu()
     except Exception as error:
         raise ModelError(
             f"{argument} ({name}) cannot be copied: {type(error).__name__}: {error} "
@@ -101,7 +101,7 @@ def _give_module(module: nn.Module, *, argument: str, weights: object) -> Given:
         prototype.requires_grad_(True)  # frozen for use: a student cut from it is trained
     if weights is not None:
         _load(prototype, weights, argument)
-    return Given(name, lambda: copy.deepcopy(prototype), _hash_module(prototype), is_trained=True)
+    return Given(name, lambda: copy_network(prototype), _hash_module(prototype), is_trained=True)
 
 
 def _load(network: nn.Module, weights: object, argument: str) -> None:
@@ -123,17 +123,6 @@ def _load(network: nn.Module, weights: object, argument: str) -> None:
             load_weights(network, path)
         except ModelError as error:
             raise ModelError(str(error).replace(f"the weights {path}", "the weights")) from error
-
-
-def _unwrapped(module: nn.Module) -> nn.Module:
-    """Return the network inside of DataParallel, DistributedDataParallel or torch.compile."""
-    while True:
-        inner = getattr(module, "_orig_mod", None)
-        if inner is None and type(module).__name__ in ("DataParallel", "DistributedDataParallel"):
-            inner = getattr(module, "module", None)
-        if not isinstance(inner, nn.Module):
-            return module
-        module = inner
 
 
 def _built(function: Callable[..., Any], argument: str) -> nn.Module:

@@ -66,6 +66,27 @@ def test_wrapped_frozen_and_loaded_networks(tmp_path: Path) -> None:
     torch.testing.assert_close(loaded.function().weight, net.weight)
 
 
+class Keeping(nn.Module):
+    """Keeps what it returned last, as networks do whose inner values are looked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.inner(x)
+        self.last = found
+        return found
+
+
+def test_a_network_that_ran_and_kept_its_result_can_be_given() -> None:
+    net = Keeping()
+    net(torch.ones(2, 8))
+    given = give_network(net, argument="model")
+    assert isinstance(given, Given)
+    torch.testing.assert_close(given.function().inner.weight, net.inner.weight)
+
+
 def scripted() -> nn.Module:
     found: nn.Module = torch.jit.script(nn.Linear(8, 3))
     return found
