@@ -60,13 +60,9 @@ def thinned(
         multiple=multiple,
         keep=keep,
         select=lambda result: select_outputs(result, deployed.outputs, name, more=False),
+        advice=advice,
     )
-    try:
-        found = find_in_bounds(work, model.blueprint)
-    except NothingToDo as signal:
-        if "removes nothing" not in str(signal) or not advice:
-            raise
-        raise NothingToDo(f"{signal}; {advice}") from signal
+    found = find_in_bounds(work, model.blueprint)
     network = apply_edit(copy_network(model.body), found.edit)
     for parameter in network.parameters():  # it learns, also where the whole was frozen
         parameter.requires_grad_(parameter.is_floating_point())

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from edgekd.errors import NothingToDo
 from edgekd.networks.blueprint import parameters
-from edgekd.networks.channels.cut import thin
-from edgekd.networks.edits import zero_edit
+from edgekd.networks.channels.cut import find_cut
+from edgekd.networks.edits import apply_edit, zero_edit
 from edgekd.networks.outputs import list_tensors
 from edgekd.networks.parametrized import make_plain
 from tests.foreign.networks import INPUTS, NETWORKS
@@ -95,11 +95,12 @@ def seasoned(name: str) -> tuple[nn.Module, Any]:
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated:FutureWarning")
 def test_half_of_the_channels_go_or_stay_for_a_reason(name: str) -> None:
     network, inputs = seasoned(name)
-    found = thin(network, inputs, ratio=0.5, multiple=8)
-    gone = 100 * (1 - parameters(found.network) / parameters(network))
+    found = find_cut(network, inputs, ratio=0.5, multiple=8)
+    small = apply_edit(copy.deepcopy(network), found.edit)
+    gone = 100 * (1 - parameters(small) / parameters(network))
     assert gone >= GONE[name], found.left
     with torch.no_grad():
-        got = list_tensors(found.network.eval()(*inputs))
+        got = list_tensors(small.eval()(*inputs))
         expected = list_tensors(zero_edit(copy.deepcopy(network), found.edit)(*inputs))
     for one, other in zip(got, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-4 * float(other.abs().max()))
@@ -114,7 +115,7 @@ def test_every_network_has_its_share() -> None:
 def test_a_network_that_no_graph_can_describe_is_left_as_it_is() -> None:
     network, inputs = seasoned("branchy")
     with pytest.raises(NothingToDo, match="cannot be followed"):
-        thin(network, inputs, ratio=0.5)
+        find_cut(network, inputs, ratio=0.5)
 
 
 def test_a_network_without_channels_is_left_as_it_is() -> None:
@@ -123,4 +124,4 @@ def test_a_network_without_channels_is_left_as_it_is() -> None:
             return x.mean(dim=1)
 
     with pytest.raises(NothingToDo, match="no layers with channels"):
-        thin(Constant(), (torch.ones(2, 3),), ratio=0.5)
+        find_cut(Constant(), (torch.ones(2, 3),), ratio=0.5)

@@ -55,26 +55,6 @@ class FoundCut:
     """Layer -> why its output channels stay."""
 
 
-@dataclass(frozen=True)
-class Thinned(FoundCut):
-    """A network with fewer channels, and what was done."""
-
-    network: nn.Module
-
-
-def thin(
-    network: nn.Module,
-    example_inputs: tuple[Tensor, ...],
-    *,
-    ratio: float,
-    multiple: int = 16,
-    keep: Sequence[str] = (),
-) -> Thinned:
-    """Return a copy of `network` with fewer channels; see `find_cut`."""
-    found = find_cut(network, example_inputs, ratio=ratio, multiple=multiple, keep=keep)
-    return Thinned(found.edit, found.left, apply_edit(copy_network(network), found.edit))
-
-
 def find_cut(
     network: nn.Module,
     example_inputs: tuple[Tensor, ...],
@@ -83,6 +63,7 @@ def find_cut(
     multiple: int = 16,
     keep: Sequence[str] = (),
     select: Select = lambda result: result,
+    advice: str = "",
 ) -> FoundCut:
     """Return the edit that makes a network with fewer channels of the original.
 
@@ -99,6 +80,7 @@ def find_cut(
         multiple: step of the kept widths, at least 1.
         keep: names of modules whose layers keep their output channels, with all coupled to them.
         select: of what the network returns, what counts; the rest holds no channels.
+        advice: added to the reason where the ratio removes nothing.
 
     Raises:
         NothingToDo: no width may shrink, or rounding takes back what would go.
@@ -124,17 +106,19 @@ def find_cut(
         good, bad = trial.sort(_cuts(network, found, ratio, multiple))
     left = {**found.left, **{group.name: trial.reason(group) for group in bad}}
     if not good:
-        raise NothingToDo(_nothing(ratio, multiple, found, left))
+        raise NothingToDo(_nothing(ratio, multiple, found, left, advice))
     return FoundCut(_edit(network, good.values()), left)
 
 
-def _nothing(ratio: float, multiple: int, found: Channels, left: Mapping[str, str]) -> str:
+def _nothing(
+    ratio: float, multiple: int, found: Channels, left: Mapping[str, str], advice: str
+) -> str:
     if not found.groups or (left and len(left) > len(found.groups)):
         shown = "; ".join(f"{name}: {reason}" for name, reason in list(left.items())[:3])
         return f"no channels of it can be removed ({shown or 'it has no layers with channels'})"
     return (
         f"ratio {ratio} removes nothing: every width that may shrink is at or below multiple "
-        f"({multiple}), or rounds to itself"
+        f"({multiple}), or rounds to itself{advice and f'; {advice}'}"
     )
 
 

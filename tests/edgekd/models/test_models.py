@@ -19,7 +19,8 @@ from edgekd.errors import ModelError
 from edgekd.exporters.torch_to_onnx import export_onnx
 from edgekd.models import convnet, efficientnet_lite0, resnet, resnet8, text_encoder
 from edgekd.networks.blueprint import Blueprint, Deployed, build_network, parameters
-from edgekd.networks.channels.cut import thin
+from edgekd.networks.channels.cut import find_cut
+from edgekd.networks.edits import apply_edit
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,8 @@ def test_a_thinned_network_exports_with_its_pixels_and_a_free_batch(tmp_path: Pa
     network: nn.Module = resnet8(widths=(8, 16, 16))
     for _ in range(3):  # statistics that folding must get right
         network(torch.randn(8, 3, 16, 16) * 3 + 1)
-    network = thin(network.eval(), (torch.randn(2, 3, 16, 16),), ratio=0.5, multiple=4).network
+    found = find_cut(network.eval(), (torch.randn(2, 3, 16, 16),), ratio=0.5, multiple=4)
+    network = apply_edit(network, found.edit)
     preprocess = ImagePreprocess(height=16, width=16, mean=(125, 123, 114), std=(63, 62, 67))
     deployed = Deployed(network, preprocess, ("logits",)).eval()
     pixels = torch.randint(0, 256, (5, 16, 16, 3), dtype=torch.uint8)

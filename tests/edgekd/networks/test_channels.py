@@ -21,7 +21,8 @@ from edgekd.networks.blueprint import (
     parameters,
     save_network,
 )
-from edgekd.networks.channels.cut import find_cut, thin
+from edgekd.networks.channels.cut import FoundCut, find_cut
+from edgekd.networks.copying import copy_network
 from edgekd.networks.edits import apply_edit, zero_edit
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -31,8 +32,13 @@ def cut(
     network: nn.Module, inputs: tuple[Tensor, ...], **options: Any
 ) -> tuple[nn.Module, Mapping[str, Any]]:
     """The network with fewer channels, and the edit."""
-    found = thin(network, inputs, **options)
-    return found.network, found.edit
+    found = find_cut(network, inputs, **options)
+    return cut_out(network, found), found.edit
+
+
+def cut_out(network: nn.Module, found: FoundCut) -> nn.Module:
+    """The network with fewer channels."""
+    return apply_edit(copy_network(network), found.edit)
 
 
 def flattened() -> nn.Module:
@@ -322,8 +328,8 @@ def test_options_without_sense_are_refused(options: dict[str, float]) -> None:
 
 def test_nothing_to_remove_is_said() -> None:
     said = r"ratio 0\.5 removes nothing: .* at or below multiple \(32\)"
-    with pytest.raises(NothingToDo, match=said):
-        cut(residual(), (IMAGES,), ratio=0.5, multiple=32)
+    with pytest.raises(NothingToDo, match=said + r".*; cut less$"):
+        cut(residual(), (IMAGES,), ratio=0.5, multiple=32, advice="cut less")
 
 
 def test_an_unknown_name_to_keep_is_refused_with_close_ones() -> None:
@@ -402,10 +408,11 @@ def test_what_cannot_be_followed_stays_and_is_named(
             return both
 
     network = seasoned(Beside())
-    found = thin(network, (IMAGES,), ratio=0.5, multiple=4)
+    found = find_cut(network, (IMAGES,), ratio=0.5, multiple=4)
+    thinned = cut_out(network, found)
     assert words in found.left[f"hard.{layer}"]
-    assert found.network.get_parameter("hard.a.weight").shape[0] == 16
-    small, whole = (n.get_submodule("easy") for n in (found.network, network))
+    assert thinned.get_parameter("hard.a.weight").shape[0] == 16
+    small, whole = (n.get_submodule("easy") for n in (thinned, network))
     assert parameters(small) < 0.5 * parameters(whole)
 
 
@@ -438,7 +445,7 @@ def test_a_table_of_words_is_cut_where_nothing_counts_its_columns() -> None:
 
 def test_a_network_that_does_not_run_is_left_with_its_error() -> None:
     with pytest.raises(NothingToDo, match=r"expected input\[2, 4, 8, 8\] to have 3 channels"):
-        thin(residual(), (torch.randn(2, 4, 8, 8),), ratio=0.5, multiple=4)
+        find_cut(residual(), (torch.randn(2, 4, 8, 8),), ratio=0.5, multiple=4)
 
 
 def test_outputs_that_do_not_count_hold_no_channels() -> None:
@@ -453,7 +460,7 @@ def test_outputs_that_do_not_count_hold_no_channels() -> None:
 
     x = (torch.randn(4, 8),)
     with pytest.raises(NothingToDo, match="the network gives it"):
-        thin(Two(), x, ratio=0.5)
+        find_cut(Two(), x, ratio=0.5)
     found = find_cut(Two(), x, ratio=0.5, select=lambda result: result["logits"])
     assert len(found.edit["tensors"]["body.weight"]["0"]) == 16
 
@@ -471,4 +478,4 @@ def test_a_network_that_keeps_results_of_its_last_run_is_cut() -> None:
 
     network, x = Keeps(), torch.randn(4, 8)
     network(x)  # what it keeps now has a way back, which torch does not copy
-    assert parameters(thin(network, (x,), ratio=0.5).network) < parameters(network)
+    assert parameters(cut(network, (x,), ratio=0.5)[0]) < parameters(network)
