@@ -155,11 +155,6 @@ def _open(
     )
 
 
-def list_images(folder: Path, *, leave_out: Set[str] = frozenset()) -> list[str]:
-    """Return the names of the images that `open_folder` reads without labels, in its order."""
-    return [file.name for file in _list(folder, labelled=False, leave_out=leave_out)]
-
-
 def probe_size(folder: Path, *, most: int = 256) -> tuple[int, int] | None:
     """Return (height, width) of the first `most` images from their headers; None: they differ."""
     found = set()
@@ -294,10 +289,15 @@ def _each(
 def _probe(file: _File) -> tuple[int, int, bool]:
     """Return (height, width, is grey) from the header."""
     with Image.open(file.path) as image:
-        width, height = image.size
-        if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
-            width, height = height, width
+        height, width = upright_size(image)
         return height, width, image.mode in ("1", "L", "LA") or image.mode[0] == "I"
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return (height, width) of an open picture once it is turned upright."""
+    width, height = image.size
+    is_sideways = image.getexif().get(_ORIENTATION) in _SIDEWAYS
+    return (width, height) if is_sideways else (height, width)
 
 
 def _form(

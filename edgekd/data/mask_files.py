@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgekd.data.arrays import split_name
+from edgekd.data.images import upright_size
 from edgekd.errors import DataError
 from edgekd.wording import option
 
@@ -28,7 +29,6 @@ _ADDED = re.compile(
     r"gt|gtFine_labelIds|labelIds|groundtruth|ground_truth|L|images?|img|sat|leftImg8bit)$"
 )
 _MOST_ASPECT = 0.02
-_ORIENTATION, _SIDEWAYS = 0x0112, range(5, 9)  # EXIF: height and width are swapped
 
 
 def find_folders(folder: Path) -> list[tuple[Path, Path]]:
@@ -110,9 +110,7 @@ def read_mask(path: Path, picture: Path) -> NDArray[np.uint8]:
         with Image.open(path) as image:
             pixels = np.asarray(image)
         with Image.open(picture) as image:
-            width, height = image.size
-            if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
-                width, height = height, width
+            height, width = upright_size(image)
     except (OSError, ValueError, SyntaxError) as error:
         raise DataError(f"the mask {path} cannot be read ({error}); write it again") from error
     mask = _one_channel(pixels, path)

@@ -17,16 +17,14 @@ from numpy.typing import NDArray
 
 from edgekd.data.array_rows import renumber, without_rows
 from edgekd.data.dataset import Dataset
-from edgekd.data.images import list_images, open_folder
+from edgekd.data.images import open_folder
 from edgekd.data.mask_files import MASKS, MaskFinder, find_folders, read_mask
 from edgekd.data.pictures import Form, fit
 from edgekd.data.targets import read_masks
 from edgekd.errors import DataError
 from edgekd.progress import Progress
+from edgekd.tasks.segmentation import IGNORED
 from edgekd.wording import option
-
-_LEFT_OUT = 255
-"""The class of pixels that do not count."""
 
 
 def open_masks(
@@ -61,19 +59,14 @@ def open_masks(
         skip_broken=skip_broken,
         progress=progress,
     )
-    names = [
-        name for name in list_images(root, leave_out=without) if name not in set(pictures.skipped)
-    ]
     assert pictures.form is not None
     form = replace(pictures.form, interpolation="nearest", pad_value=0)
-    masks, inside, broken = _read_all(
-        [root / n for n in names], pairs, form, skip_broken=skip_broken
-    )
+    masks, inside, broken = _read_all(pictures.files, pairs, form, skip_broken=skip_broken)
     mask = read_masks(masks, str(folder))
     # only now: masks of 0 and 255 are black and white, and the borders of `pad` do not count
-    targets: dict[str, NDArray[Any]] = {"mask": np.where(inside, mask, np.uint8(_LEFT_OUT))}
+    targets: dict[str, NDArray[Any]] = {"mask": np.where(inside, mask, np.uint8(IGNORED))}
     whole = replace(pictures, targets=targets, labels=tuple(labels or ()))
-    return _without(whole, np.array(broken, np.int64), names) if broken else whole
+    return _without(whole, np.array(broken, np.int64), root) if broken else whole
 
 
 def _read_all(
@@ -98,17 +91,18 @@ def _read_all(
     return found, inside, broken
 
 
-def _without(dataset: Dataset, rows: NDArray[np.int64], names: Sequence[str]) -> Dataset:
+def _without(dataset: Dataset, rows: NDArray[np.int64], root: Path) -> Dataset:
     """Return it without the pictures whose masks cannot be used."""
     if len(rows) == len(dataset):
         raise DataError("none of the pictures has a mask that can be read; give masks as PNG")
     left = set(rows.tolist())
+    names = (dataset.files[i].relative_to(root).as_posix() for i in rows.tolist())
     return replace(
         dataset,
         samples=without_rows(dict(dataset.samples), rows),
         targets=without_rows(dict(dataset.targets), rows),
         fixed=renumber(dataset.fixed, rows),
-        skipped=(*dataset.skipped, *(names[i] for i in rows.tolist())),
+        skipped=(*dataset.skipped, *names),
         known_sha256={},
         files=tuple(file for i, file in enumerate(dataset.files) if i not in left),
     )

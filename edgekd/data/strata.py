@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from edgekd.data.dataset import Dataset
 from edgekd.errors import DataError
+from edgekd.tasks.segmentation import IGNORED
 
-LEFT_OUT = 255
-"""Pixels of a mask with this value have no class."""
 _LEAST = 3
 Indices = NDArray[np.int64]
 
@@ -43,9 +42,9 @@ def find_strata(dataset: Dataset) -> Indices:
 
 def find_present(masks: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return which class is in which mask, bool [n, classes], of masks [n, height, width]."""
-    counted = np.zeros((len(masks), LEFT_OUT), bool)
+    counted = np.zeros((len(masks), IGNORED), bool)
     for row, mask in zip(counted, masks, strict=True):
-        row[:] = np.bincount(mask.ravel(), minlength=LEFT_OUT + 1)[:LEFT_OUT] > 0
+        row[:] = np.bincount(mask.ravel(), minlength=IGNORED + 1)[:IGNORED] > 0
     used = np.flatnonzero(counted.any(axis=0))
     return counted[:, : int(used[-1]) + 1 if len(used) else 1]
 
