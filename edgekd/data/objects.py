@@ -176,11 +176,11 @@ def _is_sample(value: object) -> bool:
     return isinstance(value, Mapping)
 
 
-def _column(value: object, where: str) -> Any:
+def _column(value: Any, where: str) -> Any:
     if isinstance(value, Mapping):
         return {str(name): _column(part, f"{where}[{name!r}]") for name, part in value.items()}
     if _is_frame(value):
-        return _frame_values(value, list(getattr(value, "columns")), where)  # noqa: B009
+        return _frame_values(value, list(value.columns), where)
     if isinstance(value, list):
         return stack(value, where) if value else np.empty(0, np.float32)
     array = as_array(value, where)

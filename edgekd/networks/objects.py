@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgekd.data.samples import describe
 from edgekd.errors import ModelError
 from edgekd.networks.copying import copy_network, unwrap
 from edgekd.networks.weights import load_weights
@@ -53,7 +54,7 @@ def give_network(value: object, *, argument: str, weights: object = None) -> str
         if weights is None:
             return give_function(value, argument=argument)
         return _give_module(_built(value, argument), argument=argument, weights=weights)
-    raise ModelError(f"{argument} is {_describe(value)}; expected is {_EXPECTED}")
+    raise ModelError(f"{argument} is {describe(value)}; expected is {_EXPECTED}")
 
 
 def give_function(value: Callable[..., Any], *, argument: str) -> str | Given:
@@ -110,7 +111,7 @@ def _load(network: nn.Module, weights: object, argument: str) -> None:
         return
     if not isinstance(weights, Mapping):
         raise ModelError(
-            f"weights is {_describe(weights)}; expected is a state_dict or a file of one"
+            f"weights is {describe(weights)}; expected is a state_dict or a file of one"
         )
     with tempfile.TemporaryDirectory(prefix="edgekd-") as scratch:
         path = Path(scratch) / "weights.pt"
@@ -135,7 +136,7 @@ def _built(function: Callable[..., Any], argument: str) -> nn.Module:
             "called without arguments and returns the network"
         ) from error
     if not isinstance(network, nn.Module):
-        raise ModelError(f"{argument} returned {_describe(network)}, expected an nn.Module")
+        raise ModelError(f"{argument} returned {describe(network)}, expected an nn.Module")
     return network
 
 
@@ -200,7 +201,3 @@ def _closure(value: Any) -> list[str]:
 
 def _word(name: str) -> str:
     return re.sub(r"\W+", "_", name).strip("_") or "function"
-
-
-def _describe(value: object) -> str:
-    return f"{type(value).__name__} ({value!r:.40})"
