@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
@@ -22,7 +23,7 @@ SEQUENCE = "sequence"
 """Name of the axis that counts the words of a text."""
 
 
-class TextInputs(StoredPreprocess):
+class TextInputs(StoredPreprocess, ABC):
     """What all kinds have in common: the inputs of the network, and how texts are padded."""
 
     reads: ClassVar[Kind] = "text"
@@ -76,22 +77,22 @@ class TextInputs(StoredPreprocess):
         return type(self).model_validate({**fields, **update})
 
     @property
+    @abstractmethod
     def known_ids(self) -> int | None:
         """One more than the largest number; None: that is up to the user's function."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def common_words(self) -> Sequence[str]:
         """Words from which sentences can be made up, the commonest first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rows(self, texts: Sequence[str]) -> list[Row]:
         """Return the numbers of each text, not yet padded, at most `max_length`, at least one.
 
         Raises:
             DataError: the user's function fails.
         """
-        raise NotImplementedError
 
     def encode(self, samples: Arrays) -> dict[str, NDArray[Any]]:
         """Return numbers and mask (1 = a word), [n, longest text of the batch].
