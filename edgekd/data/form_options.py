@@ -38,9 +38,5 @@ class FormOptions(Options):
             height=height,
             width=width,
             channels=1 if channels == 1 else 3,
-            **{name: getattr(self, name) for name in FORM_OPTIONS},
+            **{name: getattr(self, name) for name in FormOptions.model_fields},
         )
-
-
-FORM_OPTIONS = tuple(FormOptions.model_fields)
-"""Their names."""

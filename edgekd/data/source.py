@@ -14,7 +14,7 @@ from edgekd.data.arrays import dataset_from_parts, open_npy, open_npz
 from edgekd.data.augment import Augment
 from edgekd.data.dataset import Dataset
 from edgekd.data.downloads import open_known
-from edgekd.data.form_options import FORM_OPTIONS, FormOptions
+from edgekd.data.form_options import FormOptions
 from edgekd.data.images import SizesDiffer, open_folder
 from edgekd.data.mask_files import find_folders
 from edgekd.data.masks import open_masks, picture_root, refuse_masks
@@ -41,7 +41,7 @@ Format = Literal["folder", "npz", "npy", "table", "idx", "cifar10"]
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 
 
-class Origin(FormOptions, ArrayOptions):
+class Origin(ArrayOptions):
     """Where samples come from: exactly one of path, name and call."""
 
     path: str | None = Field(
@@ -130,7 +130,7 @@ class FurtherSource(Origin):
     )
 
 
-class Source(Origin):
+class Source(Origin, FormOptions):
     """The data of a run: its source and its splits."""
 
     validation: int | float = Field(
@@ -199,7 +199,7 @@ def open_source(
         DataError: it is not there, not readable, or nothing that can be learned from.
     """
     listener = progress or Silent()
-    read = _Reading(labelled=labelled, wanted=wanted)
+    read = _Reading(labelled=labelled, wanted=wanted, pictures=spec)
     main = _open_origin(spec, root, skip_broken, listener, read)
     if not spec.mix:
         return main
@@ -208,9 +208,8 @@ def open_source(
         inherited: dict[str, object] = {"skip_broken": spec.skip_broken or further.skip_broken}
         if further.size is None and main.kind == "image":
             inherited["size"] = main.samples["image"].shape[1:3]
-        inherited |= {name: getattr(spec, name) for name in FORM_OPTIONS}
-        same_form = further.model_copy(update=inherited)
-        dataset = _open_origin(same_form, root, skip_broken, listener, read)
+        alike = further.model_copy(update=inherited)
+        dataset = _open_origin(alike, root, skip_broken, listener, read)
         name = f"the mixed source {further.title!r}"
         extras.append(Extra(name=name, dataset=dataset, weight=further.weight))
     return mix_sources(main, extras, progress=listener)
@@ -218,10 +217,11 @@ def open_source(
 
 @dataclass(frozen=True, kw_only=True)
 class _Reading:
-    """How targets are read."""
+    """How pictures and targets are read, of every source alike."""
 
     labelled: bool
     wanted: Target | None
+    pictures: FormOptions
 
 
 def _open_origin(
@@ -234,10 +234,10 @@ def _open_origin(
     if spec.name is not None:
         dataset = open_known(spec.name, progress=progress)
     elif spec.call is not None:
-        dataset = _called(spec, spec.call, root, read.wanted)
+        dataset = _called(spec, spec.call, root, read)
     else:
         dataset = _opened(spec, locate(str(spec.path), root=root), progress, read)
-    dataset = _described(dataset, spec)
+    dataset = _described(dataset, spec, read)
     if read.wanted == "identity":
         dataset = replace(dataset, identities="label" in dataset.targets)
     return dataset if read.labelled else replace(dataset, targets={}, labels=())
@@ -262,6 +262,7 @@ def _class_list(path: Path) -> tuple[str, ...]:
 def _opened(spec: Origin, path: Path, progress: Progress, read: _Reading) -> Dataset:
     if not path.exists():
         raise DataError(f"the data {path} does not exist; {describe_root()}")
+    way = read.pictures.form()
     match spec.format or _format(path):
         case "npz":
             return open_npz(
@@ -278,7 +279,7 @@ def _opened(spec: Origin, path: Path, progress: Progress, read: _Reading) -> Dat
                 wanted=read.wanted,
                 labelled=read.labelled,
                 skip_broken=spec.skip_broken,
-                decoding=Decoding(size=spec.decode_size, way=spec.form(), progress=progress),
+                decoding=Decoding(size=spec.decode_size, way=way, progress=progress),
             )
         case "idx":
             return open_idx(path, labels=spec.labels)
@@ -288,7 +289,7 @@ def _opened(spec: Origin, path: Path, progress: Progress, read: _Reading) -> Dat
         return open_masks(
             path,
             size=spec.decode_size,
-            way=spec.form(),
+            way=way,
             labels=spec.labels,
             skip_broken=spec.skip_broken,
             progress=progress,
@@ -300,7 +301,7 @@ def _opened(spec: Origin, path: Path, progress: Progress, read: _Reading) -> Dat
     found = open_folder(
         root,
         size=spec.decode_size,
-        way=spec.form(),
+        way=way,
         labels=spec.labels,
         labelled=read.labelled,
         leave_out=without,
@@ -345,7 +346,7 @@ def _format(path: Path) -> Format:
     )
 
 
-def _called(spec: Origin, call: str, root: Path, wanted: Target | None) -> Dataset:
+def _called(spec: Origin, call: str, root: Path, read: _Reading) -> Dataset:
     """Call the user's function and make a Dataset of what it returns."""
     where = "data" if is_given(call) else f"the result of {call}"
     function = resolve(call, root=root)
@@ -362,7 +363,7 @@ def _called(spec: Origin, call: str, root: Path, wanted: Target | None) -> Datas
         return value
     try:
         collected = collect(value, where=where)
-        parts, form = resize_pictures(collected, spec.decode_size, spec.form)
+        parts, form = resize_pictures(collected, spec.decode_size, read.pictures.form)
     except NoSize as signal:
         raise SizesDiffer(
             f"the pictures of {where} differ in size; give the size that they become, for "
@@ -370,12 +371,12 @@ def _called(spec: Origin, call: str, root: Path, wanted: Target | None) -> Datas
         ) from signal
     names = spec.labels or parts.labels or None
     dataset = dataset_from_parts(
-        parts, labels=names, wanted=wanted, skip_broken=spec.skip_broken, where=where
+        parts, labels=names, wanted=read.wanted, skip_broken=spec.skip_broken, where=where
     )
     return dataset if form is None else replace(dataset, form=form)
 
 
-def _described(dataset: Dataset, spec: Origin) -> Dataset:
+def _described(dataset: Dataset, spec: Origin, read: _Reading) -> Dataset:
     """Return it with the recipe's words for labels and licence."""
     labels = spec.labels or dataset.labels
     if dataset.labels and len(labels) < len(dataset.labels):
@@ -386,7 +387,7 @@ def _described(dataset: Dataset, spec: Origin) -> Dataset:
         )
     form = dataset.form
     if dataset.kind == "image" and form is None:
-        form = spec.form(*dataset.samples["image"].shape[1:])
+        form = read.pictures.form(*dataset.samples["image"].shape[1:])
     check_meaning(spec, dataset.samples)
     licence = spec.licence or dataset.licence
     return replace(dataset, labels=labels, licence=licence, form=form, meaning=spec)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
 from edgekd.data.batches import Data
@@ -82,11 +83,25 @@ def test_what_a_function_gets_wrong_is_said(tmp_path: Path, body: str, message: 
         {"path": "a", "lables": ["a", "b"]},
         {"path": "a", "augment": {"crop": -1}},
         {"path": "a", "augment": {"crops": 1}},
+        {"path": "a", "mix": [{"path": "b", "resize": "pad"}]},  # as the main source's, always
     ],
 )
 def test_senseless_tables_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Source.model_validate(options)
+
+
+def test_a_further_source_becomes_pixels_as_the_main_one_does(tmp_path: Path) -> None:
+    shape = {"main": (40, 40), "more": (20, 40)}
+    for source, size in shape.items():
+        for name, value in (("a", 50), ("b", 200)):
+            (tmp_path / source / name).mkdir(parents=True)
+            for i in range(4):
+                pixels = np.full((*size, 3), value + i + 10 * (source == "more"), np.uint8)
+                Image.fromarray(pixels).save(tmp_path / source / name / f"{i}.png")
+    table = {"path": "main", "size": 20, "resize": "pad", "pad_value": 7, "mix": [{"path": "more"}]}
+    whole = open_source(Source.model_validate(table), root=tmp_path)
+    assert (whole.samples["image"][8:, :5] == 7).all(), "the borders of pad"
 
 
 def test_counts_stay_counts_and_shares_shares(tmp_path: Path) -> None:
