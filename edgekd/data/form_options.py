@@ -20,16 +20,16 @@ class FormOptions(Options):
         "stretch changes its aspect, pad adds borders",
     )
     interpolation: Literal["bilinear", "bicubic", "nearest"] = Field(
-        default="bilinear", description="how pixels between pixels are computed"
+        default="bilinear", description="filter of the resize; nearest computes no new values"
     )
     antialias: bool = Field(
         default=True, description="average over all pixels when a picture shrinks, as Pillow does"
     )
     pad_value: int = Field(
-        default=114, ge=0, le=255, description="brightness of the borders of resize = 'pad'"
+        default=114, ge=0, le=255, description="grey level of the borders that resize = 'pad' adds"
     )
     background: int = Field(
-        default=255, ge=0, le=255, description="brightness behind transparent pixels"
+        default=255, ge=0, le=255, description="grey level behind transparent pixels"
     )
 
     def form(self, height: int = 1, width: int = 1, channels: int = 3) -> Form:

@@ -36,8 +36,8 @@ class InputSpec(Options):
     channels: Literal[1, 3] | None = Field(default=None, description="1: grey, 3: RGB")
     mean: Pixels = Field(
         default=None,
-        description="per channel, in pixel units 0..255; 'auto' of a given network: stated by its "
-        "file, or tried with labels; of a network to be trained: that of the data",
+        description="per channel, in pixel units 0..255; 'auto': what the file of a given network "
+        "states, else what fits the labels; for a network trained here, that of the data",
     )
     std: Pixels = Field(
         default=None, description="per channel, in pixel units 0..255; 'auto' as for mean"
@@ -67,12 +67,14 @@ class InputSpec(Options):
         "needs it",
     )
     padding: int | None = Field(
-        default=None, ge=0, description="number of padding, if the tokenizer does not state it"
+        default=None,
+        ge=0,
+        description="id of the padding token, if the tokenizer does not state it",
     )
     tokenizer: str | None = Field(
         default=None,
         description="tokenizer of the network: a tokenizer.json or its folder, a vocabulary (.txt "
-        "or .json), or 'path/to/file.py:function' that returns the numbers of a text",
+        "or .json), or 'path/to/file.py:function' that returns the token ids of a text",
     )
     vocabulary_size: int | None = Field(
         default=None,

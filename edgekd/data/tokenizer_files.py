@@ -186,7 +186,7 @@ def _batched(function: Callable[..., Any], probe: str, name: str) -> Callable[[l
     """Return a function of a list of texts, from what the user named.
 
     Raises:
-        DataError: it takes neither texts nor nothing, or fails.
+        DataError: it cannot be called with a text or without arguments, or fails.
     """
     try:
         required = [

@@ -45,8 +45,8 @@ def apply_edit(network: nn.Module, edit: Mapping[str, Any]) -> nn.Module:
         return make_real(network, edit["inputs"])
     if edit.get("op") != "keep":
         raise ModelError(
-            f"unknown edit {edit.get('op')!r}, expected 'keep'; the file was written by a newer "
-            "edgekd: upgrade"
+            f"unknown edit {edit.get('op')!r}, expected plain, run or keep; the file was written "
+            "by a newer edgekd: upgrade"
         )
     keep: Keep = edit["tensors"]
     owners: dict[nn.Module, str] = {}

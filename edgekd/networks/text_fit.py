@@ -27,6 +27,7 @@ from edgekd.networks.text_trial import (
     quiet_run,
 )
 from edgekd.user_code import blame
+from edgekd.wording import has_recipe, option
 
 _LENGTH, _MORE = 7, 3
 _LONGEST = 1024
@@ -231,7 +232,8 @@ class _Fitting:
             high = min(high, max(low, -(-usual // 8) * 8))
         self._say(
             f"gives other answers when a text is padded, so all texts are padded to {high} tokens "
-            "(input.max_length); a network that takes a mask or lengths is faster for short texts"
+            f"({_own('max_length')}); a network that takes a mask or lengths is faster for short "
+            "texts"
         )
         return preprocess.changed(min_length=high, max_length=high)
 
@@ -250,7 +252,8 @@ class _Fitting:
         else:
             self._say(
                 f"has padding_idx = {wanted} in {table.path if table else ''}, and the tokenizer "
-                f"pads with {own.padding}: build it with that number, or set input.padding",
+                f"pads with {own.padding}: build it with that number, or set "
+                f"{_own('padding', wanted)}",
                 warning=True,
             )
 
@@ -272,7 +275,7 @@ class _Fitting:
             f"the tokenizer gives numbers up to {largest}, and {path} of {self.asked.name} has "
             f"{count} rows (numbers 0 to {count - 1}); build it with a vocabulary of "
             f"{largest + 1} (a parameter vocab_size of the function gets that by itself), or give "
-            "the tokenizer that it was made for (--tokenizer)"
+            f"the tokenizer that it was made for ({_own('tokenizer')})"
         )
 
     def _note_padding(self, call: TextCall, preprocess: AnyText) -> None:
@@ -281,7 +284,7 @@ class _Fitting:
         if any(preprocess.padding in row for row, _ in self.rows):
             self._say(
                 f"takes no mask, and the number {preprocess.padding} is padding and is also given "
-                "by the tokenizer; set another one as input.padding if that is not meant"
+                f"by the tokenizer; set another one if that is not meant ({_own('padding')})"
             )
 
     def _say(self, text: str, *, warning: bool = False) -> None:
@@ -291,8 +294,7 @@ class _Fitting:
         takes = f"only {low}" if low == high else f"{low} to {high}"
         return ModelError(
             f"max_length is {self.preprocess.max_length}, and {self.asked.name} takes {takes} "
-            f"tokens; set max_length = {high} (input.max_length, --max-length), or build it for "
-            "longer texts"
+            f"tokens; set {_own('max_length', high)}, or build it for longer texts"
         )
 
     def _refused(self, call: TextCall, error: Exception | None = None) -> ModelError:
@@ -306,6 +308,13 @@ class _Fitting:
             f"{one_line(error)[:300]}. A network of texts may take: {describe_roles()}. See "
             "docs/text-networks.md"
         )
+
+
+def _own(name: str, value: object = None) -> str:
+    """Return an input option of the network as the caller writes it; a recipe may have several."""
+    if not has_recipe():
+        return option(f"model.input.{name}", value)
+    return f"input.{name}" if value is None else f"input.{name} = {value}"
 
 
 def _forms(call: TextCall) -> list[TextCall]:
