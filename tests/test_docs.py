@@ -82,6 +82,13 @@ def test_every_command_is_one(page: Path) -> None:
         assert used <= options, command
 
 
+def test_the_glossary_is_in_order() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf8")
+    words = re.findall(r"^\| (.*?) \|", text, re.MULTILINE)[1:]
+    assert len(words) > 30
+    assert words == sorted(words, key=str.lower)
+
+
 def test_the_readme_names_make_targets_that_are_there() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf8")
     targets = re.findall(r"`?make ([a-z0-9-]+)", (ROOT / "README.md").read_text(encoding="utf8"))

@@ -31,7 +31,8 @@ the first step. Only keys that are **required** must be given. A flag of `edgekd
 brackets sets the same key.
 
 `edgekd init` writes a recipe with the usual ones ([your own model](your-own-model.md)), and
-`edgekd schema` the schema itself, with which editors complete and check recipes.
+`edgekd schema` the schema itself, with which editors complete and check recipes. Words are in the
+[glossary](glossary.md).
 """
 
 
