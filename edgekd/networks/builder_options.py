@@ -10,7 +10,7 @@ from typing import Any, Literal
 Known = Literal["classes", "vocabulary", "padding", "length"]
 NAMES: Mapping[Known, str] = {
     "classes": r"(num|n|nb|no)_?(classes|class|labels|outputs|targets|categories)|n?classes|nclass"
-    r"|(output|out)_(dim|size|features)|out_dim|num_out",
+    r"|outputs|(output|out)_(dim|size|features)|out_dim|num_out",
     "vocabulary": r"(size_of_)?vocab(ulary)?(_?(size|len|length|dim|sz))?|(num|n)_?(embeddings"
     r"|vocab|words|tokens?)|len_vocab(ulary)?|n?tokens?|input_dim|dict(ionary)?_size",
     "padding": r"pad(ding)?_?(idx|index|id|token|token_id|token_idx)|pad(ding)?",
@@ -62,6 +62,15 @@ def options_for_a_try(builder: Callable[..., Any], options: Mapping[str, Any]) -
 def asked_for(name: str) -> Known | None:
     """Return what a parameter of this name asks for."""
     return next((what for what, names in NAMES.items() if re.fullmatch(names, name, re.I)), None)
+
+
+def find_parameter(builder: Callable[..., Any], what: Known) -> str | None:
+    """Return the parameter of a builder that asks for something; None if it has none."""
+    try:
+        names = inspect.signature(builder).parameters
+    except (TypeError, ValueError):
+        return None
+    return next((name for name in names if asked_for(name) == what), None)
 
 
 def stated(builder: Callable[..., Any], options: Mapping[str, Any], what: Known) -> int | None:

@@ -29,13 +29,14 @@ from edgekd.exporters.file_facts import Entry
 from edgekd.exporters.model_stats import facts
 from edgekd.exporters.ort_session import batch_size, predictor
 from edgekd.networks.bounded import GIB, Bounds, OutOfBounds, run_bounded
+from edgekd.networks.builder_options import find_parameter
 from edgekd.options import Training
 from edgekd.pipeline.baseline import check_baseline
 from edgekd.pipeline.memory import Kept, check_need, count_kept, training_need
 from edgekd.recipe.recipe import Recipe, titled
 from edgekd.step import Context, OnnxModel, Opened, Preview, Step
 from edgekd.tasks.task import Predictor, name_outputs
-from edgekd.user_code import blame
+from edgekd.user_code import blame, resolve
 from edgekd.user_code import title as code_title
 from edgekd.wording import option
 
@@ -195,7 +196,7 @@ def _network(title: str, name: str, model: Model, context: Context) -> NetworkFo
             "the rest does not ship"
         )
     outputs = {name: tensor.numpy() for name, tensor in answers.items()}
-    _check_classes(name, outputs, context)
+    _check_classes(name, outputs, context, build=model.blueprint.build)
     axes = model.preprocess.dynamic_axes
     return NetworkForecast(
         title=title,
@@ -257,7 +258,7 @@ def _file(title: str, name: str, model: OnnxModel, context: Context) -> NetworkF
     found = facts(model.path)
     inputs = _samples(model.preprocess, context, size=batch_size(model.path, default=2))
     outputs = name_outputs(predictor(model.path)(inputs), context.task)
-    _check_classes(name, outputs, context)
+    _check_classes(name, outputs, context, build=None)
     return NetworkForecast(
         title=title, parameters=found.parameters, inputs=found.inputs, outputs=found.outputs
     )
@@ -306,7 +307,9 @@ def _table(called: str) -> str:
     return "distill.student" if called == "student" else "model"
 
 
-def _check_classes(called: str, outputs: Mapping[str, NDArray[Any]], context: Context) -> None:
+def _check_classes(
+    called: str, outputs: Mapping[str, NDArray[Any]], context: Context, *, build: str | None
+) -> None:
     """Compare the labels with the outputs. A rare class may be in the training split alone."""
     found = [context.data.targets(split).get("label") for split in ("train", "validation")]
     labels = None if found[0] is None else np.concatenate([a for a in found if a is not None])
@@ -319,6 +322,14 @@ def _check_classes(called: str, outputs: Mapping[str, NDArray[Any]], context: Co
             cure = "subtract 1" if (first, last) == (1, classes) else "fix the labels"
             raise DataError(
                 f"the data has labels from {first} to {last}, and the {called} gives {classes} "
-                f"{name} (labels 0 to {classes - 1}); {cure}, or build it with {last + 1} classes, "
-                f"for instance {option(f'{_table(called)}.options.classes', last + 1)}"
+                f"{name} (labels 0 to {classes - 1}); {cure}, or "
+                f"{_wider(called, build, last + 1, context.root)}"
             )
+
+
+def _wider(called: str, build: str | None, classes: int, root: Path) -> str:
+    """Say how to get a network with more classes: by an option only if its builder has one."""
+    parameter = None if build is None else find_parameter(resolve(build, root=root), "classes")
+    if parameter is None:
+        return f"give a network with {classes} outputs"
+    return f"build it with {option(f'{_table(called)}.options.{parameter}', classes)}"

@@ -77,7 +77,7 @@ def test_the_order_of_arguments_survives_sorted_json() -> None:
     ("names", "what"),
     [
         ("vocab_size n_vocab ntoken num_embeddings vocabulary_size input_dim", "vocabulary"),
-        ("num_classes n_labels output_dim nclass classes num_labels", "classes"),
+        ("num_classes n_labels output_dim nclass classes num_labels outputs", "classes"),
         ("pad_idx padding_idx pad_token_id", "padding"),
         ("max_len seq_len max_length max_position_embeddings", "length"),
         ("hidden_dim embed_dim dropout width num_layers max_norm input_size d_model", None),
