@@ -26,7 +26,7 @@ from edgekd.benchmarks.layers.peaks import peaks
 from edgekd.benchmarks.layers.profile import profile
 from edgekd.benchmarks.layers.roofline import Roofline, roofline
 from edgekd.benchmarks.measurement import Candidate, Session, Setup, Timing
-from edgekd.benchmarks.result import BenchResult, Described, row
+from edgekd.benchmarks.result import BenchResult, Described, row, unlike_text
 from edgekd.benchmarks.runtimes import RUNTIMES
 from edgekd.benchmarks.runtimes.providers import PROVIDERS, explain_lack
 from edgekd.benchmarks.stats import noise_floor
@@ -118,7 +118,9 @@ def bench(
         for entry, measured in zip(timed, session.measurements, strict=True)
     )
     source = "random" if given.feeds is None else str(given.feeds)
-    notes = tuple(dict.fromkeys(note for entry in timed for note in entry.described.notes))
+    unlike = [unlike_text(one) for one in rows if one.unlike]
+    lengths = [note for entry in timed for note in entry.described.notes]
+    notes = tuple(dict.fromkeys([*unlike, *lengths]))
     return BenchResult(rows, session, source, {**unavailable, **refused}, notes)
 
 

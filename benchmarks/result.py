@@ -30,6 +30,7 @@ from edgekd.benchmarks.stats import (
     warnings,
 )
 from edgekd.benchmarks.stats.estimate import exp
+from edgekd.wording import flag
 
 LEAST_CALLS = {90: 20, 99: 200}
 """Calls per process below which a percentile is not reported: see `trials/coverage.py`."""
@@ -95,8 +96,8 @@ class BenchResult:
     feeds: str  # where the inputs came from: "random", or a file
     unavailable: Mapping[str, str] = field(default_factory=dict)
     """Setups that could not be run here, and why."""
-    assumed: tuple[str, ...] = ()
-    """Lengths that nobody gave, in words."""
+    notes: tuple[str, ...] = ()
+    """What must be known of the inputs, in words: which are unlike, which lengths are assumed."""
 
     @functools.cached_property
     def floor(self) -> float:
@@ -107,11 +108,6 @@ class BenchResult:
     def doubts(self) -> tuple[Doubt, ...]:
         """Reasons to doubt the result, and what to do about each."""
         return warnings(self.session)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What must be known of the inputs: which are unlike, which lengths are assumed."""
-        return (*(unlike_text(row) for row in self.rows if row.unlike), *self.assumed)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything, raw seconds included, as plain JSON values."""
@@ -219,10 +215,11 @@ def row(
 def unlike_text(row: Row) -> str:
     """Say how the inputs of a row differ from the reference's, and what that means."""
     if row.per_sample:
-        return f"{row.unlike}; the speed-up is of one sample, as --per-sample asks"
+        return f"{row.unlike}; the speed-up is of one sample, as {flag('per_sample')} asks"
     return (
-        f"{row.unlike}; unlike inputs are not compared. Give both files the same with --shape or "
-        "--batch, or compare the time of one sample with --per-sample"
+        f"{row.unlike}; unlike inputs are not compared. Give both files the same with "
+        f"{flag('shape')} or {flag('batch')}, or compare the time of one sample with "
+        f"{flag('per_sample')}"
     )
 
 

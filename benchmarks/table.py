@@ -91,9 +91,9 @@ def short_caption(result: BenchResult) -> str:
     lines = [*doubts, *(f"{name}: {reason}" for name, reason in result.unavailable.items())]
     if restless and len(result.rows) == 1:
         lines.append("no steady state: do not trust this absolute time; give more --time")
-    hidden = len(caption(result).splitlines()) - 2 - len(lines)
-    more = f"--verbose shows {hidden} more notes on how it was measured" if hidden > 0 else ""
     shown = [line.replace("[", "\\[") for line in (*result.notes, *lines)]
+    hidden = len(caption(result).splitlines()) - 2 - len(shown)
+    more = f"--verbose shows {hidden} more notes on how it was measured" if hidden > 0 else ""
     return "\n".join(filter(None, [place, inputs, *shown, more]))
 
 

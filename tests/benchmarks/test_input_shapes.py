@@ -19,6 +19,7 @@ from edgekd.benchmarks.input_shapes import assumed, difference, filled, sample_s
 from edgekd.benchmarks.measurement import Timing
 from edgekd.benchmarks.result import Described
 from edgekd.devices import open_device
+from edgekd.wording import speaking
 
 Save = Callable[..., Path]
 QUICK = Timing(rounds=3, blocks=3, block_s=0.002, warmup_s=0.002)
@@ -142,11 +143,13 @@ def test_lengths_that_nobody_gave_are_named() -> None:
 def test_unlike_files_get_no_verdict_but_per_sample(echo: Save) -> None:
     four = echo("four.onnx", x=(T.FLOAT, [4, 64]))
     one = echo("one.onnx", x=(T.FLOAT, [1, 64]))
-    result = bench([four], vs=one, device=LOCAL, timing=QUICK)
+    with speaking("python"):
+        result = bench([four], vs=one, device=LOCAL, timing=QUICK)
     reference, row = result.rows
     assert (row.verdict, row.speedup, row.pair) == ("unlike inputs", None, None)
     assert (reference.verdict, reference.batch, row.batch) == ("", 1, 4)
     assert result.to_json()["notes"][0].startswith("four.onnx is fed x float32 4x64 (4 samples")
+    assert result.notes[0].endswith("compare the time of one sample with per_sample")
     again = bench([four], vs=one, device=LOCAL, timing=QUICK, inputs=Inputs(per_sample=True))
     row = again.rows[1]
     assert row.speedup is not None
