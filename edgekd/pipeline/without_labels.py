@@ -43,11 +43,9 @@ def wants_labels(recipe: Recipe) -> bool:
     floors = recipe.budget.floors
     if floors and recipe.task not in (None, REFERENCE):
         raise RecipeError(
-            f"{' and '.join(option(f'budget.{key}') for key in floors)} compare with the "
-            "model's own "
-            f"outputs, which {option('task', recipe.task)} does not; leave out "
-            f"{option('task')}, or "
-            f"give {option('budget.max_drop')} instead"
+            f"with {' and '.join(option(f'budget.{key}') for key in floors)} the model's own "
+            f"outputs are the reference, which is not so for {option('task', recipe.task)}; leave "
+            f"out {option('task')}, or give {option('budget.max_drop')} instead"
         )
     return not floors and recipe.task != REFERENCE
 

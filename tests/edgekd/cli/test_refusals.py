@@ -1,7 +1,8 @@
 """Every refusal that flags can reach names what the same flags can do, and doing it gets past it.
 
-A row has a call, the message with what it offers as groups, and the call with the offer taken. The
-second call must come past every check: it ends where the work would begin.
+A row has a call, the message with what it offers as groups, the heading of its section in
+docs/troubleshooting.md, and the call with the offer taken. The second call must come past every
+check: it ends where the work would begin.
 """
 
 from __future__ import annotations
@@ -193,6 +194,12 @@ def call(
     return made
 
 
+PAGE = (Path(__file__).parents[3] / "docs" / "troubleshooting.md").read_text("utf8")
+SECTIONS = {
+    part.partition("`\n")[0]: part.partition("`\n")[2].partition("\n#")[0]
+    for part in PAGE.split("\n### `")[1:]
+}
+"""Fixed words of a message -> what to do."""
 TABLE = tomllib.loads((Path(__file__).parent / "refusals.toml").read_text("utf8"))["refusal"]
 
 
@@ -203,9 +210,17 @@ def test_the_offer_gets_past_the_message(call: Call, row: dict[str, str]) -> Non
     assert found, said
     strange = re.search(r"pydantic|Input should|\bin \[\w+\]", said.partition("belongs")[0])
     assert not strange, said
+    fixed = ".*".join(map(re.escape, row["page"].split("…")))
+    assert re.search(fixed, said), f"{said} is {row['page']} in docs/troubleshooting.md"
+    offers = [flag for words in found.groups() if words for flag in re.findall(r"--[a-z-]+", words)]
+    assert all(flag in SECTIONS[row["page"]] for flag in offers), offers
     if "then" in row:
         again = call(found.expand(row["then"]))
         assert PAST in again, again
+
+
+def test_every_section_of_the_page_is_about_a_refusal() -> None:
+    assert SECTIONS.keys() == {row["page"] for row in TABLE}
 
 
 def test_the_table_is_not_empty() -> None:

@@ -216,7 +216,7 @@ def test_the_data_and_the_budget_choose_the_task() -> None:
     assert wants_labels(recipe())
     assert not wants_labels(recipe(task="reference"))
     assert not wants_labels(recipe(budget={"min_agreement": 99}))
-    with pytest.raises(RecipeError, match=r"budget.min_snr compare with the model's own"):
+    with pytest.raises(RecipeError, match=r"with budget.min_snr the model's own"):
         wants_labels(recipe(task="classification", budget={"min_snr": 20}))
 
 
