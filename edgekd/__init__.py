@@ -36,6 +36,7 @@ if typing.TYPE_CHECKING:
     from edgekd.benchmarks.result import BenchResult
     from edgekd.bundle import VerifyReport
     from edgekd.pipeline.compress import Result
+    from edgekd.pipeline.plan import Plan
     from edgekd.recipe.recipe import Recipe
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "MeasureError",
     "MissingExtra",
     "ModelError",
+    "Plan",
     "Recipe",
     "RecipeError",
     "Result",
@@ -66,6 +68,7 @@ __all__ = [
 
 _LATER = {
     "BenchResult": "edgekd.benchmarks.result",
+    "Plan": "edgekd.pipeline.plan",
     "Recipe": "edgekd.recipe.recipe",
     "Result": "edgekd.pipeline.compress",
     "VerifyReport": "edgekd.bundle",

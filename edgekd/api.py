@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from edgekd.arguments import (
+    as_flag,
     as_number,
     as_path,
     as_texts,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from edgekd.benchmarks.result import BenchResult
     from edgekd.bundle import VerifyReport
     from edgekd.pipeline.compress import Result
+    from edgekd.pipeline.plan import Plan
     from edgekd.progress import Progress
     from edgekd.recipe.recipe import Recipe
 
@@ -44,8 +46,8 @@ def load_recipe(recipe: str | Path, *, changes: str | Sequence[str] = ()) -> Rec
     return load(path, changes=as_texts(changes, "changes"))
 
 
-@in_python
-def compress(  # noqa: PLR0913  # each argument is a flag of the command
+@overload
+def compress(  # each argument is a flag of the command
     recipe: object = None,
     data: object = None,
     *,
@@ -72,14 +74,24 @@ def compress(  # noqa: PLR0913  # each argument is a flag of the command
     only: str | Sequence[str] | None = None,
     no_distill: bool | None = None,
     no_prune: bool | None = None,
+    no_quantize: bool | None = None,
     skip_broken: bool | None = None,
     quick: bool = False,
+    dry_run: Literal[False] = False,
     name: str | None = None,
     changes: str | Sequence[str] = (),
     out: str | Path | None = None,
     root: str | Path | None = None,
     progress: Progress | bool = True,
-) -> Result:
+) -> Result: ...
+@overload
+def compress(
+    recipe: object = None, data: object = None, *, dry_run: Literal[True], **arguments: Any
+) -> Plan: ...
+@in_python
+def compress(  # noqa: D417  # its arguments are those of the first overload
+    recipe: object = None, data: object = None, **arguments: Any
+) -> Result | Plan:
     """Compress a trained model end to end, as `edgekd compress` does; a stopped run is resumed.
 
     Give a recipe, or `model` and `data` with the arguments that are the flags of the command. The
@@ -116,8 +128,10 @@ def compress(  # noqa: PLR0913  # each argument is a flag of the command
         only: the steps to do, of "distill", "prune" and "quantize".
         no_distill: leave out distillation.
         no_prune: leave out pruning.
+        no_quantize: leave out INT8.
         skip_broken: leave out samples that cannot be read.
         quick: a look in about a minute, which decides nothing.
+        dry_run: return a `Plan` instead: stages, shapes, time and disk space; nothing is written.
         name: of the run folder.
         changes: texts such as "effort=0.1" that change keys of the recipe.
         out: the run folder, or one file NAME.onnx; default: runs/NAME below the current folder.
@@ -135,8 +149,15 @@ def compress(  # noqa: PLR0913  # each argument is a flag of the command
     from edgekd.pipeline.python_job import Job, compress_objects, compress_recipe, is_recipe
     from edgekd.recipe.from_flags import pick_asked
 
-    given = pick_asked(locals())
-    job = Job(as_texts(changes, "changes"), out, root, _listener(progress), quick=quick)
+    given, model = pick_asked(arguments), arguments["model"]
+    job = Job(
+        as_texts(arguments["changes"], "changes"),
+        arguments["out"],
+        arguments["root"],
+        _listener(arguments["progress"]),
+        quick=arguments["quick"],
+        dry_run=arguments["dry_run"],
+    )
     if recipe is not None and model is None and not is_recipe(recipe):
         recipe, model = None, recipe  # edgekd.compress(net, (x, y))
     if recipe is None:
@@ -225,75 +246,92 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
     if not str(model).endswith(".onnx"):
         given["only"] = "quantize"
     job = Job(as_texts(changes, "changes"), out, root, _listener(progress))
-    return compress_objects(model, data, given, job, "quantize")
+    return cast("Result", compress_objects(model, data, given, job, "quantize"))  # no dry run
 
 
 @in_python
 def benchmark(  # noqa: PLR0913  # each argument is a flag of the command
-    *files: str | Path,
+    *models: str | Path,
     vs: str | Path | None = None,
     device: str = "local",
-    threads: int | Sequence[int] = 1,
-    runtimes: str | Sequence[str] = ("onnxruntime",),
-    precision: float | None = 0.02,
-    time_limit_s: float = 30.0,
+    threads: int | str | Sequence[int] = 1,
+    runtime: str | Sequence[str] = "onnxruntime",
+    provider: str | Sequence[str] = "",
+    option: str | Sequence[str] = (),
+    streams: int | str | Sequence[int] = 1,
+    batch: int | str | Sequence[int] = "",
+    per_sample: bool = False,
     feeds: str | Path | None = None,
     shape: str | Sequence[str] | Mapping[str, Sequence[int] | int] = (),
-    batch: int | Sequence[int] | None = None,
-    per_sample: bool = False,
+    end_to_end: bool = False,
+    pipeline: str | Path | None = None,
+    rate: float | None = None,
+    precision: str | float = "2%",
+    time: str | float = "30s",
+    rounds: int = 6,
     progress: Progress | bool = True,
 ) -> BenchResult:
     """Time ONNX files side by side, in one session: which is faster, and how sure is that.
 
     Args:
-        *files: at least one.
+        *models: at least one file.
         vs: what they are compared with; default: the first of several.
         device: where.
         threads: inside one inference; several are compared.
-        runtimes: such as "onnxruntime" and "openvino"; each file is run by each that takes it.
-        precision: stop when all 95 % intervals are within +- this share; None: after 6 rounds.
-        time_limit_s: stop after this time, even if the precision is not reached.
-        feeds: an .npz of real inputs, calls first; default: random.
-        shape: of random inputs, "x=1x3x224x224" or {"x": (1, 3, 224, 224)}; of a free axis "n=64".
+        runtime: such as "onnxruntime" or "openvino"; each file is run by each that takes it.
+        provider: of ONNX Runtime, such as "cuda".
+        option: texts KEY=VALUE, session options of the runtime.
+        streams: inferences at the same time.
         batch: samples in a call of random inputs; several are compared.
         per_sample: compare the time of a sample, of files with other sizes or batches too.
+        feeds: an .npz of real inputs, calls first; default: random.
+        shape: of random inputs, "x=1x3x224x224" or {"x": (1, 3, 224, 224)}; of a free axis "n=64".
+        end_to_end: also time copying inputs and outputs, separately.
+        pipeline: a file with inputs(), preprocess(raw), postprocess(outputs), to time end to end.
+        rate: calls per second at a fixed rate, like the frames of a camera.
+        precision: stop when all 95 % intervals are within +- this share.
+        time: stop after this much time, in seconds or with a unit, even if they are not.
+        rounds: least number of fresh processes per file.
         progress: show a bar or lines on stderr, or your own listener.
 
     Raises:
         BadInput: a file cannot be used, or the feeds do not fit.
         MeasureError: a file could not be run.
     """
-    from edgekd.benchmarks.bench import Inputs, bench
-    from edgekd.benchmarks.measurement import Setup, Timing
+    from edgekd.benchmarks.bench import bench
+    from edgekd.cli import bench_flags as read
     from edgekd.devices import open_device
 
-    listed = files[0] if len(files) == 1 and isinstance(files[0], (list, tuple)) else files
+    listed = models[0] if len(models) == 1 and isinstance(models[0], (list, tuple)) else models
     paths = [path for file in listed if (path := as_path(file, "a file")) is not None]
     if not paths:
         raise RecipeError("edgekd.benchmark needs at least one ONNX file, benchmark('net.onnx')")
-    timing = Timing(
-        precision=None if precision is None else as_number(precision, "precision"),
-        time_limit_s=as_number(time_limit_s, "time_limit_s"),
-    )
-    counts = threads if isinstance(threads, (list, tuple)) else [threads]
-    whole = [as_whole(count, "threads") for count in counts]
-    batches = batch if isinstance(batch, (list, tuple)) else [] if batch is None else [batch]
-    given = Inputs(
-        feeds=as_path(feeds, "feeds"),
-        shapes=_shapes(shape),
-        batches=tuple(as_whole(count, "batch") for count in batches),
-        per_sample=per_sample,
-    )
-    names = as_texts(runtimes, "runtimes")
-    setups = [Setup(runtime=name, threads=count) for name in names for count in whole]
     with track_share(_listener(progress) or Silent(), "bench") as share:
         return bench(
             paths,
             device=open_device(device),
             vs=as_path(vs, "vs"),
-            setups=setups,
-            timing=timing,
-            inputs=given,
+            setups=read.parse_setups(
+                as_flag(runtime, "runtime"),
+                as_flag(provider, "provider"),
+                as_flag(threads, "threads"),
+                as_flag(streams, "streams"),
+                as_texts(option, "option"),
+            ),
+            timing=read.parse_timing(
+                None if rate is None else as_number(rate, "rate"),
+                as_flag(precision, "precision"),
+                as_flag(time, "time"),
+                as_whole(rounds, "rounds"),
+                parts=end_to_end or pipeline is not None,
+            ),
+            inputs=read.parse_inputs(
+                as_path(feeds, "feeds"),
+                _shapes(shape),
+                as_flag(batch, "batch"),
+                as_path(pipeline, "pipeline"),
+                per_sample=per_sample,
+            ),
             progress=share,
         )
 
@@ -318,17 +356,10 @@ def verify(bundle: str | Path, *, device: str = "local", latency: bool = False) 
     return work(path, device=device, latency=latency)
 
 
-def _shapes(value: object) -> dict[str, tuple[int, ...]]:
-    from edgekd.cli.bench_flags import parse_shapes
-
+def _shapes(value: object) -> list[str]:
     if not isinstance(value, Mapping):
-        return parse_shapes(as_texts(value, "shape"))
-    return {
-        str(name): tuple(
-            as_whole(one, "shape") for one in (n if isinstance(n, (list, tuple)) else [n])
-        )
-        for name, n in value.items()
-    }
+        return as_texts(value, "shape")
+    return [f"{name}={as_flag(lengths, 'shape')}" for name, lengths in value.items()]
 
 
 def _listener(progress: Progress | bool) -> Progress | None:

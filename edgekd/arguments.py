@@ -8,7 +8,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, get_overloads
 
 from edgekd.errors import RecipeError
 from edgekd.wording import speaking
@@ -18,8 +18,12 @@ R = TypeVar("R")
 
 
 def in_python(function: Callable[P, R]) -> Callable[P, R]:
-    """Let errors below name arguments, and refuse those that the function does not have."""
-    signature = inspect.signature(function)
+    """Let errors below name arguments, and refuse those that the function does not have.
+
+    A function that is overloaded has the arguments of its first overload, and gets all of them.
+    """
+    overloads = get_overloads(function)
+    signature = inspect.signature(overloads[0] if overloads else function)
     title = f"edgekd.{function.__name__}"
 
     @functools.wraps(function)
@@ -27,11 +31,13 @@ def in_python(function: Callable[P, R]) -> Callable[P, R]:
         names = list(signature.parameters)
         with speaking("python", names=names):
             try:
-                signature.bind(*args, **kwargs)
+                bound = signature.bind(*args, **kwargs)
             except TypeError as error:
                 raise RecipeError(_explain(title, names, kwargs, error)) from None
-            return function(*args, **kwargs)
+            bound.apply_defaults()
+            return function(*bound.args, **bound.kwargs)
 
+    call.__signature__ = signature  # type: ignore[attr-defined]
     return call
 
 
@@ -69,6 +75,19 @@ def as_texts(value: object, name: str) -> list[str]:
     if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
         raise RecipeError(f"{name} is {value!r:.60}; expected is a list of texts")
     return list(parts)
+
+
+def as_flag(value: object, name: str) -> str:
+    """Return a text, a number, or several of them, as the text of a flag: "1,2,4".
+
+    Raises:
+        RecipeError: it is something else.
+    """
+    plain = as_plain(value)
+    parts = plain if isinstance(plain, list) else [plain]
+    if any(isinstance(part, bool) or not isinstance(part, (str, int, float)) for part in parts):
+        raise RecipeError(f"{name} is {value!r:.60}; expected is a text, a number, or several")
+    return ",".join(f"{part:f}" if isinstance(part, float) else str(part) for part in parts)
 
 
 def as_number(value: object, name: str) -> float:

@@ -52,6 +52,8 @@ NAMES: Mapping[str, str] = {
     "only": "only",
     "no_distill": "no_distill",
     "no_prune": "no_prune",
+    "no_quantize": "no_quantize",
+    "quick": "quick",
 }
 """Path in a recipe -> name of the flag (--max-drop) and of the argument (max_drop)."""
 _OF_STEPS = {

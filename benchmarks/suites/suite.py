@@ -184,7 +184,7 @@ class Suite(Section):
     """A suite: the models and settings of `edgekd bench --suite`."""
 
     title: str = Field(min_length=1, max_length=200, description="title of the suite")
-    device: str = Field("local", description="device to measure on, unless --on names another")
+    device: str = Field("local", description="device to measure on, unless --device names another")
     setups: Setups = Field(Setups(), description="how every file is run: runtimes, threads, ...")
     timing: SuiteTiming = Field(SuiteTiming(), description="how long each model is measured")
     models: tuple[SuiteModel, ...] = Field(

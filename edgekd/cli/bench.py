@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgekd.cli import bench_options as options
+from edgekd.cli import flags
 from edgekd.errors import RecipeError
 
 
 def bench(  # noqa: PLR0913  every option of the command is a parameter of this function
     models: options.Models = None,
     vs: options.Vs = None,
-    on: options.On = None,
+    device: flags.Device = None,
     threads: options.Threads = "1",
     runtime: options.Runtime = "",
     provider: options.Provider = "",
@@ -106,13 +107,13 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
         modes.show_history(history, store, out)
         return
     if suite is not None:
-        modes.run_suite(suite, on, out)
+        modes.run_suite(suite, device, out)
         return
     parts = end_to_end or pipeline is not None
     job = modes.Job(
         files=models or [],
         vs=vs,
-        device=on or "local",
+        device=device or "local",
         setups=parse_setups(runtime, provider, threads, streams, option or []),
         timing=parse_timing(rate, precision, time, rounds, parts=parts),
         inputs=parse_inputs(feeds, shape or [], batch, pipeline, per_sample=per_sample),

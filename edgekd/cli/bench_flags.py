@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from edgekd.benchmarks.measurement import Setup, Timing
 
 MOST_PERCENT = 1000
+LEAST_ROUNDS, MOST_ROUNDS = 3, 100
+LEAST_HZ = 0.01
 
 
 def parse_timing(
@@ -25,23 +27,30 @@ def parse_timing(
     """Read how long to time."""
     from edgekd.benchmarks.measurement import Timing
 
+    if not LEAST_ROUNDS <= rounds <= MOST_ROUNDS:
+        raise RecipeError(
+            f"{flag('rounds', rounds)} is invalid; write a number from {LEAST_ROUNDS} to "
+            f"{MOST_ROUNDS}"
+        )
     timing = Timing(
         rounds=rounds,
-        time_limit_s=_positive("--time", time, {"s": 1.0, "ms": 1e-3, "min": 60.0, "": 1.0}),
-        precision=_positive("--precision", precision, {"%": 0.01, "": 1.0}),
+        time_limit_s=_positive("time", time, {"s": 1.0, "ms": 1e-3, "min": 60.0, "": 1.0}),
+        precision=_positive("precision", precision, {"%": 0.01, "": 1.0}),
         parts=parts,
     )
     if rate is None:
         return timing
+    if not rate >= LEAST_HZ:
+        raise RecipeError(f"{flag('rate', rate)} is invalid; write {LEAST_HZ:g} or more")
     return replace(timing, rate_hz=rate, blocks=4, block_s=max(0.5, 20 / rate))
 
 
-def _positive(option: str, text: str, units: dict[str, float]) -> float:
+def _positive(name: str, text: str, units: dict[str, float]) -> float:
     """Read a positive number with one of the units."""
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-z%]*)\s*", text.lower())
     if match is None or match[2] not in units or not float(match[1]):
         known = ", ".join(f"2{unit}" for unit in units if unit)
-        raise RecipeError(f"{option} {text} is invalid; write a number such as {known}")
+        raise RecipeError(f"{flag(name, text)} is invalid; write a number such as {known}")
     return float(match[1]) * units[match[2]]
 
 
@@ -100,13 +109,13 @@ def parse_setups(
     for text in options:
         key, equals, value = text.partition("=")
         if not (key and equals):
-            raise RecipeError(f"--option {text} is invalid; write KEY=VALUE")
+            raise RecipeError(f"{flag('option', text)} is invalid; write KEY=VALUE")
         pairs.append((key, value))
     axes = [
         _words(runtime) or ["onnxruntime"],
         _words(provider) or [""],
-        _counts("--threads", threads),
-        _counts("--streams", streams),
+        _counts("threads", threads),
+        _counts("streams", streams),
     ]
     return [
         Setup(name, provider_name(name, place), int(inner), int(outer), tuple(pairs))
@@ -126,8 +135,8 @@ def parse_inputs(
     from edgekd.benchmarks.bench import Inputs
 
     if pipeline is not None and not pipeline.is_file():
-        raise RecipeError(f"--pipeline {pipeline} does not exist; give a Python file")
-    batches = tuple(int(count) for count in _counts("--batch", batch)) if batch else ()
+        raise RecipeError(f"{flag('pipeline', str(pipeline))} does not exist; give a Python file")
+    batches = tuple(int(count) for count in _counts("batch", batch)) if batch else ()
     return Inputs(feeds, parse_shapes(shape), batches, pipeline, per_sample)
 
 
@@ -135,12 +144,12 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _counts(option: str, text: str) -> list[str]:
+def _counts(name: str, text: str) -> list[str]:
     """Read 1,2,4; every number is at least 1 and at most 256."""
     words = _words(text)
     if not words or not all(word.isdecimal() and 1 <= int(word) <= 256 for word in words):
         raise RecipeError(
-            f"{option} {text} is invalid; write whole numbers from 1 to 256, such as 1,2,4"
+            f"{flag(name, text)} is invalid; write whole numbers from 1 to 256, such as 1,2,4"
         )
     return list(dict.fromkeys(words))
 

@@ -18,9 +18,6 @@ Vs = Annotated[
     Path | None,
     typer.Option(metavar="OTHER", help="compare all with this file [default: the first]"),
 ]
-On = Annotated[
-    str | None, typer.Option(metavar="DEVICE", help="device to measure on [default: local]")
-]
 Threads = Annotated[
     str,
     typer.Option(metavar="N,N", help="threads that one inference uses"),
@@ -85,7 +82,6 @@ Rate = Annotated[
     float | None,
     typer.Option(
         metavar="HZ",
-        min=0.01,
         help="calls per second at a fixed rate, like the frames of a camera",
     ),
 ]
@@ -103,7 +99,7 @@ TimeLimit = Annotated[
 ]
 Rounds = Annotated[
     int,
-    typer.Option(metavar="N", min=3, max=100, help="least number of fresh processes per file"),
+    typer.Option(metavar="N", help="least number of fresh processes per file"),
 ]
 Profile = Annotated[
     bool,

@@ -65,6 +65,7 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
     only: flags.Only = None,
     no_distill: flags.NoDistill = False,
     no_prune: flags.NoPrune = False,
+    no_quantize: flags.NoQuantize = False,
     ship: flags.Ship = None,
     keep_for: flags.KeepFor = None,
     skip_broken: flags.SkipBroken = False,
@@ -130,7 +131,8 @@ def _changed_by_flags(
     from edgekd.recipe.overrides import changed
 
     given = {key: value for key, value in asked.items() if value is not None}
-    steps = {key: given.pop(key) for key in ("only", "no_distill", "no_prune") if key in given}
+    choices = ("only", "no_distill", "no_prune", "no_quantize")
+    steps = {key: given.pop(key) for key in choices if key in given}
     strange = [f"--{key}" for key in given if key not in _PLACES]
     if strange:
         raise RecipeError(
@@ -165,14 +167,10 @@ def run(
     from edgekd.cli.terminal import Terminal
     from edgekd.evaluation.record import QUICK_REMARK
     from edgekd.pipeline.compress import compress as work
-    from edgekd.pipeline.one_file import write_file
+    from edgekd.pipeline.one_file import refuse_quick_file, write_file
 
     folder = out or Path("runs") / recipe.name
-    if recipe.quick and folder.suffix == ".onnx":
-        raise RecipeError(
-            f"a quick look decides nothing and writes no {folder.name}; leave out --quick, or give "
-            "a folder for its report with --out"
-        )
+    refuse_quick_file(recipe, folder)
     if dry_run:
         show_plan(recipe, root=root, folder=folder, as_json=as_json)
         return
@@ -225,12 +223,9 @@ def show_plan(recipe: Recipe, *, root: Path, folder: Path, as_json: bool) -> Non
     """Print what the run would be, without a trace of it."""
     from edgekd.cli.terminal import Terminal, output
     from edgekd.pipeline.plan import plan
-    from edgekd.report.run.plan import blocks
 
     found = plan(recipe, root=root, folder=folder, progress=Terminal())
     if as_json:
         typer.echo(json.dumps(found.to_json()))
     else:
-        console = output()
-        for block in blocks(found):
-            console.print(block)
+        output().print(found)

@@ -129,6 +129,7 @@ KeepFor = Annotated[
 ]
 NoDistill = Annotated[bool, typer.Option("--no-distill", help="leave out distillation")]
 NoPrune = Annotated[bool, typer.Option("--no-prune", help="leave out pruning")]
+NoQuantize = Annotated[bool, typer.Option("--no-quantize", help="leave out INT8")]
 Samples = Annotated[
     int | None, typer.Option(parser=_whole, metavar="N", help="calibration samples [default: 256]")
 ]

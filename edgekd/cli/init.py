@@ -38,6 +38,7 @@ def init(  # noqa: PLR0913  # each parameter is a flag
     only: flags.Only = None,
     no_distill: flags.NoDistill = False,
     no_prune: flags.NoPrune = False,
+    no_quantize: flags.NoQuantize = False,
     ship: flags.Ship = None,
     keep_for: flags.KeepFor = None,
     skip_broken: flags.SkipBroken = False,

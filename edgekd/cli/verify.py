@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def verify(
     bundle: Annotated[Path, typer.Argument(help="bundle of a run")],
-    on: Annotated[str, typer.Option(metavar="DEVICE", help="device to run its files on")] = "local",
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="device to run its files on")
+    ] = "local",
     latency: Annotated[
         bool, typer.Option("--latency", help="also measure the latency of its files again")
     ] = False,
@@ -37,9 +39,9 @@ def verify(
 
     if latency:
         with track_share(Terminal(), "verify") as share:
-            report = work(bundle, device=on, latency=True, progress=share)
+            report = work(bundle, device=device, latency=True, progress=share)
     else:
-        report = work(bundle, device=on)
+        report = work(bundle, device=device)
     if as_json:
         typer.echo(json.dumps(report.to_json()))
     else:

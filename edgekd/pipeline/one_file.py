@@ -15,6 +15,19 @@ from edgekd.store import sync
 from edgekd.wording import option
 
 
+def refuse_quick_file(recipe: Recipe, target: Path) -> None:
+    """Refuse a quick look of which one file shall be kept.
+
+    Raises:
+        RecipeError: that is asked for.
+    """
+    if recipe.quick and target.suffix == ".onnx":
+        raise RecipeError(
+            f"a quick look decides nothing and writes no {target.name}; leave out "
+            f"{option('quick', True)}, or give a folder for its report with {option('out')}"
+        )
+
+
 def write_file(
     recipe: Recipe,
     target: Path,

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from rich.console import Group
 
 from edgekd.evaluation.forecast import Assumed, Forecast, NetworkForecast, StagePlan
 from edgekd.networks.bounded import free_bytes, held_bytes
@@ -19,12 +21,27 @@ from edgekd.pipeline.rehearsal import Rehearsed, rehearse
 from edgekd.pipeline.setup import Bench, check_owner, set_up
 from edgekd.progress import Progress, Silent
 from edgekd.recipe.recipe import Recipe
+from edgekd.report.run.notebook import as_plain_text
+from edgekd.report.run.plan import blocks
 from edgekd.wording import speaking_of
 
 ASSUMED = Assumed()
 
 
-def plan(recipe: Recipe, *, root: Path, folder: Path, progress: Progress | None = None) -> Forecast:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Plan(Forecast):
+    """What a run would be: `networks`, `stages`, `seconds`, `disk_bytes`, `memory_bytes`."""
+
+    def __rich__(self) -> Group:
+        """Show it with `rich.print`."""
+        return Group(*blocks(self))
+
+    def __repr__(self) -> str:
+        """Show it as text."""
+        return as_plain_text(self.__rich__())
+
+
+def plan(recipe: Recipe, *, root: Path, folder: Path, progress: Progress | None = None) -> Plan:
     """Rehearse `recipe` and return what its run in `folder` would be; nothing is written there.
 
     Raises:
@@ -46,7 +63,7 @@ def plan(recipe: Recipe, *, root: Path, folder: Path, progress: Progress | None 
                 done.append(stage)
                 tick(1, stage.title)
     largest = max(stage.size_bytes for stage in done)
-    return Forecast(
+    return Plan(
         name=recipe.name,
         folder=str(folder),
         device=bench.device.name,

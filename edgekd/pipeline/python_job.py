@@ -12,7 +12,8 @@ from edgekd.arguments import as_path, as_plain
 from edgekd.errors import RecipeError, require
 from edgekd.pipeline.compress import Result
 from edgekd.pipeline.compress import compress as work
-from edgekd.pipeline.one_file import write_file
+from edgekd.pipeline.one_file import refuse_quick_file, write_file
+from edgekd.pipeline.plan import Plan, plan
 from edgekd.progress import Progress
 from edgekd.recipe.from_flags import as_quick_look, describe_steps, make_recipe_table
 from edgekd.recipe.overrides import changed
@@ -31,6 +32,7 @@ class Job:
     root: object
     progress: Progress | None
     quick: bool = False
+    dry_run: bool = False
 
 
 def is_recipe(value: object) -> bool:
@@ -46,7 +48,7 @@ def _has_texts(table: Mapping[Any, Any]) -> bool:
     return not any(hasattr(value, "detach") for value in table.values())
 
 
-def compress_recipe(recipe: Any, job: Job) -> Result:
+def compress_recipe(recipe: Any, job: Job) -> Result | Plan:
     """Run a recipe: a file, its name, a table, or a loaded one."""
     if isinstance(recipe, Recipe):
         if job.changes:
@@ -68,7 +70,7 @@ def compress_recipe(recipe: Any, job: Job) -> Result:
 
 def compress_objects(
     model: object, data: object, asked: dict[str, Any], job: Job, title: str
-) -> Result:
+) -> Result | Plan:
     """Run what the arguments ask for; `title` is the function that was called."""
     absent = [name for name, value in (("model", model), ("data", data)) if value is None]
     if absent:
@@ -98,11 +100,13 @@ def compress_objects(
         return _work(recipe, job, base=Path.cwd(), command=command)
 
 
-def _work(recipe: Recipe, job: Job, *, base: Path, command: str) -> Result:
-
+def _work(recipe: Recipe, job: Job, *, base: Path, command: str) -> Result | Plan:
     folder = as_path(job.out, "out") or Path("runs") / recipe.name
     start = as_path(job.root, "root") or base
     listener = job.progress
+    refuse_quick_file(recipe, folder)
+    if job.dry_run:
+        return plan(recipe, root=start, folder=folder, progress=listener)
     if folder.suffix == ".onnx":
         return write_file(recipe, folder, root=start, progress=listener, command=command)
     return work(recipe, root=start, out=folder, progress=listener, command=command)

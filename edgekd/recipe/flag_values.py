@@ -91,7 +91,11 @@ def _numbers(value: object) -> list[float]:
 
 
 def choose_steps(
-    *, only: object = None, no_distill: bool = False, no_prune: bool = False
+    *,
+    only: object = None,
+    no_distill: bool = False,
+    no_prune: bool = False,
+    no_quantize: bool = False,
 ) -> tuple[str, ...]:
     """Return the names of the steps that are wanted, in order.
 
@@ -99,13 +103,14 @@ def choose_steps(
         RecipeError: a name is not a step's, or nothing is left.
     """
     wanted = list(STEPS) if only is None else _named(only)
-    left_out = {name for name, off in (("distill", no_distill), ("prune", no_prune)) if off}
+    left_out = [
+        name for name, off in zip(STEPS, (no_distill, no_prune, no_quantize), strict=True) if off
+    ]
     found = tuple(name for name in STEPS if name in wanted and name not in left_out)
     if not found:
-        raise RecipeError(
-            f"{option('only', ','.join(wanted))} and {option(f'no_{wanted[0]}', True)} leave no "
-            "step; give one of them"
-        )
+        given = [] if only is None else [option("only", ",".join(wanted))]
+        given += [option(f"no_{name}", True) for name in left_out if name in wanted]
+        raise RecipeError(f"{' and '.join(given)} leave no step; leave one of them out")
     return found
 
 

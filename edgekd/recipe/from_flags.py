@@ -68,6 +68,7 @@ class Asked(TypedDict, total=False):
     """The steps to do, out of distill, prune and quantize."""
     no_distill: bool | None
     no_prune: bool | None
+    no_quantize: bool | None
     labels: Sequence[str] | None
     skip_broken: bool | None
     name: str | None
@@ -147,6 +148,7 @@ def _steps(asked: Asked) -> tuple[str, ...]:
         only=asked.get("only"),
         no_distill=bool(asked.get("no_distill")),
         no_prune=bool(asked.get("no_prune")),
+        no_quantize=bool(asked.get("no_quantize")),
     )
 
 
@@ -166,7 +168,9 @@ def _check(model: str, data: str, asked: Asked) -> None:
             "epochs": "model.train.epochs",
         }
         extra = [option(path) for key, path in keys.items() if _given(asked, key)]
-        extra += [] if "quantize" in _steps(asked) else [option("only", asked.get("only"))]
+        if "quantize" not in _steps(asked):
+            chosen = {key: dict(asked).get(key) for key in ("only", "no_quantize")}
+            extra += [option(key, value) for key, value in chosen.items() if value]
         those = "it" if len(extra) == 1 else "them"
         if extra:
             raise RecipeError(
@@ -278,7 +282,9 @@ def _training_steps(names: Sequence[str], data: str, asked: Asked) -> list[dict[
     if "distill" in names and student is not None:
         built = {"build": student, **({"input": own} if (own := _input(data, asked)) else {})}
         found.append({"name": "distill", "student": built, "train": _training(epochs, 1e-3)})
-    elif "distill" in names and ("prune" in names or asked.get("only") is not None):
+    elif "distill" in names and (
+        "prune" in names or "quantize" not in names or asked.get("only") is not None
+    ):
         # cut from the teacher: it loses channels here already, so pruning is not another step
         cut = {"from": "teacher", "ratio": 0.5}
         return [

@@ -171,7 +171,7 @@ def test_the_command_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--on", "jetson"], "known: local"),
+        (["--device", "jetson"], "known: local"),
         (["--shape", "x"], "NAME=1x3x224x224"),
         (["--shape", "x=0x3"], "NAME=1x3x224x224"),
         (["--trt-layers", "l.json"], "give --trt-profile too"),

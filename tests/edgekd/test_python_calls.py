@@ -14,8 +14,10 @@ import torch
 from torch import nn
 
 import edgekd
+from edgekd.cli.bench import bench as bench_command
 from edgekd.cli.compress import compress as compress_command
 from edgekd.cli.quantize import quantize as quantize_command
+from edgekd.cli.verify import verify as verify_command
 from edgekd.errors import ModelError
 from edgekd.networks.objects import give_network
 from edgekd.user_code import Given, giving, hash_source, resolve
@@ -101,7 +103,7 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
     (compress(max_dorp=1), "did you mean max_drop"),
     (lambda: edgekd.compress(), "needs model and data"),
     (lambda: edgekd.compress(nn.Linear(8, 3)), r"needs data .*model=net, data=\(x, y\)"),
-    (lambda: edgekd.compress("a", "b", "c"), "too many positional"),  # type: ignore[call-arg]
+    (lambda: edgekd.compress("a", "b", "c"), "too many positional"),  # type: ignore[call-overload]
     (lambda: edgekd.compress("r.toml", max_drop=1), "max_drop cannot be given with a recipe"),
     (lambda: edgekd.compress({"name": "x"}), "data is missing; model is missing"),
     (compress(max_drop="one"), "max_drop: got 'one', expected a number"),
@@ -109,7 +111,8 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
     (compress(max_latency="soon"), "max_latency: 'soon' is not a time"),
     (compress(name="My Run"), "name: got 'My Run', expected small letters"),
     (compress(only="quantise"), "did you mean quantize"),
-    (compress(only="prune", no_prune=True), "leave no step"),
+    (compress(only="prune", no_prune=True), "only='prune' and no_prune=True leave no step"),
+    (compress(quick=True, out="net.onnx"), "leave out quick=True, or give a folder"),
     (compress(size="big"), "size=224 or size='224x320'"),
     (compress(size=64), "size cannot be used: the data is of kind 'array'"),
     (compress(normalize="imagenet"), "normalize cannot be used"),
@@ -141,9 +144,15 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: edgekd.quantize(nn.Linear(8, 3)), "needs data"),
     (lambda: edgekd.quantize("gone.onnx", data=(X, Y), **QUIET), "gone.onnx does not exist"),
     (lambda: edgekd.benchmark(), "at least one ONNX file"),
-    (lambda: edgekd.benchmark("a.onnx", threads="two"), "threads is 'two'"),  # type: ignore[arg-type]
+    (lambda: edgekd.benchmark("a.onnx", threads="two"), "threads='two' is invalid"),
+    (lambda: edgekd.benchmark("a.onnx", time=True), "time is True; expected is a text, a number"),
+    (lambda: edgekd.benchmark("a.onnx", precision="tight"), "precision='tight' is invalid"),
+    (lambda: edgekd.benchmark("a.onnx", rounds=1), "rounds=1 is invalid"),
+    (lambda: edgekd.benchmark("a.onnx", rate=0), r"rate=0\.0 is invalid"),
+    (lambda: edgekd.benchmark("a.onnx", option="x"), "option='x' is invalid"),
+    (lambda: edgekd.benchmark("a.onnx", shape={"x": "a"}), "shape='x=a' is invalid"),  # type: ignore[dict-item]
     (lambda: edgekd.benchmark("a.onnx", shape="x=ax3"), "shape='x=ax3' is invalid"),
-    (lambda: edgekd.benchmark("a.onnx", batch="two"), "batch is 'two'"),  # type: ignore[arg-type]
+    (lambda: edgekd.benchmark("a.onnx", batch="two"), "batch='two' is invalid"),
     (lambda: edgekd.verify(3), r"bundle is 3 \(int\)"),  # type: ignore[arg-type]
     (lambda: edgekd.load_recipe(3), r"recipe is 3 \(int\)"),  # type: ignore[arg-type]
     (lambda: edgekd.load_recipe("mnist", changes="effort"), r"changes=\['effort'\]"),
@@ -170,8 +179,50 @@ def test_the_errors_of_the_docstrings_can_be_caught() -> None:
             assert issubclass(getattr(edgekd, name), edgekd.EdgekdError)
 
 
-def test_the_keywords_are_the_flags() -> None:
-    flags = set(inspect.signature(compress_command).parameters) - {"dry_run", "as_json"}
-    assert flags <= set(inspect.signature(edgekd.compress).parameters)
-    flags = set(inspect.signature(quantize_command).parameters) - {"as_json"}
-    assert flags <= set(inspect.signature(edgekd.quantize).parameters)
+def names_of(function: Callable[..., object]) -> set[str]:
+    return set(inspect.signature(function).parameters)
+
+
+SHOWN = {"as_json", "json", "html", "markdown", "verbose", "profile", "trt_profile", "trt_layers"}
+"""Ways to show or write a result, which in Python is an object."""
+GUARDS = {
+    *("store", "history", "listed", "suite", "baseline", "unlike_names"),
+    *("allow", "allow_size", "allow_memory", "allow_drop", "labels", "min_agreement"),
+}
+"""Of `edgekd bench` in CI: what is stored, compared with it, or a suite."""
+OF_PYTHON = {"progress", "root"}
+OF_ARRAYS = {"labels", "name"}
+"""Names that a folder of data or the paths of the files would give."""
+
+
+@pytest.mark.parametrize(
+    ("command", "function", "only_flags", "only_arguments"),
+    [
+        (compress_command, edgekd.compress, set(), OF_ARRAYS),
+        (quantize_command, edgekd.quantize, set(), {"weights", *OF_ARRAYS}),
+        (bench_command, edgekd.benchmark, GUARDS, set()),
+        (verify_command, edgekd.verify, set(), set()),
+    ],
+    ids=["compress", "quantize", "bench", "verify"],
+)
+def test_the_keywords_are_the_flags(
+    command: Callable[..., object],
+    function: Callable[..., object],
+    only_flags: set[str],
+    only_arguments: set[str],
+) -> None:
+    flags, arguments = names_of(command), names_of(function)
+    assert flags - arguments == only_flags | (SHOWN & flags)
+    assert arguments - flags == only_arguments | (OF_PYTHON & arguments)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_dry_run_is_a_plan_and_leaves_nothing() -> None:
+    plan = edgekd.compress(
+        nn.Linear(8, 3), (X, Y), dry_run=True, only="quantize", changes="steps=[]", **QUIET
+    )
+    assert isinstance(plan, edgekd.Plan)
+    assert [stage.title for stage in plan.stages] == ["teacher"]
+    assert 0 < plan.stages[0].seconds < plan.seconds
+    assert "Nothing was written" in repr(plan)
+    assert not list(Path().iterdir())

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from edgekd.benchmarks.stats import Estimate
@@ -26,11 +26,16 @@ def shown(record: Record) -> Group:
     return Group(ladder(record), *map(Text, outcome(record)))
 
 
-def as_text(record: Record) -> str:
-    """Return the same as plain text."""
+def as_plain_text(block: RenderableType) -> str:
+    """Return what `rich.print` would show, as plain text."""
     file = io.StringIO()
-    Console(file=file, width=140, force_terminal=False, color_system=None).print(shown(record))
+    Console(file=file, width=140, force_terminal=False, color_system=None).print(block)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()).strip("\n")
+
+
+def as_text(record: Record) -> str:
+    """Return the ladder and its closing lines as plain text."""
+    return as_plain_text(shown(record))
 
 
 def as_html(record: Record) -> str:

@@ -59,6 +59,7 @@ def test_steps() -> None:
     assert choose_steps() == ("distill", "prune", "quantize")
     assert choose_steps(only="quantize, prune") == ("prune", "quantize")
     assert choose_steps(no_distill=True) == ("prune", "quantize")
+    assert choose_steps(no_quantize=True) == ("distill", "prune")
     with pytest.raises(RecipeError, match="did you mean quantize"):
         choose_steps(only="quantise")
     with pytest.raises(RecipeError, match="leave no step"):

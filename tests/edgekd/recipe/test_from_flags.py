@@ -42,6 +42,9 @@ def test_what_is_asked_decides_the_steps() -> None:
     assert steps(model=model, data="d", only="distill,prune", student="n:s") == ["distill", "prune"]
     # without a student, distillation cuts the model's own channels, which is pruning too
     assert steps(model=model, data="d", no_prune=True) == ["quantize"]
+    assert steps(model=model, data="d", no_quantize=True) == ["distill"]
+    assert steps(model=model, data="d", no_prune=True, no_quantize=True) == ["distill"]
+    assert steps(model=model, data="d", no_distill=True, no_quantize=True) == ["prune"]
     assert "train" in make_recipe_table(model=model, data="d")["model"]
     assert "train" not in make_recipe_table(model=model, data="d", weights="w.pt")["model"]
 
@@ -99,6 +102,7 @@ def test_another_model_or_other_data_get_another_run_folder() -> None:
         ({"model": "x.onnx", "data": "d", "student": "n:s"}, "--student cannot be used"),
         ({"model": "n:t", "data": "d", "student": "s.py"}, "--student s.py is not a function"),
         ({"model": "x.onnx", "data": "d", "only": "prune"}, "--only prune cannot be used"),
+        ({"model": "x.onnx", "data": "d", "no_quantize": True}, "--no-quantize cannot be used"),
         ({"model": "n:t", "data": "d", "student": "n:s", "no_distill": True}, "distill is left"),
     ],
 )
