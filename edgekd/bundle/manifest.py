@@ -14,7 +14,7 @@ from edgekd.bundle.sums import NAME
 from edgekd.errors import ModelError
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 _LIMIT_BYTES = 64 << 20
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.data.preprocess import Preprocess
+from edgekd.data.text_preprocess import TextInputs
 from edgekd.tasks.task import Arrays, Predictor, Task, name_outputs
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ def reduce_split(
 ) -> Reduced:
     """Run `predictor` over the whole split. Outputs are named by their order in `task.signals`.
 
-    Outputs for words get `mask` [batch, length] beside them, 1 where there is a word: the model's
-    own input, or all ones. A batch is as long as its longest text; what the task keeps of unlike
-    lengths is filled up with zeros, so it keeps the mask too.
+    Outputs for words get `mask` [batch, length] beside them, 1 where there is a word: the input
+    that the preprocessing of texts makes for it, or all ones. A batch is as long as its longest
+    text; what the task keeps of unlike lengths is filled up with zeros, so it keeps the mask too.
 
     `teacher` is the teacher on the same split; None: this model is the teacher.
 
@@ -62,7 +63,8 @@ def reduce_split(
     index: list[NDArray[np.int64]] = []
     done = 0
     for batch in data.batches(split, preprocess, size=size):
-        predictions = _masked(task.predict(model, batch.inputs[0]), batch.inputs[0], task)
+        inputs = batch.inputs[0]
+        predictions = _masked(task.predict(model, inputs), inputs, task, preprocess)
         if teacher is None:
             reference = task.reference(predictions)
             references.append(reference)
@@ -75,12 +77,14 @@ def reduce_split(
     return Reduced(_join(kept), np.concatenate(index), _join(references))
 
 
-def _masked(predictions: Arrays, inputs: Arrays, task: Task) -> Arrays:
+def _masked(predictions: Arrays, inputs: Arrays, task: Task, preprocess: Preprocess) -> Arrays:
     tokens = [name for name, kind in task.signals.items() if kind == "tokens"]
     if not tokens or "mask" in predictions:
         return predictions
-    every = np.ones(predictions[tokens[0]].shape[:2], np.int64)
-    return {**predictions, "mask": inputs.get("mask", every)}
+    name = preprocess.mask if isinstance(preprocess, TextInputs) else None
+    if name is not None:  # whatever the network calls it
+        return {**predictions, "mask": inputs[name]}
+    return {**predictions, "mask": np.ones(predictions[tokens[0]].shape[:2], np.int64)}
 
 
 def _join(parts: Sequence[Arrays]) -> dict[str, NDArray[Any]]:

@@ -17,13 +17,17 @@ from edgekd.quantization.plan import Plan
 from edgekd.quantization.proof import FloatAnswers, decibel
 
 _WANTED_DB = 22.0
-"""Of the worst output: the floor for files without labels is 20, and other samples err more."""
+"""Of the worst output: the floor for files without labels is 20 dB, and the validation samples err
+more than those seen here; 2 dB is 1.6 times the noise."""
 _MOST_WORK = 0.35
-"""Of the multiplications in INT8: more of them in float is not worth it."""
+"""Of the multiplications in INT8: where INT8 is three times as fast as float, a file with this much
+in float is still 1.8 times as fast; with half of it in float the copies to and from INT8 may take
+the rest of the gain."""
 _MOST_LAYERS = 64
 """Each layer costs a run. In deeper networks the error of one is a small part."""
 _AT_LEAST = 0.05
-"""Of the work: a smaller layer is not preferred to a larger one for its size."""
+"""Of the work: layers below it cost next to no time in float, so that only their error counts, and
+not which of them is the smallest."""
 
 MakePlan = Callable[[Mapping[str, str]], Plan]
 Insert = Callable[[Plan], ModelProto]

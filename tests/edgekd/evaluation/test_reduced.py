@@ -115,7 +115,8 @@ class Tagging:
         assert "tags" in targets
 
 
-def test_reduced_predictions_for_words_carry_their_mask_through_unlike_lengths() -> None:
+@pytest.mark.parametrize("name", ["mask", "attention_mask"])
+def test_reduced_predictions_for_words_carry_their_mask_through_unlike_lengths(name: str) -> None:
     """The tagger says 1 for each word and in the padding: "b" is right.
 
     Batches of two texts are 2, 4 and 1 words long.
@@ -133,7 +134,7 @@ def test_reduced_predictions_for_words_carry_their_mask_through_unlike_lengths()
         Tagging(),
         open_data({"text": texts}, {"tags": tags}, "text"),
         "validation",
-        TextPreprocess(vocabulary=("a", "b")),
+        TextPreprocess(vocabulary=("a", "b"), mask=name),
         size=2,
         teacher=None,
     )
