@@ -22,6 +22,7 @@ from edgekd.benchmarks.runtimes import RUNTIMES, engine_of
 from edgekd.errors import ModelError
 from edgekd.store import file_sha256, write_json
 
+LEAST_POOLED = 10  # of them: fewer do not show whether a process kept its speed
 POOLED = 4  # with several threads blocks are so much longer and fewer: see `_shape`
 MOST_ROUNDS = 200  # with a precision to reach
 SCHEDULE = "schedule.json"
@@ -172,7 +173,8 @@ def _shape(candidates: Sequence[Candidate], timing: Timing) -> tuple[int, float]
     pooled = any(candidate.setup.threads > 1 for candidate in candidates)
     if not pooled or timing.rate_hz or timing.blocks < 2 * POOLED:
         return timing.blocks, timing.block_s
-    return timing.blocks // POOLED, timing.block_s * POOLED
+    blocks = max(timing.blocks // POOLED, min(LEAST_POOLED, timing.blocks // 2))
+    return blocks, timing.block_s * POOLED
 
 
 def _hash(file: Path) -> str:

@@ -8,9 +8,11 @@ developer is stripped; names and the operator set are read back from what is wri
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import re
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -85,6 +87,20 @@ def export_onnx(
     model = strip(fold_input_scaling(model))
     _check_written(model, input_names, output_names, dynamic_axes, opset=opset)
     save_onnx(model, path)
+
+
+@functools.cache
+def prepare_export() -> None:
+    """Load once what the first export of a process loads, before a child is forked that exports."""
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as scratch:
+        export_onnx(
+            nn.Linear(1, 1),
+            [torch.zeros(2, 1)],
+            Path(scratch) / "model.onnx",
+            input_names=("x",),
+            output_names=("y",),
+            dynamic_axes={"x": {0: "batch"}},
+        )
 
 
 def _check_call(

@@ -16,6 +16,9 @@ from edgekd.exporters.structure import same_structure
 TOO_WIDE = 0.25
 """A speed-up whose interval includes 1 and is this wide is worth another session."""
 
+LITTLE = 0.03
+"""Where a gain is below this at most, more minutes are not worth the search for the rest of it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
@@ -39,11 +42,16 @@ class Pair:
 
     @property
     def decided(self) -> bool:
-        """Whether more rounds could hardly change what is claimed of it."""
+        """Whether more rounds could hardly change what is claimed of it.
+
+        It is also where the whole interval lies below a gain worth having. That adds no false
+        claims: nothing is claimed then.
+        """
         speed = self.speedup
         if speed is None or speed.low == speed.high:  # nothing is timed, or equal by definition
             return True
-        return self.steady and not speed.low <= 1 <= speed.high
+        includes_one = speed.low <= 1 <= speed.high
+        return self.steady and (not includes_one or speed.high < 1 + LITTLE)
 
 
 @dataclass(frozen=True, kw_only=True)

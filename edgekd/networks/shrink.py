@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 
 import torch
+from torch import nn
 
 from edgekd.data.batches import Data
 from edgekd.errors import NothingToDo
 from edgekd.networks.blueprint import Blueprint
 from edgekd.networks.bounded import GIB, Bounds, OutOfBounds, free_bytes, run_bounded
 from edgekd.networks.channels.cut import FoundCut, find_cut
+from edgekd.networks.channels.graph import capture
 from edgekd.networks.copying import copy_network
 from edgekd.networks.edits import apply_edit
 from edgekd.networks.outputs import select_outputs
@@ -81,7 +83,7 @@ def find_in_bounds(
     key = json.dumps(asdict(blueprint), sort_keys=True, default=str)
     if key in _beyond:
         raise NothingToDo(_beyond[key])
-    importlib.import_module("torch._dynamo")  # once here, not in every child
+    _prepare()
     free = free_bytes()
     if free is not None and free // 2 < bounds.memory_bytes:
         bounds = replace(bounds, memory_bytes=free // 2)
@@ -94,3 +96,9 @@ def find_in_bounds(
             f"the student ({option('distill.student.build')})"
         )
         raise NothingToDo(_beyond[key]) from signal
+
+
+@functools.cache
+def _prepare() -> None:
+    """Load once what the first capture of a process loads, and not in every child."""
+    capture(nn.Linear(1, 1), (torch.zeros(2, 1),))

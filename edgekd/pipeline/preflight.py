@@ -82,6 +82,8 @@ def forecast_networks(
         if isinstance(seen, OnnxModel):
             found.append(_file(title, step.network_name, seen, context))
         elif seen is not None:
+            if export:
+                _prepare_export()
             _tell(seen.notes, told, context)
             source = _opened(seen)
             models.append((title, seen))
@@ -149,6 +151,12 @@ def _try_exports(models: Sequence[tuple[str, Model]], context: Context, opset: i
                     "for the whole of it (nn.LSTM, cumsum, a convolution), or fewer turns"
                 ) from signal
             tick(1, title)
+
+
+def _prepare_export() -> None:
+    from edgekd.exporters.torch_to_onnx import prepare_export
+
+    prepare_export()
 
 
 def _try_export(model: Model, context: Context, opset: int) -> None:

@@ -67,11 +67,11 @@ class Measure(Options):
     )
     stop_when_decided: bool = Field(
         True,
-        description="end a session earlier, after 3 rounds or more, where its interval decides; "
-        "the rate of false claims stays below 5 %",
+        description="end a session earlier, after 3 rounds or more, where its interval decides or "
+        "no gain of 3 % is left in it; the rate of false claims stays below 5 %",
     )
     blocks: int = Field(
-        40, ge=2, le=1000, description="number of interleaved blocks of calls per process"
+        20, ge=2, le=1000, description="number of interleaved blocks of calls per process"
     )
     block_s: float = Field(0.004, gt=0, le=10, description="length of a block in seconds")
     time_limit_s: float = Field(

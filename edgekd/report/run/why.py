@@ -87,7 +87,8 @@ def _for_speed(
     record: Record, reasons: str, key: str, step: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
     if "gain not shown" in reasons:
-        yield "measure longer", _again(record, f"measure.rounds={MORE_ROUNDS}")
+        all_rounds = "measure.stop_when_decided=false"
+        yield "measure longer", _again(record, f"measure.rounds={MORE_ROUNDS}", all_rounds)
         if "ratio" in step:
             ratio = round(min(0.9, step["ratio"] * 1.5), 3)
             yield "cut more", _again(record, f"{key}.ratio={ratio}")

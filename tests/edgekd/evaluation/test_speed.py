@@ -12,9 +12,10 @@ from onnx import TensorProto, helper
 
 from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.measurement import Measurement, ProcessRun, Session, Setup, Timing
+from edgekd.benchmarks.stats import Estimate
 from edgekd.devices.local import LocalDevice
 from edgekd.evaluation.evidence import File
-from edgekd.evaluation.speed import compare_speed
+from edgekd.evaluation.speed import Pair, compare_speed
 
 
 def write_file(path: Path, nodes: int) -> Path:
@@ -73,3 +74,22 @@ def test_a_network_is_judged_by_its_fastest_file_and_a_variant_against_fp32(
     assert variant.speedup is not None
     assert variant.speedup.value == pytest.approx(0.5)
     assert not found.doubtful
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "steady", "decided"),
+    [
+        (1.01, 1.50, True, True),  # a gain
+        (0.60, 0.99, True, True),  # a loss
+        (0.90, 1.02, True, True),  # neither is shown, and no gain of 3 % can be left
+        (0.99, 1.04, True, False),  # one can
+        (1.01, 1.50, False, False),
+        (0.90, 1.02, False, False),
+    ],
+)
+def test_what_ends_a_session(
+    files: Mapping[str, File], low: float, high: float, steady: bool, decided: bool
+) -> None:
+    speedup = Estimate((low + high) / 2, low, high, n=3)
+    pair = Pair(after=files["int8"], before=files["before"], speedup=speedup, steady=steady)
+    assert pair.decided is decided
