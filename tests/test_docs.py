@@ -9,7 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from edgekd.errors import DataError
+from edgekd.tasks import open_task
+from edgekd.user_code import resolve
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -106,24 +111,67 @@ def test_the_readme_names_make_targets_that_are_there() -> None:
         assert f"\n{target}:" in makefile, target
 
 
-def test_the_tutorial_starts_as_printed(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "your-own-model.md").read_text(encoding="utf8")
-    named = re.findall(r"`([a-z_]+\.py)`\n\n```python\n(.*?)```", text, re.DOTALL)
+def write_files(page: str, folder: Path) -> str:
+    """Write the files that a page prints below their names; return the text of the page."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf8")
+    named = re.findall(r"^`([a-z_]+\.py)`[^\n]*\n\n```python\n(.*?)```", text, re.DOTALL | re.M)
     assert named
     for name, code in named:
-        (tmp_path / name).write_text(code)
+        (folder / name).write_text(code)
+    return text
+
+
+def run(command: list[str], *, at: Path) -> str:
+    said = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=at,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert said.returncode == 0, said.stderr
+    return said.stdout
+
+
+def test_the_task_of_ones_own_judges_and_teaches(tmp_path: Path) -> None:
+    """Its members work on the page's data: an answer that is right, one near, one far."""
+    torch = pytest.importorskip("torch")
+    write_files("own-task.md", tmp_path)
+    task = open_task("task.py:Marker", root=tmp_path)
+    inputs, targets = resolve("data.py:load", root=tmp_path)()
+    targets = {name: array[:3] for name, array in targets.items()}
+    task.check(targets)
+    with pytest.raises(DataError, match="point"):
+        task.check({"label": targets["point"]})
+    answer = targets["point"] + np.array([[0, 0], [0.05, 0], [0, 0.5]], np.float32)
+    predictions = task.predict(lambda _: {"point": answer}, inputs)
+    reduced = task.reduce(predictions, targets, task.reference(predictions))
+    found, distance = task.metrics
+    assert found.of(reduced) == pytest.approx(100 * 2 / 3)
+    assert distance.of(reduced) == pytest.approx((0.05 + 0.5) / 3, abs=1e-6)
+    net = resolve("net.py:build", root=tmp_path)()
+    images = torch.tensor(inputs["image"][:3]).permute(0, 3, 1, 2).float() / 255
+    outputs = dict(zip(task.signals, [net(images)], strict=True))
+    loss = task.loss(outputs, {name: torch.tensor(array) for name, array in targets.items()})
+    assert loss.shape == (3,)
+    loss.sum().backward()  # type: ignore[no-untyped-call]
+    assert all(parameter.grad.abs().sum() > 0 for parameter in net.parameters())
+
+
+@pytest.mark.slow
+def test_the_task_of_ones_own_runs_as_printed(tmp_path: Path) -> None:
+    text = write_files("own-task.md", tmp_path)
+    (command,) = [c for c in commands(text) if "--quick" in c]
+    assert re.search(r"found, %", run(command, at=tmp_path))
+
+
+def test_the_tutorial_starts_as_printed(tmp_path: Path) -> None:
+    text = write_files("your-own-model.md", tmp_path)
     first = [c for c in commands(text) if c[1] == "init" or "--dry-run" in c]
     assert [c[1] for c in first] == ["init", "compress"]
     for command in first:
-        said = subprocess.run(
-            [sys.executable, "-m", *command],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"},
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
-        assert said.returncode == 0, said.stderr
+        run(command, at=tmp_path)
     assert (tmp_path / "recipe.toml").exists()
     assert not (tmp_path / "runs").exists()  # a dry run leaves nothing
