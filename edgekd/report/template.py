@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from markupsafe import Markup
 from edgekd.evaluation.privacy import without_paths
 
 _HERE = Path(__file__).parent
+LONGEST_WHOLE = 16
+"""Letters of a word that is not broken, also on a phone."""
 
 
 def environment() -> Environment:
@@ -26,6 +29,7 @@ def environment() -> Environment:
     )
     made.filters["interval"] = _interval
     made.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+    made.filters["whole_words"] = _whole_words
     made.filters["clean"] = without_paths
     return made
 
@@ -41,6 +45,17 @@ def embedded(content: Any) -> Markup:
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return Markup(text)  # ASCII, so U+2028 and the like are escapes already
+
+
+def _whole_words(text: str) -> Markup:
+    """Keep short words with a hyphen, such as top-1, on one line."""
+    parts = re.split(r"(?<!\S)(\w+-\w+)(?![^\s,.])", text)
+    return Markup("").join(
+        Markup('<span class="whole">{}</span>').format(part)
+        if i % 2 and len(part) <= LONGEST_WHOLE
+        else part
+        for i, part in enumerate(parts)
+    )
 
 
 def _interval(text: str) -> Markup:

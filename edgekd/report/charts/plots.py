@@ -37,6 +37,7 @@ class Point:
     ships: bool
     quality: Estimate
     latency: Estimate
+    series: str = ""  # of several runs: the class of this one, whose points are joined
 
 
 def quality_against_latency(record: Record) -> str | None:
@@ -54,7 +55,7 @@ def quality_against_latency(record: Record) -> str | None:
             return None
     title = f"validation {metric.title}"
     return both_widths(
-        lambda width: _Scatter(points, title, floor, budget.max_latency_s, width).draw()
+        lambda width: Scatter(points, title, floor, budget.max_latency_s, width).draw()
     )
 
 
@@ -74,23 +75,29 @@ def _points(record: Record) -> list[Point]:
 
 
 @dataclass(frozen=True)
-class _Scatter:
+class Scatter:
+    """Points of quality and latency, with intervals and budget, at one width."""
+
     points: Sequence[Point]
     title: str
-    floor: float
+    floor: float | None
+    """The least quality that is allowed; None: not drawn."""
     asked: float | None
+    """The largest latency, in seconds."""
     width: float
 
     @property
     def frame(self) -> Box:
+        """Return where the points lie, inside the axes."""
         return Box(44, 28, self.width - 12, (400 if self.width > 500 else 340) - 44)
 
     def draw(self) -> str:
+        """Return the image."""
         x, y = self._x(), self._y()
         own = [p for p in self.points if p.kind != "preview"]
         stages = ", ".join(f"{p.name} {p.quality.value:.1f}" for p in own)
         limits, words = self._limits(x, y)
-        parts = [*self._axes(x, y), *limits, self._path(x, y)]
+        parts = [*self._axes(x, y), *limits, *self._paths(x, y)]
         for point in reversed(self.points):
             parts += self._mark(point, x, y)
         parts += self._labels(own, words, x, y)
@@ -109,7 +116,8 @@ class _Scatter:
 
     def _y(self) -> Scale:
         ends = [end for p in self.points for end in (p.quality.low, p.quality.high)]
-        if min(ends) - (max(ends) - min(ends)) < self.floor < 2 * max(ends) - min(ends):
+        near = (min(ends) - (max(ends) - min(ends)), 2 * max(ends) - min(ends))
+        if self.floor is not None and near[0] < self.floor < near[1]:
             ends.append(self.floor)
         pad = 0.08 * (max(ends) - min(ends)) or 1.0
         return Scale(min(ends) - pad, max(ends) + pad, self.frame.bottom, self.frame.top)
@@ -135,7 +143,7 @@ class _Scatter:
     def _limits(self, x: Scale, y: Scale) -> tuple[list[str], list[Box]]:
         """Return the lines of the budget, and where their words stand."""
         box, parts, boxes = self.frame, [], []
-        if y.low < self.floor < y.high:
+        if self.floor is not None and y.low < self.floor < y.high:
             at, width = y(self.floor), text_width("allowed loss")
             taken = [bar for p in self.points for bar in _bars(p, x, y)]
             lefts = np.linspace(box.right - width, box.left + 4, 9)
@@ -152,12 +160,23 @@ class _Scatter:
             boxes.append(Box(left, box.top - 2, left + width, box.top + 14))
         return parts, boxes
 
-    def _path(self, x: Scale, y: Scale) -> str:
-        kept = [p for p in self.points if p.kind == "kept"]
-        corners = [(x(p.latency.value), y(p.quality.value)) for p in kept]
-        return element(
-            "polyline", class_="path", points=" ".join(f"{a:.1f},{b:.1f}" for a, b in corners)
-        )
+    def _kept(self, x: Scale, y: Scale) -> dict[str, list[tuple[float, float]]]:
+        """Return where the kept points of each series are, in order."""
+        found: dict[str, list[tuple[float, float]]] = {}
+        for p in self.points:
+            if p.kind == "kept":
+                found.setdefault(p.series, []).append((x(p.latency.value), y(p.quality.value)))
+        return found
+
+    def _paths(self, x: Scale, y: Scale) -> list[str]:
+        return [
+            element(
+                "polyline",
+                class_=f"path {series}".rstrip(),
+                points=" ".join(f"{a:.1f},{b:.1f}" for a, b in corners),
+            )
+            for series, corners in self._kept(x, y).items()
+        ]
 
     def _mark(self, p: Point, x: Scale, y: Scale) -> list[str]:
         at, up = x(p.latency.value), y(p.quality.value)
@@ -169,40 +188,44 @@ class _Scatter:
                 line(a, b, at, up, "thread"),
                 element("polygon", class_="preview", points=corners + f"{at - 4:.1f},{up:.1f}"),
             ]
-        kind = f"{p.kind} ships" if p.ships else p.kind
+        kind = " ".join(filter(None, (p.kind, "ships" if p.ships else "", p.series)))
         parts = [
             line(x(p.latency.low), up, x(p.latency.high), up, f"bar {kind}"),
             line(at, y(p.quality.low), at, y(p.quality.high), f"bar {kind}"),
         ]
         if p.ships:
-            parts.append(element("circle", class_="halo", cx=at, cy=up, r=RADIUS + 4))
+            halo = f"halo {p.series}".rstrip()
+            parts.append(element("circle", class_=halo, cx=at, cy=up, r=RADIUS + 4))
         return [*parts, element("circle", class_=f"mark {kind}", cx=at, cy=up, r=RADIUS)]
 
     def _labels(self, own: Sequence[Point], words: Sequence[Box], x: Scale, y: Scale) -> list[str]:
         bars = [bar for p in own for bar in _bars(p, x, y)]
         obstacles = [*bars, *words, *self._threads(x, y)]
-        spots = [(p.name, x(p.latency.value), y(p.quality.value)) for p in own]
+        # of several runs only what ships has its name beside it: the legend has the others'
+        named = [p for p in own if p.ships or not p.series]
+        spots = [(p.name, x(p.latency.value), y(p.quality.value)) for p in named]
         parts = []
         for point, spot, label in zip(
-            own, spots, place(spots, obstacles, self.frame, radius=RADIUS + 4), strict=True
+            named, spots, place(spots, obstacles, self.frame, radius=RADIUS + 4), strict=True
         ):
             box, (_, at, up) = label.box, spot
             if label.far:
                 end = min(max(at, box.left), box.right)
                 parts.append(line(at, up, end, box.top if box.top > up else box.bottom, "leader"))
-            kind = "name ships" if point.ships else f"name {point.kind}"
-            parts.append(text(label.text, (box.left + box.right) / 2, box.bottom - 3.5, kind))
+            kind = point.series or ("ships" if point.ships else point.kind)
+            middle = (box.left + box.right) / 2
+            parts.append(text(label.text, middle, box.bottom - 3.5, f"name {kind}"))
         return parts
 
     def _threads(self, x: Scale, y: Scale) -> list[Box]:
         """Return small boxes along what joins the kept points and around previews."""
         at = [(x(p.latency.value), y(p.quality.value), p.kind) for p in self.points]
         boxes = [Box(a - 4, b - 4, a + 4, b + 4) for a, b, kind in at if kind == "preview"]
-        kept = [(a, b) for a, b, kind in at if kind == "kept"]
-        for (a, b), (c, d) in pairwise(kept):
-            for share in np.linspace(0, 1, 16):
-                mid, up = a + share * (c - a), b + share * (d - b)
-                boxes.append(Box(mid - 2, up - 2, mid + 2, up + 2))
+        for kept in self._kept(x, y).values():
+            for (a, b), (c, d) in pairwise(kept):
+                for share in np.linspace(0, 1, 16):
+                    mid, up = a + share * (c - a), b + share * (d - b)
+                    boxes.append(Box(mid - 2, up - 2, mid + 2, up + 2))
         return boxes
 
 

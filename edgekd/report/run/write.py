@@ -52,7 +52,7 @@ def page(record: Record, *, samples: bool = True) -> str:
     """
     clean = shareable(record)
     if not samples:
-        clean = _without_samples(clean)
+        clean = without_samples(clean)
     ridges = latency_distributions(clean)
     chart = quality_against_latency(clean)
     return (
@@ -85,7 +85,7 @@ def page(record: Record, *, samples: bool = True) -> str:
     )
 
 
-def _without_samples(record: Record) -> Record:
+def without_samples(record: Record) -> Record:
     """Return the record without anything that shows a sample of the data."""
     changes, masks, retrieval = record.changes, record.masks, record.retrieval
     return replace(

@@ -17,26 +17,26 @@ CAPTION = (
     "Each run is a session of its own, so latencies of different runs differ by several per cent "
     "even if nothing changed. To compare two files, time them together: edgekd bench NEW --vs OLD"
 )
+TITLES = ("run", "ships", "size", "latency", "against its teacher", "test", "change", "time")
 
 
 def side_by_side(runs: Sequence[tuple[Path, Record]]) -> Table:
     """Return a row for each run: what ships, how large and fast it is, and its quality."""
     table = Table(box=SIMPLE_HEAD, caption=CAPTION, caption_justify="left")
-    titles = ("run", "ships", "size", "latency", "against its teacher", "test", "change", "time")
-    for title in titles:
+    for title in TITLES:
         table.add_column(title, overflow="fold")
     for folder, record in runs:
-        table.add_row(*map(Text, cells(folder, record)))
+        table.add_row(*map(Text, cells(folder.name, record)))
     return table
 
 
-def cells(folder: Path, record: Record) -> tuple[str, ...]:
+def cells(name: str, record: Record) -> tuple[str, ...]:
     """Return the row of a run as text."""
     ships, metric = record.ships, record.metric
     tested = record.tested(ships)
     spent_s = sum(part.seconds for part in record.spent)
     return (
-        folder.name,
+        name,
         f"{ships.title} {ships.label}" + (" (quick look)" if record.quick else ""),
         size(ships.size_bytes),
         latency_text(ships.latency_s),

@@ -1,0 +1,1 @@
+"""Several runs side by side: a table in a terminal and a page."""
