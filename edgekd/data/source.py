@@ -25,7 +25,7 @@ from edgekd.data.stored_splits import SplitOptions
 from edgekd.data.table_pictures import Decoding
 from edgekd.data.tables import SUFFIXES as TABLES
 from edgekd.data.tables import open_table
-from edgekd.data.written_numbers import parse_number
+from edgekd.data.written_numbers import find_decimal, parse_number
 from edgekd.errors import DataError
 from edgekd.options import UserFunction
 from edgekd.progress import Progress, Silent
@@ -314,7 +314,8 @@ def _opened(spec: Origin, path: Path, progress: Progress, read: _Reading) -> Dat
 def _with_values(dataset: Dataset) -> Dataset:
     """Return folders that are named by a number ("23", "0,5") as numbers to predict."""
     try:
-        values = np.array([parse_number(name) for name in dataset.labels], np.float32)
+        decimal = find_decimal(dataset.labels, "the names of the folders")
+        values = np.array([parse_number(name, decimal) for name in dataset.labels], np.float32)
     except ValueError:
         return dataset
     if not len(values):

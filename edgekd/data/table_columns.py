@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from edgekd.data.table_pictures import find_root
 from edgekd.data.table_rows import Row
-from edgekd.data.written_numbers import parse_number
+from edgekd.data.written_numbers import Decimal, parse_number
 from edgekd.errors import DataError
 from edgekd.tasks.task import Target
 from edgekd.wording import option
@@ -32,6 +32,8 @@ class Columns:
     """Whether `text` names picture files."""
     mate: str | None = None
     """A second column of texts, each of which belongs to the text of its row."""
+    decimals: Mapping[str, Decimal] = field(default_factory=dict)
+    """The decimal sign of columns with numbers."""
     noticed: str = ""
     """What was found by content and not by name, in words."""
 
@@ -39,6 +41,11 @@ class Columns:
     def numeric(self) -> bool:
         """Whether the targets are numbers, and not names."""
         return len(self.labels) > 1 or self.wanted == "value" or self.mate is not None
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The columns that contain numbers."""
+        return (*self.numbers, *(self.labels if self.numeric else ()))
 
     def sample(self, row: Row) -> str | list[str] | list[float]:
         """Return the text, the pair of texts or the numbers of a row.
@@ -52,7 +59,7 @@ class Columns:
                 "contain the delimiter in quotes)"
             )
         if self.text is None:
-            return [read_number(row, name) for name in self.numbers]
+            return [self._read(row, name) for name in self.numbers]
         if self.mate is not None:
             return [_text(row, self.text), _text(row, self.mate)]
         return _text(row, self.text)
@@ -74,13 +81,16 @@ class Columns:
         return "|".join(map(str, value)) if isinstance(value, list) else str(value)
 
     def _number(self, row: Row, name: str) -> float:
-        number = read_number(row, name)
+        number = self._read(row, name)
         if self.wanted == "labels" and number not in (0, 1):
             raise ValueError(
                 f"{row.get(name)!r} in {name!r}, where a label is 0 or 1 (name the columns of the "
                 f"labels: {option('data.label_column')})"
             )
         return number
+
+    def _read(self, row: Row, name: str) -> float:
+        return read_number(row, name, self.decimals.get(name, "either"))
 
     def split_of(self, row: Row) -> str:
         """Return the split that a row belongs to; "" where that is open."""
@@ -152,7 +162,7 @@ def _text(row: Row, name: str) -> str:
     return text
 
 
-def read_number(row: Row, name: str) -> float:
+def read_number(row: Row, name: str, decimal: Decimal = "either") -> float:
     """Return the number in a cell.
 
     Raises:
@@ -160,7 +170,7 @@ def read_number(row: Row, name: str) -> float:
     """
     value = row.get(name)
     try:
-        number = parse_number(str(value))
+        number = parse_number(str(value), decimal)
     except ValueError:
         number = float("nan")
     if not np.isfinite(number):

@@ -73,6 +73,11 @@ def read_rows(file: TextIO, path: Path, wanted: set[str]) -> Iterator[tuple[int,
         yield line, value
 
 
+def find_delimiter(file: TextIO, path: Path, wanted: set[str]) -> str:
+    """Return what separates the columns; "" in a file of another form."""
+    return "" if path.suffix.lower() in (".txt", ".jsonl") else _header(file, wanted)[0]
+
+
 def _header(file: TextIO, wanted: set[str]) -> tuple[str, list[str]]:
     """Return the delimiter and the names of the columns; the file is then at the line of names.
 

@@ -21,8 +21,9 @@ from edgekd.data.arrays import split_name
 from edgekd.data.dataset import Arrays, Dataset, Kind
 from edgekd.data.table_columns import Columns, find_columns
 from edgekd.data.table_pictures import Decoding, decode_named
-from edgekd.data.table_rows import open_text, read_rows
+from edgekd.data.table_rows import find_delimiter, open_text, read_rows
 from edgekd.data.targets import name_identities, read_target
+from edgekd.data.written_numbers import Decimal, Written, parse_number
 from edgekd.errors import DataError
 from edgekd.progress import Silent
 from edgekd.tasks.task import Target
@@ -141,7 +142,7 @@ def _read(path: Path, find: _Finder, *, skip_broken: bool) -> _Read:
     columns: Columns | None = None
     with open_text(path) as file:
         for line, row in read_rows(file, path, {find.text, *find.named}):
-            columns = columns or find.columns(row)
+            columns = columns or _with_decimals(find.columns(row), find)
             try:
                 sample, target = columns.sample(row), columns.target(row)
             except ValueError as error:
@@ -159,6 +160,30 @@ def _read(path: Path, find: _Finder, *, skip_broken: bool) -> _Read:
         more = f" ({len(skipped)} were left out because they cannot be read)" if skipped else ""
         raise DataError(f"{path} contains no row with a text and a label{more}; give some")
     return _Read(columns, samples, targets, splits, tuple(skipped))
+
+
+def _with_decimals(columns: Columns, find: _Finder) -> Columns:
+    """Return the columns with the decimal sign of each, which only the whole file shows."""
+    written = {name: Written() for name in columns.written}
+    if not written:
+        return columns
+    wanted = {find.text, *find.named}
+    with open_text(find.path) as file:
+        separator = find_delimiter(file, find.path, wanted)
+    with open_text(find.path) as file:
+        for _, row in read_rows(file, find.path, wanted):
+            for name, seen in written.items():
+                seen.see(str(row.get(name)))
+    decimals, noticed = dict[str, Decimal](), [columns.noticed] if columns.noticed else []
+    for name, seen in written.items():
+        try:
+            decimals[name] = seen.decide(written.values(), separator=separator)
+        except ValueError as error:
+            raise DataError(f"{find.path}: the column {name!r} has {error}") from error
+        if seen.alone:
+            value = parse_number(seen.unclear, decimals[name])
+            noticed.append(f"{seen.unclear!r} in {name!r} is read as {value:.10g}")
+    return replace(columns, decimals=decimals, noticed="; ".join(noticed))
 
 
 def _joined(targets: list[Any], columns: Columns) -> NDArray[Any]:

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgekd.data.dataset import Dataset
@@ -144,6 +145,51 @@ def test_a_table_without_texts_is_numbers(tmp_path: Path) -> None:
     path.write_text("width,kind,price\n1.5,red,10\n")
     with pytest.raises(DataError, match=r"no numbers are in its first row of 'kind' \('red'\)"):
         open_source(spec, root=tmp_path)
+
+
+NUMBERS: list[tuple[str, list[list[float]]]] = [
+    ('x,price,y\n"1,234","1,250",7\n"12,000","900",8\n', [[1234, 1250], [12000, 900]]),
+    ('x,price,y\n"1,234","1,5",7\n"12,000","900",8\n', [[1.234, 1.5], [12, 900]]),
+    ('x,price,y\n"1,234,567","0.5",7\n"1,234.5",9.25,8\n', [[1234567, 0.5], [1234.5, 9.25]]),
+    ("x;price;y\n1,234;0,5;7\n12,000;9,25;8\n", [[1.234, 0.5], [12, 9.25]]),
+    ("x;price;y\n1,234;2,000;7\n12,000;9,250;8\n", [[1.234, 2], [12, 9.25]]),
+    ("x;price;y\n1.234;0,5;7\n1.234,5;2.000;8\n", [[1234, 0.5], [1234.5, 2000]]),
+    ("x\tprice\ty\n1,234\t0.5\t7\n12,000\t9.25\t8\n", [[1234, 0.5], [12000, 9.25]]),
+    ("x;price;y\n1,5;3;7\n2.5;4;8\n", [[1.5, 3], [2.5, 4]]),
+]
+
+
+@pytest.mark.parametrize(("text", "numbers"), NUMBERS)
+def test_the_file_decides_what_a_comma_in_a_number_is(
+    tmp_path: Path, text: str, numbers: list[list[float]]
+) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    spec = Source(path="a.csv", label_column="y")
+    dataset = open_source(spec, root=tmp_path, wanted="value")
+    np.testing.assert_allclose(dataset.samples["x"], numbers, rtol=1e-6)
+
+
+def test_a_comma_that_may_mean_two_things_is_said_or_refused(tmp_path: Path, listener: Any) -> None:
+    def read(text: str, name: str) -> None:
+        (tmp_path / name).write_text(text)
+        spec = Source(path=name, label_column="y")
+        open_source(spec, root=tmp_path, wanted="value", progress=listener)
+
+    read('x,y\n"1,234",7\n"12,000",8\n', "a.csv")
+    assert any("'12,000' in 'x' is read as 12000" in said for said in listener.said)
+    for text, name in (("x\ty\n1,234\t7\n", "a.tsv"), ('{"x": "1,234", "y": 7}\n', "a.jsonl")):
+        with pytest.raises(DataError, match=r"'x' has '1,234', which may be 1234 or 1\.234; write"):
+            read(text, name)
+    with pytest.raises(DataError, match=r"'x' has '0,5' with a decimal comma and '1,234\.5'"):
+        read('x,y\n"0,5",7\n"1,234.5",8\n', "a.csv")
+    texts = "".join(f'"{i},500",text {i}\n' for i in range(1, 31))
+    with pytest.raises(DataError, match=r"which may be 30500 or 30\.500"):
+        opened(write_text(tmp_path / "t.csv", f"y,text\n{texts}"), label_column="y")
+
+
+def write_text(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
 
 
 def test_a_column_of_measured_numbers_is_not_classes(tmp_path: Path) -> None:
