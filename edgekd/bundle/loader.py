@@ -2,7 +2,7 @@
 
 `load.py` is put together from modules of edgekd, so that an app does what training did:
 `data/pictures.py` is in it as it stands. The other parts are `app_*.py`, which are written to be
-read in a bundle. `load.mjs` does the same arithmetic in JavaScript.
+read in a bundle. `load.mjs` does the same arithmetic in JavaScript, from the parts `app_*.mjs`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _PICTURES = (
 )
 _ARRAYS = (_HERE / "app_files.py", _HERE / "app_arrays.py")
 _TEXTS = (_HERE / "app_files.py", _HERE / "app_texts.py")
+_IN_JAVASCRIPT = {ImagePreprocess: "app_pictures.mjs", ArrayPreprocess: "app_arrays.mjs"}
 _HEAD = f'''\
 """Run the model of this bundle: `python {LOADER} FILE ...` prints the answer for each {{what}}.
 
@@ -49,11 +50,12 @@ def _in_python(preprocess: Preprocess) -> str | None:
 
 
 def make_loaders(preprocess: Preprocess) -> dict[str, str]:
-    """Return file name -> text of every loader: in Python, and for pictures in JavaScript."""
+    """Return file name -> text of every loader: Python; for pictures and arrays JavaScript too."""
     python = _in_python(preprocess)
     found = {} if python is None else {LOADER: python}
-    if isinstance(preprocess, ImagePreprocess):
-        found[JAVASCRIPT] = (_HERE / "app_pictures.mjs").read_text(encoding="utf8")
+    if part := _IN_JAVASCRIPT.get(type(preprocess)):
+        parts = [(_HERE / name).read_text(encoding="utf8") for name in (part, "app_answer.mjs")]
+        found[JAVASCRIPT] = "\n".join(parts)
     return found
 
 

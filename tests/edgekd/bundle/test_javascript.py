@@ -1,4 +1,4 @@
-"""`load.mjs`: the pixels of an app in JavaScript are those of training, to the last bit."""
+"""`load.mjs`: the inputs of an app in JavaScript are those of training, to the last bit."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,6 +38,47 @@ import { openBundle } from "./load.mjs";
 globalThis.fetch = async () => new Response("not found", { status: 404 });
 const base = new URL("http://localhost/bundle/");
 await openBundle({}, base).catch((error) => console.log(error.message));
+"""
+GOLDEN_ARRAYS = """
+import fs from "node:fs";
+import { readNpy, toInputs } from "./load.mjs";
+const json = (name) => JSON.parse(fs.readFileSync(name));
+const [about, manifest] = [json("preprocess.json"), json("manifest.json")];
+const found = manifest.golden.samples.map((files) => {
+  const arrays = {};
+  for (const [name, file] of Object.entries(files)) {
+    const { data, dims } = readNpy(fs.readFileSync(file));
+    arrays[name] = { data, dims: dims.slice(1) };
+  }
+  const inputs = toInputs(arrays, about, manifest);
+  return Object.entries(inputs).map(([name, { data, dims }]) => [name, [...data], dims]);
+});
+console.log(JSON.stringify(found));
+"""
+MADE_UP_ARRAYS = """
+import { toInputs } from "./load.mjs";
+const about = { arrays: ["wave"], names: ["x"] };
+const tried = (dtype, shape, given) => {
+  const manifest = { inputs: [{ name: "x", dtype, shape }] };
+  try {
+    const { type, data, dims } = toInputs(given, about, manifest).x;
+    return [type, dims, [...data].map(Number)];
+  } catch (error) {
+    return error.message;
+  }
+};
+const rows = [[1, 2.5], [3, -4]];
+console.log(JSON.stringify([
+  tried("float32", ["batch", "time", 2], { wave: rows }),
+  tried("float32", ["batch", null, 2], Float32Array.of(1, 2.5, 3, -4)),
+  tried("int64", [1, 2, 2], rows),
+  tried("uint8", [null, 4], { wave: { data: [1, 2, 3, 4], dims: [4] } }),
+  tried("bool", ["batch", 2], [0, 7]),
+  tried("float32", ["batch", "time", 3], { wave: rows }),
+  tried("float32", ["batch", 2], { wave: rows }),
+  tried("float32", ["batch", 2, 2], [[1, 2], [3]]),
+  tried("float32", ["batch", 2], { x: [1, 2] }),
+]));
 """
 IN_BROWSER = """<script type="module">
 const send = (body) => fetch("/", { method: "POST", body: JSON.stringify(body) });
@@ -126,6 +168,40 @@ def test_a_file_that_the_server_does_not_give_is_named(bundles: Get, tmp_path: P
     command = [node, "try.mjs"]
     said = subprocess.run(command, cwd=tmp_path, check=True, timeout=60, capture_output=True).stdout
     assert re.search(rb"http://localhost/bundle/\w+\.json cannot be read: HTTP 404", said)
+
+
+def printed_by_node(script: str, folder: Path) -> Any:
+    """Run a module beside the loader; return the JSON that it prints."""
+    (folder / "try.mjs").write_text(script)
+    command = [program("node", "nodejs"), "try.mjs"]
+    done = subprocess.run(command, cwd=folder, check=True, timeout=60, capture_output=True)
+    return json.loads(done.stdout)
+
+
+def test_golden_arrays_become_their_tensors_in_node(copy: Get) -> None:
+    folder = copy("array")
+    found = printed_by_node(GOLDEN_ARRAYS, folder)
+    stored = np.load(folder / "golden" / "inputs.npz")
+    assert len(found) == len({key.partition("/")[0] for key in stored.files})
+    for i, inputs in enumerate(found):
+        assert [name for name, _, _ in inputs] == ["x", "text"]
+        for name, values, dims in inputs:
+            wanted = stored[f"{i}/{name}"]
+            np.testing.assert_array_equal(np.array(values, wanted.dtype).reshape(dims), wanted)
+
+
+def test_arrays_get_the_type_and_the_shape_of_the_model(copy: Get) -> None:
+    assert printed_by_node(MADE_UP_ARRAYS, copy("array")) == [
+        ["float32", [1, 2, 2], [1, 2.5, 3, -4]],
+        ["float32", [1, 2, 2], [1, 2.5, 3, -4]],
+        ["int64", [1, 2, 2], [1, 2, 3, -4]],
+        ["uint8", [1, 4], [1, 2, 3, 4]],
+        ["bool", [1, 2], [0, 1]],
+        "'wave' has the shape [2,2] and the model takes [time,3]",
+        "'wave' has the shape [2,2] and the model takes [2]",
+        "'wave' has 3 values, which do not fill [2,2]",
+        "'wave' is missing; give wave",
+    ]
 
 
 class Catcher(http.server.SimpleHTTPRequestHandler):
