@@ -11,7 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
 
+from edgekd.cli.main import app
 from edgekd.errors import DataError
 from edgekd.tasks import open_task
 from edgekd.user_code import resolve
@@ -79,10 +82,6 @@ def test_contributing_shows_every_room() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_every_command_is_one(page: Path) -> None:
-    from typer.main import get_command
-
-    from edgekd.cli.main import app
-
     group = get_command(app)
     known = getattr(group, "commands")  # noqa: B009
     text = page.read_text(encoding="utf8")
@@ -94,6 +93,12 @@ def test_every_command_is_one(page: Path) -> None:
     for command in commands(text):
         assert command[1] in known, command
         known[command[1]].make_context(" ".join(command), command[2:])  # parses, and runs nothing
+
+
+def test_the_page_of_every_option_is_current() -> None:
+    """If not: `make format` writes it."""
+    printed = CliRunner().invoke(app, ["schema", "--markdown"])
+    assert printed.stdout == (ROOT / "docs" / "recipe.md").read_text(encoding="utf8")
 
 
 def test_the_glossary_is_in_order() -> None:
