@@ -64,11 +64,10 @@ _OF_STEPS = {
     "student.build": "student",
 }
 """The same for options of steps, without the step."""
-_RECIPE_WORDS = {
-    "normalize": "model.input.mean and model.input.std",
-    "out": "--out",
-}
+_RECIPE_WORDS = {"normalize": "model.input.mean and model.input.std"}
 """What a recipe has in place of a flag that stands for more than one key."""
+_BESIDE_RECIPE = ("out",)
+"""What is no key of a recipe: it is said as a flag or an argument there too."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,8 @@ class _Call:
     names: frozenset[str] = frozenset()
     """The flags or arguments that the command has."""
     steps: tuple[str, ...] = ()
+    in_python: bool = False
+    """Whether Python called, also where it came with a recipe."""
 
 
 _CALL: ContextVar[_Call | None] = ContextVar("call", default=None)
@@ -97,7 +98,8 @@ def speaking(
         names: the flags or arguments of the command, with underscores.
         steps: the names of the recipe's steps, in order.
     """
-    token = _CALL.set(_Call(language, frozenset(names), tuple(steps)))
+    in_python = language == "python" or (language == "recipe" and _call().in_python)
+    token = _CALL.set(_Call(language, frozenset(names), tuple(steps), in_python))
     try:
         yield
     finally:
@@ -122,6 +124,8 @@ def option(path: str, value: object = None) -> str:
     """
     call = _call()
     name = NAMES.get(path)
+    if path in _BESIDE_RECIPE and call.language == "recipe":
+        return flag(path, value)
     if call.language != "recipe" and name is not None and name in call.names:
         return _as_flag(name, value) if call.language == "flags" else _as_argument(name, value)
     place = _place(path, call)
@@ -135,9 +139,7 @@ def option(path: str, value: object = None) -> str:
 
 def flag(name: str, value: object = None) -> str:
     """Return a flag of a command that has no recipe, such as bench, as the caller writes it."""
-    if _call().language == "python":
-        return _as_argument(name, value)
-    return _as_flag(name, value)
+    return _as_argument(name, value) if _call().in_python else _as_flag(name, value)
 
 
 def rename(where: str) -> str:
@@ -152,7 +154,7 @@ def rename(where: str) -> str:
 
 def as_change(change: str) -> str:
     """Return a change of a key, such as effort=0.1, as the caller wrote it."""
-    return f"changes=[{change!r}]" if _call().language == "python" else f"--set {change!r}"
+    return f"changes=[{change!r}]" if _call().in_python else f"--set {change!r}"
 
 
 def describe_root() -> str:

@@ -14,29 +14,18 @@ import typer
 
 from edgekd.cli import flags
 from edgekd.errors import RecipeError
+from edgekd.wording import NAMES, flag
 
 if TYPE_CHECKING:
     from edgekd.pipeline.compress import Result
     from edgekd.recipe.recipe import Recipe
 
-_PLACES = {
-    "device": "devices",
-    "max_latency": "budget.max_latency",
-    "max_drop": "budget.max_drop",
-    "min_snr": "budget.min_snr",
-    "min_agreement": "budget.min_agreement",
-    "task": "task",
-    "no_labels": "task",
-    "size": "data.size",
-    "resize": "data.resize",
-    "mean": "model.input.mean",
-    "std": "model.input.std",
-    "tokenizer": "model.input.tokenizer",
-    "max_length": "model.input.max_length",
-    "ship": "export.ship",
-    "skip_broken": "data.skip_broken",
-}
-"""The flags that also go with a recipe, and the key that each of them changes."""
+_ALSO_WITH_RECIPE = (
+    *("task", "size", "resize", "tokenizer", "max_length", "device", "max_latency", "max_drop"),
+    *("min_snr", "min_agreement", "ship", "skip_broken"),
+)
+"""The flags that also change a recipe that is given; `_changed_by_flags` has those of several
+keys."""
 
 
 def compress(  # noqa: PLR0913  # each parameter is a flag
@@ -127,13 +116,16 @@ def _changed_by_flags(
     recipe: Path, table: Mapping[str, Any], asked: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return a recipe's table with the flags that it has a place for; refuse the others."""
-    from edgekd.recipe.flag_values import choose_steps, parse_normalize, parse_size
+    from edgekd.recipe.flag_values import choose_steps, choose_task, parse_normalize, parse_size
     from edgekd.recipe.overrides import changed
 
     given = {key: value for key, value in asked.items() if value is not None}
     choices = ("only", "no_distill", "no_prune", "no_quantize")
     steps = {key: given.pop(key) for key in choices if key in given}
-    strange = [f"--{key}" for key in given if key not in _PLACES]
+    if "no_labels" in given:
+        given["task"] = choose_task(task=given.get("task"), no_labels=given.pop("no_labels"))
+    normalize = given.pop("normalize", None)
+    strange = [flag(key) for key in given if key not in _ALSO_WITH_RECIPE]
     if strange:
         raise RecipeError(
             f"{' and '.join(strange)} cannot be given with the recipe {recipe}, which has its own "
@@ -143,11 +135,11 @@ def _changed_by_flags(
         given["device"] = [given["device"]]
     if "size" in given:
         given["size"] = parse_size(given["size"])
-    if "no_labels" in given:
-        given["no_labels"] = "reference"
-    if "normalize" in given:
-        given["mean"], given["std"] = parse_normalize(given.pop("normalize"))
-    new = changed(table, [f"{_PLACES[key]}={json.dumps(value)}" for key, value in given.items()])
+    values = {path: given[name] for path, name in NAMES.items() if name in given}
+    if normalize is not None:
+        mean, std = parse_normalize(normalize)
+        values |= {"model.input.mean": mean, "model.input.std": std}
+    new = changed(table, [f"{path}={json.dumps(value)}" for path, value in values.items()])
     if steps:
         names = choose_steps(**steps)
         new["steps"] = [step for step in new.get("steps", ()) if step.get("name") in names]
@@ -195,11 +187,12 @@ def run(
 
 def _headline(recipe: Recipe, folder: Path) -> str:
     from edgekd.evaluation.gate import describe_floor
+    from edgekd.tasks import REFERENCE
 
     budget = recipe.budget
     floors = [f"at least {describe_floor(key, v)}" for key, v in budget.floors.items()]
     drop = [f"at most {budget.max_drop:g} lost against the teacher"]
-    wanted = floors or (["outputs near the model's own"] if recipe.task == "reference" else drop)
+    wanted = floors or (["outputs near the model's own"] if recipe.task == REFERENCE else drop)
     if budget.max_latency is not None:
         wanted.append(budget.max_latency)
     steps = ", ".join(step.name for step in recipe.steps) or "no steps"

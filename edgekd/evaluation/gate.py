@@ -14,6 +14,8 @@ from edgekd.tasks.task import Floor
 Promise = Literal["faster", "smaller", "better"]
 Outcome = Literal["kept", "rolled back", "skipped"]
 """Skipped: the step could do nothing for this network."""
+Fault = Literal["quality", "size", "slower", "gain not shown"]
+"""The kind of a reason against a variant."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,8 @@ class Ruling:
     variant: Variant
     kept: bool
     reasons: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    """The kinds of the reasons against it."""
     numbers: str
     not_measured_on: str = ""
     """The device that it is kept for, which is not here; "" where the gate's own decided."""
@@ -88,6 +92,11 @@ class Verdict:
             return (self.skipped_because,)
         found = tuple(f"{self._name(r)}{reason}" for r in self.rulings for reason in r.reasons)
         return found + self.dropped
+
+    @property
+    def faults(self) -> frozenset[Fault]:
+        """The kinds of what is against its variants."""
+        return frozenset().union(*(ruling.faults for ruling in self.rulings))
 
     @property
     def text(self) -> str:
@@ -138,12 +147,15 @@ def _rule(
     The drop is the point estimate, or with `budget.strict` the far end of its interval. Speed
     counts only where it was measured; a promise of speed that could not be shown is not kept.
     """
-    reasons = _quality_faults(found, budget)
-    reasons += [] if other_device else _speed_faults(promise, found)
+    against: list[tuple[Fault, str]] = [
+        ("quality", reason) for reason in _quality_faults(found, budget)
+    ]
+    against += [] if other_device else _speed_faults(promise, found)
     if promise == "smaller" and found.shrink <= 1:
-        reasons.append(f"not smaller: {1 / found.shrink:.2f} times the bytes")
+        against.append(("size", f"not smaller: {1 / found.shrink:.2f} times the bytes"))
     if promise == "better" and found.step_gain.low <= 0:
-        reasons.append("not proven better")
+        against.append(("quality", "not proven better"))
+    reasons = [reason for _, reason in against]
     kept = not reasons or bool(kept_because)
     if reasons and kept:
         reasons.append(f"kept because {kept_because}")
@@ -154,6 +166,7 @@ def _rule(
         variant=found.variant,
         kept=kept,
         reasons=tuple(reasons),
+        faults=tuple(fault for fault, _ in against),
         numbers=numbers,
         not_measured_on=other_device,
     )
@@ -211,16 +224,17 @@ def describe_floor(key: Floor, value: float) -> str:
     return f"SNR {value:.1f} dB" if key == "min_snr" else f"{value:.1f} % agreement"
 
 
-def _speed_faults(promise: Promise, found: Findings) -> list[str]:
+def _speed_faults(promise: Promise, found: Findings) -> list[tuple[Fault, str]]:
     speed = found.speedup
     if speed is None:  # only quality decides; the report states that speed was not measured
         return []
     if speed.high < 1:
-        return ["slower"]
+        return [("slower", "slower")]
     if promise == "faster" and not found.steady:
-        return ["gain not shown: the device reached no steady state"]
+        return [("gain not shown", "gain not shown: the device reached no steady state")]
     if promise == "faster" and speed.low <= 1:
-        return ["gain not shown: the 95 % interval of the speed-up includes 1"]
+        reason = "gain not shown: the 95 % interval of the speed-up includes 1"
+        return [("gain not shown", reason)]
     return []
 
 

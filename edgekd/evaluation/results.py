@@ -10,7 +10,7 @@ from edgekd.artifact import Variant
 from edgekd.benchmarks.measurement import Conditions
 from edgekd.benchmarks.stats import Estimate
 from edgekd.evaluation.evidence import Evidence, FileEvidence
-from edgekd.evaluation.gate import Findings, Outcome, Ruling
+from edgekd.evaluation.gate import Fault, Findings, Outcome, Ruling
 
 Kind = Literal["image", "array", "text"]
 Split = Literal["train", "calibration", "validation", "test"]
@@ -151,6 +151,11 @@ class RungRecord:
     def kept(self) -> bool:
         """Whether the next step starts from this stage."""
         return self.outcome == "kept"
+
+    @property
+    def faults(self) -> frozenset[Fault]:
+        """The kinds of what is against its variants."""
+        return frozenset().union(*(ruling.faults for ruling in self.rulings))
 
     @property
     def files(self) -> tuple[FileEvidence, ...]:

@@ -17,7 +17,7 @@ from edgekd.benchmarks.layers.nodes import Node
 from edgekd.benchmarks.layers.profile import profile_nodes
 from edgekd.benchmarks.measurement import Candidate, Setup
 from edgekd.devices.local import LocalDevice
-from edgekd.errors import EdgekdError
+from edgekd.errors import EdgekdError, one_line
 from edgekd.evaluation.evidence import File, files_of
 from edgekd.evaluation.results import Final, LayerTimes, OperatorTime
 from edgekd.pipeline.final import Rung
@@ -26,15 +26,13 @@ from edgekd.store import digest, file_sha256, write_json
 
 FORMS = re.compile(r"^(QLinear|Fused|Q(?=Gemm|Attention))|(IntegerToFloat|Integer)$")
 """What the runtime adds to the name of an operator that it fused or computes in INT8."""
-SPEED_WORDS = ("slower", "gain not shown")  # how the gate's reasons about speed begin
 
 
 def explain_rungs(bench: Bench, rungs: Sequence[Rung]) -> dict[str, LayerTimes]:
     """Return the layer times of each stage that did not pay for its speed, by title."""
     best, found = rungs[0], {}
     for rung in rungs[1:]:
-        reasons = " ".join(rung.verdict.reasons)
-        if rung.evidence is not None and any(word in reasons for word in SPEED_WORDS):
+        if rung.evidence is not None and rung.verdict.faults & {"slower", "gain not shown"}:
             after, before = rung.evidence.findings[0].compared
             times = _compare(bench, (best, before), (rung, after))
             if times is not None:
@@ -72,7 +70,8 @@ def _compare(bench: Bench, before: tuple[Rung, str], after: tuple[Rung, str]) ->
             profile_nodes(Candidate(path, examiner.feeds(rung.artifact), bench.setup))
             for path, (rung, _) in zip(paths, (before, after), strict=True)
         ]
-    except EdgekdError:  # an explanation is not worth the run
+    except EdgekdError as error:  # an explanation is not worth the run
+        bench.progress.say(f"the report has no times per operator: {one_line(error)}")
         return None
     found = LayerTimes(
         before=f"{before[0].title} {before[1]}",

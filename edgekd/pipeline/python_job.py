@@ -20,7 +20,8 @@ from edgekd.recipe.overrides import changed
 from edgekd.recipe.recipe import Recipe, find_root, parse_recipe, read_toml
 from edgekd.store import digest, locate
 from edgekd.tasks.task import Task
-from edgekd.user_code import Given, giving
+from edgekd.user_code import Given, giving, is_given
+from edgekd.user_code import title as code_title
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,17 @@ def compress_recipe(recipe: Any, job: Job) -> Result | Plan:
                 "changes cannot be made to a loaded Recipe; give them to load_recipe, or use "
                 "recipe.model_copy(update={...})"
             )
-        loaded, base = recipe, Path.cwd()
+        quick = as_quick_look({"name": recipe.name}, quick=job.quick)
+        loaded, base, shown = recipe.model_copy(update=quick), Path.cwd(), "recipe"
     elif isinstance(recipe, Mapping):
         table = as_quick_look(changed(recipe, job.changes), quick=job.quick)
-        loaded = parse_recipe(table, origin="the recipe")
-        base = Path.cwd()
+        loaded, base, shown = parse_recipe(table, origin="the recipe"), Path.cwd(), "recipe"
     else:
         path = locate(recipe)
         table = as_quick_look(changed(read_toml(path), job.changes), quick=job.quick)
         loaded, base = parse_recipe(table, origin=str(path)), find_root(path)
-    return _work(loaded, job, base=base, command=f"edgekd.compress({loaded.name!r})")
+        shown = repr(os.fspath(recipe))
+    return _work(loaded, job, base=base, command=_describe_call("compress", [shown], job))
 
 
 def compress_objects(
@@ -95,9 +97,23 @@ def compress_objects(
         recipe = parse_recipe(table, origin=f"edgekd.{title}")
         if job.progress is not None:
             job.progress.say(describe_steps(table, only=plain.get("only")))
-        words = ", ".join(f"{key}={value!r}" for key, value in plain.items() if value is not None)
-        command = f"edgekd.{title}(model={objects.model!r}, data={objects.data!r}, {words})"
+        given = {"model": objects.model, "data": objects.data, **plain}
+        words = [f"{key}={_shown(value)}" for key, value in given.items() if value is not None]
+        command = _describe_call(title, words, job)
         return _work(recipe, job, base=Path.cwd(), command=command)
+
+
+def _describe_call(title: str, words: list[str], job: Job) -> str:
+    """Return the call as it was written; its changes come last, so that more can be added."""
+    words = [*words, *(["quick=True"] if job.quick else [])]
+    words += [] if job.out is None else [f"out={str(job.out)!r}"]
+    words += [f"changes={job.changes!r}"] if job.changes else []
+    return f"edgekd.{title}({', '.join(words)})"
+
+
+def _shown(value: object) -> str:
+    """Return an argument as it was written; of an object that was given, its name."""
+    return code_title(value) if isinstance(value, str) and is_given(value) else repr(value)
 
 
 def _work(recipe: Recipe, job: Job, *, base: Path, command: str) -> Result | Plan:
@@ -165,7 +181,6 @@ def name_objects(
 def _network(value: object, argument: str, found: list[Given], *, weights: object = None) -> str:
     if isinstance(value, (str, os.PathLike)):
         return os.fspath(value)
-
     require("torch", extra="train")
     from edgekd.networks.objects import give_network
 
@@ -173,7 +188,6 @@ def _network(value: object, argument: str, found: list[Given], *, weights: objec
 
 
 def _task(value: Any, found: list[Given]) -> str:
-
     if isinstance(value, Task) and not isinstance(value, type):
         name = type(value).__name__
         return _kept(Given(name, lambda: value, digest(repr(type(value)))), found)

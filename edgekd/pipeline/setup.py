@@ -31,7 +31,6 @@ from edgekd.evaluation.quality import count_needed_samples, expected_interval, l
 from edgekd.evaluation.spent_time import FILE, TimeLog
 from edgekd.pipeline.preflight import forecast_networks
 from edgekd.pipeline.without_labels import (
-    REFERENCE,
     open_reference,
     settle_budget,
     settle_recipe,
@@ -43,7 +42,7 @@ from edgekd.recipe.option_tree import list_functions
 from edgekd.recipe.recipe import QUICK_SAMPLES, Recipe
 from edgekd.step import DATA_NEEDS, Context, Need
 from edgekd.store import digest, write_atomic, write_json
-from edgekd.tasks import open_task
+from edgekd.tasks import REFERENCE, open_task
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.reference import Reference
 from edgekd.tasks.task import Task

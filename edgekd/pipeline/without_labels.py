@@ -19,7 +19,7 @@ from edgekd.options import Budget
 from edgekd.pipeline.preflight import refuse_data
 from edgekd.recipe.recipe import Recipe
 from edgekd.step import Context, OnnxModel
-from edgekd.tasks import TASKS
+from edgekd.tasks import REFERENCE, TASKS
 from edgekd.tasks.reference import Form, Reference, find_forms, without_constant_answers
 from edgekd.tasks.task import Arrays, Floor, Task
 from edgekd.wording import option
@@ -27,8 +27,8 @@ from edgekd.wording import option
 if TYPE_CHECKING:
     from edgekd.networks.trainable import Model
 
-REFERENCE, LABELLED = "reference", "classification"
-"""The tasks that a recipe without a task gets."""
+LABELLED = "classification"
+"""The task that a recipe without a task gets, if there are labels."""
 LEAST_SNR = 20.0
 LEAST_AGREEMENT_TRAINED = 95.0
 LEAST_AGREEMENT = 99.0

@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 
 from edgekd.errors import RecipeError
-from edgekd.wording import option
+from edgekd.tasks import REFERENCE
+from edgekd.wording import flag, option
 
 STEPS = ("distill", "prune", "quantize")
 """What the flags can ask for, in this order."""
@@ -88,6 +89,22 @@ def _numbers(value: object) -> list[float]:
         return [float(str(part)) for part in parts]
     except ValueError:
         return []
+
+
+def choose_task(*, task: str | None = None, no_labels: bool | None = None) -> str | None:
+    """Return the task that the flags stand for; None where they leave it open.
+
+    Raises:
+        RecipeError: a task that judges by labels, and none are to be read.
+    """
+    if not no_labels:
+        return task
+    if task not in (None, REFERENCE):
+        raise RecipeError(
+            f"{flag('task', task)} judges by labels, and {flag('no_labels', True)} leaves them "
+            "out; give one of them"
+        )
+    return REFERENCE
 
 
 def choose_steps(

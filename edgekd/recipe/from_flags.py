@@ -13,7 +13,7 @@ from typing import Any, TypedDict, Unpack
 
 from edgekd.data.source import KNOWN_DATA
 from edgekd.errors import RecipeError
-from edgekd.recipe.flag_values import choose_steps, parse_normalize, parse_size
+from edgekd.recipe.flag_values import choose_steps, choose_task, parse_normalize, parse_size
 from edgekd.user_code import MODULE
 from edgekd.wording import option
 
@@ -108,7 +108,7 @@ def make_recipe_table(*, model: str, data: str, **asked: Unpack[Asked]) -> dict[
     }
     if asked.get("ship") is not None:
         table["export"] = {"ship": asked.get("ship")}
-    task = asked.get("task") or ("reference" if asked.get("no_labels") else None)
+    task = choose_task(task=asked.get("task"), no_labels=asked.get("no_labels"))
     if task is not None:
         table["task"] = task
     steps = _steps(asked)

@@ -15,13 +15,15 @@ from edgekd.tasks.segmentation import Segmentation
 from edgekd.tasks.task import Task
 from edgekd.user_code import resolve
 
+REFERENCE = "reference"
+"""The task of a job without labels: the outputs of the float model are compared with."""
 TASKS: Mapping[str, Callable[[], Task]] = {
     "classification": Classification,
     "multilabel": Multilabel,
     "regression": Regression,
     "segmentation": Segmentation,
     "embedding": Embedding,
-    "reference": Reference,
+    REFERENCE: Reference,
 }
 """Every task by name."""
 

@@ -118,6 +118,15 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
     (compress(normalize="imagenet"), "normalize cannot be used"),
     (compress(task="detect"), "task 'detect' is not known"),
     (compress(task=5), "task is 5; expected is a name"),
+    (
+        compress(task="regression", no_labels=True),
+        "task='regression' judges by labels, and no_labels=True leaves them out; give one",
+    ),
+    (compress(quick=True, out="n.onnx"), "writes no n.onnx; leave out quick=True, .* with out$"),
+    (
+        lambda: edgekd.compress(edgekd.load_recipe("mnist"), quick=True, out="n.onnx", **QUIET),
+        "a quick look decides nothing and writes no n.onnx",
+    ),
     (compress(device="jetson"), "the device 'jetson' is unknown"),
     (compress(changes="nope"), r"changes=\['nope'\]: write it as key=value"),
     (compress(changes=3), "changes is 3; expected is a list of texts"),

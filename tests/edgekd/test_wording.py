@@ -8,7 +8,7 @@ import pytest
 
 from edgekd.cli.compress import compress
 from edgekd.recipe.from_flags import Asked
-from edgekd.wording import NAMES, Language, option, rename, speaking, speaking_of
+from edgekd.wording import NAMES, Language, flag, option, rename, speaking, speaking_of
 
 ALL = frozenset(NAMES.values())
 
@@ -35,6 +35,16 @@ def test_without_a_call_it_is_the_recipe_and_calls_end() -> None:
     with speaking("flags", names=ALL):
         pass
     assert option("data.size") == "data.size"
+
+
+def test_what_is_beside_a_recipe_is_named_as_the_caller_writes_it() -> None:
+    assert option("out") == "--out"
+    with speaking("python", names=ALL), speaking("recipe"), speaking_of(["prune"]):
+        assert (option("out"), option("data.size", 9), flag("quick")) == (
+            "out",
+            "data.size = 9",
+            "quick",
+        )
 
 
 def test_a_flag_that_this_command_lacks_is_set() -> None:

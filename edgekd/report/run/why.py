@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from edgekd.evaluation.formatting import seconds
+from edgekd.evaluation.gate import Fault
 from edgekd.evaluation.record import Record
 from edgekd.evaluation.results import LayerTimes, OperatorTime, RungRecord
 
@@ -57,8 +58,8 @@ def next_steps(record: Record, rung: RungRecord) -> list[tuple[str, str]]:
     number = [one.title for one in record.rungs].index(rung.title) - 1
     steps = record.recipe.get("steps", ())
     step: Mapping[str, Any] = steps[number] if number < len(steps) else {}
-    reasons, key = " ".join(rung.reasons), f"steps.{number}"
-    found = [*_for_quality(record, reasons, key, step), *_for_speed(record, reasons, key, step)]
+    faults, key = rung.faults, f"steps.{number}"
+    found = [*_for_quality(record, faults, key, step), *_for_speed(record, faults, key, step)]
     if rung.evidence is not None:
         gate_off = _again(record, f"{key}.gate=false")
         found.append(("keep it for another device, whatever this one shows", gate_off))
@@ -66,17 +67,17 @@ def next_steps(record: Record, rung: RungRecord) -> list[tuple[str, str]]:
 
 
 def _for_quality(
-    record: Record, reasons: str, key: str, step: Mapping[str, Any]
+    record: Record, faults: Set[Fault], key: str, step: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
-    if "lost" in reasons or "not proven better" in reasons:
+    if "quality" in faults:
         for name in ("train", "recover"):
             epochs = (step.get(name) or {}).get("epochs")
             if epochs:
                 yield "train longer", _again(record, f"{key}.{name}.epochs={2 * epochs}")
         if "ratio" in step:
             yield "cut less", _again(record, f"{key}.ratio={round(step['ratio'] / 2, 3)}")
-        if step.get("name") == "quantize":
-            more = 4 * step.get("samples", 512)
+        if samples := step.get("samples"):
+            more = 4 * samples
             yield (
                 "calibrate with more samples",
                 _again(record, f"data.calibration={more}", f"{key}.samples={more}"),
@@ -84,15 +85,15 @@ def _for_quality(
 
 
 def _for_speed(
-    record: Record, reasons: str, key: str, step: Mapping[str, Any]
+    record: Record, faults: Set[Fault], key: str, step: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
-    if "gain not shown" in reasons:
+    if "gain not shown" in faults:
         all_rounds = "measure.stop_when_decided=false"
         yield "measure longer", _again(record, f"measure.rounds={MORE_ROUNDS}", all_rounds)
         if "ratio" in step:
             ratio = round(min(0.9, step["ratio"] * 1.5), 3)
             yield "cut more", _again(record, f"{key}.ratio={ratio}")
-    if "slower" in reasons and step.get("name") == "quantize":
+    if "slower" in faults and step.get("name") == "quantize":
         variants = [v for v in ("int8", "int8-xnnpack") if v not in step.get("variants", ())]
         if variants:
             yield (
@@ -104,6 +105,11 @@ def _for_speed(
 def _again(record: Record, *changes: str) -> str:
     """Return the command of the run with keys changed; finished stages are reused."""
     command = record.command or f"edgekd compress {record.name}.toml"
+    if command.startswith("edgekd."):  # a call in Python, with its changes last
+        head, mark, own = command.rpartition(", changes=[")
+        added = ", ".join(map(repr, changes))
+        before = f"{head}{mark}{own.removesuffix('])')}, " if mark else f"{command[:-1]}, changes=["
+        return f"{before}{added}])"
     quoted = (f"'{change}'" if set(change) & set('["( ') else change for change in changes)
     return " ".join([command, *(f"--set {change}" for change in quoted)])
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edgekd.benchmarks.stats import Estimate
-from edgekd.evaluation.gate import Findings, describe_speed, judge
+from edgekd.evaluation.gate import Fault, Findings, describe_speed, judge
 from edgekd.options import Budget
 
 
@@ -41,6 +41,7 @@ def test_a_floor_takes_the_place_of_the_drop(budget: Budget, reason: str) -> Non
     lost = Estimate(-119.0, -120.0, -118.0, 50)
     verdict = judge("faster", [findings(floored=floored, gain=lost, unit="dB")], budget)
     assert verdict.reasons == ((reason,) if reason else ())
+    assert verdict.faults == ({"quality"} if reason else set())
     assert verdict.text.endswith("SNR 31.0 dB, 98.0 % agreement" + (")" if reason else ""))
 
 
@@ -55,20 +56,21 @@ def test_a_stage_that_pays_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "reason"),
+    ("changes", "reason", "fault"),
     [
-        ({"speedup": Estimate(0.5, 0.48, 0.52, 6)}, "slower"),
-        ({"speedup": Estimate(1.02, 0.99, 1.05, 6)}, "gain not shown"),
-        ({"steady": False}, "no steady state"),
-        ({"gain": Estimate(-1.2, -2.0, -0.4, 1000)}, "1.20 points lost, 1 allowed"),
+        ({"speedup": Estimate(0.5, 0.48, 0.52, 6)}, "slower", "slower"),
+        ({"speedup": Estimate(1.02, 0.99, 1.05, 6)}, "gain not shown", "gain not shown"),
+        ({"steady": False}, "no steady state", "gain not shown"),
+        ({"gain": Estimate(-1.2, -2.0, -0.4, 1000)}, "1.20 points lost, 1 allowed", "quality"),
     ],
 )
 def test_a_stage_that_does_not_pay_goes_with_its_reason(
-    changes: dict[str, Any], reason: str
+    changes: dict[str, Any], reason: str, fault: Fault
 ) -> None:
     verdict = judge("faster", [findings(**changes)], Budget(max_drop=1.0))
     assert not verdict.kept
     assert reason in verdict.text
+    assert verdict.faults == {fault}
 
 
 def test_the_estimate_decides_unless_the_budget_is_strict() -> None:

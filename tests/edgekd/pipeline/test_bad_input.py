@@ -200,6 +200,11 @@ def test_a_wrong_recipe(place: Path, refused: Call, change: str, message: str) -
         (["compress", "--model", "net.py:small"], "--data is missing"),
         (["compress", "r.toml", "--model", "net.py:small"], "--model cannot be given with"),
         (["compress", "r.toml", "--epochs", "3"], "--epochs cannot be given with"),
+        (["compress", "r.toml", "--keep-for", "pixel-8"], "--keep-for cannot be given with"),
+        (
+            ["compress", "r.toml", "--no-labels", "--task", "regression"],
+            "--task regression judges by labels",
+        ),
         (["compress", "gone.toml"], "gone.toml does not exist"),
         (["compress", "net.py"], "not valid TOML"),
         (["compress", "r.toml", "--set", "seed"], "write it as key=value"),

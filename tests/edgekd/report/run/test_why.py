@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from edgekd.evaluation.gate import Fault
 from edgekd.evaluation.record import Record, from_json
-from edgekd.evaluation.results import LayerTimes, OperatorTime
+from edgekd.evaluation.results import LayerTimes, OperatorTime, RungRecord
 from edgekd.evaluation.spent_time import Spent
 from edgekd.recipe.overrides import changed
 from edgekd.report.run.spent import duration, spent_line
@@ -43,6 +45,13 @@ def record(content: dict[str, Any]) -> Record:
     return from_json(content)
 
 
+def faulty(record: Record, title: str, fault: Fault) -> RungRecord:
+    """A stage of the record, with that against each of its variants."""
+    rung = next(rung for rung in record.rungs if rung.title == title)
+    rulings = tuple(replace(one, kept=False, faults=(fault,)) for one in rung.rulings)
+    return replace(rung, outcome="rolled back", rulings=rulings)
+
+
 def test_the_operators_that_became_slower_are_named() -> None:
     words = " ".join(explain(TIMES))
     assert "Conv 50 µs → 80 µs" in words
@@ -54,30 +63,41 @@ def test_the_operators_that_became_slower_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("title", "reason", "wanted"),
+    ("title", "fault", "wanted"),
     [
-        ("distill", "3.20 points lost, 1 allowed", "steps.0.train.epochs=24"),
-        ("prune", "3.20 points lost, 1 allowed", "ratio=0.15"),
-        ("prune", "gain not shown: the 95 % interval includes 1", "measure.rounds=20"),
-        ("prune", "gain not shown: the 95 % interval includes 1", "ratio=0.45"),
+        ("distill", "quality", "steps.0.train.epochs=24"),
+        ("prune", "quality", "ratio=0.15"),
+        ("prune", "gain not shown", "measure.rounds=20"),
+        ("prune", "gain not shown", "ratio=0.45"),
         ("quantize", "slower", 'variants=["int8-xnnpack"]'),
-        ("quantize", "2.00 points lost, 1 allowed", "samples=2048"),
+        ("quantize", "quality", "samples=2048"),
         ("quantize", "slower", "gate=false"),
     ],
 )
-def test_every_reason_has_commands_that_work(
-    record: Record, title: str, reason: str, wanted: str
+def test_every_fault_has_commands_that_work(
+    record: Record, title: str, fault: Fault, wanted: str
 ) -> None:
     """What is offered can be put into the recipe."""
-    number = next(i for i, rung in enumerate(record.rungs) if rung.title == title)
-    rung = replace(record.rungs[number], outcome="rolled back", reasons=(reason,))
-    tries = next_steps(record, rung)
-    commands = [command for _, command in tries]
+    commands = [command for _, command in next_steps(record, faulty(record, title, fault))]
     assert any(wanted in command for command in commands)
     for command in commands:
         words = command.replace("'", "").split(" --set ")[1:]
         table = changed(dict(record.recipe), words)
         assert table != dict(record.recipe)
+
+
+@pytest.mark.parametrize("own", ["", ", changes=['effort=0.1']"])
+def test_after_a_call_in_python_the_call_is_offered_again(record: Record, own: str) -> None:
+    called = replace(record, command=f"edgekd.compress(model=net, data=data{own})")
+    commands = [command for _, command in next_steps(called, faulty(called, "prune", "quality"))]
+    assert len(commands) == 3
+    for command in commands:
+        call = ast.parse(command, mode="eval").body
+        assert isinstance(call, ast.Call)
+        changes = {word.arg: word.value for word in call.keywords}["changes"]
+        listed = ast.literal_eval(changes)
+        assert listed[:-1] == (["effort=0.1"] if own else [])
+        assert changed(dict(record.recipe), listed) != dict(record.recipe)
 
 
 def test_a_kept_stage_needs_no_advice(record: Record) -> None:
