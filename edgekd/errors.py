@@ -23,6 +23,7 @@ A message is one paragraph: what was got, what was expected, what to do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import ClassVar
@@ -127,3 +128,9 @@ def require(module: str, *, extra: str) -> ModuleType:
 def one_line(error: object) -> str:
     """Return the message of an error without line breaks, for a table or another message."""
     return " ".join(str(error).split())
+
+
+def few(names: Sequence[str]) -> str:
+    """Return the first five names, and how many there are besides."""
+    rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{', '.join(names[:5])}{rest}"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from edgekd.errors import ModelError, require
+from edgekd.errors import ModelError, few, require
 from edgekd.wording import option
 
 _MOST_NESTS = 64
@@ -190,5 +190,4 @@ def fill(
 
 
 def _some(what: str, names: Sequence[str]) -> str:
-    rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"{what} {', '.join(names[:5])}{rest}" if names else ""
+    return f"{what} {few(names)}" if names else ""

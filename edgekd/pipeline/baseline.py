@@ -14,7 +14,7 @@ from edgekd.step import Context
 from edgekd.tasks.task import Arrays, Metric, Predictor, Task, name_outputs
 from edgekd.wording import option
 
-_BATCH, _MOST_SAMPLES = 16, 512
+_BATCH, _SAMPLES = 16, 512
 
 
 def _causes() -> str:
@@ -42,8 +42,8 @@ def check_baseline(
 ) -> None:
     """Refuse a model whose first metric is that of a guess on the validation split.
 
-    That is, its 95 % interval reaches what a guess gets (`Metric.chance`). At most 512 samples are
-    looked at, spread over the split.
+    That is, its 95 % interval reaches what a guess gets (`Metric.chance`). Of a large split 512 to
+    1024 samples are looked at, spread over it.
 
     Where nothing is trained, a low value whose cause is not found is a warning: a quantized file is
     then still compared with its float file.
@@ -113,7 +113,7 @@ def _answers(predictor: Predictor, preprocess: Preprocess, context: Context) -> 
         return name_outputs(predictor(inputs), task)
 
     index = []
-    every = max(1, context.data.count("validation") // _MOST_SAMPLES)
+    every = max(1, context.data.count("validation") // _SAMPLES)
     batches = context.data.batches("validation", preprocess, size=_BATCH)
     for number, batch in enumerate(batches):
         if number % every:

@@ -17,12 +17,14 @@ from edgekd.evaluation.gate import REFERENCE, Verdict, judge
 from edgekd.evaluation.record import Record, with_time_of
 from edgekd.networks.bounded import watch_peak
 from edgekd.pipeline.baseline import warn_of_chance
+from edgekd.pipeline.bench import Bench
 from edgekd.pipeline.deliver import deliver
 from edgekd.pipeline.export import Export
 from edgekd.pipeline.final import TEACHER, Rung, judge_on_test, measure_finalists
 from edgekd.pipeline.memory import keep_peak
 from edgekd.pipeline.record import record
-from edgekd.pipeline.setup import Bench, check_owner, claim, set_up
+from edgekd.pipeline.run_folder import check_owner, claim
+from edgekd.pipeline.setup import set_up
 from edgekd.pipeline.stage import run_step
 from edgekd.progress import Progress, Silent
 from edgekd.quantization.step import read_dropped

@@ -11,8 +11,8 @@ from edgekd.bundle import Contents, write
 from edgekd.bundle.samples import Sample, made_up, may_ship, singles, whole_pictures
 from edgekd.data.preprocess import ImagePreprocess, read_preprocess
 from edgekd.evaluation.record import Record
+from edgekd.pipeline.bench import Bench
 from edgekd.pipeline.final import Rung
-from edgekd.pipeline.setup import Bench
 from edgekd.report.run.write import page, write_report
 
 CANDIDATES = 32

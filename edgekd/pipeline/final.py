@@ -23,7 +23,7 @@ from edgekd.evaluation.gate import Verdict
 from edgekd.evaluation.quality import estimate_gain, estimate_metrics
 from edgekd.evaluation.reduced import Reduced
 from edgekd.evaluation.results import Elsewhere, Final, Finalist, LastSession, Tested
-from edgekd.pipeline.setup import Bench
+from edgekd.pipeline.bench import Bench
 from edgekd.store import digest, write_atomic, write_json
 
 

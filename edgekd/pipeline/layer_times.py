@@ -20,8 +20,8 @@ from edgekd.devices.local import LocalDevice
 from edgekd.errors import EdgekdError, one_line
 from edgekd.evaluation.evidence import File, files_of
 from edgekd.evaluation.results import Final, LayerTimes, OperatorTime
+from edgekd.pipeline.bench import Bench
 from edgekd.pipeline.final import Rung
-from edgekd.pipeline.setup import Bench
 from edgekd.store import digest, file_sha256, write_json
 
 FORMS = re.compile(r"^(QLinear|Fused|Q(?=Gemm|Attention))|(IntegerToFloat|Integer)$")

@@ -15,10 +15,12 @@ from rich.console import Group
 
 from edgekd.evaluation.forecast import Assumed, Forecast, NetworkForecast, StagePlan
 from edgekd.networks.bounded import free_bytes, held_bytes
+from edgekd.pipeline.bench import Bench
 from edgekd.pipeline.memory import EXPORT_BYTES, EXPORT_COPIES
 from edgekd.pipeline.preflight import forecast_networks
 from edgekd.pipeline.rehearsal import Rehearsed, rehearse
-from edgekd.pipeline.setup import Bench, check_owner, set_up
+from edgekd.pipeline.run_folder import check_owner
+from edgekd.pipeline.setup import set_up
 from edgekd.progress import Progress, Silent
 from edgekd.recipe.recipe import Recipe
 from edgekd.report.run.notebook import as_plain_text

@@ -30,6 +30,7 @@ from edgekd.evaluation.results import (
 from edgekd.exporters.onnx_metadata import licence
 from edgekd.networks.channel_notes import read_left
 from edgekd.pipeline.baseline import warn_of_chance
+from edgekd.pipeline.bench import Bench
 from edgekd.pipeline.examples.answers import find_changes
 from edgekd.pipeline.examples.masks import find_masks
 from edgekd.pipeline.examples.neighbours import find_retrieval
@@ -37,7 +38,6 @@ from edgekd.pipeline.examples.numbers import find_scattered
 from edgekd.pipeline.examples.shipping import Shipping
 from edgekd.pipeline.final import Rung
 from edgekd.pipeline.layer_times import explain_rungs, explain_shipped
-from edgekd.pipeline.setup import Bench
 from edgekd.quantization.step import QUANTIZED
 from edgekd.recipe.recipe import Recipe
 from edgekd.teacher.step import ORIGIN

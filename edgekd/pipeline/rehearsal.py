@@ -22,8 +22,8 @@ from edgekd.data.input_options import InputSpec
 from edgekd.data.preprocess import Preprocess, read_preprocess
 from edgekd.errors import NothingToDo
 from edgekd.exporters.ort_session import batch_size, predictor
+from edgekd.pipeline.bench import Bench
 from edgekd.pipeline.export import Export
-from edgekd.pipeline.setup import Bench
 from edgekd.pipeline.stage import run_step
 from edgekd.progress import Tick
 from edgekd.recipe.recipe import titled

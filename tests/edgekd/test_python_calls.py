@@ -122,7 +122,6 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
         compress(task="regression", no_labels=True),
         "task='regression' judges by labels, and no_labels=True leaves them out; give one",
     ),
-    (compress(quick=True, out="n.onnx"), "writes no n.onnx; leave out quick=True, .* with out$"),
     (
         lambda: edgekd.compress(edgekd.load_recipe("mnist"), quick=True, out="n.onnx", **QUIET),
         "a quick look decides nothing and writes no n.onnx",

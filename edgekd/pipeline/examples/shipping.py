@@ -15,8 +15,8 @@ from edgekd.artifact import FP32
 from edgekd.evaluation.examples import Thing
 from edgekd.evaluation.reduced import Reduced
 from edgekd.evaluation.results import Final
+from edgekd.pipeline.bench import Bench
 from edgekd.pipeline.final import Rung, reduce_test
-from edgekd.pipeline.setup import Bench
 
 SHOWN_LETTERS = 200
 MOST_PIXELS = 160

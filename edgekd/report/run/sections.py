@@ -25,10 +25,8 @@ from edgekd.evaluation.gate import FLOOR_METRICS, Findings, Ruling, name_pair
 from edgekd.evaluation.record import Record
 from edgekd.evaluation.results import ChangedSample, ClassChange, Elsewhere, RungRecord
 from edgekd.exporters.file_facts import Kernels
-from edgekd.report.run.examples import colours, mask_cards, queries, safe_image
-
-__all__ = ["colours", "mask_cards", "queries"]
-"""What the template takes from elsewhere."""
+from edgekd.report.run.examples import safe_image
+from edgekd.report.run.spent import describe_memory
 
 MOST_CLASSES = 20
 """More classes than this are cut to those that changed most; the rest is folded away."""
@@ -203,13 +201,7 @@ def conditions(record: Record) -> list[tuple[str, str]]:
         ),
         ("blocks", f"{timing.blocks} per process, each {timing.block_s:g} s or longer"),
         ("warm-up", f"{timing.warmup_s:g} s per process, untimed"),
-        (
-            "memory of the job",
-            f"{size(record.peak_bytes)} at its most; the model itself has "
-            f"{size(record.rungs[0].files[0].facts.size_bytes)}"
-            if record.peak_bytes
-            else NOT_MEASURED,
-        ),
+        ("memory of the job", describe_memory(record) or NOT_MEASURED),
     ]
 
 

@@ -1,9 +1,10 @@
-"""Where the time of a run went, in words and as rows."""
+"""What a run took: where its time went, and its memory, in words and as rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgekd.evaluation.formatting import size
 from edgekd.evaluation.record import Record
 from edgekd.evaluation.spent_time import Work
 
@@ -58,6 +59,14 @@ def duration(value: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def describe_memory(record: Record) -> str:
+    """Return the memory that the job took beside the size of its model; "" if it is not known."""
+    if not record.peak_bytes:
+        return ""
+    model = record.rungs[0].files[0].facts
+    return f"{size(record.peak_bytes)} at its most; the model itself has {size(model.size_bytes)}"
 
 
 def spent_line(record: Record) -> str:

@@ -19,7 +19,7 @@ from edgekd.evaluation.gate import (
 )
 from edgekd.evaluation.record import QUICK_REMARK, Record
 from edgekd.evaluation.results import Elsewhere, RungRecord
-from edgekd.report.run.spent import spent_line
+from edgekd.report.run.spent import describe_memory, spent_line
 from edgekd.report.run.why import explain, next_steps
 
 SHOWN_STEPS = 2
@@ -138,11 +138,8 @@ def outcome(record: Record) -> list[str]:
             f"{interval(tested.metrics[metric.name])} {metric.unit}, {gain} relative to the teacher"
             f"{NO_DIFFERENCE if not record.teacher_ships and is_undecided(tested.gain) else ''}"
         )
-    if record.peak_bytes:
-        found.append(
-            f"memory: the job took {size(record.peak_bytes)} at its most, and the model itself has "
-            f"{size(record.rungs[0].files[0].facts.size_bytes)}"
-        )
+    if memory := describe_memory(record):
+        found.append(f"memory of the job: {memory}")
     found += filter(None, [spent_line(record)])
     if record.over_budget:
         found.append(f"✗ budget: {record.over_budget}")

@@ -14,7 +14,8 @@ import pytest
 from edgekd.data.dataset import Dataset
 from edgekd.data.stored_splits import FILE, SplitOptions, run_splits, write_splits
 from edgekd.errors import DataError
-from edgekd.pipeline.setup import claim, set_up
+from edgekd.pipeline.run_folder import claim
+from edgekd.pipeline.setup import set_up
 from edgekd.progress import Silent
 from edgekd.recipe.recipe import load_recipe
 

@@ -12,8 +12,9 @@ import torch
 
 from edgekd.artifact import Artifact
 from edgekd.errors import ModelError, NothingToDo, RecipeError
+from edgekd.pipeline.bench import Bench
 from edgekd.pipeline.compress import compress, run_steps
-from edgekd.pipeline.setup import Bench, set_up
+from edgekd.pipeline.setup import set_up
 from edgekd.pipeline.stage import run_step
 from edgekd.progress import Silent
 from edgekd.recipe.recipe import Recipe, load_recipe

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from edgekd.artifact import Artifact
+from edgekd.pipeline.bench import Bench
 from edgekd.pipeline.export import Export
-from edgekd.pipeline.setup import Bench, set_up
+from edgekd.pipeline.setup import set_up
 from edgekd.pipeline.stage import run_step
 from edgekd.progress import Progress, Silent, Tick
 from edgekd.recipe.recipe import load_recipe
