@@ -146,7 +146,7 @@ def load(worker: Worker, index: int) -> dict[str, Any]:
     """Let a worker load its file and make the first call."""
     try:
         return worker.ask(load=True)
-    except Exception as error:
+    except Exception as error:  # a worker may be anything, and so may its errors
         raise LoadError(index) from error
 
 

@@ -111,8 +111,23 @@ class BaselineResult:
         if self.untold:
             raise CouldNotTell(
                 f"could not tell whether it is worse than {which}: {'; '.join(self.untold)}. "
+                f"{self._advise()}"
+            )
+
+    def _advise(self) -> str:
+        """Return what helps where something could not be told."""
+        unsure = sum(row.verdict in (*_UNSURE, "not confirmed") for row in self.rows)
+        cures = []
+        if unsure:
+            cures.append(
                 "Give it more --time, on a machine that does nothing else, or a larger --allow"
             )
+        if unsure < len(self.untold):
+            cures.append(
+                "What cannot be compared needs a new baseline, stored here: edgekd bench MODEL "
+                f"--store {self.baseline.name}"
+            )
+        return ". ".join(cures)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything, raw seconds of all sessions included, as plain JSON values."""
@@ -161,7 +176,7 @@ def _moved(states: Sequence[Steadiness]) -> float:
 
 
 def settled(found: Sequence[Sequence[Comparison]]) -> bool:
-    """Return whether another session could change anything; `found` contains the rows of each."""
+    """Return whether another session could change nothing; `found` contains the rows of each."""
     if len(found) >= MOST_SESSIONS:
         return True
     return all(_settled([row.verdict for row in rows]) for rows in zip(*found, strict=True))

@@ -175,14 +175,19 @@ def check_quality(
 
 
 def _classes(outputs: Mapping[str, NDArray[Any]], file: Path) -> NDArray[np.int64]:
-    """Return the class of each sample by the first output, [samples]."""
+    """Return the class of each sample by the first output, [samples].
+
+    Scores are [calls, batch, classes] or [calls, classes]; axes of 1 behind the batch are passed
+    over. Of scores for each pixel or word the classes are on an axis that nothing names.
+    """
     first = next(iter(outputs.values()))
-    if first.ndim < 2 or first.shape[-1] < 2 or first.dtype.kind not in "fiu":
+    shape = [n for axis, n in enumerate(first.shape) if axis < 2 or n > 1]
+    if len(shape) not in (2, 3) or shape[-1] < 2 or first.dtype.kind not in "fiu":
         raise RecipeError(
-            f"the first output of {file.name} has shape {list(first.shape)} and contains no class "
-            "scores; --allow-drop and --min-agreement are for classifiers"
+            f"the first output of {file.name} has shape {list(first.shape[1:])} and contains no "
+            "class scores of whole samples; --allow-drop and --min-agreement are for classifiers"
         )
-    return np.asarray(first.reshape(-1, first.shape[-1]).argmax(axis=1), np.int64)
+    return np.asarray(first.reshape(-1, shape[-1]).argmax(axis=1), np.int64)
 
 
 def _labels(guard: Guard, samples: int) -> NDArray[np.int64]:

@@ -253,6 +253,9 @@ def test_what_could_not_be_told_is_exit_code_3(
     with pytest.raises(CouldNotTell, match=f"1.onnx: {verdict}") as caught:
         found.check()
     assert caught.value.exit_code == 3
+    wanted, other = ("new baseline", "--time") if verdict == TOLD else ("--time", "new baseline")
+    assert wanted in str(caught.value)
+    assert other not in str(caught.value)
     with pytest.raises(WorseThanBaseline):  # a proof comes first
         replace(found, rows=(row(SLOWER), row(verdict))).check()
 

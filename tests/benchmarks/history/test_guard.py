@@ -94,6 +94,33 @@ def test_calls_that_cannot_be_judged_are_refused(tmp_path: Path) -> None:
         list(check_quality(Guard(agreement=99), "m", (one, one), feeds, run))
 
 
+@pytest.mark.parametrize(
+    ("shape", "samples"),
+    [
+        ((6, 4), 6),  # without a batch axis
+        ((3, 2, 4), 6),
+        ((6, 1, 4, 1, 1), 6),
+        ((6, 1, 1, 4), 6),
+        ((6, 1, 1), None),
+        ((6, 1, 4, 8, 8), None),  # pixels: the last axis is their width
+        ((6, 1, 7, 4), None),  # words
+    ],
+)
+def test_only_scores_of_whole_samples_are_classes(
+    shape: tuple[int, ...], samples: int | None
+) -> None:
+    scores = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    guard = Guard(agreement=100.0)
+    files = (Path("a"), Path("b"))
+    found = check_quality(guard, "m", files, Path("f"), lambda *_: {"out": scores})
+    if samples is None:
+        with pytest.raises(RecipeError, match="contains no class scores of whole samples"):
+            list(found)
+    else:
+        (limit,) = found
+        assert limit.what == f"same class, {samples} samples"
+
+
 def test_size_and_memory(timed: Timed, tmp_path: Path) -> None:
     file = linear(tmp_path / "m.onnx", np.ones((64, 4), np.float32))
     more = linear(tmp_path / "n.onnx", np.ones((70, 4), np.float32))
