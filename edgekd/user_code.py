@@ -25,6 +25,7 @@ from typing import Any
 from edgekd.errors import EdgekdError, ModelError
 from edgekd.store import digest, file_sha256, locate
 
+_EDGEKD = Path(__file__).parent
 _neighbours: dict[str, Path] = {}  # modules that users' files imported from beside them -> folder
 
 
@@ -154,16 +155,24 @@ def _imported_files(path: Path, folder: Path) -> list[Path]:
 
 
 def blame(error: BaseException) -> str:
-    """Return "file:line" of where `error` arose, in the user's code rather than in a library's."""
+    """Return "file:line" of where `error` arose, in the user's code if any of it was running.
+
+    The calls of edgekd around it are not: an `nn.Sequential` fails in a line of torch.
+    """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
-    libraries = [sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")]
+    libraries = [Path(sysconfig.get_path(kind)) for kind in ("stdlib", "purelib", "platlib")]
     frames = traceback.extract_tb(error.__traceback__)
     own = [
         frame
         for frame in frames
-        if not frame.filename.startswith("<")
-        and not any(Path(frame.filename).is_relative_to(folder) for folder in libraries)
+        if (
+            not frame.filename.startswith("<")
+            and not any(
+                Path(frame.filename).is_relative_to(folder) for folder in [*libraries, _EDGEKD]
+            )
+        )
+        or Path(frame.filename).is_relative_to(_EDGEKD / "models")
     ]
     last = (own or frames)[-1]
     return f"{last.filename}:{last.lineno}"

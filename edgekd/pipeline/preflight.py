@@ -296,13 +296,13 @@ def refuse_data(
         size = f"{preprocess.channels}, {preprocess.height}, {preprocess.width}"
         given = f"images, float32 [{len(next(iter(inputs.values())))}, {size}]"
         cure = (
-            "correct it there, or describe its input if that differs from the data: "
+            "correct the network, or describe its input if that differs from the data: "
             f"{option(f'{_table(name)}.input.channels', 4 - preprocess.channels)}, "
             f"{option(f'{_table(name)}.input.size', 224)}"
         )
     else:
         given = ", ".join(f"{n} {a.dtype} {list(a.shape)}" for n, a in inputs.items())
-        cure = "correct it there, or give the data's arrays the names and shapes that it takes"
+        cure = "correct the network, or give the data's arrays the names and shapes that it takes"
     reason = one_line(error)[:300]
     return ModelError(
         f"the {name} {code_title(model.blueprint.build)} cannot take the data ({given}): "

@@ -135,7 +135,10 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
     (compress(data=(X, Y[:9])), "different lengths"),
     (compress(data=dict), "data is|dict|expected"),
     (compress(data=[0.1, 0.2, 0.3]), "the model Linear cannot take the data"),
-    (compress(data=(X[:, :5], Y)), r"the model Linear cannot take the data \(x float32 \[2, 5\]\)"),
+    (
+        compress(data=(X[:, :5], Y)),
+        r"the model Linear cannot take the data \(x float32 \[2, 5\]\): \w+ at (?!.*blueprint)",
+    ),
     (compress(data=(X, np.eye(3)[Y])), r"task='multilabel'.*argmax\(axis=1\)"),
     (compress(data=(X, Y + 0.5)), "task='regression'"),
     (compress(data="gone"), "gone does not exist; relative paths start at the current folder"),
