@@ -29,12 +29,14 @@ def read_golden(files: Mapping[str, Path]) -> dict[str, Any]:
 
 
 def encode(text: str) -> dict[str, Any]:
-    """Return the numbers of a text, and which of them are no padding; both [1, length]."""
+    """Return the inputs for a text, [1, length]: its numbers, which are no padding, and so on."""
     ids = tokenizer()(text)
     missing = max(0, ABOUT["min_length"] - len(ids))
     rows = {
         ABOUT["ids"]: ids + [ABOUT["padding"]] * missing,
         ABOUT["mask"]: [1] * len(ids) + [0] * missing,
+        ABOUT["types"]: [0] * (len(ids) + missing),
+        ABOUT["positions"]: list(range(len(ids) + missing)),
     }
     return {name: np.array([row], ABOUT["dtype"]) for name, row in rows.items() if name}
 

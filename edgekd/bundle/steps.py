@@ -69,7 +69,12 @@ def _of_texts(one: TextInputs) -> Iterator[str]:
         return
     if one.min_length > 1:
         yield f"Pad it with {one.padding} to {one.min_length} numbers."
-    also = f", and as `{one.mask}` 1 for each and 0 for padding" if one.mask else ""
+    rest = (
+        (one.mask, "1 for each and 0 for padding"),
+        (one.types, "0 for each"),
+        (one.positions, "0, 1, 2 and so on"),
+    )
+    also = "".join(f", and as `{name}` {what}" for name, what in rest if name)
     yield f"Give the numbers as `{one.ids}`, {one.dtype} [1, length]{also}."
 
 

@@ -31,7 +31,13 @@ class TextInputs(StoredPreprocess, ABC):
     mask: str | None = Field(
         default="mask", description="input with 1 for a word and 0 for padding; null: there is none"
     )
-    dtype: Literal["int64", "int32"] = Field(default="int64", description="type of both inputs")
+    types: str | None = Field(
+        default=None, description="input with 0 for each number; null: there is none"
+    )
+    positions: str | None = Field(
+        default=None, description="input with 0, 1, 2, ...; null: there is none"
+    )
+    dtype: Literal["int64", "int32"] = Field(default="int64", description="type of all inputs")
     padding: int = Field(default=PADDING, ge=0, description="number of padding, at the end")
     min_length: int = Field(
         default=1, ge=1, le=65536, description="shorter texts are padded to this length"
@@ -63,7 +69,8 @@ class TextInputs(StoredPreprocess, ABC):
     @property
     def input_names(self) -> tuple[str, ...]:
         """The graph's inputs in order."""
-        return (self.ids,) if self.mask is None else (self.ids, self.mask)
+        names = (self.ids, self.mask, self.types, self.positions)
+        return tuple(name for name in names if name is not None)
 
     @property
     def dynamic_axes(self) -> dict[str, dict[int, str]]:
@@ -95,7 +102,7 @@ class TextInputs(StoredPreprocess, ABC):
         """
 
     def encode(self, samples: Arrays) -> dict[str, NDArray[Any]]:
-        """Return numbers and mask (1 = a word), [n, longest text of the batch].
+        """Return the inputs: numbers, mask (1 = a word), ..., [n, longest text of the batch].
 
         Raises:
             DataError: there are no texts.
@@ -112,7 +119,14 @@ class TextInputs(StoredPreprocess, ABC):
         for i, (row, seen) in enumerate(rows):
             ids[i, : len(row)] = row
             mask[i, : len(row)] = seen
-        return {self.ids: ids} if self.mask is None else {self.ids: ids, self.mask: mask}
+        positions = np.broadcast_to(np.arange(length, dtype=self.dtype), ids.shape)
+        found = {
+            self.ids: ids,
+            self.mask: mask,
+            self.types: np.zeros_like(ids),
+            self.positions: np.ascontiguousarray(positions),
+        }
+        return {name: array for name, array in found.items() if name is not None}
 
 
 class TextPreprocess(TextInputs):

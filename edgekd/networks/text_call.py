@@ -10,26 +10,14 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from edgekd.data.text_roles import Role, role_of
 from edgekd.errors import ModelError
 
-Role = Literal["ids", "mask", "padding", "lengths", "offsets", "types", "positions"]
-NAMES: Mapping[Role, str] = {
-    "ids": r"input_?ids?|ids|(token|word|char|piece)(s|_?ids?|_?indices)?|x|xs|xb|inp|inputs?|data"
-    r"|(input_?)?(text|src|source|sent|sentence|seq|sequence|doc|document)(s|_?ids?|_?tokens?)?"
-    r"|indices|idx|batch",
-    "mask": r"(attention|input|token|text|src|sequence|seq|valid|word)?_?masks?",
-    "padding": r"(src_|source_|text_|token_|key_|input_)*pad(ding)?_masks?|mask_pad",
-    "lengths": r"(?!max|min|total)(\w+_)?(len|lens|length|lengths)",
-    "offsets": r"offsets?",
-    "types": r"(token_?)?type_?ids?|token_types?|segments?|segment_(ids?|labels?|info)|seg_?ids?",
-    "positions": r"pos(ition)?s?|pos(ition)?_ids?",
-}
-"""Role -> names of parameters, lower case, as a regular expression."""
 _MEANINGS: Mapping[Role, str] = {
     "ids": "numbers of the words, int64 [batch, length] (input_ids, tokens, x, text, src, ...)",
     "mask": "1 for a word, 0 for padding (attention_mask, mask)",
@@ -159,7 +147,7 @@ def read_forward(network: nn.Module, *, name: str) -> TextCall:
 
 def _role(name: str, *, first: bool, required: bool) -> Role | None:
     """Return the role of a parameter; `first`: none before it gets the numbers."""
-    found = next((r for r, names in NAMES.items() if re.fullmatch(names, name, re.I)), None)
+    found = role_of(name)
     if found in (None, "ids"):
         return "ids" if first else None
     if not required and (found in ("types", "positions") or _ATTENTION.fullmatch(name)):

@@ -13,6 +13,7 @@ from edgekd.data.dataset import Arrays
 from edgekd.data.input_options import InputSpec
 from edgekd.data.inputs import show_input_option
 from edgekd.data.preprocess import can_convert
+from edgekd.data.text_roles import role_of
 from edgekd.errors import ModelError
 from edgekd.wording import option
 
@@ -93,6 +94,74 @@ def _agree(what: str, asked: object, found: object, takes: str) -> None:
     if asked is not None and asked != found:
         shown = show_input_option(what)
         raise ModelError(f"{takes}, but {shown} is {asked}; leave it out")
+
+
+def text_spec(
+    asked: InputSpec, entries: Sequence[Entry], *, file: str
+) -> tuple[InputSpec, dict[str, str | None], list[str]]:
+    """Return the options of a text input as the file has them, its names, and notes for the user.
+
+    What each input gets follows from its name, as for a network of texts; a single one gets the
+    numbers.
+
+    Args:
+        asked: by the recipe.
+        entries: the file's inputs.
+        file: its name, for messages.
+
+    Raises:
+        ModelError: an input is not known, or is not of texts, or contradicts the recipe.
+    """
+    takes = f"{file} takes {', '.join(f'{e.name!r} ({e.dtype} {_text(e.shape)})' for e in entries)}"
+    names: dict[str, str | None] = dict.fromkeys(("ids", "mask", "types", "positions"))
+    for entry in entries:
+        role = "ids" if len(entries) == 1 else role_of(entry.name)
+        if role not in names or names[role] is not None:
+            raise ModelError(
+                f"{takes}, and the data are texts. What {entry.name!r} gets is not known: an input "
+                "is called like input_ids, attention_mask, token_type_ids or position_ids, one of "
+                "each. Rename it in the file, or give all inputs as arrays (an .npz or a callable)"
+            )
+        names[role] = entry.name
+    if names["ids"] is None:
+        raise ModelError(
+            f"{takes}, and the data are texts, but none of these is called like input_ids; rename "
+            "it in the file, or give all inputs as arrays (an .npz or a callable)"
+        )
+    dtypes = {entry.dtype for entry in entries}
+    if any(len(entry.shape) != 2 for entry in entries) or len(dtypes | {"int64", "int32"}) > 2:
+        raise ModelError(
+            f"{takes}, and texts are given as int64 or int32 [batch, length]; export it with "
+            "such inputs, or give all inputs as arrays (an .npz or a callable)"
+        )
+    if len(dtypes) > 1:
+        raise ModelError(f"{takes}, and its inputs of texts must be of one type; export it so")
+    names["dtype"] = dtypes.pop()
+    notes = []
+    if names["mask"] is None:
+        notes.append(f"{takes}, and no mask: padding counts like words")
+    lengths = {side for entry in entries for side in entry.shape[1:] if isinstance(side, int)}
+    if not lengths:
+        return asked, names, notes
+    length = max(lengths)
+    _agree("max_length", asked.max_length, length, takes)
+    fixed = asked.model_copy(update={"max_length": length, "fixed_length": True})
+    return fixed, names, notes
+
+
+def check_words(asked: InputSpec, name: str) -> None:
+    """Refuse a trained network of texts without the numbers of words that it was trained with.
+
+    Raises:
+        ModelError: neither a tokenizer nor a vocabulary is given.
+    """
+    if asked.tokenizer is None and asked.vocabulary is None:
+        how = option("model.input.tokenizer", "tokenizer.json")
+        raise ModelError(
+            f"the data are texts, and {name} was trained with words numbered in some way that is "
+            "not known; give its tokenizer.json, its vocabulary, or a function that turns a text "
+            f"into numbers: {how}"
+        )
 
 
 def match_arrays(

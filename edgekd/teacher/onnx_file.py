@@ -12,11 +12,12 @@ from pydantic import Field
 from edgekd.benchmarks.model_content import model_content
 from edgekd.data.input_options import InputSpec
 from edgekd.data.preprocess import ArrayPreprocess, Preprocess
+from edgekd.data.text_preprocess import TextInputs
 from edgekd.errors import ModelError
 from edgekd.options import Options
 from edgekd.step import Context, OnnxModel
 from edgekd.store import digest, locate
-from edgekd.teacher.file_inputs import image_spec, match_arrays
+from edgekd.teacher.file_inputs import check_words, image_spec, match_arrays, text_spec
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -105,7 +106,13 @@ class OnnxFile(Options):
             spec, notes = image_spec(self.input, entries[0], channels, file=self.onnx)
             preprocess, note = self._normalised(spec, path, context, in_colour=channels == 3)
             return preprocess, [*notes, *note]
-        preprocess = data.choose_preprocess(self.input, root=context.root)
+        spec, inputs, notes = self.input, dict[str, str | None](), list[str]()
+        if data.kind == "text":
+            check_words(spec, self.onnx)
+            spec, inputs, notes = text_spec(spec, entries, file=self.onnx)
+        preprocess = data.choose_preprocess(spec, root=context.root)
+        if isinstance(preprocess, TextInputs):
+            return preprocess.changed(**inputs), notes
         if isinstance(preprocess, ArrayPreprocess):
             arrays, notes = match_arrays(entries, sample, file=self.onnx)
             names = tuple(entry.name for entry in entries)

@@ -26,6 +26,7 @@ from edgekd.step import (
     TorchStep,
 )
 from edgekd.store import digest, write_json
+from edgekd.teacher.file_inputs import check_words
 from edgekd.teacher.onnx_file import OnnxFile
 from edgekd.user_code import MODULE, title
 from edgekd.wording import option
@@ -140,8 +141,8 @@ class Teacher(TorchStep):
         from edgekd.networks.trainable import create_model
 
         preprocess = context.data.choose_preprocess(self.input, root=context.root)
-        if preprocess.reads == "text":
-            self._check_words()
+        if preprocess.reads == "text" and self.weights is not None and self.train is None:
+            check_words(self.input, self.weights)
         model: Model = create_model(
             self.spec, preprocess, root=context.root, data=context.data, given=self.input
         )
@@ -149,21 +150,6 @@ class Teacher(TorchStep):
         if not isinstance(preprocess, ImagePreprocess) or not is_given:
             return model
         return self._normalised(model, preprocess, context)
-
-    def _check_words(self) -> None:
-        """Refuse trained weights without the numbers of words that they were trained with.
-
-        Raises:
-            ModelError: neither a tokenizer nor a vocabulary is given.
-        """
-        known = self.input.tokenizer is not None or self.input.vocabulary is not None
-        if self.weights is not None and self.train is None and not known:
-            how = option("model.input.tokenizer", "tokenizer.json")
-            raise ModelError(
-                f"the data are texts, and {self.weights} was trained with words numbered in some "
-                "way that is not known; give its tokenizer.json, its vocabulary, or a function "
-                f"that turns a text into numbers: {how}"
-            )
 
     def _normalised(self, model: Model, preprocess: ImagePreprocess, context: Context) -> Model:
         """Return the given network with the normalisation that fits it."""

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import re
+import runpy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx.parser
 import pytest
 
+from edgekd.bundle.loader import LOADER, make_loaders
 from edgekd.data.input_options import InputSpec
 from edgekd.data.inputs import choose_preprocess
-from edgekd.data.preprocess import ArrayPreprocess, ImagePreprocess
+from edgekd.data.preprocess import ArrayPreprocess, ImagePreprocess, write_preprocess
 from edgekd.data.source import Source, open_source
+from edgekd.data.text_preprocess import TextPreprocess
 from edgekd.errors import DataError, ModelError
 from edgekd.exporters.file_facts import Entry
-from edgekd.teacher.file_inputs import image_spec, match_arrays
+from edgekd.exporters.ort_session import predictor
+from edgekd.teacher.file_inputs import check_words, image_spec, match_arrays, text_spec
 
 Shape = tuple[int | str, ...]
 
@@ -134,3 +140,101 @@ def test_arrays_that_do_not_fit_are_refused_before_any_work(
 ) -> None:
     with pytest.raises(ModelError, match=re.escape(said)):
         match_arrays((form,), {"images": array}, file="m.onnx")
+
+
+TEXTS: Shape = ("batch", "sequence")
+BERT = """
+<ir_version: 8, opset_import: ["": 17]>
+bert (int64[n,s] input_ids, int64[n,s] attention_mask, int64[n,s] token_type_ids,
+      int64[n,s] position_ids) => (float[n,s] seen)
+<float[5] words = {0.5, 1.5, -2.0, 3.0, 4.0}, float[2] kinds = {10.0, 20.0},
+ float[3] places = {100.0, 200.0, 300.0}>
+{
+  a = Gather(words, input_ids)
+  b = Gather(kinds, token_type_ids)
+  c = Gather(places, position_ids)
+  ab = Add(a, b)
+  abc = Add(ab, c)
+  mask = Cast<to=1>(attention_mask)
+  seen = Mul(abc, mask)
+}
+"""
+
+
+def texts(*names: str, shape: Shape = TEXTS, dtype: str = "int64") -> list[Entry]:
+    return [entry(shape, dtype, name) for name in names]
+
+
+def test_a_file_of_texts_gets_what_its_inputs_are_called(tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(BERT)
+    onnx.save(model, tmp_path / "m.onnx")
+    entries = texts(*(value.name for value in model.graph.input))
+    asked = InputSpec(max_length=3)
+    spec, names, notes = text_spec(asked, entries, file="m.onnx")
+    assert (spec, notes) == (asked, [])
+    words = TextPreprocess(vocabulary=("a", "b", "c")).changed(max_length=3, **names)
+    given = words.encode({"text": np.array(["b c a c", "a"], object)})
+    assert {name: array.dtype for name, array in given.items()} == dict.fromkeys(
+        ("input_ids", "attention_mask", "token_type_ids", "position_ids"), np.int64
+    )
+    (seen,) = predictor(tmp_path / "m.onnx")(given).values()
+    # words b, c, a of 3, 4, -2; kind 0; places 0, 1, 2; the second text is padded
+    np.testing.assert_allclose(seen, [[113, 214, 308], [108, 0, 0]])
+    write_preprocess(tmp_path, words)
+    (tmp_path / "manifest.json").write_text(json.dumps({"labels": None, "shipped": {"file": ""}}))
+    (tmp_path / LOADER).write_text(make_loaders(words)[LOADER])
+    loaded = runpy.run_path(str(tmp_path / LOADER))["encode"]("b c a c")
+    for name, array in words.encode({"text": np.array(["b c a c"], object)}).items():
+        np.testing.assert_array_equal(loaded[name], array)
+
+
+@pytest.mark.parametrize(
+    ("entries", "names"),
+    [
+        (texts("ids"), ("ids", None, None, None)),
+        (texts("input.1"), ("input.1", None, None, None)),
+        (texts("mask", "tokens"), ("tokens", "mask", None, None)),
+        (texts("input_ids", "input_mask", "segment_ids"), ("input_ids", "input_mask",
+         "segment_ids", None)),
+        (texts("x", "positions", dtype="int32"), ("x", None, None, "positions")),
+    ],
+)  # fmt: skip
+def test_usual_names_of_inputs_of_texts(
+    entries: list[Entry], names: tuple[str | None, ...]
+) -> None:
+    _, found, notes = text_spec(InputSpec(), entries, file="m.onnx")
+    assert tuple(found[role] for role in ("ids", "mask", "types", "positions")) == names
+    assert found["dtype"] == entries[0].dtype
+    assert bool(notes) == (names[1] is None)
+
+
+def test_a_fixed_length_is_the_files() -> None:
+    fixed = texts("input_ids", "attention_mask", shape=(1, 64))
+    spec, _, _ = text_spec(InputSpec(), fixed, file="m.onnx")
+    assert (spec.max_length, spec.fixed_length) == (64, True)
+    with pytest.raises(ModelError, match=r"max_length is 32; leave it out"):
+        text_spec(InputSpec(max_length=32), fixed, file="m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        (texts("input_ids", "pixel_values"), "What 'pixel_values' gets is not known"),
+        (texts("input_ids", "decoder_input_ids"), "What 'decoder_input_ids' gets is not known"),
+        (texts("input_ids", "tokens"), "What 'tokens' gets is not known"),
+        (texts("input_ids", "lengths"), "What 'lengths' gets is not known"),
+        (texts("mask", "positions"), "none of these is called like input_ids"),
+        (texts("input_ids", dtype="float32"), "int64 or int32"),
+        (texts("input_ids", shape=("n",)), "int64 or int32"),
+        ([*texts("input_ids"), *texts("mask", dtype="int32")], "must be of one type"),
+    ],
+)
+def test_a_file_that_takes_no_texts_is_refused(entries: list[Entry], said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        text_spec(InputSpec(), entries, file="m.onnx")
+
+
+def test_a_trained_file_needs_its_numbers_of_words() -> None:
+    with pytest.raises(ModelError, match=r"m\.onnx was trained with words numbered in some way"):
+        check_words(InputSpec(), "m.onnx")
+    check_words(InputSpec(tokenizer="tokenizer.json"), "m.onnx")
