@@ -88,6 +88,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "words.csv").write_text(
         "body,kind\n" + "".join(f"a b{i},{'pn'[i % 2]}\n" for i in range(40))
     )
+    (place / "vocab.txt").write_text("[PAD]\n[UNK]\na\n")
+    (place / "thousands.tsv").write_text("x\ty\n" + "1,234\t7\n" * 40)
+    _write_texts(place / "words.onnx", "token_type_ids")
+    _write_texts(place / "captions.onnx", "pixel_values")
     _write_weights(place, x, y)
     eye = np.zeros((4, 3), np.float32)
     eye[:3] = np.eye(3)
@@ -99,6 +103,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     means = (np.array([232, 22, 122])[:, None] / 255 * np.ones((1, 16))).astype(np.float32)
     _write_numbers(place / "numbers.onnx", means)
     return place
+
+
+def _write_texts(path: Path, further: str) -> None:
+    """Write the mean of a table's rows for numbers of words, with a further input of the name."""
+    names = ("input_ids", "attention_mask", further)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gather", ["w", "input_ids"], ["rows"]),
+            helper.make_node("ReduceMean", ["rows"], ["y"], axes=[1], keepdims=0),
+        ],
+        "texts",
+        [helper.make_tensor_value_info(n, TensorProto.INT64, ["batch", "seq"]) for n in names],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 2])],
+        [numpy_helper.from_array(np.eye(3, 2, dtype=np.float32), "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
 
 
 def _write_photos(place: Path, rng: np.random.Generator) -> None:
