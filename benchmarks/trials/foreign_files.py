@@ -34,11 +34,11 @@ from edgekd.errors import BadInput
 from edgekd.evaluation.record import Record, read_record
 from edgekd.exporters.model_stats import inputs_of
 from edgekd.exporters.ort_session import Level, predictor
+from edgekd.pipeline.without_labels import LEAST_SNR
 
 _IMAGES, _TEXTS = 32, 96
 _LIMIT_S = 900.0
 _SHORT = ("--set", "measure.rounds=3", "--set", "measure.blocks=2")
-LEAST_SNR = 20.0
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,10 @@ def _speedup(record: Record) -> tuple[float, float, float] | None:
 
 
 def measure_snr(source: Path, written: Path, samples: Arrays) -> float:
-    """Return the signal-to-noise ratio in dB of the worst output; 150 is that of equal ones."""
+    """Return the signal-to-noise ratio in dB of the worst output.
+
+    150 is that of equal ones, -150 that of NaN and infinity.
+    """
     want = predictor(source, level=Level.ORT_DISABLE_ALL)(samples)
     worst = 150.0
     for level in (Level.ORT_ENABLE_ALL, Level.ORT_DISABLE_ALL):
@@ -164,8 +167,10 @@ def measure_snr(source: Path, written: Path, samples: Arrays) -> float:
             if mine.dtype.kind == "f":
                 signal = np.square(mine.astype(np.float64)).sum()
                 noise = np.square(mine.astype(np.float64) - got[name]).sum()
-                if noise > 0:
-                    worst = min(worst, float(10 * np.log10(max(signal / noise, 1e-15))))
+                if noise == 0:
+                    continue
+                ratio = signal / noise if np.isfinite(noise) else 0.0
+                worst = min(worst, float(10 * np.log10(max(ratio, 1e-15))))
     return worst
 
 

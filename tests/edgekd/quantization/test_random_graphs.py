@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-from edgekd.benchmarks.trials.random_graphs import SAMPLES, random_graph
 from edgekd.errors import ModelError, NothingToDo
 from edgekd.exporters.onnx_files import check, load_onnx, messages, save_onnx
 from edgekd.exporters.ort_session import Level, open_session, run
@@ -19,6 +18,7 @@ from edgekd.quantization.graph_preparation import prepare
 from edgekd.quantization.plan import Plan
 from edgekd.quantization.proof import FloatAnswers
 from edgekd.quantization.static import calibrate, find_plan, quantize_int8, write_int8
+from tests.edgekd.quantization.random_graphs import SAMPLES, random_graph
 
 Arrays = dict[str, NDArray[Any]]
 _TIMES = 6.0
