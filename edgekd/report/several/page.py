@@ -7,6 +7,7 @@ own.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from edgekd.store import write_atomic
 Runs = Sequence[tuple[Path, Record]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shown:
     """A run as the template shows it."""
 
@@ -37,6 +38,8 @@ class Shown:
     record: Record
     link: str
     """Its own page, from this one; "" where it is not below the folder of this one."""
+    folder: str
+    """From the folder that all runs lie in."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Group:
     runs: tuple[Shown, ...]
     where: str
     chart: Markup | None
+    why: str
+    """There is no chart; "" where there is one."""
 
 
 def write_several(runs: Runs, path: Path) -> None:
@@ -60,10 +65,18 @@ def write_several(runs: Runs, path: Path) -> None:
 
 def page(runs: Runs, *, folder: Path) -> str:
     """Return the page as it stands in `folder`."""
-    names = short_names([where for where, _ in runs])
+    folders = [where.resolve() for where, _ in runs]
+    names = short_names(folders)
+    common = Path(os.path.commonpath([where.parent for where in folders]))
     shown = [
-        Shown(name, colour(i), shareable(record), _link(where, folder))
-        for i, (name, (where, record)) in enumerate(zip(names, runs, strict=True))
+        Shown(
+            name=name,
+            colour=colour(i),
+            record=shareable(record),
+            link=_link(where, folder),
+            folder=name if common == Path(common.anchor) else str(where.relative_to(common)),
+        )
+        for i, (name, where, (_, record)) in enumerate(zip(names, folders, runs, strict=True))
     ]
     records = [one.record for one in shown]
     return (
@@ -133,13 +146,17 @@ def remarks(records: Sequence[Record]) -> list[str]:
 
 
 def bench_command(runs: Sequence[Shown]) -> str:
-    """Return the command that times what ships of the runs in one session; "" if two have none."""
+    """Return the command that times what ships of the runs in one session.
+
+    "" where there are not two bundles, or they are of other data.
+    """
+    bundled = [one for one in runs if not one.record.quick]
+    if len(bundled) < 2 or len({one.record.data.fingerprint for one in bundled}) > 1:
+        return ""
     files = [
-        shlex.quote(f"{one.name}/bundle/model.{one.record.ships.variant}.onnx")
-        for one in runs
-        if not one.record.quick
+        shlex.quote(f"{one.folder}/bundle/model.{one.record.ships.variant}.onnx") for one in bundled
     ]
-    return f"edgekd bench {' '.join(files[1:])} --vs {files[0]}" if len(files) > 1 else ""
+    return f"edgekd bench {' '.join(files[1:])} --vs {files[0]}"
 
 
 def _machine(record: Record) -> tuple[Any, ...]:
@@ -150,7 +167,8 @@ def _samples(record: Record) -> tuple[Any, ...]:
     """Return what must be equal for qualities to be of the same samples."""
     data, recipe = record.data, record.recipe
     splits = tuple(sorted(data.splits.items()))
-    return (record.metric.title, data.fingerprint, splits, recipe.get("seed"), record.quick)
+    metric = (record.metric.title, record.is_against_teacher)
+    return (metric, data.fingerprint, splits, recipe.get("seed"), record.quick)
 
 
 def _groups(runs: Sequence[Shown]) -> list[Group]:
@@ -160,8 +178,20 @@ def _groups(runs: Sequence[Shown]) -> list[Group]:
         own = {i: r for i, r in enumerate(runs) if (_machine(r.record), _samples(r.record)) == key}
         chart = kept_files({i: (r.name, r.record) for i, r in own.items()})
         marked = None if chart is None else Markup(chart)
-        found.append(Group(tuple(own.values()), _where(next(iter(own.values())).record), marked))
+        first = next(iter(own.values())).record
+        why = "" if chart else _why_not(first)
+        found.append(Group(tuple(own.values()), _where(first), marked, why))
     return found
+
+
+def _why_not(record: Record) -> str:
+    """Return why runs like this one have no chart."""
+    if record.ships.latency_s is None:
+        return "Speed was not measured, so there is no chart."
+    return (
+        "Only the model itself was kept. Quality is the closeness to its own outputs, so there is "
+        "no chart."
+    )
 
 
 def _where(record: Record) -> str:

@@ -33,7 +33,8 @@ def side_by_side(runs: Sequence[tuple[Path, Record]]) -> Table:
 def cells(name: str, record: Record) -> tuple[str, ...]:
     """Return the row of a run as text."""
     ships, metric = record.ships, record.metric
-    tested = record.tested(ships)
+    alone = record.is_against_teacher and record.teacher_ships
+    tested = None if alone else record.tested(ships)
     spent_s = sum(part.seconds for part in record.spent)
     return (
         name,

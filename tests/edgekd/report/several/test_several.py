@@ -85,6 +85,7 @@ def test_times_share_a_chart_only_where_machine_and_samples_are_the_same(
     count, text = charts(other)
     assert count == 2
     assert "not of the same samples" in text
+    assert "--vs" not in text, "files of other data are not worth a session"
     quick = copy.deepcopy(content)
     quick["recipe"]["quick"] = True
     count, text = charts(quick)
@@ -93,9 +94,26 @@ def test_times_share_a_chart_only_where_machine_and_samples_are_the_same(
     assert "--vs" not in text, "a quick look has no bundle"
 
 
+def test_the_command_finds_runs_in_unlike_folders(content: Content, tmp_path: Path) -> None:
+    record = from_json(content)
+    html = page([(tmp_path / "a/run", record), (tmp_path / "b/run", record)], folder=tmp_path)
+    assert "edgekd bench b/run/bundle/model.int8.onnx --vs a/run/bundle/model.int8.onnx" in html
+    assert str(tmp_path) not in html
+
+
 def test_what_was_not_timed_is_said(make: Callable[..., Content], read: Any) -> None:
     text = texts(read, make(), make(timed=False)).text
-    assert "run1: speed was not measured, so there is no chart" in text
+    assert "Speed was not measured, so there is no chart" in text
+
+
+def test_a_model_that_is_only_compared_with_itself_has_no_chart(
+    make: Callable[..., Content], read: Any
+) -> None:
+    alone = make(titles=("teacher",))
+    alone["task"]["metrics"][0]["against_teacher"] = True
+    text = texts(read, make(), alone).text
+    assert "Only the model itself was kept" in text
+    assert "top-1" not in " ".join(cells("run", from_json(alone)))
 
 
 def test_only_what_differs_is_listed(content: Content) -> None:
