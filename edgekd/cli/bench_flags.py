@@ -24,7 +24,11 @@ LEAST_HZ = 0.01
 def parse_timing(
     rate: float | None, precision: str, time: str, rounds: int, *, parts: bool
 ) -> Timing:
-    """Read how long to time."""
+    """Read how long to time.
+
+    Raises:
+        RecipeError: a number or its unit cannot be read.
+    """
     from edgekd.benchmarks.measurement import Timing
 
     if not LEAST_ROUNDS <= rounds <= MOST_ROUNDS:
@@ -64,7 +68,11 @@ def parse_guard(
     min_agreement: float | None,
     unlike_names: bool,
 ) -> Guard:
-    """Read what a file may cost against the stored one."""
+    """Read what a file may cost against the stored one.
+
+    Raises:
+        RecipeError: a share cannot be read, or of labels and their limit one is missing.
+    """
     from edgekd.benchmarks.history.guard import Guard
 
     if labels is not None and allow_drop is None:
@@ -101,7 +109,11 @@ def _share(option: str, text: str) -> float | None:
 def parse_setups(
     runtime: str, provider: str, threads: str, streams: str, options: list[str]
 ) -> list[Setup]:
-    """Read the setups: every runtime with every provider, threads and streams."""
+    """Read the setups: every runtime with every provider, threads and streams.
+
+    Raises:
+        RecipeError: an option, a count or a provider cannot be read.
+    """
     from edgekd.benchmarks.measurement import Setup
     from edgekd.benchmarks.runtimes.providers import provider_name
 
@@ -131,7 +143,11 @@ def parse_inputs(
     *,
     per_sample: bool = False,
 ) -> Inputs:
-    """Read the inputs of the files."""
+    """Read the inputs of the files.
+
+    Raises:
+        RecipeError: a shape or a count cannot be read, or the pipeline is not there.
+    """
     from edgekd.benchmarks.bench import Inputs
 
     if pipeline is not None and not pipeline.is_file():
@@ -174,7 +190,11 @@ def parse_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
 
 
 def check_free_file(option: str, wanted: str | Path | None) -> Path | None:
-    """Return the file to write, checked before the work and not after it."""
+    """Return the file to write, checked before the work and not after it.
+
+    Raises:
+        RecipeError: it exists already, or there is no folder for it.
+    """
     if wanted is None or str(wanted) == "-":
         return None
     path = Path(wanted)

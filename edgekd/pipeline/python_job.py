@@ -50,7 +50,13 @@ def _has_texts(table: Mapping[Any, Any]) -> bool:
 
 
 def compress_recipe(recipe: Any, job: Job) -> Result | Plan:
-    """Run a recipe: a file, its name, a table, or a loaded one."""
+    """Run a recipe: a file, its name, a table, or a loaded one.
+
+    Raises:
+        RecipeError: it is wrong, or changes are asked of a loaded one.
+        BadInput: see `compress`.
+        JobFailed: see `compress`.
+    """
     if isinstance(recipe, Recipe):
         if job.changes:
             raise RecipeError(
@@ -73,7 +79,13 @@ def compress_recipe(recipe: Any, job: Job) -> Result | Plan:
 def compress_objects(
     model: object, data: object, asked: dict[str, Any], job: Job, title: str
 ) -> Result | Plan:
-    """Run what the arguments ask for; `title` is the function that was called."""
+    """Run what the arguments ask for; `title` is the function that was called.
+
+    Raises:
+        RecipeError: model or data is missing, or the arguments do not go together.
+        BadInput: see `compress`.
+        JobFailed: see `compress`.
+    """
     absent = [name for name, value in (("model", model), ("data", data)) if value is None]
     if absent:
         also = " (or a recipe)" if title == "compress" else ""

@@ -170,7 +170,12 @@ def _with_reference(bench: Bench, asked: Task) -> Bench:
 
 
 def check(bench: Bench, *, export: bool = True) -> None:
-    """Refuse what would fail or mean nothing later, before any work is done."""
+    """Refuse what would fail or mean nothing later, before any work is done.
+
+    Raises:
+        DataError: a budget that was asked for cannot be checked, or labels do not fit.
+        ModelError: see `forecast_networks`.
+    """
     recipe, have = bench.recipe, bench.data.count("validation")
     metric = bench.task.metrics[0]
     is_share = metric.is_percentage and metric.values is not None

@@ -39,7 +39,11 @@ _SOME = 64
 
 
 def wants_labels(recipe: Recipe) -> bool:
-    """Return whether labels are to be read, where there are any."""
+    """Return whether labels are to be read, where there are any.
+
+    Raises:
+        RecipeError: a floor on the model's own outputs beside a task that judges by labels.
+    """
     floors = recipe.budget.floors
     if floors and recipe.task not in (None, REFERENCE):
         raise RecipeError(

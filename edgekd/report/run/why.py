@@ -74,8 +74,8 @@ def _for_quality(
             epochs = (step.get(name) or {}).get("epochs")
             if epochs:
                 yield "train longer", _again(record, f"{key}.{name}.epochs={2 * epochs}")
-        if "ratio" in step:
-            yield "cut less", _again(record, f"{key}.ratio={round(step['ratio'] / 2, 3)}")
+        for name, ratio in _ratios(step):
+            yield "cut less", _again(record, f"{key}.{name}={round(ratio / 2, 3)}")
         if samples := step.get("samples"):
             more = 4 * samples
             yield (
@@ -90,9 +90,8 @@ def _for_speed(
     if "gain not shown" in faults:
         all_rounds = "measure.stop_when_decided=false"
         yield "measure longer", _again(record, f"measure.rounds={MORE_ROUNDS}", all_rounds)
-        if "ratio" in step:
-            ratio = round(min(0.9, step["ratio"] * 1.5), 3)
-            yield "cut more", _again(record, f"{key}.ratio={ratio}")
+        for name, ratio in _ratios(step):
+            yield "cut more", _again(record, f"{key}.{name}={round(min(0.9, ratio * 1.5), 3)}")
     if "slower" in faults and step.get("name") == "quantize":
         variants = [v for v in ("int8", "int8-xnnpack") if v not in step.get("variants", ())]
         if variants:
@@ -100,6 +99,14 @@ def _for_speed(
                 "try another layout of INT8",
                 _again(record, f"{key}.variants={json.dumps(variants[:1])}"),
             )
+
+
+def _ratios(step: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield the share of channels that a step removes, by its key: of its network or student."""
+    if "ratio" in step:
+        yield "ratio", step["ratio"]
+    if ratio := (step.get("student") or {}).get("ratio"):
+        yield "student.ratio", ratio
 
 
 def _again(record: Record, *changes: str) -> str:

@@ -31,7 +31,7 @@ TIMES = LayerTimes(
     ),
 )
 STEPS = {
-    "distill": {"train": {"epochs": 12}},
+    "distill": {"train": {"epochs": 12}, "student": {"from": "teacher", "ratio": 0.5}},
     "prune": {"ratio": 0.3, "recover": {"epochs": 6}},
     "quantize": {"samples": 512, "variants": ["int8"]},
 }
@@ -66,6 +66,8 @@ def test_the_operators_that_became_slower_are_named() -> None:
     ("title", "fault", "wanted"),
     [
         ("distill", "quality", "steps.0.train.epochs=24"),
+        ("distill", "quality", "steps.0.student.ratio=0.25"),
+        ("distill", "gain not shown", "steps.0.student.ratio=0.75"),
         ("prune", "quality", "ratio=0.15"),
         ("prune", "gain not shown", "measure.rounds=20"),
         ("prune", "gain not shown", "ratio=0.45"),
