@@ -105,8 +105,9 @@ def _ratios(step: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """Yield the share of channels that a step removes, by its key: of its network or student."""
     if "ratio" in step:
         yield "ratio", step["ratio"]
-    if ratio := (step.get("student") or {}).get("ratio"):
-        yield "student.ratio", ratio
+    student = step.get("student") or {}
+    if student.get("from") == "teacher":
+        yield "student.ratio", student["ratio"]
 
 
 def _again(record: Record, *changes: str) -> str:

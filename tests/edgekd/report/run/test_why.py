@@ -102,6 +102,17 @@ def test_after_a_call_in_python_the_call_is_offered_again(record: Record, own: s
         assert changed(dict(record.recipe), listed) != dict(record.recipe)
 
 
+def test_a_student_of_its_own_builder_is_not_cut(content: dict[str, Any]) -> None:
+    """A recipe with every default has a ratio for it too, which means nothing."""
+    student = {"build": "net.py:small", "ratio": 0.5}
+    for step in content["recipe"]["steps"]:
+        step.update({"student": student} if step["name"] == "distill" else {})
+    own = from_json(content)
+    tries = next_steps(own, faulty(own, "distill", "quality"))
+    assert tries
+    assert not any("ratio" in command for _, command in tries)
+
+
 def test_a_kept_stage_needs_no_advice(record: Record) -> None:
     assert all(not next_steps(record, rung) for rung in record.rungs if rung.kept)
 
