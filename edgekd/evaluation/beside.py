@@ -31,13 +31,13 @@ def describe_one(record: Record, file: Finalist) -> str:
 
 
 def describe_not_kept(record: Record) -> str:
-    """Return which variants were asked for to ship and are not there; or ""."""
+    """Return which of the variants in `export.ship` were not kept, if none was; or ""."""
     absent = record.final.not_kept
     if not absent:
         return ""
     return (
-        f"{' and '.join(absent)} {'was' if len(absent) == 1 else 'were'} asked for to ship, and no "
-        f"such file was kept: {record.ships.title} ({record.ships.variant}) ships instead"
+        f"no {' or '.join(absent)} file was kept, as export.ship asks for: {record.ships.title} "
+        f"({record.ships.variant}) ships instead"
     )
 
 

@@ -225,7 +225,7 @@ class Final(LastSession):
     rule: str = "fastest"
     """What was asked to ship: fastest, smallest, or variants."""
     not_kept: tuple[Variant, ...] = ()
-    """Variants that were asked for to ship, none of which was kept."""
+    """The variants in `export.ship`, if none of them was kept."""
 
     def __post_init__(self) -> None:
         """Refuse a choice that is not among the files."""

@@ -46,15 +46,8 @@ def write_baseline(result: BaselineResult, path: Path) -> None:
         path: of the page; what was there is replaced.
     """
     baseline = result.baseline
-    slower = [row for row in result.rows if row.verdict == "slower"]
-    broken = [limit.what for limit in result.limits if limit.verdict == "failed"]
-    title = f"Nothing is proven slower than {baseline.name}"
-    if slower:
-        title = f"{len(slower)} of {len(result.rows)} proven slower than {baseline.name}"
-    elif broken:
-        title = f"Worse than {baseline.name}: {', '.join(broken)}"
     overview = Overview(
-        title,
+        _title(result),
         "against a baseline",
         (f"Stored {baseline.stored_at:%Y-%m-%d %H:%M} UTC.",),
         ("file", "against", "baseline, ms", "now, ms", "speed-up", "verdict"),
@@ -65,6 +58,21 @@ def write_baseline(result: BaselineResult, path: Path) -> None:
     count = len(result.sessions)
     named = [(f"Session {n} of {count}", one) for n, one in enumerate(result.sessions, 1)]
     _write(path, overview, named)
+
+
+def _title(result: BaselineResult) -> str:
+    """Return what was found, in the order of the exit codes: worse, could not tell, passed."""
+    name = result.baseline.name
+    slower = sum(row.verdict == "slower" for row in result.rows)
+    broken = [limit.what for limit in result.limits if limit.verdict == "failed"]
+    if slower:
+        beside = f"; also worse: {', '.join(broken)}" if broken else ""
+        return f"{slower} of {len(result.rows)} proven slower than {name}{beside}"
+    if broken:
+        return f"Worse than {name}: {', '.join(broken)}"
+    if result.untold:
+        return f"Could not tell whether it is worse than {name}"
+    return f"Nothing is proven slower than {name}"
 
 
 def _without_paths(rows: Iterable[Sequence[str]]) -> tuple[tuple[str, ...], ...]:

@@ -21,6 +21,7 @@ from edgekd.benchmarks.bench import bench
 from edgekd.benchmarks.feeds import save_feeds
 from edgekd.benchmarks.history.comparison import BaselineResult, Comparison
 from edgekd.benchmarks.history.entry import Entry
+from edgekd.benchmarks.history.guard import Limit
 from edgekd.benchmarks.layers.peaks import Bandwidth, Peaks
 from edgekd.benchmarks.layers.profile import profile
 from edgekd.benchmarks.layers.roofline import roofline
@@ -502,6 +503,25 @@ def test_a_file_that_is_unchanged_needs_no_session(tmp_path: Path) -> None:
     page = Page(tmp_path / "page.html")
     assert "Nothing is proven slower than main" in text_of(page.html)
     assert page.html.count("<article>") == 0
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "broken", "title"),
+    [
+        (("slower", "undecided"), ("size",), "1 of 2 proven slower than main; also worse: size"),
+        (("undecided",), ("size", "memory"), "Worse than main: size, memory"),
+        (("faster", "undecided"), (), "Could not tell whether it is worse than main"),
+    ],
+)
+def test_the_title_follows_the_exit_code(
+    tmp_path: Path, verdicts: tuple[str, ...], broken: tuple[str, ...], title: str
+) -> None:
+    limits = tuple(
+        Limit(label="m", what=what, before="", now="", allowed="", verdict="failed")
+        for what in broken
+    )
+    write_baseline(replace(against(*verdicts), limits=limits), tmp_path / "page.html")
+    assert title in text_of(Page(tmp_path / "page.html").html)
 
 
 def test_raw_seconds_of_many_sessions_share_one_limit(
