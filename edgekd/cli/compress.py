@@ -116,8 +116,15 @@ def _changed_by_flags(
     recipe: Path, table: Mapping[str, Any], asked: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return a recipe's table with the flags that it has a place for; refuse the others."""
-    from edgekd.recipe.flag_values import choose_steps, choose_task, parse_normalize, parse_size
+    from edgekd.recipe.flag_values import (
+        choose_steps,
+        choose_task,
+        parse_normalize,
+        parse_size,
+        seen_from,
+    )
     from edgekd.recipe.overrides import changed
+    from edgekd.recipe.recipe import find_root
 
     given = {key: value for key, value in asked.items() if value is not None}
     choices = ("only", "no_distill", "no_prune", "no_quantize")
@@ -135,7 +142,10 @@ def _changed_by_flags(
         given["device"] = [given["device"]]
     if "size" in given:
         given["size"] = parse_size(given["size"])
-    values = {path: given[name] for path, name in NAMES.items() if name in given}
+    root = find_root(recipe)
+    values = {
+        path: seen_from(root, name, given[name]) for path, name in NAMES.items() if name in given
+    }
     if normalize is not None:
         mean, std = parse_normalize(normalize)
         values |= {"model.input.mean": mean, "model.input.std": std}

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from edgekd.cli import flags
 from edgekd.errors import RecipeError
-from edgekd.store import locate, write_atomic
-
-_FILES = ("model", "data", "weights", "student", "tokenizer")
+from edgekd.store import write_atomic
 
 
 def init(  # noqa: PLR0913  # each parameter is a flag
@@ -58,6 +54,7 @@ def init(  # noqa: PLR0913  # each parameter is a flag
 
     Example: edgekd init --model net.py:build --weights net.pt --data photos/
     """
+    from edgekd.recipe.flag_values import seen_from
     from edgekd.recipe.from_flags import make_recipe_table, pick_asked
     from edgekd.recipe.image_options import state_images
     from edgekd.recipe.overrides import changed
@@ -70,7 +67,7 @@ def init(  # noqa: PLR0913  # each parameter is a flag
     asked = {"model": model, "data": data, **pick_asked(locals())}
     with flags.speaking_flags(init):
         _check_place(out, force)
-        seen = {key: _seen_from(out, key, value) for key, value in asked.items()}
+        seen = {key: seen_from(out.parent, key, value) for key, value in asked.items()}
         table = changed(make_recipe_table(**seen), changes or ())
         recipe = parse_recipe(table, origin="the flags")
         table = state_images(table, recipe, root=out.parent)
@@ -85,18 +82,3 @@ def _check_place(out: Path, force: bool) -> None:
         raise RecipeError(f"{out} exists already; overwrite it with --force, or give another --out")
     if not out.parent.is_dir():
         raise RecipeError(f"--out {out} cannot be written: there is no folder {out.parent}")
-
-
-def _seen_from(out: Path, key: str, value: Any) -> Any:
-    """Return a path on the command line as one that counts from the recipe's folder."""
-    from edgekd.data.source import KNOWN_DATA
-
-    if key not in _FILES or value is None:
-        return value
-    path, function = value, ""
-    if key != "weights" and (match := re.fullmatch(r"(.+):([A-Za-z_]\w*)", value)):
-        path, function = match[1], f":{match[2]}"
-    module = bool(function) and not path.endswith(".py")
-    if module or value in KNOWN_DATA or value.startswith("cache:") or locate(path).is_absolute():
-        return value
-    return os.path.relpath(path, out.parent) + function

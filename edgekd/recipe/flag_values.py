@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from edgekd.errors import RecipeError
+from edgekd.store import locate
 from edgekd.tasks import REFERENCE
 from edgekd.wording import flag, option
 
 STEPS = ("distill", "prune", "quantize")
 """What the flags can ask for, in this order."""
+_WITH_PATHS = ("model", "data", "weights", "student", "tokenizer", "task")
+"""The flags whose values are paths, or names of what comes with edgekd."""
 Pixels = float | tuple[float, ...]
 """Per channel, in pixel units 0..255."""
 NORMALIZATIONS: dict[str, tuple[Pixels, Pixels]] = {
@@ -89,6 +95,28 @@ def _numbers(value: object) -> list[float]:
         return [float(str(part)) for part in parts]
     except ValueError:
         return []
+
+
+def seen_from(folder: Path, flag: str, value: Any) -> Any:
+    """Return a path of the command line as one that counts from the folder of a recipe.
+
+    Args:
+        folder: of the recipe.
+        flag: with underscores; most have no path.
+        value: of the flag.
+    """
+    from edgekd.data.source import KNOWN_DATA
+
+    if flag not in _WITH_PATHS or value is None:
+        return value
+    path, function = value, ""
+    if flag != "weights" and (match := re.fullmatch(r"(.+):([A-Za-z_]\w*)", value)):
+        path, function = match[1], f":{match[2]}"
+    named = bool(function) and not path.endswith(".py")  # a module
+    named |= value in KNOWN_DATA or value.startswith("cache:") or (flag == "task" and not function)
+    if named or locate(path).is_absolute():
+        return value
+    return os.path.relpath(path, folder) + function
 
 
 def choose_task(*, task: str | None = None, no_labels: bool | None = None) -> str | None:

@@ -100,6 +100,9 @@ def test_paths_in_a_recipe_count_from_its_own_folder(run: Run) -> None:
     assert (recipe.model.build, recipe.model.weights) == ("pack.age:f", "cache:w")
     assert recipe.data.name == "mnist5k"
     assert written("--model", "a:f", "--data", "/photos").data.path == "/photos"
+    asked = ("--model", "a:f", "--data", "mnist5k", "--task")
+    assert written(*asked, "own.py:task").task == "../own.py:task"
+    assert written(*asked, "regression").task == "regression"
 
 
 def test_init_overwrites_only_when_asked(run: Run) -> None:

@@ -193,6 +193,16 @@ def test_a_wrong_recipe(place: Path, refused: Call, change: str, message: str) -
     assert re.search(message, refused("compress", "r.toml", "--set", change))
 
 
+def test_paths_in_flags_beside_a_recipe_start_at_the_current_folder(
+    place: Path, refused: Call
+) -> None:
+    (place / "recipes").mkdir()
+    text = RECIPE.replace("net.py:", "../net.py:").replace('"photos"', '"../photos"')
+    (place / "recipes" / "r.toml").write_text(text)
+    said = refused("compress", "recipes/r.toml", "--task", "net.py:gone")
+    assert "must name a function, but it does not exist in" in said
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
