@@ -102,6 +102,7 @@ def compress_objects(
     )
     plain = {key: as_plain(value) for key, value in asked.items()}
     named = {"weights": objects.weights, "student": objects.student, "task": objects.task}
+    shown = {"model": objects.model, "data": objects.data, **plain, **named}
     plain = {"name": objects.name, **plain, **named}
     with giving(objects.given):
         table = make_recipe_table(model=objects.model, data=objects.data, **plain)
@@ -109,8 +110,7 @@ def compress_objects(
         recipe = parse_recipe(table, origin=f"edgekd.{title}")
         if job.progress is not None:
             job.progress.say(describe_steps(table, only=plain.get("only")))
-        given = {"model": objects.model, "data": objects.data, **plain}
-        words = [f"{key}={_shown(value)}" for key, value in given.items() if value is not None]
+        words = [f"{key}={_shown(value)}" for key, value in shown.items() if value is not None]
         command = _describe_call(title, words, job)
         return _work(recipe, job, base=Path.cwd(), command=command)
 

@@ -30,10 +30,9 @@ def explain(times: LayerTimes) -> list[str]:
         words.append(f"slower: {', '.join(map(_change, slower[:MOST_OPERATORS]))}")
     left = [one for one in times.operators if one.operator in QDQ and one.after_nodes]
     if left:
-        count, taken_s = sum(one.after_nodes for one in left), sum(one.after_s for one in left)
-        words.append(
-            f"not fused: {count} quantize and dequantize nodes take {seconds(taken_s)} of it"
-        )
+        counts = " and ".join(f"{one.after_nodes} {one.operator}" for one in left)
+        taken_s = sum(one.after_s for one in left)
+        words.append(f"not fused: {counts}, which take {seconds(taken_s)} of it")
     if not slower and not left:
         words.append("no operator became slower: the change is smaller than what can be shown")
     return words
@@ -76,8 +75,9 @@ def _for_quality(
                 yield "train longer", _again(record, f"{key}.{name}.epochs={2 * epochs}")
         for name, ratio in _ratios(step):
             yield "cut less", _again(record, f"{key}.{name}={round(ratio / 2, 3)}")
-        if samples := step.get("samples"):
-            more = 4 * samples
+        splits = record.data.splits
+        more = min(4 * step.get("samples", 0), splits["train"])
+        if more > splits["calibration"]:
             yield (
                 "calibrate with more samples",
                 _again(record, f"data.calibration={more}", f"{key}.samples={more}"),

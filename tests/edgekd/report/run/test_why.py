@@ -56,7 +56,7 @@ def test_the_operators_that_became_slower_are_named() -> None:
     words = " ".join(explain(TIMES))
     assert "Conv 50 µs → 80 µs" in words
     assert "QuantizeLinear is new, 9 µs" in words
-    assert "not fused: 3 quantize and dequantize nodes take 9 µs" in words
+    assert "not fused: 3 QuantizeLinear, which take 9 µs" in words
     assert "Relu" not in words
     equal = replace(TIMES, operators=(TIMES.operators[2],))
     assert "no operator became slower" in " ".join(explain(equal))
@@ -111,6 +111,16 @@ def test_a_student_of_its_own_builder_is_not_cut(content: dict[str, Any]) -> Non
     tries = next_steps(own, faulty(own, "distill", "quality"))
     assert tries
     assert not any("ratio" in command for _, command in tries)
+
+
+def test_more_samples_are_offered_where_there_are_more(record: Record) -> None:
+    splits = {**record.data.splits, "train": 1500}
+    for calibration, offered in ((1024, "samples=1500"), (1500, "")):
+        data = replace(record.data, splits={**splits, "calibration": calibration})
+        few = replace(record, data=data)
+        text = " ".join(c for _, c in next_steps(few, faulty(few, "quantize", "quality")))
+        assert offered in text
+        assert ("samples=" in text) == bool(offered)
 
 
 def test_a_kept_stage_needs_no_advice(record: Record) -> None:
