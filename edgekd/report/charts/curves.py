@@ -12,9 +12,9 @@ _WIDTH, _HEIGHT = 330.0, 190.0
 def loss_curve(title: str, losses: Sequence[float]) -> str:
     """Return the mean loss of each epoch as a line; one epoch is a point."""
     frame = Box(52, 30, _WIDTH - 12, _HEIGHT - 40)
-    top = max(losses) or 1.0
+    low, high = min(0.0, *losses), max(0.0, *losses)  # losses of similarity are below 0
     x = Scale(1, max(2, len(losses)), frame.left, frame.right)
-    y = Scale(min(0.0, *losses), top, frame.bottom, frame.top)
+    y = Scale(low, high if high > low else 1.0, frame.bottom, frame.top)
     parts = [text(f"{title}: training loss", 0, 14, "title", anchor="start")]
     for tick in y.ticks(4):
         parts.append(line(frame.left, y(tick), frame.right, y(tick), "grid"))

@@ -32,7 +32,7 @@ def explain(times: LayerTimes) -> list[str]:
     if left:
         counts = " and ".join(f"{one.after_nodes} {one.operator}" for one in left)
         taken_s = sum(one.after_s for one in left)
-        words.append(f"not fused: {counts}, which take {seconds(taken_s)} of it")
+        words.append(f"not fused: {counts}, taking {seconds(taken_s)} of it")
     if not slower and not left:
         words.append("no operator became slower: the change is smaller than what can be shown")
     return words

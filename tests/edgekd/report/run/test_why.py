@@ -56,7 +56,7 @@ def test_the_operators_that_became_slower_are_named() -> None:
     words = " ".join(explain(TIMES))
     assert "Conv 50 µs → 80 µs" in words
     assert "QuantizeLinear is new, 9 µs" in words
-    assert "not fused: 3 QuantizeLinear, which take 9 µs" in words
+    assert "not fused: 3 QuantizeLinear, taking 9 µs" in words
     assert "Relu" not in words
     equal = replace(TIMES, operators=(TIMES.operators[2],))
     assert "no operator became slower" in " ".join(explain(equal))
