@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgekd.cli import bench_options as options
 from edgekd.cli import flags
 from edgekd.errors import RecipeError
+from edgekd.wording import flag
 
 
 def bench(  # noqa: PLR0913  every option of the command is a parameter of this function
@@ -64,6 +67,7 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
 
     Example: edgekd bench model.onnx --threads 1,2,4 --runtime onnxruntime,openvino
     """
+    given = _given(locals())
     from edgekd.cli import bench_modes as modes
     from edgekd.cli.bench_flags import (
         check_free_file,
@@ -98,8 +102,10 @@ def bench(  # noqa: PLR0913  every option of the command is a parameter of this 
             "--per-sample": per_sample and (suite is not None or baseline is not None),
             "--unlike-names": unlike_names and baseline is None,
             "--allow": guard.limits_anything and baseline is None,
+            "--profile": profile and baseline is not None,
         }
     )
+    _refuse_unread(given)
     if trt_profile is not None:
         modes.show_trtexec(trt_profile, trt_layers, out)
         return
@@ -136,7 +142,40 @@ _REFUSALS = {
     "--unlike-names": "--unlike-names is about the files of a baseline; give --baseline too",
     "--allow": "--allow, --allow-size, --allow-memory, --allow-drop, --labels and --min-agreement "
     "are limits beside a stored baseline; give --baseline NAME too, after --store NAME",
+    "--profile": "--profile does not go with --baseline; profile the file alone",
 }
+_READ = {
+    "trt_profile": {"trt_layers", "json"},
+    "listed": {"store", "history", "json"},
+    "suite": {"device", "html", "markdown", "json"},
+}
+"""What else is read by the flags that replace the timing of files; --verbose is harmless."""
+_FLAGS = {"listed": "--list", "models": "files"}
+"""The names of parameters that are not the flag without its dashes."""
+
+
+def _given(values: Mapping[str, object]) -> list[str]:
+    """Return the parameters of the command that have another value than their default."""
+    parameters = inspect.signature(bench).parameters
+    return [name for name, one in parameters.items() if values[name] not in (one.default, [])]
+
+
+def _refuse_unread(given: Sequence[str]) -> None:
+    """Refuse what a mode that times no files of the caller would pass over in silence.
+
+    Raises:
+        RecipeError: something was given that is not read.
+    """
+    mode = next((name for name in _READ if name in given), None)
+    if mode is None:
+        return
+    unread = [name for name in given if name not in {mode, "verbose", *_READ[mode]}]
+    if unread:
+        words = " and ".join(_FLAGS.get(name) or flag(name) for name in unread)
+        raise RecipeError(
+            f"{words} cannot be used with {_FLAGS.get(mode) or flag(mode)}, which would not read "
+            f"{'it' if len(unread) == 1 else 'them'}; leave one of the two out"
+        )
 
 
 def _refuse_unlike(found: dict[str, bool]) -> None:

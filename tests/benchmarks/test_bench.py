@@ -176,6 +176,9 @@ def test_the_command_imports_nothing_heavy() -> None:
         (["--shape", "x=0x3"], "NAME=1x3x224x224"),
         (["--trt-layers", "l.json"], "give --trt-profile too"),
         (["--suite", "quick"], "a suite names its own files"),
+        (["--list", "--threads", "2"], "files and --threads cannot be used with --list"),
+        (["--trt-profile", "p.json"], "files cannot be used with --trt-profile"),
+        (["--baseline", "main", "--profile"], "--profile does not go with --baseline"),
         (["--per-sample", "--baseline", "main"], "--per-sample does not go with"),
         (["--threads", "0"], "whole numbers from 1 to 256"),
         (["--threads", "1,two"], "whole numbers from 1 to 256"),
@@ -293,6 +296,12 @@ def test_the_command_reads_what_trtexec_wrote(tmp_path: Path) -> None:
     refused = run_command("--trt-profile", str(written))
     assert refused.returncode == 2
     assert "profile.json" in refused.stderr
+
+
+def test_a_suite_passes_over_no_flag_in_silence() -> None:
+    said = run_command("--suite", "quick", "--threads", "4", "--end-to-end", "--verbose")
+    assert said.returncode == 2
+    assert "--threads and --end-to-end cannot be used with --suite" in said.stderr
 
 
 def test_the_command_asks_for_a_model() -> None:
