@@ -113,6 +113,7 @@ def make_recipe_table(*, model: str, data: str, **asked: Unpack[Asked]) -> dict[
         table["task"] = task
     steps = _steps(asked)
     table["steps"] = [_quantize(asked)] if onnx else _training_steps(steps, data, asked)
+    _refuse_unread(table, asked)
     return table
 
 
@@ -201,6 +202,23 @@ def _check(model: str, data: str, asked: Asked) -> None:
         raise RecipeError(
             f"{option(key, student)} is the network that distill trains, and distill is left out; "
             f"leave out {option(key)}, or ask for {option('only', 'distill')}"
+        )
+
+
+def _refuse_unread(table: Mapping[str, Any], asked: Asked) -> None:
+    """Refuse what no step of the table reads, where it would be passed over in silence."""
+    steps = {step["name"] for step in table["steps"]}
+    trains = "train" in table["model"] or bool(steps & {"distill", "prune"})
+    unread = {} if trains else {"epochs": "model.train.epochs"}
+    if "quantize" not in steps:
+        unread |= {"samples": "quantize.samples", "keep_for": "quantize.keep_for"}
+    found = [option(path) for key, path in unread.items() if _given(asked, key)]
+    if found:
+        done = f"the steps are {', '.join(sorted(steps))}" if steps else "there are no steps"
+        raise RecipeError(
+            f"nothing reads {' and '.join(found)}: {done}{'' if trains else ', and nothing trains'}"
+            f"; leave {'it' if len(found) == 1 else 'them'} out, or ask for other steps: "
+            f"{option('only', 'prune,quantize')}"
         )
 
 
