@@ -161,21 +161,21 @@ def blame(error: BaseException) -> str:
     """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
-    libraries = [Path(sysconfig.get_path(kind)) for kind in ("stdlib", "purelib", "platlib")]
     frames = traceback.extract_tb(error.__traceback__)
-    own = [
-        frame
-        for frame in frames
-        if (
-            not frame.filename.startswith("<")
-            and not any(
-                Path(frame.filename).is_relative_to(folder) for folder in [*libraries, _EDGEKD]
-            )
-        )
-        or Path(frame.filename).is_relative_to(_EDGEKD / "models")
-    ]
+    own = [frame for frame in frames if _is_users(frame.filename)]
     last = (own or frames)[-1]
     return f"{last.filename}:{last.lineno}"
+
+
+def _is_users(filename: str) -> bool:
+    """Whether a file is no library's; the networks that edgekd brings count as the user's."""
+    path = Path(filename)
+    if filename.startswith("<"):
+        return False
+    if path.is_relative_to(_EDGEKD / "models"):
+        return True
+    libraries = [Path(sysconfig.get_path(kind)) for kind in ("stdlib", "purelib", "platlib")]
+    return not any(path.is_relative_to(folder) for folder in [*libraries, _EDGEKD])
 
 
 def _from_name(name: str) -> ModuleType:
