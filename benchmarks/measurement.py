@@ -46,6 +46,10 @@ class Conditions:
     options: tuple[tuple[str, str], ...] = ()
     load_average: float | None = field(default=None, compare=False)
     """Of the last minute before the start: how busy the machine was with other work."""
+    cores: int | None = field(default=None, compare=False)
+    """Of the machine; None: not known."""
+    other_cores: float | None = field(default=None, compare=False)
+    """How many of them other programs used while it was timed; None: not known."""
 
     @property
     def machine(self) -> tuple[object, ...]:

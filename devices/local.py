@@ -51,6 +51,7 @@ class LocalDevice:
             streams=setup.streams,
             options=setup.options,
             load_average=_load_average(),
+            cores=os.cpu_count(),
         )
 
     def fingerprint(self, setup: Setup) -> str:

@@ -121,20 +121,27 @@ def _of_round(number: int, runs: Sequence[ProcessRun]) -> Iterator[_Turn]:
         before = after
 
 
+def other_cores(session: Session) -> float | None:
+    """Return how many cores other processes kept busy while it was timed; None: not known."""
+    turns = list(_turns(session))
+    seconds = sum(turn.seconds for turn in turns)
+    busy_s = _total(turns, "busy_s")
+    if busy_s is None or seconds <= 0:
+        return None
+    return (busy_s - sum(turn.after.own_s - turn.own.own_s for turn in turns)) / seconds
+
+
 def _load(session: Session) -> Iterator[Doubt]:
     turns = list(_turns(session))
     seconds = sum(turn.seconds for turn in turns)
     if seconds <= 0:
         return
-    others = _total(turns, "busy_s")
-    if others is not None:
-        own = sum(turn.after.own_s - turn.own.own_s for turn in turns)
-        cores = (others - own) / seconds
-        if cores > MOST_OTHERS:
-            yield Doubt(
-                f"other processes kept {cores:.1f} cores busy while it was timed",
-                "end them, or time it when the machine is free",
-            )
+    cores = other_cores(session)
+    if cores is not None and cores > MOST_OTHERS:
+        yield Doubt(
+            f"other processes kept {cores:.1f} cores busy while it was timed",
+            "end them, or time it when the machine is free",
+        )
     steal = _total(turns, "steal_s")
     if steal is not None and steal / seconds > MOST_STEAL:
         yield Doubt(

@@ -20,6 +20,7 @@ from edgekd.errors import CandidateError, MeasureError, one_line
 from edgekd.evaluation.evidence import Evidence, File, files_of
 from edgekd.evaluation.examiner import Examiner
 from edgekd.evaluation.gate import Verdict
+from edgekd.evaluation.other_work import with_others
 from edgekd.evaluation.quality import estimate_gain, estimate_metrics
 from edgekd.evaluation.reduced import Reduced
 from edgekd.evaluation.results import Elsewhere, Final, Finalist, LastSession, Tested
@@ -89,7 +90,7 @@ def _last_session(
         files=files,
         floor=noise_floor(session),
         session=name,
-        conditions=session.measurements[0].conditions,
+        conditions=with_others(session.measurements[0].conditions, session),
     )
     write_json(path, stored.dump_python(found, mode="json"))
     return found

@@ -19,6 +19,7 @@ from edgekd.data.targets import describe_scale
 from edgekd.devices import open_place
 from edgekd.errors import DataError, few
 from edgekd.evaluation.gate import describe_floor
+from edgekd.evaluation.other_work import warn_of_others, watch_others
 from edgekd.evaluation.quality import count_needed_samples, expected_interval, least_budget
 from edgekd.evaluation.spent_time import TimeLog
 from edgekd.pipeline.bench import Bench
@@ -55,6 +56,7 @@ def set_up(
         ModelError: a network cannot be built or cannot take the data.
         RecipeError: the task or the device is not known.
     """
+    others = watch_others()
     _check_code(recipe, root=root, progress=progress)
     task = None if recipe.task is None else open_task(recipe.task, root=root)
     places = tuple(open_place(device) for device in recipe.devices)
@@ -88,6 +90,10 @@ def set_up(
     if isinstance(task, Reference):
         bench = _with_reference(bench, asked)
     check(bench, export=export)
+    if bench.device.name == "local":
+        warning = warn_of_others(others(), bench.device.conditions(bench.setup))
+        if warning:
+            progress.say(warning)
     return bench
 
 

@@ -21,9 +21,11 @@ from edgekd.evaluation.formatting import (
     times,
 )
 from edgekd.evaluation.gate import FLOOR_METRICS, describe_floor
+from edgekd.evaluation.other_work import describe_session
 from edgekd.evaluation.record import QUICK_REMARK, Record
 from edgekd.evaluation.results import MetricInfo
 from edgekd.options import Budget
+from edgekd.report.run.why import unconfirmed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +79,7 @@ def below(record: Record) -> list[str]:
     found = [f"Also in the bundle: {line}." for line in describe_beside(record)]
     if record.budget.max_latency is not None and not record.over_budget:
         found.insert(0, f"Latency budget {record.latency_against_budget}.")
-    return found
+    return [*filter(None, [unconfirmed(record), describe_session(record.final.conditions)]), *found]
 
 
 def _nothing_paid(record: Record) -> str:

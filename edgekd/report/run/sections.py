@@ -184,7 +184,7 @@ def _speed(file: FileEvidence) -> list[str]:
 def conditions(record: Record) -> list[tuple[str, str]]:
     """Return where and how speed was measured, as name and value."""
     timing, found, floor = record.timing, record.final.conditions, record.final.floor
-    load = found.load_average
+    load, others = found.load_average, found.other_cores
     return [
         ("device", found.device),
         ("CPU", found.cpu),
@@ -194,6 +194,7 @@ def conditions(record: Record) -> list[tuple[str, str]]:
         ("system", f"{found.os}, Python {found.python}"),
         ("emulated", "yes: speed is not measured" if found.emulated else "no"),
         ("load before", "not readable" if load is None else f"{load:.2f} in the last minute"),
+        ("other programs", NOT_MEASURED if others is None else f"{others:g} cores, while timed"),
         ("A/A floor", NOT_MEASURED if floor is None else f"{100 * floor:.1f} %"),
         (
             "processes",

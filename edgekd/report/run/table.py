@@ -17,10 +17,11 @@ from edgekd.evaluation.gate import (
     describe_speed,
     is_undecided,
 )
+from edgekd.evaluation.other_work import describe_session
 from edgekd.evaluation.record import QUICK_REMARK, Record
 from edgekd.evaluation.results import Elsewhere, RungRecord
 from edgekd.report.run.spent import describe_memory, spent_line
-from edgekd.report.run.why import explain, next_steps
+from edgekd.report.run.why import explain, next_steps, unconfirmed
 
 SHOWN_STEPS = 2
 """Of what to try next; the page shows all."""
@@ -119,6 +120,7 @@ def outcome(record: Record) -> list[str]:
         f"{latency_text(ships.latency_s)}{faster}"
         f"{per_sample(ships.latency_s, record.samples_per_call)}"
     )
+    found += filter(None, [unconfirmed(record), describe_session(record.final.conditions)])
     found += [f"also in the bundle: {line}" for line in describe_beside(record)]
     found += [line for line in (describe_not_kept(record), describe_left_out(record)) if line]
     found += [_on(device, record.final.chosen) for device in record.final.elsewhere]

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
-from edgekd.evaluation.formatting import seconds
+from edgekd.benchmarks.measurement import Conditions
+from edgekd.benchmarks.stats import Estimate
+from edgekd.evaluation.formatting import seconds, times
 from edgekd.evaluation.gate import Fault
 from edgekd.evaluation.record import Record
-from edgekd.evaluation.results import LayerTimes, OperatorTime, RungRecord
+from edgekd.evaluation.results import Finalist, LayerTimes, OperatorTime, RungRecord
+from edgekd.exporters.variants import TABLE
 
 QDQ = ("QuantizeLinear", "DequantizeLinear")
 LEAST_SHARE = 0.05  # of the time of the file before: a smaller change explains nothing
 MOST_OPERATORS = 4
 MORE_ROUNDS = 20
+INT8_LAYOUTS = ("int8", "int8-xnnpack")
+"""That `quantize` makes."""
 
 
 def explain(times: LayerTimes) -> list[str]:
@@ -88,17 +95,64 @@ def _for_speed(
     record: Record, faults: Set[Fault], key: str, step: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
     if "gain not shown" in faults:
-        all_rounds = "measure.stop_when_decided=false"
-        yield "measure longer", _again(record, f"measure.rounds={MORE_ROUNDS}", all_rounds)
+        yield "measure longer", _longer(record)
         for name, ratio in _ratios(step):
             yield "cut more", _again(record, f"{key}.{name}={round(min(0.9, ratio * 1.5), 3)}")
     if "slower" in faults and step.get("name") == "quantize":
-        variants = [v for v in ("int8", "int8-xnnpack") if v not in step.get("variants", ())]
-        if variants:
+        here = _variant_for(record.final.conditions)
+        if here not in (None, *step.get("variants", ())):
             yield (
-                "try another layout of INT8",
-                _again(record, f"{key}.variants={json.dumps(variants[:1])}"),
+                "try the layout of INT8 that this runtime needs",
+                _again(record, f"{key}.variants={json.dumps([here])}"),
             )
+
+
+def _variant_for(found: Conditions) -> str | None:
+    """Return the variant of INT8 that a runtime needs; None where there is none."""
+    return next(
+        (
+            row.variant
+            for row in TABLE
+            if row.runtime == found.runtime.split(" ")[0] and row.provider == found.provider
+            if row.variant in INT8_LAYOUTS
+        ),
+        None,
+    )
+
+
+def unconfirmed(record: Record) -> str:
+    """Return what the session of a stage showed and the last session could not; "" if nothing.
+
+    Both measured the same files against the teacher's.
+    """
+    files = record.final.files[1:] if record.teacher_ships else (record.ships,)
+    for file in files:
+        rung = record.rung_of(file)
+        shown, last = _shown(record, rung, file), file.speedup
+        if record.quick or shown is None or last is None or shown.low <= 1 or last.low > 1:
+            continue
+        return (
+            f"{rung.title} was {times(shown)} faster than the teacher in its own session, and the "
+            f"last session does not confirm that: {times(last)}. Believe the last one, which times "
+            "all kept files side by side and decides what ships: a gain is possible, and not "
+            f"shown. To measure longer: {_longer(record)}"
+        )
+    return ""
+
+
+def _shown(record: Record, rung: RungRecord, file: Finalist) -> Estimate | None:
+    """Return the speed-up against the teacher in the session of the stage."""
+    earlier = [one for one in record.rungs[: record.rungs.index(rung)] if one.kept]
+    for own, findings, _ in rung.judged:
+        if own.label == file.label and own.speedup is not None and rung.evidence is not None:
+            if len(earlier) == 1 and not findings.unusual_pair:
+                return findings.speedup  # the pair that the verdict rests on
+            return own.speedup if own.speedup.low > 1 + (rung.evidence.floor or 0) else None
+    return None
+
+
+def _longer(record: Record) -> str:
+    return _again(record, f"measure.rounds={MORE_ROUNDS}", "measure.stop_when_decided=false")
 
 
 def _ratios(step: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
@@ -115,9 +169,13 @@ def _again(record: Record, *changes: str) -> str:
     command = record.command or f"edgekd compress {record.name}.toml"
     if command.startswith("edgekd."):  # a call in Python, with its changes last
         head, mark, own = command.rpartition(", changes=[")
-        added = ", ".join(map(repr, changes))
-        before = f"{head}{mark}{own.removesuffix('])')}, " if mark else f"{command[:-1]}, changes=["
-        return f"{before}{added}])"
+        earlier = ast.literal_eval(f"[{own[:-1]}") if mark else []
+        new = {change.partition("=")[0].strip() for change in changes}
+        kept = [one for one in earlier if one.partition("=")[0].strip() not in new]
+        return f"{head if mark else command[:-1]}, changes={[*kept, *changes]!r})"
+    for change in changes:  # the later one wins: the earlier is not shown
+        name = re.escape(change.partition("=")[0])
+        command = re.sub(rf" --set[ =](?:'{name} ?=[^']*'|{name}=[^\s']*)(?=\s|$)", "", command)
     quoted = (f"'{change}'" if set(change) & set('["( ') else change for change in changes)
     return " ".join([command, *(f"--set {change}" for change in quoted)])
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from dataclasses import replace
+from html import unescape
 from typing import Any
 
 import pytest
 
+from edgekd.benchmarks.stats import Estimate
 from edgekd.evaluation.gate import Fault
 from edgekd.evaluation.record import Record, from_json
 from edgekd.evaluation.results import LayerTimes, OperatorTime, RungRecord
@@ -16,8 +18,9 @@ from edgekd.evaluation.spent_time import Spent
 from edgekd.recipe.overrides import changed
 from edgekd.report.run.spent import duration, spent_line
 from edgekd.report.run.table import outcome
-from edgekd.report.run.why import ci_commands, explain, next_steps
+from edgekd.report.run.why import ci_commands, explain, next_steps, unconfirmed
 from edgekd.report.run.write import page
+from tests.edgekd.report.conftest import CONDITIONS
 
 TIMES = LayerTimes(
     before="prune fp32",
@@ -71,7 +74,6 @@ def test_the_operators_that_became_slower_are_named() -> None:
         ("prune", "quality", "ratio=0.15"),
         ("prune", "gain not shown", "measure.rounds=20"),
         ("prune", "gain not shown", "ratio=0.45"),
-        ("quantize", "slower", 'variants=["int8-xnnpack"]'),
         ("quantize", "quality", "samples=2048"),
         ("quantize", "slower", "gate=false"),
     ],
@@ -121,6 +123,58 @@ def test_more_samples_are_offered_where_there_are_more(record: Record) -> None:
         text = " ".join(c for _, c in next_steps(few, faulty(few, "quantize", "quality")))
         assert offered in text
         assert ("samples=" in text) == bool(offered)
+
+
+@pytest.mark.parametrize(
+    ("provider", "offered"),
+    [("CPUExecutionProvider", ""), ("XnnpackExecutionProvider", '["int8-xnnpack"]')],
+)
+def test_only_the_layout_that_the_runtime_needs_is_offered(
+    record: Record, provider: str, offered: str
+) -> None:
+    final = replace(record.final, conditions=replace(CONDITIONS, provider=provider))
+    here = replace(record, final=final)
+    text = " ".join(c for _, c in next_steps(here, faulty(here, "quantize", "slower")))
+    assert offered in text
+    assert ("variants=" in text) == bool(offered)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "edgekd compress r.toml --set measure.rounds=3 --set effort=0.1",
+        "edgekd compress r.toml --set 'measure.rounds = 3' --set effort=0.1",
+        "edgekd compress r.toml --set=measure.rounds=3 --set effort=0.1",
+        "edgekd.compress('r', changes=['measure.rounds=3', 'effort=0.1'])",
+    ],
+)
+def test_a_later_change_of_a_key_takes_the_earlier_ones_place(record: Record, command: str) -> None:
+    again = replace(record, command=command)
+    offered = dict(next_steps(again, faulty(again, "prune", "gain not shown")))["measure longer"]
+    assert offered.count("measure.rounds") == 1
+    assert "measure.rounds=20" in offered
+    assert "effort=0.1" in offered
+
+
+def test_what_the_last_session_does_not_confirm_is_said(record: Record) -> None:
+    assert not unconfirmed(record)
+    wide = replace(record.ships, speedup=Estimate(1.11, 0.57, 1.84, 6))
+    files = tuple(wide if file is record.ships else file for file in record.final.files)
+    doubted = replace(record, final=replace(record.final, files=files))
+    said = unconfirmed(doubted)
+    assert "does not confirm that: 1.11x [0.57, 1.84]. Believe the last one" in said
+    assert "--set measure.rounds=20" in said
+    assert said in outcome(doubted)
+    assert "does not confirm that" in page(doubted)
+
+
+def test_work_of_other_programs_stands_near_the_headline(record: Record) -> None:
+    for used, said in ((0.3, False), (2.4, True)):
+        conditions = replace(CONDITIONS, cores=2, other_cores=used)
+        busy = replace(record, final=replace(record.final, conditions=conditions))
+        for text in (" ".join(outcome(busy)), page(busy).partition("<main>")[0]):
+            words = "programs used 2.0 of this machine's 2 cores while the last session"
+            assert (words in unescape(text)) == said
 
 
 def test_a_kept_stage_needs_no_advice(record: Record) -> None:
