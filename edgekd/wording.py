@@ -137,6 +137,14 @@ def option(path: str, value: object = None) -> str:
     return f"changes=[{change!r}]"
 
 
+def without_labels() -> str:
+    """Return how the caller leaves labels out."""
+    call = _call()
+    if "no_labels" in call.names and call.language != "recipe":
+        return flag("no_labels", True)
+    return option("task", "reference")
+
+
 def flag(name: str, value: object = None) -> str:
     """Return a flag of a command that has no recipe, such as bench, as the caller writes it."""
     return _as_argument(name, value) if _call().in_python else _as_flag(name, value)

@@ -81,6 +81,11 @@ class Data:
         return self._dataset.labels
 
     @property
+    def folders(self) -> tuple[str, ...]:
+        """The names of folders that were taken as classes, where nobody stated the classes."""
+        return self._dataset.folders
+
+    @property
     def kind(self) -> str:
         """Image, array or text."""
         return self._dataset.kind

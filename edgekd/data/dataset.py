@@ -69,6 +69,8 @@ class Dataset:
     """What its arrays mean; it changes no result."""
     files: tuple[Path, ...] = ()
     """The picture that each sample was decoded from; empty where samples came as arrays."""
+    folders: tuple[str, ...] = ()
+    """The names of folders that were taken as classes, where nobody stated the classes."""
     identities: bool = False
     """Whether samples of one label are to be found by each other: splits and batches keep at least
     two of a label together."""

@@ -104,7 +104,13 @@ def open_folder(
     if not classes:
         return replace(found, fixed=_fixed(kept))
     label, ordered = name_classes(classes, labels)
-    return replace(found, targets={"label": label}, labels=ordered, fixed=_fixed(kept))
+    return replace(
+        found,
+        targets={"label": label},
+        labels=ordered,
+        folders=ordered if labels is None else (),
+        fixed=_fixed(kept),
+    )
 
 
 def open_files(

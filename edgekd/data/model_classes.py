@@ -29,4 +29,5 @@ def number_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
         place = np.arange(len(own))
     else:
         return dataset
-    return replace(dataset, targets={**dataset.targets, "label": place[label]}, labels=tuple(names))
+    targets = {**dataset.targets, "label": place[label]}
+    return replace(dataset, targets=targets, labels=tuple(names), folders=())

@@ -320,7 +320,9 @@ def _with_values(dataset: Dataset) -> Dataset:
         return dataset
     if not len(values):
         return dataset
-    return replace(dataset, targets={"value": values[dataset.targets["label"]]}, labels=())
+    return replace(
+        dataset, targets={"value": values[dataset.targets["label"]]}, labels=(), folders=()
+    )
 
 
 def _format(path: Path) -> Format:

@@ -18,6 +18,7 @@ from edgekd.data.dataset import Dataset
 from edgekd.data.splits import Indices, Splits, make_splits
 from edgekd.errors import DataError
 from edgekd.store import write_atomic
+from edgekd.wording import option
 
 FILE = "splits.json"
 _DISJOINT = ("train", "validation", "test")
@@ -93,8 +94,9 @@ def _check_owner(path: Path, content: Mapping[str, Any], dataset: Dataset) -> No
     if owner != dataset.fingerprint:
         raise DataError(
             f"the run in {path.parent} was made from data {str(owner)[:12]}, and the data is now "
-            f"{dataset.fingerprint[:12]}: samples, labels or their order changed. Put the old data "
-            "back, or start a new run folder (--out): stages of both cannot be compared"
+            f"{dataset.fingerprint[:12]}: samples, labels or their order changed, or options that "
+            "say how they are read (their size, which labels, none). Put back what changed, or "
+            f"give a new run folder with {option('out')}: stages of both cannot be compared"
         )
 
 
@@ -185,5 +187,5 @@ def _shown(value: object) -> str:
 def _unusable(path: Path, reason: str) -> DataError:
     return DataError(
         f"the splits in {path} {reason}; remove the file, and the same command makes the splits "
-        "of the recipe, or start a new run folder (--out)"
+        f"of the recipe, or give a new run folder with {option('out')}"
     )

@@ -1,4 +1,4 @@
-"""Which order of the classes fits a model's answers: text against number order, and others."""
+"""Which order of the classes fits a model's answers, and whether folders are classes at all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.data.targets import natural_order
-from edgekd.wording import option
+from edgekd.errors import few
+from edgekd.wording import option, without_labels
+
+
+def describe_folders(folders: Sequence[str], outputs: int) -> str:
+    """Say that folders were taken as classes, and how to leave that; "" where there are none.
+
+    Args:
+        folders: their names.
+        outputs: the number of the model's classes; 0: it has none, or it is not known.
+    """
+    if not folders:
+        return ""
+    have = f"; the model has {outputs}" if outputs not in (0, len(folders)) else ""
+    return (
+        f"The {len(folders)} folders {few(folders)} were taken as classes{have}. If they are none, "
+        f"leave labels out: {without_labels()}."
+    )
 
 
 def find_order(label: NDArray[np.int64], answer: NDArray[np.int64], names: Sequence[str]) -> str:

@@ -10,13 +10,13 @@ from typing import Any
 
 from rich.console import Group
 
-from edgekd.artifact import FP32, Artifact
+from edgekd.artifact import Artifact
 from edgekd.errors import NothingToDo, RunFolderError, one_line, require
 from edgekd.evaluation.examiner import Examiner
 from edgekd.evaluation.gate import REFERENCE, Verdict, judge
 from edgekd.evaluation.record import Record, with_time_of
 from edgekd.networks.bounded import watch_peak
-from edgekd.pipeline.baseline import warn_of_chance
+from edgekd.pipeline.baseline import warn_of_teacher
 from edgekd.pipeline.bench import Bench
 from edgekd.pipeline.deliver import deliver
 from edgekd.pipeline.export import Export
@@ -160,8 +160,7 @@ def run_steps(bench: Bench) -> tuple[Rung, ...]:
     examiner = bench.examiner(teacher)
     evidence = examiner.examine(teacher, teacher, name=first.name, makes=first.makes)
     rungs = [Rung(TEACHER, teacher, evidence, REFERENCE)]
-    warning = warn_of_chance(bench.task, examiner.reduced(teacher, teacher.onnx(FP32)))
-    if warning:
+    if warning := warn_of_teacher(bench, teacher):
         bench.progress.say(f"warning: {warning}")
     best, context = teacher, bench.context(teacher)
     for title, step in titled(bench.recipe.working_steps):

@@ -31,7 +31,7 @@ from edgekd.exporters.ort_session import batch_size, predictor
 from edgekd.networks.bounded import GIB, Bounds, OutOfBounds, run_bounded
 from edgekd.networks.builder_options import find_parameter
 from edgekd.options import Training
-from edgekd.pipeline.baseline import check_baseline
+from edgekd.pipeline.baseline import check_baseline, count_classes, note_folders
 from edgekd.pipeline.memory import Kept, check_need, count_kept, training_need
 from edgekd.recipe.recipe import Recipe, titled
 from edgekd.step import Context, OnnxModel, Opened, Preview, Step
@@ -93,7 +93,7 @@ def forecast_networks(
                 need = _try_training(step, seen, context, path=path)
                 found[-1] = replace(found[-1], training_bytes=need)
         if judge and title == "teacher":
-            _judge(recipe, seen, context)
+            _judge(recipe, seen, context, found[-1].outputs)
         teacher = source if title == "teacher" else teacher
     if export:
         _try_exports(models, context, recipe.export.opset)
@@ -108,12 +108,13 @@ def _tell(notes: Sequence[str], told: set[str], context: Context) -> None:
     told.update(notes)
 
 
-def _judge(recipe: Recipe, seen: Preview, context: Context) -> None:
+def _judge(recipe: Recipe, seen: Preview, context: Context, outputs: Sequence[Entry]) -> None:
     """Refuse a given model that is no better than a guess, unless the recipe permits it."""
     permitted = recipe.allow_poor_teacher or recipe.quick
     if seen is not None and recipe.model.training is None and not permitted:
-        run = _predictor_of(seen, context)
-        check_baseline(run, seen.preprocess, context, trains=recipe.trains)
+        check_baseline(_predictor_of(seen, context), seen.preprocess, context, recipe)
+    elif note := note_folders(context.data, count_classes(context.task, outputs)):
+        context.progress.say(note)
 
 
 def _predictor_of(seen: Model | OnnxModel, context: Context) -> Predictor:
@@ -200,8 +201,8 @@ def _network(title: str, name: str, model: Model, context: Context) -> NetworkFo
         shown = ", ".join(f"{key} {list(tensor.shape)}" for key, tensor in every.items())
         (key, taken), *_ = answers.items()
         context.progress.say(
-            f"{model.blueprint.build} returns {shown}; taken as {key} is {list(taken.shape)}, and "
-            "the rest does not ship"
+            f"{code_title(model.blueprint.build)} returns {shown}; taken as {key} is "
+            f"{list(taken.shape)}, and the rest does not ship"
         )
     outputs = {name: tensor.numpy() for name, tensor in answers.items()}
     _check_classes(name, outputs, context, build=model.blueprint.build)
@@ -326,12 +327,13 @@ def _check_classes(
             continue
         classes, last = outputs[name].shape[1], int(labels.max())
         if last >= classes:
+            folders = note_folders(context.data, classes)
             first = int(labels.min())
             cure = "subtract 1" if (first, last) == (1, classes) else "fix the labels"
             raise DataError(
                 f"the data has labels from {first} to {last}, and the {called} gives {classes} "
                 f"{name} (labels 0 to {classes - 1}); {cure}, or "
-                f"{_wider(called, build, last + 1, context.root)}"
+                f"{_wider(called, build, last + 1, context.root)}{folders and f'. {folders}'}"
             )
 
 

@@ -15,7 +15,12 @@ from edgekd.pipeline.compress import compress as work
 from edgekd.pipeline.one_file import refuse_quick_file, write_file
 from edgekd.pipeline.plan import Plan, plan
 from edgekd.progress import Progress
-from edgekd.recipe.from_flags import as_quick_look, describe_steps, make_recipe_table
+from edgekd.recipe.from_flags import (
+    as_quick_look,
+    describe_steps,
+    make_recipe_table,
+    name_unlabelled,
+)
 from edgekd.recipe.overrides import changed
 from edgekd.recipe.recipe import Recipe, find_root, parse_recipe, read_toml
 from edgekd.store import digest, locate
@@ -103,7 +108,8 @@ def compress_objects(
     plain = {key: as_plain(value) for key, value in asked.items()}
     named = {"weights": objects.weights, "student": objects.student, "task": objects.task}
     shown = {"model": objects.model, "data": objects.data, **plain, **named}
-    plain = {"name": objects.name, **plain, **named}
+    made_up = None if objects.name is None else name_unlabelled(objects.name, plain)
+    plain = {"name": made_up, **plain, **named}
     with giving(objects.given):
         table = make_recipe_table(model=objects.model, data=objects.data, **plain)
         table = as_quick_look(changed(table, job.changes), quick=job.quick)

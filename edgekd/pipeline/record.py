@@ -29,7 +29,7 @@ from edgekd.evaluation.results import (
 )
 from edgekd.exporters.onnx_metadata import licence
 from edgekd.networks.channel_notes import read_left
-from edgekd.pipeline.baseline import warn_of_chance
+from edgekd.pipeline.baseline import warn_of_teacher
 from edgekd.pipeline.bench import Bench
 from edgekd.pipeline.examples.answers import find_changes
 from edgekd.pipeline.examples.masks import find_masks
@@ -98,8 +98,7 @@ def record(
 
 
 def _remarks(bench: Bench, teacher: Rung) -> tuple[str, ...]:
-    seen = bench.examiner(teacher.artifact).reduced(teacher.artifact, teacher.artifact.onnx(FP32))
-    warning = warn_of_chance(bench.task, seen)
+    warning = warn_of_teacher(bench, teacher.artifact)
     return (warning,) if warning else ()
 
 

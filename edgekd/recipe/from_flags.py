@@ -100,7 +100,7 @@ def make_recipe_table(*, model: str, data: str, **asked: Unpack[Asked]) -> dict[
     _check(model, data, asked)
     budget = {key: asked.get(key) for key in _BUDGET}
     table: dict[str, Any] = {
-        "name": asked.get("name") or _name(model, data),
+        "name": asked.get("name") or name_unlabelled(_name(model, data), asked),
         "data": _data(data, asked),
         "model": _model(model, data, asked),
         "devices": [asked.get("device") or "local"],
@@ -232,6 +232,11 @@ def _name(model: str, data: str) -> str:
     parts = [PurePath(where or model).stem, function if where else "", *_words_of(data)]
     text = "-".join(part for part in parts if part).lower()
     return re.sub(r"[^a-z0-9._-]+", "-", text).strip("._-")[:64] or "run"
+
+
+def name_unlabelled(name: str, asked: Mapping[str, Any]) -> str:
+    """Return a made-up name; without labels the data is other data, and the run another run."""
+    return f"{name[:54]}-no-labels" if asked.get("no_labels") else name
 
 
 def _words_of(data: str) -> list[str]:

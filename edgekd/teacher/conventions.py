@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgekd.data.input_options import InputSpec
 from edgekd.errors import ModelError
-from edgekd.evaluation.class_order import find_order
+from edgekd.evaluation.class_order import describe_folders, find_order
 from edgekd.evaluation.quality import matched_difference, wilson
 from edgekd.store import digest
 from edgekd.tasks.classification import softmax
@@ -62,6 +62,8 @@ class _Try:
     """-log of the probability of the label, [n]."""
     answer: NDArray[np.int64]
     label: NDArray[np.int64]
+    outputs: int
+    """The number of the model's classes."""
 
 
 def conventions(spec: InputSpec, channels: int, *, in_colour: bool) -> dict[str, InputSpec]:
@@ -145,7 +147,8 @@ def _choose(
     poor = best.right.mean() < _POOR
     order = next((text for one in every if (text := _order(one, data))), "") if poor else ""
     if order or low <= share:
-        raise _none_fits(every, order, share, name=name)
+        folders = describe_folders(data.folders, every[0].outputs)
+        raise _none_fits(every, order, share, name=name, folders=folders)
     if len(rivals) > 1:
         raise ModelError(
             f"nothing states how {name} wants its pixels scaled, and several conventions fit "
@@ -173,7 +176,9 @@ def _try(
     known = label < score.shape[1]
     own = probability[np.arange(len(label)), np.where(known, label, 0)] * known
     answer = score.argmax(axis=1)
-    return _Try(title, answer == label, -np.log(np.maximum(own, 1e-12)), answer, label)
+    return _Try(
+        title, answer == label, -np.log(np.maximum(own, 1e-12)), answer, label, score.shape[1]
+    )
 
 
 def _is_better(one: _Try, other: _Try) -> bool:
@@ -198,7 +203,9 @@ def _order(one: _Try, data: Data) -> str:
     return find_order(one.label, one.answer, names)
 
 
-def _none_fits(every: Sequence[_Try], order: str, share: float, *, name: str) -> ModelError:
+def _none_fits(
+    every: Sequence[_Try], order: str, share: float, *, name: str, folders: str
+) -> ModelError:
     """Return the refusal; if the classes are in another order, that is the cause."""
     if order:
         return ModelError(
@@ -207,8 +214,7 @@ def _none_fits(every: Sequence[_Try], order: str, share: float, *, name: str) ->
         )
     return ModelError(
         f"{name} is no better than a guess (the commonest class: {100 * share:.1f} %) with any "
-        f"usual scale of its pixels: {_listed(every)}. If its classes are in another order, give "
-        f"{option('data.labels')}; else {ask()}. {option('allow_poor_teacher', True)} permits "
-        "a poor "
-        "model whose scale is stated"
+        f"usual scale of its pixels: {_listed(every)}. {folders}{' ' if folders else ''}If its "
+        f"classes are in another order, give {option('data.labels')}; else {ask()}. "
+        f"{option('allow_poor_teacher', True)} permits a poor model whose scale is stated"
     )

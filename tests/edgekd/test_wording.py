@@ -8,7 +8,16 @@ import pytest
 
 from edgekd.cli.compress import compress
 from edgekd.recipe.from_flags import Asked
-from edgekd.wording import NAMES, Language, flag, option, rename, speaking, speaking_of
+from edgekd.wording import (
+    NAMES,
+    Language,
+    flag,
+    option,
+    rename,
+    speaking,
+    speaking_of,
+    without_labels,
+)
 
 ALL = frozenset(NAMES.values())
 
@@ -64,3 +73,11 @@ def test_every_name_is_a_flag_of_compress_or_a_keyword() -> None:
     flags, keywords = set(inspect.signature(compress).parameters), set(Asked.__annotations__)
     assert flags | keywords | {"model", "data"} >= ALL
     assert keywords - {"labels", "name"} <= flags, "a keyword without a flag"
+
+
+def test_labels_are_left_out_in_the_language_of_the_call() -> None:
+    assert without_labels() == 'task = "reference"'
+    with speaking("flags", names=["no_labels"]):
+        assert without_labels() == "--no-labels"
+    with speaking("python", names=["no_labels"]):
+        assert without_labels() == "no_labels=True"

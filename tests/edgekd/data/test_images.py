@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from edgekd.data.dataset import Dataset, array_sha256
+from edgekd.data.model_classes import number_classes
 from edgekd.data.pictures import Form
 from edgekd.data.source import Source, open_source
 from edgekd.errors import DataError
@@ -41,6 +42,13 @@ def test_folders_are_classes(photos: Path) -> None:
     assert dataset.samples["image"][0, 4, 4].tolist() == list(BLUE)
     assert dataset.samples["image"][5, 4, 4].tolist() == list(RED)
     assert dataset.fixed == {}
+
+
+def test_folders_are_in_doubt_as_classes_until_somebody_names_the_classes(photos: Path) -> None:
+    dataset = opened(photos)
+    assert dataset.folders == ("blue", "red")
+    assert number_classes(dataset, ["red", "green", "blue"]).folders == ()
+    assert opened(photos, labels=["red", "blue"]).folders == ()
 
 
 @pytest.mark.parametrize("validation", ["val", "valid", "validation"])

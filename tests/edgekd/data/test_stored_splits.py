@@ -21,7 +21,7 @@ from edgekd.recipe.recipe import load_recipe
 
 Maker = Callable[..., Dataset]
 OPTIONS = SplitOptions(validation=4, test=4, calibration=6, seed=0)
-NEW_FOLDER = r"remove the file.*or start a new run folder \(--out\)"
+NEW_FOLDER = r"remove the file.*or give a new run folder with --out"
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_default_that_is_written_out_changes_nothing(dataset: Dataset, tmp_pat
 
 def test_splits_of_other_data_are_refused(images: Maker, dataset: Dataset, tmp_path: Path) -> None:
     store(tmp_path, dataset)
-    with pytest.raises(DataError, match=r"data is now .* new run folder \(--out\)"):
+    with pytest.raises(DataError, match=r"data is now .* new run folder with --out"):
         run_splits(tmp_path, OPTIONS, images(21, 20))
 
 

@@ -12,10 +12,14 @@ import pytest
 from numpy.typing import NDArray
 
 from edgekd.cli.main import main
+from edgekd.data.augment import Augment
+from edgekd.data.batches import Data
+from edgekd.data.dataset import Dataset, Kind
+from edgekd.data.source import Source
 from edgekd.data.targets import natural_order
 from edgekd.evaluation.class_order import find_order
 from edgekd.evaluation.reduced import Reduced
-from edgekd.pipeline.baseline import warn_of_chance
+from edgekd.pipeline.baseline import describe_causes, warn_of_chance
 from edgekd.pipeline.setup import set_up
 from edgekd.progress import Silent
 from edgekd.recipe.recipe import parse_recipe
@@ -25,6 +29,7 @@ from edgekd.tasks.multilabel import Multilabel
 from edgekd.tasks.regression import Regression
 from edgekd.tasks.segmentation import Segmentation
 from edgekd.tasks.task import Task
+from edgekd.wording import speaking
 
 Floats = NDArray[Any]
 RNG = np.random.default_rng(0)
@@ -126,6 +131,43 @@ def test_without_training_a_cause_that_is_not_found_is_a_warning(swapped: Path) 
     assert any("Likely causes: the order of the classes" in text for text in listener.said)
 
 
+def data_of(kind: Kind, folders: tuple[str, ...] = ()) -> Data:
+    """Six samples of a kind."""
+    samples: dict[Kind, dict[str, Floats]] = {
+        "image": {"image": np.zeros((6, 4, 4, 3), np.uint8)},
+        "array": {"x": np.zeros((6, 4), np.float32)},
+        "text": {"text": np.array(["a", "b"] * 3)},
+    }
+    targets = {"label": np.arange(6) % 2}
+    dataset = Dataset(kind, samples[kind], targets, folders=folders)
+    return Data(dataset, {"train": np.arange(6)}, augment=Augment(), seed=0)
+
+
+def test_the_causes_that_are_named_fit_the_data() -> None:
+    table, arrays = Source(path="heat.csv"), Source(path="heat.npz")
+    said = describe_causes(Regression(), data_of("array"), table)
+    assert "data.label_column" in said
+    assert "unit" in said
+    assert "label_column" not in describe_causes(Regression(), data_of("array"), arrays)
+    assert "normali" not in said
+    assert "colour" not in said
+    assert "normali" not in describe_causes(Classification(), data_of("array"), table)
+    assert "tokenizer" in describe_causes(Classification(), data_of("text"), table)
+    photos = describe_causes(Multilabel(), data_of("image"), Source(path="photos"))
+    assert "model.input.colours" in photos
+    assert "of the classes" not in photos
+
+
+def test_folders_that_were_taken_as_classes_come_first_with_the_way_out() -> None:
+    data = data_of("image", ("mon", "tue", "wed"))
+    with speaking("flags", names=["no_labels"]):
+        said = describe_causes(Classification(), data, Source(path="days"), outputs=12)
+    assert said.startswith(
+        "The 3 folders mon, tue, wed were taken as classes; the model has 12. If they are none, "
+        "leave labels out: --no-labels. Other likely causes: "
+    )
+
+
 @pytest.mark.parametrize(
     "task", [Classification(), Multilabel(), Regression(), Segmentation(), Embedding()]
 )
@@ -133,7 +175,8 @@ def test_a_guess_is_told_from_knowledge_in_every_task(task: Task) -> None:
     for knows in (False, True):
         outputs, targets = make(task, knows=knows)
         reduced = task.reduce(outputs, targets, task.reference(outputs))
-        said = warn_of_chance(task, Reduced(reduced, np.arange(len(next(iter(reduced.values()))))))
+        seen = Reduced(reduced, np.arange(len(next(iter(reduced.values())))))
+        said = warn_of_chance(task, seen, advice="")
         assert bool(said) == (not knows), said
         if said:
             assert "validation samples, and a guess gets" in said

@@ -112,3 +112,14 @@ def test_what_names_no_model_is_refused(asked: dict[str, Any], message: str) -> 
         pytest.raises(RecipeError, match=message),
     ):
         make_recipe_table(**asked)
+
+
+def test_without_labels_the_run_has_a_folder_of_its_own() -> None:
+    """It is other data than the same with labels, so a run of both cannot go on."""
+    with_labels, without = (
+        make_recipe_table(model="net.onnx", data="days", no_labels=flag)["name"]
+        for flag in (None, True)
+    )
+    assert (with_labels, without) == ("net-days", "net-days-no-labels")
+    named = make_recipe_table(model="net.onnx", data="days", no_labels=True, name="mine")
+    assert named["name"] == "mine"

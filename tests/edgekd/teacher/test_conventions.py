@@ -36,10 +36,12 @@ def network(preprocess: Preprocess) -> Callable[[Arrays], Arrays]:
 CENTRE = np.array([0.45, 0.5, 0.55])
 
 
-def tried_on(label: Sequence[int] | None, image: np.ndarray = COLOURS) -> tuple[Tried, Data]:
+def tried_on(
+    label: Sequence[int] | None, image: np.ndarray = COLOURS, folders: tuple[str, ...] = ()
+) -> tuple[Tried, Data]:
     targets = {} if label is None else {"label": np.asarray(label, np.int64)}
     names = () if label is None else ("a", "b", "c", "d")
-    dataset = Dataset("image", {"image": image}, targets, names)
+    dataset = Dataset("image", {"image": image}, targets, names, folders=folders)
     data = Data(dataset, {"train": np.arange(len(image))}, augment=Augment(), seed=0)
     spec = InputSpec(in_graph=False)
     made = {
@@ -101,7 +103,15 @@ def test_without_labels_it_is_asked_for() -> None:
 
 def test_where_none_stands_out_it_is_asked_for() -> None:
     made, data = tried_on((RNG.permutation(400) % 4).tolist())
-    with pytest.raises(ModelError, match="no better than a guess"):
+    with pytest.raises(ModelError, match="no better than a guess") as caught:
+        choose_convention(made, network, data, name="m.onnx", identity="a")
+    assert "folders" not in str(caught.value)
+
+
+def test_where_folders_that_are_no_classes_are_the_cause_the_way_out_is_said() -> None:
+    made, data = tried_on((RNG.permutation(400) % 3).tolist(), folders=("mon", "tue", "wed"))
+    said = r"3 folders mon, tue, wed were taken as classes; the model has 4\. .*reference"
+    with pytest.raises(ModelError, match=said):
         choose_convention(made, network, data, name="m.onnx", identity="a")
 
 
