@@ -29,6 +29,7 @@ from edgekd.training.losses import LOSSES
 from edgekd.training.precision import computing
 from edgekd.training.signals import Signals
 from edgekd.training.terms import Part
+from edgekd.training.threads import choose_threads
 from edgekd.training.trainee import Trainee
 
 TRAINED, TEACHER = "trained", "teacher"
@@ -161,7 +162,9 @@ def fit(
     first = _resume(trainee, optimizer, work / "last.pt")
     steps_per_epoch = len(batch_starts(course.samples, training.batch_size, training=True))
     last = max(1, training.epochs * steps_per_epoch - 1)
-    with progress.track(title, training.epochs * steps_per_epoch) as tick:
+    example = to_tensors(course.example().inputs[TRAINED], device)
+    threads = choose_threads(trainee, example, size=training.batch_size)
+    with threads, progress.track(title, training.epochs * steps_per_epoch) as tick:
         tick(first * steps_per_epoch)
         for epoch in range(first, training.epochs):
             torch.manual_seed((seed << 20) + epoch)  # dropout; the same after a resume
