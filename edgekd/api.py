@@ -13,6 +13,7 @@ from edgekd.arguments import (
     as_texts,
     as_whole,
     in_python,
+    taking,
 )
 from edgekd.errors import RecipeError
 from edgekd.progress import Silent, track_share
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
     from edgekd.pipeline.plan import Plan
     from edgekd.progress import Progress
     from edgekd.recipe.recipe import Recipe
+
+
+def _advise_key(key: str, value: object) -> str:
+    from edgekd.recipe.faults import advise_key
+    from edgekd.recipe.recipe import Recipe
+
+    return advise_key(key, value, Recipe)
 
 
 @in_python
@@ -88,7 +96,7 @@ def compress(  # each argument is a flag of the command
 def compress(
     recipe: object = None, data: object = None, *, dry_run: Literal[True], **arguments: Any
 ) -> Plan: ...
-@in_python
+@taking(_advise_key)
 def compress(  # noqa: D417  # its arguments are those of the first overload
     recipe: object = None, data: object = None, **arguments: Any
 ) -> Result | Plan:
@@ -172,7 +180,7 @@ def compress(  # noqa: D417  # its arguments are those of the first overload
         return compress_recipe(recipe, job)
 
 
-@in_python
+@taking(_advise_key)
 def quantize(  # noqa: PLR0913  # each argument is a flag of the command
     model: object,
     data: object = None,

@@ -15,6 +15,7 @@ from edgekd.wording import speaking
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Advise = Callable[[str, object], str]
 
 
 def in_python(function: Callable[P, R]) -> Callable[P, R]:
@@ -22,6 +23,23 @@ def in_python(function: Callable[P, R]) -> Callable[P, R]:
 
     A function that is overloaded has the arguments of its first overload, and gets all of them.
     """
+    return taking(_nothing)(function)
+
+
+def taking(advise: Advise) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Do as `in_python`, with advice on arguments that it does not have.
+
+    Args:
+        advise: gets the name and the value, and returns a clause, or "".
+    """
+    return functools.partial(_in_python, advise=advise)
+
+
+def _nothing(_: str, __: object) -> str:
+    return ""
+
+
+def _in_python(function: Callable[P, R], *, advise: Advise) -> Callable[P, R]:
     overloads = get_overloads(function)
     signature = inspect.signature(overloads[0] if overloads else function)
     title = f"edgekd.{function.__name__}"
@@ -33,7 +51,7 @@ def in_python(function: Callable[P, R]) -> Callable[P, R]:
             try:
                 bound = signature.bind(*args, **kwargs)
             except TypeError as error:
-                raise RecipeError(_explain(title, names, kwargs, error)) from None
+                raise RecipeError(_explain(title, names, kwargs, error, advise)) from None
             bound.apply_defaults()
             return function(*bound.args, **bound.kwargs)
 
@@ -41,13 +59,22 @@ def in_python(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def _explain(title: str, names: Sequence[str], given: Mapping[str, Any], error: TypeError) -> str:
+def _explain(
+    title: str,
+    names: Sequence[str],
+    given: Mapping[str, Any],
+    error: TypeError,
+    advise: Advise,
+) -> str:
     strange = next((name for name in given if name not in names), None)
     if strange is None:
         return f"{title}: {error}; it takes {', '.join(names)}"
+    advice = advise(strange, given[strange])
+    if advice:
+        return f"{title} has no argument {strange!r}; {advice}"
     near = difflib.get_close_matches(strange, names, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    return f"{title} has no argument {strange!r}; {hint}It takes {', '.join(names)}"
+    hint = f"did you mean {near[0]}? It" if near else "it"
+    return f"{title} has no argument {strange!r}; {hint} takes {', '.join(names)}"
 
 
 def as_path(value: object, name: str) -> Path | None:

@@ -177,7 +177,7 @@ def run(
         show_plan(recipe, root=root, folder=folder, as_json=as_json)
         return
     progress = Terminal()
-    progress.say(_headline(recipe, folder))
+    progress.say(_headline(recipe, folder, root=root))
     if said:
         progress.say(said)
     if recipe.quick:
@@ -195,20 +195,31 @@ def run(
         raise typer.Exit(1)
 
 
-def _headline(recipe: Recipe, folder: Path) -> str:
+def _headline(recipe: Recipe, folder: Path, *, root: Path) -> str:
     from edgekd.evaluation.gate import describe_floor
-    from edgekd.tasks import REFERENCE
 
     budget = recipe.budget
     floors = [f"at least {describe_floor(key, v)}" for key, v in budget.floors.items()]
-    drop = [f"at most {budget.max_drop:g} lost against the teacher"]
-    wanted = floors or (["outputs near the model's own"] if recipe.task == REFERENCE else drop)
+    wanted = floors or [_wanted_quality(recipe, root=root)]
     if budget.max_latency is not None:
         wanted.append(budget.max_latency)
     steps = ", ".join(step.name for step in recipe.steps) or "no steps"
     if recipe.quick:
         wanted = ["not judged"]
     return f"run {folder}: {steps}; device {recipe.devices[0].name}; budget {' and '.join(wanted)}"
+
+
+def _wanted_quality(recipe: Recipe, *, root: Path) -> str:
+    """Say what quality is judged by, as far as the names in the data tell whether it has labels."""
+    from edgekd.data.peek import peek_labels
+    from edgekd.tasks import REFERENCE
+
+    drop = f"at most {recipe.budget.max_drop:g} lost against the teacher"
+    near = "outputs near the model's own"
+    if recipe.task == REFERENCE:
+        return near
+    labelled = peek_labels(recipe.data, root=root) if recipe.task is None else True
+    return f"{drop}, or without labels {near}" if labelled is None else drop if labelled else near
 
 
 def show(result: Result) -> None:

@@ -172,6 +172,15 @@ def probe_size(folder: Path, *, most: int = 256) -> tuple[int, int] | None:
     return found.pop() if len(found) == 1 else None
 
 
+def has_class_folders(folder: Path) -> bool:
+    """Whether the images of a folder have labels: the names of folders.
+
+    Raises:
+        DataError: there are no images.
+    """
+    return _list(folder, labelled=True, leave_out=frozenset())[0].label is not None
+
+
 def _list(folder: Path, *, labelled: bool, leave_out: Set[str]) -> list[_File]:
     """Return every image below `folder`, sorted by name; with labels if there are two classes."""
     inner = [path for path in _folders(folder) if split_name(path.name)]

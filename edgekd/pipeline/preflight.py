@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.data.arrays import TARGET_NAMES
 from edgekd.data.preprocess import Preprocess
 from edgekd.errors import (
     DataError,
@@ -193,7 +194,8 @@ def _network(title: str, name: str, model: Model, context: Context) -> NetworkFo
     except EdgekdError:
         raise
     except Exception as error:
-        raise refuse_data(name, model, inputs, error) from error
+        has_targets = bool(context.data.targets("train"))
+        raise refuse_data(name, model, inputs, error, has_targets=has_targets) from error
     finally:
         watch.remove()
     every = name_outputs(returned[0]) if returned else {}
@@ -289,7 +291,12 @@ def _ports(
 
 
 def refuse_data(
-    name: str, model: Model, inputs: Mapping[str, NDArray[Any]], error: Exception
+    name: str,
+    model: Model,
+    inputs: Mapping[str, NDArray[Any]],
+    error: Exception,
+    *,
+    has_targets: bool,
 ) -> ModelError:
     """Say in the user's terms that a network cannot take the data."""
     preprocess = model.preprocess
@@ -304,6 +311,11 @@ def refuse_data(
     else:
         given = ", ".join(f"{n} {a.dtype} {list(a.shape)}" for n, a in inputs.items())
         cure = "correct the network, or give the data's arrays the names and shapes that it takes"
+        if len(inputs) > 1 and not has_targets:  # one of them may have been meant as the target
+            cure += (
+                f". All of {', '.join(inputs)} were read as inputs and none as the target, which "
+                f"is called one of {', '.join(TARGET_NAMES)}"
+            )
     reason = one_line(error)[:300]
     return ModelError(
         f"the {name} {code_title(model.blueprint.build)} cannot take the data ({given}): "

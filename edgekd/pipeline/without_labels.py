@@ -155,7 +155,7 @@ def _of_network(model: Model, context: Context) -> tuple[Form, ...]:
         except EdgekdError:
             raise
         except Exception as error:
-            raise refuse_data("model", model, inputs, error) from error
+            raise refuse_data("model", model, inputs, error, has_targets=False) from error
         return {name: tensor.float().numpy() for name, tensor in outputs.items()}
 
     smaller, larger = (predict(_repeated(model.preprocess, context, size)) for size in _SIZES)

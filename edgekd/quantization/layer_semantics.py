@@ -42,7 +42,7 @@ def read_layer(
     if data in constants:
         return "what it multiplies by its weight is constant"
     if weight.data_type != TensorProto.FLOAT:
-        return "its weight is not float32"
+        return f"its weight is {_type_name(weight)}, not float32"
     if (len(weight.dims) < 3) if node.op_type == "Conv" else (len(weight.dims) != 2):
         return (
             "its weight is not a matrix" if node.op_type != "Conv" else "its weight has no kernel"
@@ -63,6 +63,10 @@ def read_layer(
     if isinstance(bias, str):
         return bias
     return Semantics(data=data, weight=weight.name, axis=axis, factor=factor, bias=bias)
+
+
+def _type_name(tensor: TensorProto) -> str:
+    return str(TensorProto.DataType.Name(tensor.data_type)).lower()
 
 
 def _weight_of(node: NodeProto) -> Sequence[str]:
@@ -86,7 +90,7 @@ def _bias(
     if name not in constants:
         return "its bias is computed, not constant"
     if constants[name].data_type != TensorProto.FLOAT:
-        return "its bias is not float32"
+        return f"its bias is {_type_name(constants[name])}, not float32"
     value = numpy_helper.to_array(constants[name])
     if value.size not in (1, channels) or value.shape[-1:] not in ((), (1,), (value.size,)):
         return "its bias differs from row to row"

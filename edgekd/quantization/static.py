@@ -7,6 +7,7 @@ it followed the float file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -110,9 +111,12 @@ def calibrate(source: Path, feeds: Feeds) -> Calibrated:
 def _require_layers(name: str, layers: Mapping[str, object], left: Mapping[str, str]) -> None:
     if not layers:
         found = "; ".join(f"{node}: {why}" for node, why in list(left.items())[:5])
+        has_other_floats = re.search(r"is (b?float16|double), not float32", " ".join(left.values()))
+        cure = "; export the network in float32: network.float() before torch.onnx.export"
         raise NothingToDo(
             f"nothing in {name} can be quantized: INT8 helps Conv, Gemm and MatMul with "
             f"constant float32 weights ({found or 'it contains none of these'})"
+            f"{cure if has_other_floats else ''}"
         )
 
 

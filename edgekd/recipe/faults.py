@@ -143,6 +143,23 @@ def _hints(key: str, tables: Tables, kind: type[Options]) -> Iterator[str]:
         yield f"{other} belongs {'at' if above.startswith(TOP) else 'in'} {above}"
 
 
+def advise_key(key: str, value: object, kind: type[Options]) -> str:
+    """Return how a key of a recipe is written that is no argument, as a clause; "": it is no key.
+
+    Args:
+        key: its name alone, such as "opset".
+        value: what was given for it.
+        kind: of the recipe.
+    """
+    tables = [("", (kind,)), *((h.strip("[]"), t) for h, t in walk_places((kind,)) if h[1] != "[")]
+    paths = dict.fromkeys(
+        f"{path}.{key}".lstrip(".") for path, t in tables if any(key in list_keys(k) for k in t)
+    )
+    plain = value if isinstance(value, (bool, int, float, str)) else None
+    spelled = [option(path, plain) for path in paths if "steps" not in path]
+    return f"it is a key of a recipe: {_either(spelled)}" if spelled else ""
+
+
 def _spelled(header: str, key: str) -> str:
     """Return a key below a header as the caller would write it."""
     table = header.strip("[]")

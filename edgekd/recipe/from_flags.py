@@ -14,6 +14,7 @@ from typing import Any, TypedDict, Unpack
 from edgekd.data.source import KNOWN_DATA
 from edgekd.errors import RecipeError
 from edgekd.recipe.flag_values import choose_steps, choose_task, parse_normalize, parse_size
+from edgekd.recipe.model_files import refuse_weights
 from edgekd.user_code import MODULE
 from edgekd.wording import option
 
@@ -180,11 +181,7 @@ def _check(model: str, data: str, asked: Asked) -> None:
                 f"the PyTorch model: {option('model', 'path/to/file.py:function')}"
             )
     elif model.endswith(_BARE_WEIGHTS):
-        raise RecipeError(
-            f"{option('model', model)} contains only weights, not the network that they belong "
-            f"to; give the function that builds it: {option('model', 'path/to/file.py:function')} "
-            f"and {option('model.weights', model)}"
-        )
+        raise RecipeError(refuse_weights(model))
     elif not _FUNCTION.fullmatch(model):
         raise RecipeError(
             f"{option('model', model)} is not a model; give path/to/file.py:function, "

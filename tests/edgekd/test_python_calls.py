@@ -100,7 +100,14 @@ def compress(**more: Any) -> Callable[[], object]:
 
 MISTAKES: list[tuple[Callable[[], object], str]] = [
     (compress(modle=1), "no argument 'modle'; did you mean model"),
-    (compress(max_dorp=1), "did you mean max_drop"),
+    (compress(max_dorp=1), r"did you mean max_drop\? It takes recipe, data, model"),
+    (compress(xyzzy=1), "no argument 'xyzzy'; it takes recipe, data, model"),
+    (compress(allow_poor_teacher=True), r"recipe: changes=\['allow_poor_teacher=true'\]$"),
+    (compress(opset=18), r"recipe: changes=\['export.opset=18'\]$"),
+    (
+        compress(data=[{"foo": row, "bar": 1} for row in X]),
+        r"All of foo, bar were read as inputs and none as the target, which is called one of y, l",
+    ),
     (lambda: edgekd.compress(), "needs model and data"),
     (lambda: edgekd.compress(nn.Linear(8, 3)), r"needs data .*model=net, data=\(x, y\)"),
     (lambda: edgekd.compress("a", "b", "c"), "too many positional"),  # type: ignore[call-overload]

@@ -342,7 +342,9 @@ def test_what_cannot_be_quantized_is_refused(
         "(float16[N, 2] x) => (float16[N, 2] y) { y = MatMul(x, w) }",
         {"w": np.ones((2, 2), np.float16)},
     )
-    with pytest.raises(NothingToDo, match="weight is not float32"):
+    with pytest.raises(
+        NothingToDo, match=r"weight is float16, not float32\); export the network in float32"
+    ):
         quantize_int8(half, target, lambda: iter([]))
     assert not target.exists()
     quantize_int8(cnn, target, batched(pictures, 8))
