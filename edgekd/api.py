@@ -203,6 +203,7 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
     ship: str | Sequence[str] | None = None,
     keep_for: str | None = None,
     skip_broken: bool | None = None,
+    quick: bool = False,
     name: str | None = None,
     changes: str | Sequence[str] = (),
     out: str | Path | None = None,
@@ -236,6 +237,7 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
         ship: the file to ship.
         keep_for: a device that is not here, which INT8 is kept for if its quality allows.
         skip_broken: leave out samples that cannot be read.
+        quick: a look in about a minute, which decides nothing.
         name: of the run folder.
         changes: texts such as "measure.rounds=3" that change keys of the recipe.
         out: the run folder, or a file NAME.onnx, which is written if it is kept; default:
@@ -253,7 +255,7 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
     given = pick_asked(locals())
     if not str(model).endswith(".onnx"):
         given["only"] = "quantize"
-    job = Job(as_texts(changes, "changes"), out, root, _listener(progress))
+    job = Job(as_texts(changes, "changes"), out, root, _listener(progress), quick=quick)
     return cast("Result", compress_objects(model, data, given, job, "quantize"))  # no dry run
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _ALSO_WITH_RECIPE = (
     *("task", "size", "resize", "tokenizer", "max_length", "device", "max_latency", "max_drop"),
-    *("min_snr", "min_agreement", "ship", "skip_broken"),
+    *("min_snr", "min_agreement", "ship", "skip_broken", "name"),
 )
 """The flags that also change a recipe that is given; `_changed_by_flags` has those of several
 keys."""
@@ -59,6 +59,7 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
     keep_for: flags.KeepFor = None,
     skip_broken: flags.SkipBroken = False,
     quick: flags.Quick = False,
+    name: flags.Name = None,
     changes: flags.Changes = None,
     out: flags.OutOrFile = None,
     dry_run: Annotated[

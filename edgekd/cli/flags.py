@@ -189,6 +189,10 @@ Quick = Annotated[
         "samples, three rounds of timing; decides nothing, writes no bundle",
     ),
 ]
+Name = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="name of the run [default: from model and data]"),
+]
 Changes = Annotated[
     list[str] | None,
     typer.Option(

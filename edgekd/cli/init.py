@@ -39,10 +39,7 @@ def init(  # noqa: PLR0913  # each parameter is a flag
     keep_for: flags.KeepFor = None,
     skip_broken: flags.SkipBroken = False,
     changes: flags.Changes = None,
-    name: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="name of the run [default: from model and data]"),
-    ] = None,
+    name: flags.Name = None,
     out: Annotated[Path, typer.Option(metavar="FILE", help="the recipe to write")] = Path(
         "recipe.toml"
     ),

@@ -31,6 +31,8 @@ def quantize(  # noqa: PLR0913  # each parameter is a flag
     ship: flags.Ship = None,
     keep_for: flags.KeepFor = None,
     skip_broken: flags.SkipBroken = False,
+    quick: flags.Quick = False,
+    name: flags.Name = None,
     changes: flags.Changes = None,
     out: flags.OutOrFile = None,
     as_json: flags.AsJson = False,
@@ -45,7 +47,12 @@ def quantize(  # noqa: PLR0913  # each parameter is a flag
     Example: edgekd quantize net.onnx --data inputs.npz --min-snr 25 --out net.int8.onnx
     """
     from edgekd.cli.compress import run
-    from edgekd.recipe.from_flags import make_recipe_table, pick_asked
+    from edgekd.recipe.from_flags import (
+        as_quick_look,
+        describe_steps,
+        make_recipe_table,
+        pick_asked,
+    )
     from edgekd.recipe.overrides import changed
     from edgekd.recipe.recipe import parse_recipe
 
@@ -62,5 +69,7 @@ def quantize(  # noqa: PLR0913  # each parameter is a flag
                 "an .npz or a table, as in `edgekd quantize --help`"
             )
         table = make_recipe_table(model=model, data=data, **asked)
-        recipe = parse_recipe(changed(table, changes or ()), origin="the flags")
-        run(recipe, root=Path.cwd(), out=out, as_json=as_json)
+        table = as_quick_look(changed(table, changes or ()), quick=quick)
+        recipe = parse_recipe(table, origin="the flags")
+        added = describe_steps(table, only=None)
+        run(recipe, root=Path.cwd(), out=out, as_json=as_json, said=added)

@@ -193,11 +193,21 @@ def _no_label(
     likely: object = rest[-1] if rest else "COLUMN"
     if wanted == "labels":
         likely = [n for n in rest if _all_numbers(row, [n], (0, 1))] or likely
+    named = option("data.label_column", likely)
+    if wanted == "label" and rest and _is_measured(row, rest[-1]):
+        named += f" {option('task', 'regression')} (its values are measured numbers)"
     return DataError(
         f"{path} has the columns {_listed(row)}, but no {name!r}; name the column with the labels, "
-        f"for instance {option('data.label_column', likely)}, or state that there are no labels: "
-        f"{option('task', 'reference')}"
+        f"for instance {named}, or state that there are no labels: {option('task', 'reference')}"
     )
+
+
+def _is_measured(row: Row, name: str) -> bool:
+    """Tell whether a cell contains a number that is not whole, and so names no class."""
+    try:
+        return not read_number(row, name).is_integer()
+    except ValueError:
+        return False
 
 
 def _no_text(row: Row, path: Path, name: str, strange: Sequence[str]) -> DataError:

@@ -81,7 +81,7 @@ class Forecast:
     """The last session, the test split, report and bundle."""
     disk_bytes: int
     memory_bytes: int
-    """The most that this process will have at once, by what a training or an export takes."""
+    """The most that the whole process will have at once, as the rehearsal of every part had."""
     free_bytes: int | None
     """Memory that is free now; None where it is not known."""
     assumed: Assumed

@@ -84,7 +84,9 @@ class Record:
     spent: tuple[Spent, ...] = ()
     """Where the time of the run went, all resumes together."""
     peak_bytes: int = 0
-    """The most memory that the job took at once, in its own process; 0 where it is not known."""
+    """The most memory that the whole process of the job had at once; 0 where it is not known."""
+    held_bytes: int = 0
+    """Of it, what the process had before the job began."""
 
     def __post_init__(self) -> None:
         """Refuse parts that do not belong together: what is read may be damaged."""

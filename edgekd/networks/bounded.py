@@ -144,13 +144,23 @@ def held_bytes() -> int:
     return _status_bytes("self", "VmRSS") or _most_ever_bytes()
 
 
+@dataclass(frozen=True)
+class Peak:
+    """The memory of this process over a job."""
+
+    most_bytes: int
+    """That the whole process had at once; 0: not known."""
+    held_bytes: int
+    """That it had before the job began: Python, libraries, and what earlier work left."""
+
+
 @contextmanager
-def watch_peak() -> Iterator[Callable[[], int]]:
-    """Yield a function that returns the most memory since then, beyond what was held before."""
+def watch_peak() -> Iterator[Callable[[], Peak]]:
+    """Yield a function that returns the most memory of this process since then."""
     with suppress(OSError):  # begins the peak anew; elsewhere it is that of the whole process
         Path("/proc/self/clear_refs").write_text("5")
     first = held_bytes()
-    yield lambda: max(0, (_status_bytes("self", "VmHWM") or _most_ever_bytes()) - first)
+    yield lambda: Peak(_status_bytes("self", "VmHWM") or _most_ever_bytes(), first)
 
 
 def _most_ever_bytes() -> int:

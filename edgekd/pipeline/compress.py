@@ -45,6 +45,8 @@ class Result:
     """Whether one file was asked for; then the run folder is gone."""
     file: Path | None = None
     """That file; None where nothing was kept, or a whole run was asked for."""
+    why: Path | None = None
+    """The report beside it, where nothing was kept."""
 
     @property
     def bundle(self) -> Path:
@@ -54,7 +56,7 @@ class Result:
     @property
     def report(self) -> Path:
         """The page to show."""
-        return self.folder / "report.html"
+        return self.why or self.folder / "report.html"
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -84,7 +86,10 @@ class Result:
         if not self.one_file:
             return f"bundle {self.bundle}   report {self.report}"
         if self.file is None:
-            return "no file was written: nothing was kept that is better than the model itself"
+            return (
+                "no file was written: nothing was kept that is better than the model itself; the "
+                f"measurements are in {self.why}"
+            )
         return f"wrote {self.file}"
 
     @property
@@ -133,7 +138,7 @@ def compress(
         final = measure_finalists(bench, rungs)
         test = judge_on_test(bench, rungs)
         most = keep_peak(out, peak())
-        found = record(bench, rungs, final, test, command=command, peak_bytes=most)
+        found = record(bench, rungs, final, test, command=command, peak=most)
         found = with_time_of(found, out)
         deliver(bench, rungs, found)
         return Result(out, found)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekd.errors import ModelError
 from edgekd.evaluation.formatting import size
-from edgekd.networks.bounded import free_bytes
+from edgekd.networks.bounded import Peak, free_bytes
 from edgekd.options import Training
 from edgekd.store import write_json
 from edgekd.wording import option
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 PEAK = "memory.json"
 EXPORT_BYTES = 400_000_000
 """What the exporter and its libraries take, whatever the network (torch 2.13)."""
-EXPORT_COPIES = 5
-"""Copies of the weights that an export makes."""
 
 
 @dataclass
@@ -141,15 +139,20 @@ def free_on(device: torch.device) -> int | None:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
-def keep_peak(folder: Path, found: int) -> int:
+def keep_peak(folder: Path, found: Peak) -> Peak:
     """Return the most memory that a run took so far, over all its starts; it is stored there.
 
     A start that takes hardly more than an earlier one is no other figure: a run that is only
     repeated gives the same report.
     """
     path = folder / PEAK
-    before: int = json.loads(path.read_text(encoding="utf8"))["peak_bytes"] if path.exists() else 0
-    if path.exists() and found <= 2 * before + EXPORT_BYTES:
-        return before
-    write_json(path, {"peak_bytes": found})
+    if path.exists():
+        before = Peak(**json.loads(path.read_text(encoding="utf8")))
+        if _grown(found) <= 2 * _grown(before) + EXPORT_BYTES:
+            return before
+    write_json(path, asdict(found))
     return found
+
+
+def _grown(peak: Peak) -> int:
+    return max(0, peak.most_bytes - peak.held_bytes)

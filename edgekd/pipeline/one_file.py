@@ -36,9 +36,10 @@ def write_file(
     progress: Progress | None = None,
     command: str = "",
 ) -> Result:
-    """Run `recipe` in a temporary folder and write the file that ships, unless it is the model.
+    """Run `recipe` in a temporary folder and write the file that ships.
 
-    Stopped, it starts anew. The run folder of the result is gone; its record has every number.
+    Where the model itself ships, its report is written in place of a file. Stopped, it starts
+    anew. The run folder of the result is gone; its record has every number.
 
     Raises:
         RecipeError: `target` exists already, or has no folder to lie in.
@@ -61,12 +62,19 @@ def write_file(
 
 
 def copy_shipped(result: Result, target: Path) -> Result:
-    """Copy the file that ships out of a finished run, unless it is the model itself."""
+    """Copy the file that ships out of a finished run, or its report if it is the model itself."""
     one_file = replace(result, folder=target.parent, one_file=True)
-    if result.record.teacher_ships:
-        return one_file
+    if result.record.teacher_ships:  # what was measured is not lost: it says why
+        why = target.with_suffix(".report.html")
+        _copy(result.report, why)
+        return replace(one_file, why=why)
+    _copy(result.bundle / f"model.{result.record.ships.variant}.onnx", target)
+    return replace(one_file, file=target)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all."""
     partial = target.with_name(f".{target.name}.partial")
-    shutil.copyfile(result.bundle / f"model.{result.record.ships.variant}.onnx", partial)
+    shutil.copyfile(source, partial)
     sync(partial)
     partial.replace(target)
-    return replace(one_file, file=target)

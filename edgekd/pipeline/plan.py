@@ -7,16 +7,15 @@ assumed, and the plan names it.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Group
 
 from edgekd.evaluation.forecast import Assumed, Forecast, NetworkForecast, StagePlan
-from edgekd.networks.bounded import free_bytes, held_bytes
+from edgekd.networks.bounded import Peak, free_bytes, watch_peak
 from edgekd.pipeline.bench import Bench
-from edgekd.pipeline.memory import EXPORT_BYTES, EXPORT_COPIES
 from edgekd.pipeline.preflight import forecast_networks
 from edgekd.pipeline.rehearsal import Rehearsed, rehearse
 from edgekd.pipeline.run_folder import check_owner
@@ -50,6 +49,18 @@ def plan(recipe: Recipe, *, root: Path, folder: Path, progress: Progress | None 
         BadInput: as `compress` would, and for what only a rehearsal finds before an hour has
             passed, such as a network that cannot be exported.
     """
+    with watch_peak() as peak:
+        return _rehearsed(recipe, root=root, folder=folder, progress=progress, peak=peak)
+
+
+def _rehearsed(
+    recipe: Recipe,
+    *,
+    root: Path,
+    folder: Path,
+    progress: Progress | None,
+    peak: Callable[[], Peak],
+) -> Plan:
     check_owner(recipe, folder)
     listener = progress or Silent()
     with speaking_of(step.name for step in recipe.steps):
@@ -76,16 +87,16 @@ def plan(recipe: Recipe, *, root: Path, folder: Path, progress: Progress | None 
         closing_s=_closing_s(bench, done),
         # the bundle has the files of one stage, and each of them again with batch 1 fixed
         disk_bytes=sum(stage.size_bytes for stage in done) + 2 * largest + ASSUMED.report_bytes,
-        memory_bytes=_memory_bytes(networks),
+        memory_bytes=_memory_bytes(networks, peak()),
         free_bytes=free_bytes(),
         assumed=ASSUMED,
     )
 
 
-def _memory_bytes(networks: Sequence[NetworkForecast]) -> int:
-    weights = max((4 * (network.parameters or 0) for network in networks), default=0)
+def _memory_bytes(networks: Sequence[NetworkForecast], peak: Peak) -> int:
+    """Return the most of the whole process: the rehearsal did an export and a step of each."""
     training = max((network.training_bytes for network in networks), default=0)
-    return held_bytes() + max(training, EXPORT_BYTES + EXPORT_COPIES * weights)
+    return max(peak.most_bytes, peak.held_bytes + training)
 
 
 def _stage(bench: Bench, done: list[Rehearsed], i: int) -> StagePlan:

@@ -28,6 +28,7 @@ from edgekd.evaluation.results import (
     Tested,
 )
 from edgekd.exporters.onnx_metadata import licence
+from edgekd.networks.bounded import Peak
 from edgekd.networks.channel_notes import read_left
 from edgekd.pipeline.baseline import warn_of_teacher
 from edgekd.pipeline.bench import Bench
@@ -54,7 +55,7 @@ def record(
     tested: Sequence[Tested],
     *,
     command: str,
-    peak_bytes: int,
+    peak: Peak,
 ) -> Record:
     """Gather a run into one value."""
     recipe, device = bench.recipe, bench.device.name
@@ -93,7 +94,8 @@ def record(
         origin=origin,
         layers=shipped_layers,
         spent=bench.log.read(),
-        peak_bytes=peak_bytes,
+        peak_bytes=peak.most_bytes,
+        held_bytes=peak.held_bytes,
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, TypedDict, Unpack
 
-from edgekd.data.source import KNOWN_DATA
+from edgekd.data.source import KNOWN_DATA, Source
 from edgekd.errors import RecipeError
 from edgekd.recipe.flag_values import choose_steps, choose_task, parse_normalize, parse_size
 from edgekd.recipe.model_files import refuse_weights
@@ -19,6 +19,8 @@ from edgekd.user_code import MODULE
 from edgekd.wording import option
 
 EPOCHS = 20
+VALIDATION = 0.2
+"""Share of the samples: a tenth, as in recipes, is often too few to prove a small loss."""
 RATIO = 0.3
 """Share of channels that pruning removes from a student, or from the model itself."""
 _FUNCTION = re.compile(r"(?:.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*")
@@ -139,10 +141,17 @@ def describe_steps(table: Mapping[str, Any], *, only: object) -> str:
             ways.append(option("no_distill", True))
         else:
             words.append(f"distill into {step['student']['build']}")
-    if not ways or only is not None:
-        return f"steps: {', '.join(words)}"
-    ways.append(option("only", "quantize"))
-    return f"steps: {', '.join(words)}; to leave steps out: {' or '.join(ways)}"
+    found = f"steps: {', '.join(words)}"
+    if ways and only is None:
+        ways.append(option("only", "quantize"))
+        found += f"; to leave steps out: {' or '.join(ways)}"
+    if table["data"].get("validation") != VALIDATION:
+        return found
+    return (
+        f"{found}; {VALIDATION:.0%} of the samples are for validation (a recipe's default is "
+        f"{Source.model_fields['validation'].default:.0%}, often too few to prove a small loss), "
+        f"unless the data has its own split: {option('data.validation', 0.1)} takes less"
+    )
 
 
 def _steps(asked: Asked) -> tuple[str, ...]:
@@ -248,8 +257,7 @@ def _data(data: str, asked: Asked) -> dict[str, Any]:
         table: dict[str, Any] = {"name": data}
     else:
         table = {"call" if _FUNCTION.fullmatch(data) else "path": data}
-    # a tenth is often too few to prove a small loss; a tenth of 50,000 is enough
-    table["validation"] = 0.1 if data == "cifar10" else 0.2
+    table["validation"] = 0.1 if data == "cifar10" else VALIDATION  # of 50,000 a tenth is enough
     if asked.get("size") is not None and _is_folder(data):
         table["size"] = parse_size(asked.get("size"))
     if asked.get("resize") is not None:

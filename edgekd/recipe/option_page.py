@@ -30,9 +30,10 @@ a key is in: `[data]`, or `[[steps]]` where there may be several, or in one line
 the first step. Only keys that are **required** must be given. A flag of `edgekd compress` in
 brackets sets the same key.
 
-`edgekd init` writes a recipe with the usual ones ([your own model](your-own-model.md)), and
-`edgekd schema` the schema itself, with which editors complete and check recipes. Words are in the
-[glossary](glossary.md).
+`edgekd init` writes a recipe with the usual ones. It and calls by flags alone choose some values
+otherwise, such as 0.2 for `data.validation`, and say so ([why](your-own-model.md#3-a-recipe)).
+`edgekd schema` writes the schema itself, with which editors complete and check recipes. Words are
+in the [glossary](glossary.md).
 """
 
 

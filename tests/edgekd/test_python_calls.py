@@ -120,6 +120,10 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
     (compress(only="quantise"), "did you mean quantize"),
     (compress(only="prune", no_prune=True), "only='prune' and no_prune=True leave no step"),
     (compress(quick=True, out="net.onnx"), "leave out quick=True, or give a folder"),
+    (
+        lambda: edgekd.quantize(nn.Linear(8, 3), (X, Y), quick=True, out="n.onnx", **QUIET),
+        "leave out quick=True, or give a folder",
+    ),
     (compress(size="big"), "size=224 or size='224x320'"),
     (compress(size=64), "size cannot be used: the data is of kind 'array'"),
     (compress(normalize="imagenet"), "normalize cannot be used"),
@@ -209,8 +213,8 @@ GUARDS = {
 }
 """Of `edgekd bench` in CI: what is stored, compared with it, or a suite."""
 OF_PYTHON = {"progress", "root"}
-OF_ARRAYS = {"labels", "name"}
-"""Names that a folder of data or the paths of the files would give."""
+OF_ARRAYS = {"labels"}
+"""Names that a folder of data would give."""
 
 
 @pytest.mark.parametrize(

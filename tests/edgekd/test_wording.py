@@ -72,7 +72,7 @@ def test_the_option_of_a_step_has_its_place() -> None:
 def test_every_name_is_a_flag_of_compress_or_a_keyword() -> None:
     flags, keywords = set(inspect.signature(compress).parameters), set(Asked.__annotations__)
     assert flags | keywords | {"model", "data"} >= ALL
-    assert keywords - {"labels", "name"} <= flags, "a keyword without a flag"
+    assert keywords - {"labels"} <= flags, "a keyword without a flag"
 
 
 def test_labels_are_left_out_in_the_language_of_the_call() -> None:

@@ -39,8 +39,8 @@ def _memory(plan: Forecast) -> str:
     largest = max((4 * (network.parameters or 0) for network in plan.networks), default=0)
     free = "" if plan.free_bytes is None else f", {size(plan.free_bytes)} are free"
     return (
-        f"memory: about {size(plan.memory_bytes)} at its most{free}; the largest network itself "
-        f"has {size(largest)}"
+        f"memory: about {size(plan.memory_bytes)} at its most, the whole process{free}; the "
+        f"largest network itself has {size(largest)}"
     )
 
 

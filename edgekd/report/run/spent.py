@@ -62,11 +62,14 @@ def duration(value: float) -> str:
 
 
 def describe_memory(record: Record) -> str:
-    """Return the memory that the job took beside the size of its model; "" if it is not known."""
+    """Return the memory of the job's process beside the size of its model; "" if not known."""
     if not record.peak_bytes:
         return ""
     model = record.rungs[0].files[0].facts
-    return f"{size(record.peak_bytes)} at its most; the model itself has {size(model.size_bytes)}"
+    return (
+        f"{size(record.peak_bytes)} at its most, the whole process, which had "
+        f"{size(record.held_bytes)} before; the model itself has {size(model.size_bytes)}"
+    )
 
 
 def spent_line(record: Record) -> str:

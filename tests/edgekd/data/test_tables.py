@@ -268,3 +268,19 @@ def test_a_column_that_is_no_number_is_named(tmp_path: Path) -> None:
     path.write_text("rooms,city,label\n3,Rome,1\n")
     with pytest.raises(DataError, match="no numbers are in its first row of 'city'"):
         columns(path, "value")
+
+
+@pytest.mark.parametrize(("first", "said"), [("7.25", True), ("7", False), ("7.0", False)])
+def test_a_column_of_measured_numbers_is_offered_with_its_task(
+    tmp_path: Path, first: str, said: bool
+) -> None:
+    """Both flags stand in one message: the second refusal would come after the first is cured."""
+    path = tmp_path / "a.csv"
+    path.write_text(f"area,need\n1,{first}\n2,3.5\n", encoding="utf8")
+    with pytest.raises(DataError, match="name the column with the labels") as caught:
+        open_source(Source(path=path.name), root=tmp_path, wanted="label")
+    assert 'data.label_column = "need"' in str(caught.value)
+    assert ('task = "regression" (its values' in str(caught.value)) == said
+    with pytest.raises(DataError) as known:
+        open_source(Source(path=path.name), root=tmp_path, wanted="value")
+    assert "regression" not in str(known.value)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from edgekd.errors import ModelError
+from edgekd.networks.bounded import Peak
 from edgekd.options import Training
 from edgekd.pipeline.memory import Kept, check_need, count_kept, keep_peak, training_need
 
@@ -62,4 +63,6 @@ def test_a_training_that_does_not_fit_is_refused_with_a_batch_that_does(
 
 
 def test_the_peak_of_a_run_is_that_of_all_its_starts(tmp_path: Path) -> None:
-    assert [keep_peak(tmp_path, found) for found in (0, 1000, 10**9)] == [0, 0, 10**9]
+    """A start that is only repeated gives the same figure, whatever its process held before."""
+    first, again, more = Peak(5000, 5000), Peak(3 * 10**9, 3 * 10**9 - 1000), Peak(2 * 10**9, 10**9)
+    assert [keep_peak(tmp_path, found) for found in (first, again, more)] == [first, first, more]

@@ -149,6 +149,9 @@ def test_one_file_is_written_if_it_is_kept(result: edgekd.Result, net: Path) -> 
     nothing = copy_shipped(replace(result, record=teacher), net / "none.onnx")
     assert nothing.file is None
     assert "no file was written" in nothing.where
+    assert nothing.report == net / "none.report.html"
+    assert str(nothing.report) in nothing.where
+    assert "edgekd report" in nothing.report.read_text(encoding="utf8")
     assert not (net / "none.onnx").exists()
 
 

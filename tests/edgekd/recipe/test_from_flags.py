@@ -73,6 +73,20 @@ def test_what_the_flags_add_is_said_with_the_way_to_leave_it_out() -> None:
     assert "leave" not in said(only="quantize")
 
 
+def test_what_flags_choose_otherwise_than_a_recipe_is_said() -> None:
+    with speaking("flags", names=NAMES.values()):
+        table = make_recipe_table(model="x.onnx", data="d")
+        default = parse_recipe(
+            {**table, "data": {"path": "d"}}, origin="a recipe without it"
+        ).data.validation
+        assert table["data"]["validation"] != default == 0.1
+        said = describe_steps(table, only=None)
+        assert "20% of the samples are for validation (a recipe's default is 10%" in said
+        assert f"--set data.validation={default}" in said
+        cifar10 = make_recipe_table(model="x.onnx", data="cifar10")
+        assert "validation" not in describe_steps(cifar10, only=None)
+
+
 def test_data_is_a_path_a_name_or_a_function() -> None:
     def place(data: str) -> set[str]:
         return set(make_recipe_table(model="x.onnx", data=data)["data"]) & {"path", "name", "call"}
