@@ -72,6 +72,6 @@ def describe_session(conditions: Conditions) -> str:
     if not share:
         return ""
     return (
-        f"Other programs used {share} while the last session was timed: its intervals are wide; "
-        "measured on a free machine, the same gains may be shown better."
+        f"Other programs used {share} while the last session was timed, so its intervals are wide: "
+        "a gain may be real and not shown."
     )
