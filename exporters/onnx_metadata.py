@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import ast
 import getpass
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
+import numpy as np
 import onnx
 from onnx import ModelProto
 
@@ -98,6 +101,42 @@ def stated_scale(
     if {"stride", "names", "imgsz"} <= lower.keys():
         return 0.0, 255.0, "pixels are scaled to 0..1: by its metadata Ultralytics made the file"
     return None
+
+
+def stated_colours(metadata: Mapping[str, str]) -> Literal["rgb", "bgr"] | None:
+    """Return the order of the colour channels that metadata states."""
+    lower = {key.lower(): value.strip().lower() for key, value in metadata.items()}
+    found = lower.get("colours")
+    return "rgb" if found == "rgb" else "bgr" if found == "bgr" else None
+
+
+def state_pixels(
+    model: ModelProto,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    colours: str,
+    layout: str,
+    resize: str,
+) -> None:
+    """Write how pixels are scaled, as `stated_scale` and `stated_colours` read it.
+
+    `mean` and `std` are in pixel units 0..255. What the file states already and agrees stays.
+    """
+    kept = {entry.key: entry.value for entry in model.metadata_props}
+    stated = stated_scale(kept)
+    alike = stated is not None and (
+        np.allclose(stated[0], mean, rtol=1e-6) and np.allclose(stated[1], std, rtol=1e-6)
+    )
+    unit = 255.0 if max(std) <= 1 else 1.0  # as read: up to 1 means pixels of 0..1
+    entries = {"colours": colours, "layout": layout, "resize": resize}
+    if not alike:
+        entries["mean"], entries["std"] = (
+            json.dumps([value / unit for value in values]) for values in (mean, std)
+        )
+    for key in [key for key in kept if key.lower() in entries]:
+        del kept[key]
+    onnx.helper.set_model_props(model, {**kept, **entries})
 
 
 def stated_classes(metadata: Mapping[str, str]) -> tuple[str, ...]:

@@ -82,7 +82,11 @@ def main(arguments: list[str]) -> None:
     if not files:
         check(session, next(m["variant"] for m in MANIFEST["models"] if m["file"] == model))
     for file in files:
-        print(f"{file}: {explain(run(session, read_inputs(file)))}")
+        try:
+            inputs = read_inputs(file)
+        except (OSError, ValueError) as error:
+            sys.exit(f"{file}: {error}")
+        print(f"{file}: {explain(run(session, inputs))}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
 //   const { text } = await bundle.answer({ x: values }); // one sample: the arrays by name
 //
 // An array has no batch axis. It is a list of lists of numbers, a typed array in the order of the
-// model's shape, or { data, dims }. Values are those of the training data, as for load.py.
+// model's shape, { data, dims }, or of a table { column: number }. Values are those of the training data, as for load.py.
 
 const TYPES = {
   ...{ float32: Float32Array, float64: Float64Array, bool: Uint8Array },
@@ -38,7 +38,7 @@ export function toInputs(arrays, about, manifest) {
     const array = names[i];
     if (given[array] === undefined) throw new Error(`'${array}' is missing; give ${names.join(", ")}`);
     const wanted = shape.slice(1);
-    const { data, dims } = measure(given[array], wanted);
+    const { data, dims } = measure(inOrder(given[array], array, about), wanted);
     const same = (n, k) => n === wanted[k] || !Number.isInteger(wanted[k]); // or a free axis
     if (dims.length !== wanted.length || !dims.every(same))
       throw new Error(`'${array}' has the shape [${dims}] and the model takes [${wanted}]`);
@@ -51,6 +51,16 @@ export function toInputs(arrays, about, manifest) {
     return [name, { type: dtype, data: values, dims: [1, ...dims] }];
   });
   return Object.fromEntries(found);
+}
+
+/** Return the numbers of a row { column: number } in the order of the model's input. */
+function inOrder(row, array, about) {
+  const columns = about.facts?.find((one) => one.array === array)?.columns ?? [];
+  const isRow = !Array.isArray(row) && !ArrayBuffer.isView(row) && !row.dims;
+  if (!isRow || !columns.length) return row;
+  const absent = columns.filter(({ name }) => row[name] === undefined).map(({ name }) => name);
+  if (absent.length) throw new Error(`'${array}' lacks the columns ${absent.join(", ")}`);
+  return columns.map(({ name }) => row[name]);
 }
 
 /** Return { data, dims } of an array; a typed array gets the model's shape. */

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from edgekd.bundle.describe import LABELS, Description, Measured
 from edgekd.bundle.loader import JAVASCRIPT, LOADER, make_loaders
-from edgekd.bundle.snippet import snippet
-from edgekd.bundle.steps import describe_resizing, list_steps
-from edgekd.data.preprocess import FILE, ImagePreprocess
+from edgekd.bundle.snippet import call_in_memory, snippet
+from edgekd.bundle.steps import describe_columns, describe_resizing, list_steps
+from edgekd.data.preprocess import FILE, ArrayPreprocess, ImagePreprocess
 from edgekd.evaluation.beside import describe_beside
 from edgekd.evaluation.formatting import (
     NOT_MEASURED,
@@ -85,6 +85,9 @@ def _run(found: Description) -> Iterator[str]:
     steps = list_steps(found.shipped.preprocess)
     yield "\n".join(f"{i}. {text}" for i, text in enumerate(steps, 1))
     preprocess = found.shipped.preprocess
+    if isinstance(preprocess, ArrayPreprocess):
+        yield from describe_columns(preprocess)
+        yield f"In Python, from numbers in memory:\n\n```python\n{call_in_memory(found)}```"
     if isinstance(preprocess, ImagePreprocess):
         yield describe_resizing(preprocess.form)
         if not found.shipped.from_files:

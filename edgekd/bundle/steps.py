@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgekd.data.array_facts import ArrayFacts
+from edgekd.data.array_facts import ArrayFacts, Column
 from edgekd.data.pictures import Form
 from edgekd.data.preprocess import ArrayPreprocess, ImagePreprocess, Preprocess
 from edgekd.data.text_preprocess import TextInputs, TextPreprocess
 from edgekd.data.tokenizers import TokenizerPreprocess
 
+_MOST_COLUMNS = 60
 _CUT = {
     "crop": "Cut out the largest centred box of the aspect {width}:{height} (width:height). In "
     "whole pixels: if w * {height} > h * {width} it is h high and (2 * h * {width} + {height}) // "
@@ -28,9 +29,10 @@ def list_steps(preprocess: Preprocess) -> list[str]:
     if isinstance(preprocess, ImagePreprocess):
         return list(_of_pictures(preprocess))
     if isinstance(preprocess, ArrayPreprocess):
-        names = ", ".join(f"`{name}`" for name in preprocess.arrays or preprocess.names)
+        names = [f"`{name}`" for name in preprocess.arrays or preprocess.names]
         return [
-            f"Take the arrays {names} as in the training data: same units, same order of axes.",
+            f"Take the array{'s' * (len(names) > 1)} {', '.join(names)} as in the training data: "
+            "same units, same order of axes.",
             *map(_describe, preprocess.facts),
             "Put the batch axis first: one sample is [1, ...].",
         ]
@@ -45,7 +47,32 @@ def _describe(one: ArrayFacts) -> str:
     if one.low is not None:
         span = f", in training {one.low:g} to {one.high:g}, mean {one.mean:g}"
     unit = f" {one.unit}" if one.unit else ", unit not stated"
+    if one.columns:
+        axes = ", the columns of the table below, in this order"
     return f"`{one.array}`: {one.dtype} {list(one.shape)}{axes}{span}{unit}."
+
+
+def describe_columns(preprocess: ArrayPreprocess) -> Iterator[str]:
+    """Yield what a table's columns are: those of the input with their ranges, and the target's."""
+    for one in preprocess.facts:
+        rows = [f"{i}. `{column.name}`{_range(column)}" for i, column in enumerate(one.columns, 1)]
+        if len(rows) > _MOST_COLUMNS:
+            rows[_MOST_COLUMNS:] = [
+                f"\nThe rest of the {len(rows)} columns is in `preprocess.json`."
+            ]
+        if rows:
+            title = f"The columns of `{one.array}` in order, with their range in training:"
+            yield "\n".join([title, "", *rows])
+    if preprocess.targets:
+        many = len(preprocess.targets) > 1
+        names = ", ".join(f"`{name}`" for name in preprocess.targets)
+        yield f"The answer{'s stand' if many else ' stands'} for the column{'s' * many} {names}" + (
+            ", in this order." if many else "."
+        )
+
+
+def _range(column: Column) -> str:
+    return "" if column.low is None else f": {column.low:g} to {column.high:g}"
 
 
 def _of_texts(one: TextInputs) -> Iterator[str]:

@@ -34,6 +34,16 @@ class ArrayOptions(Options):
     )
 
 
+@dataclass(frozen=True)
+class Column:
+    """A column of numbers of a table, as the training data has it."""
+
+    name: str
+    low: float | None
+    high: float | None
+    """Smallest and greatest finite value, as those of an array; None: there is none."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ArrayFacts:
     """One array of a sample, as the training data has it."""
@@ -50,22 +60,27 @@ class ArrayFacts:
     """Names of the axes of `shape`; None: not stated."""
     unit: str | None = None
     """None: not stated."""
+    columns: tuple[Column, ...] = ()
+    """Of an array that was read of a table, in the order of its values; else empty."""
 
 
 def describe_arrays(
-    samples: Mapping[str, NDArray[Any]], train: NDArray[np.int64]
+    samples: Mapping[str, NDArray[Any]],
+    train: NDArray[np.int64],
+    columns: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[ArrayFacts, ...]:
-    """Return the facts of each array [n, ...]; the range is that of samples among `train`."""
+    """Return the facts of each array [n, ...]; the range is that of samples among `train`.
+
+    `columns` names the columns of arrays [n, columns] of a table.
+    """
+    names = columns or {}
     spread = train[np.unique(np.linspace(0, len(train) - 1, _ROWS).astype(np.int64))]
     found = []
     for name, array in samples.items():
         values = np.asarray(array[spread], np.float64)
         finite = values[np.isfinite(values)]
-        low, high, mean = (
-            (float(f"{value:.6g}") for value in (finite.min(), finite.max(), finite.mean()))
-            if finite.size
-            else (None, None, None)
-        )
+        low, high = _span(values)
+        mean = float(f"{finite.mean():.6g}") if finite.size else None
         found.append(
             ArrayFacts(
                 array=name,
@@ -74,9 +89,21 @@ def describe_arrays(
                 low=low,
                 high=high,
                 mean=mean,
+                columns=tuple(
+                    Column(column, *_span(values[:, place]))
+                    for place, column in enumerate(names.get(name, ()))
+                ),
             )
         )
     return tuple(found)
+
+
+def _span(values: NDArray[np.float64]) -> tuple[float | None, float | None]:
+    """Return the smallest and the greatest finite value, in six digits."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return None, None
+    return float(f"{finite.min():.6g}"), float(f"{finite.max():.6g}")
 
 
 def state_meaning(facts: Sequence[ArrayFacts], meaning: ArrayOptions) -> tuple[ArrayFacts, ...]:

@@ -71,6 +71,9 @@ class Dataset:
     """The picture that each sample was decoded from; empty where samples came as arrays."""
     folders: tuple[str, ...] = ()
     """The names of folders that were taken as classes, where nobody stated the classes."""
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Sample or target name -> the columns of a table that it was read from, in the order of its
+    values; empty for other data."""
     identities: bool = False
     """Whether samples of one label are to be found by each other: splits and batches keep at least
     two of a label together."""
@@ -88,7 +91,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sha256 over the content: arrays, label names and fixed splits; not over the licence."""
+        """Sha256 over the content: arrays, fixed splits, names of labels and columns."""
         return digest(
             {
                 "kind": self.kind,
@@ -102,6 +105,7 @@ class Dataset:
                 "sources": [share.stop for share in self.shares],
                 "form": self.form and asdict(self.form),
                 "identities": self.identities,
+                "columns": {name: list(names) for name, names in self.columns.items()},
             }
         )
 

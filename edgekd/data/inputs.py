@@ -58,8 +58,9 @@ def choose_preprocess(
             f"{dataset.kind!r}, whose input options are: {known}; leave it out"
         )
     if dataset.kind == "array":
-        facts = describe_arrays(dataset.samples, train)
-        return ArrayPreprocess(names=tuple(dataset.samples), facts=facts)
+        facts = describe_arrays(dataset.samples, train, dataset.columns)
+        targets = next((dataset.columns.get(name, ()) for name in dataset.targets), ())
+        return ArrayPreprocess(names=tuple(dataset.samples), facts=facts, targets=targets)
     if dataset.kind == "text":
         return _text(spec, dataset.samples["text"][train], root)
     return _image(spec, dataset, train)

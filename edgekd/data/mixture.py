@@ -97,6 +97,12 @@ def _check_alike(main: Dataset, extra: Extra) -> None:
             f"{extra.name} is of kind {other.kind!r} and the main source of kind {main.kind!r}; "
             "only sources of one kind can be mixed"
         )
+    for name, columns in main.columns.items():
+        if (named := other.columns.get(name, columns)) != columns:
+            raise DataError(
+                f"{extra.name} has the columns {', '.join(named)} and the main source "
+                f"{', '.join(columns)}; mixed tables need the same columns in the same order"
+            )
     for what, mine, theirs in (
         ("samples", _forms(main.samples), _forms(other.samples)),
         ("targets", _forms(main.targets), _forms(other.targets)),

@@ -33,6 +33,10 @@ class Collected(dict[str | None, Part]):
 
     labels: tuple[str, ...] = ()
     """Names of the classes, where a Dataset states them (`classes`, as torchvision's do)."""
+    columns: tuple[str, ...] = ()
+    """Of inputs that are a frame of numbers; else empty."""
+    targets: tuple[str, ...] = ()
+    """Columns or name of targets that are a frame or a series; else empty."""
 
 
 def collect(value: object, *, where: str) -> Collected:
@@ -54,17 +58,50 @@ def collect(value: object, *, where: str) -> Collected:
             raise DataError(
                 f"{where} has {strange[0]!r} beside 'train'; the splits are train, validation, test"
             )
-        return Collected(
+        found = Collected(
             {names[str(name)]: _part(part, f"{where}[{name!r}]") for name, part in value.items()}
         )
+        _name_columns(found, list(value.values()), where)
+        return found
     splits = isinstance(value, Mapping) and [n for n in value if split_name(str(n))]
     if splits:
         raise DataError(f"{where} has the split {splits[0]!r} but not 'train'; give that too")
     found = Collected({None: _part(value, where)})
+    _name_columns(found, [value], where)
     targets = found[None][1]
     if getattr(getattr(targets, "dtype", None), "kind", "") in "iu" and targets is not None:
         found.labels = _class_names(value)
     return found
+
+
+def _name_columns(found: Collected, parts: list[Any], where: str) -> None:
+    """Keep the names of a frame's columns.
+
+    Raises:
+        DataError: they differ between the splits: a network would get one for another.
+    """
+    named = [_columns_of(part) for part in parts]
+    strange = next((names for names, _ in named if names != named[0][0]), None)
+    if strange is not None:
+        raise DataError(
+            f"the splits of {where} have the columns {', '.join(named[0][0]) or 'without names'} "
+            f"and {', '.join(strange) or 'without names'}; give all the same, in the same order"
+        )
+    found.columns, found.targets = named[0]
+
+
+def _columns_of(part: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the columns of the inputs and of the targets, () where these are no frame."""
+    if _is_frame(part):
+        names = list(part.columns)
+        targets = [name for name in names if str(name).lower() in TARGET_NAMES][:1]
+        inputs = [name for name in names if name not in targets]
+        return tuple(map(str, inputs)), tuple(map(str, targets))
+    if not isinstance(part, (tuple, list)) or len(part) != 2 or not _is_frame(part[0]):
+        return (), ()
+    one = getattr(part[1], "name", None)
+    targets = list(part[1].columns) if _is_frame(part[1]) else [] if one is None else [one]
+    return tuple(map(str, part[0].columns)), tuple(map(str, targets))
 
 
 def _class_names(value: object) -> tuple[str, ...]:
@@ -102,7 +139,7 @@ def resize_pictures(
 
 def hash_collected(collected: Collected) -> str:
     """Return a hash of all arrays."""
-    found = hashlib.sha256()
+    found = hashlib.sha256(repr((collected.columns, collected.targets)).encode())
     for name, (inputs, targets) in sorted(collected.items(), key=lambda item: str(item[0])):
         for role, value in (("inputs", inputs), ("targets", targets)):
             for key, array in _arrays(value):

@@ -174,7 +174,11 @@ class ArrayPreprocess(StoredPreprocess):
         default=(), description="number types of the inputs, where the arrays have others"
     )
     facts: tuple[ArrayFacts, ...] = Field(
-        default=(), description="type, shape, range, axes and unit of each array of the data"
+        default=(),
+        description="type, shape, range, axes, unit and columns of each array of the data",
+    )
+    targets: tuple[str, ...] = Field(
+        default=(), description="columns of a table that the answers stand for, in their order"
     )
 
     @model_validator(mode="after")

@@ -376,7 +376,11 @@ def _called(spec: Origin, call: str, root: Path, read: _Reading) -> Dataset:
     dataset = dataset_from_parts(
         parts, labels=names, wanted=read.wanted, skip_broken=spec.skip_broken, where=where
     )
-    return dataset if form is None else replace(dataset, form=form)
+    columns = {
+        **({"x": collected.columns} if collected.columns and dataset.kind == "array" else {}),
+        **(dict.fromkeys(dataset.targets, collected.targets) if collected.targets else {}),
+    }
+    return replace(dataset, columns=columns, form=form or dataset.form)
 
 
 def _described(dataset: Dataset, spec: Origin, read: _Reading) -> Dataset:

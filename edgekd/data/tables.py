@@ -79,22 +79,28 @@ def open_table(
         pictures, kept = decode_named(names, path, skip_broken=skip_broken, decoding=how)
     if columns.labels:
         array = _joined([found.targets[i] for i in kept], columns)
-        named = columns.labels if columns.numeric and wanted in ("labels", "value") else None
+        called = columns.labels if columns.numeric and wanted in ("labels", "value") else None
         target, array, ordered = read_target(
-            array, wanted=wanted, labels=labels or named, where=str(path)
+            array, wanted=wanted, labels=labels or called, where=str(path)
         )
         if target == "labels" and not ordered:
             ordered = columns.labels
         targets[target] = array
+    named = dict.fromkeys(targets, columns.labels)
     fixed = _fixed([found.splits[i] for i in kept], path)
     if pictures is not None:
         skipped = (*found.skipped, *pictures.skipped)
-        return replace(pictures, targets=targets, labels=ordered, fixed=fixed, skipped=skipped)
+        return replace(
+            pictures, targets=targets, labels=ordered, fixed=fixed, skipped=skipped, columns=named
+        )
     arrays: Arrays = {"text": np.array(found.samples, dtype=object)}
     if columns.text is None:
         arrays = {"x": np.array(found.samples, np.float32)}
+        named["x"] = columns.numbers
     kind: Kind = "array" if columns.text is None else "text"
-    return Dataset(kind, arrays, targets, ordered, fixed=fixed, skipped=found.skipped)
+    return Dataset(
+        kind, arrays, targets, ordered, fixed=fixed, skipped=found.skipped, columns=named
+    )
 
 
 def _of_pairs(found: _Read, path: Path) -> Dataset:

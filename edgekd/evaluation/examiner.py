@@ -125,7 +125,8 @@ class Examiner:
             decided: whether the session may end at one of its looks.
         """
         candidates = [Candidate(f.path, self.feeds(artifact), self.setup) for artifact, f in pairs]
-        title = f"measure {len(candidates)} files on {Place(self.device, self.setup).title}"
+        count = f"{len(candidates)} file{'s' * (len(candidates) != 1)}"
+        title = f"measure {count} on {Place(self.device, self.setup).title}"
         with track_share(self.progress, title) as share, self.log.spend("measure"):
             return self.device.measure(
                 candidates, timing or self.timing, progress=share, decided=decided

@@ -57,13 +57,16 @@ def cleaned(content: Mapping[str, Any]) -> dict[str, Any]:
 def shareable(record: Record) -> Record:
     """Return the record without absolute paths.
 
-    Labels and samples stay letter by letter: they are the data's, and no paths of this machine.
+    Labels, columns and samples stay letter by letter: they are the data's, and no paths of this
+    machine.
     """
     clean = from_json(cleaned(record.to_json()))
     task = replace(clean.task, labels=record.task.labels)
+    data = replace(clean.data, columns=record.data.columns, targets=record.data.targets)
     return replace(
         clean,
         task=task,
+        data=data,
         changes=record.changes,
         scattered=record.scattered,
         masks=record.masks,

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from edgekd.artifact import Variant
 from edgekd.benchmarks.measurement import Conditions
 from edgekd.benchmarks.stats import Estimate
+from edgekd.data.array_facts import Column
 from edgekd.evaluation.evidence import Evidence, FileEvidence
 from edgekd.evaluation.gate import Fault, Findings, Outcome, Ruling
 
@@ -64,6 +65,10 @@ class DataInfo:
     """Files or rows that cannot be read."""
     splits: Mapping[Split, int]
     """Samples of each."""
+    columns: tuple[Column, ...] = ()
+    """Of a table of numbers, in the order of the model's input."""
+    targets: tuple[str, ...] = ()
+    """Columns of a table that the answers stand for."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -148,8 +148,19 @@ def _check_options(builder: Callable[..., Any], blueprint: Blueprint) -> None:
 
 
 def parameters(network: nn.Module) -> int:
-    """Return the number of parameters, shared ones counted once."""
-    return sum(parameter.numel() for parameter in network.parameters())
+    """Return the number of parameters, shared ones counted once.
+
+    As in an ONNX file, buffers of floating-point numbers count, such as a mean inside the network.
+    Statistics of norm layers do not: they go into the weights beside them.
+    """
+    buffers = (
+        buffer.numel()
+        for module in network.modules()
+        if not isinstance(module, nn.modules.batchnorm._NormBase)
+        for buffer in module.buffers(recurse=False)
+        if buffer.is_floating_point() and buffer.dim()
+    )
+    return sum(parameter.numel() for parameter in network.parameters()) + sum(buffers)
 
 
 def save_network(network: nn.Module, blueprint: Blueprint, path: Path) -> None:

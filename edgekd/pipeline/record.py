@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.measurement import Session
+from edgekd.data.array_facts import describe_arrays
 from edgekd.evaluation.budget import over_budget
 from edgekd.evaluation.record import Record
 from edgekd.evaluation.results import (
@@ -152,6 +153,8 @@ def _task(bench: Bench) -> TaskInfo:
 
 def _data(bench: Bench) -> DataInfo:
     dataset, splits = bench.dataset, bench.splits
+    tables = {name: array for name, array in dataset.samples.items() if name in dataset.columns}
+    facts = describe_arrays(tables, splits.train, dataset.columns)
     return DataInfo(
         kind=dataset.kind,
         licence=dataset.licence,
@@ -163,6 +166,8 @@ def _data(bench: Bench) -> DataInfo:
             "validation": len(splits.validation),
             "test": len(splits.test),
         },
+        columns=tuple(column for one in facts for column in one.columns),
+        targets=next((dataset.columns.get(name, ()) for name in dataset.targets), ()),
     )
 
 

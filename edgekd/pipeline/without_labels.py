@@ -17,6 +17,7 @@ from edgekd.data.preprocess import Preprocess
 from edgekd.errors import EdgekdError, ModelError, NothingToDo, RecipeError
 from edgekd.options import Budget
 from edgekd.pipeline.preflight import refuse_data
+from edgekd.progress import Silent
 from edgekd.recipe.recipe import Recipe
 from edgekd.step import Context, OnnxModel
 from edgekd.tasks import REFERENCE, TASKS
@@ -83,7 +84,8 @@ def open_reference(recipe: Recipe, context: Context, asked: Task) -> Reference:
         ModelError: it cannot be run, or an output cannot be compared.
     """
     step = recipe.model
-    seen = step.preview(_nothing, _nothing, context.only(step.needs))
+    quiet = replace(context.only(step.needs), progress=Silent())  # the preflight reports it
+    seen = step.preview(_nothing, _nothing, quiet)
     assert seen is not None  # a teacher is a network or a file
     forms = _of_file(seen, context) if isinstance(seen, OnnxModel) else _of_network(seen, context)
     if not isinstance(asked, Reference) and "classes" not in asked.signals.values():

@@ -126,6 +126,7 @@ class OnnxFile(Options):
                 arrays=() if arrays == names else arrays,
                 dtypes=() if dtypes == found else dtypes,
                 facts=tuple(one for one in preprocess.facts if one.array in arrays),
+                targets=preprocess.targets,
             )
             return preprocess, notes
         wanted = {entry.name for entry in entries}
@@ -154,7 +155,9 @@ class OnnxFile(Options):
         known = _known_scale(path)
         if known is not None:
             scale, where = known
-            return made(spec.model_copy(update={"mean": scale.mean, "std": scale.std})), [where]
+            stated: dict[str, object] = {"mean": scale.mean, "std": scale.std}
+            stated |= {} if spec.colours or not scale.colours else {"colours": scale.colours}
+            return made(spec.model_copy(update=stated)), [where]
         channels = made(spec)
         count = channels.channels if channels.kind == "image" else 3
         tried = {t: made(s) for t, s in conventions(spec, count, in_colour=in_colour).items()}
@@ -169,10 +172,14 @@ class OnnxFile(Options):
 def _known_scale(path: Path) -> tuple[InputSpec, str] | None:
     """Return the normalisation that the file's metadata states, and where it stands."""
     from edgekd.exporters.onnx_files import load_onnx
-    from edgekd.exporters.onnx_metadata import stated_scale
+    from edgekd.exporters.onnx_metadata import stated_colours, stated_scale
 
-    found = stated_scale({p.key: p.value for p in load_onnx(path).metadata_props})
-    return found and (InputSpec(mean=found[0], std=found[1]), found[2])
+    metadata = {p.key: p.value for p in load_onnx(path).metadata_props}
+    found = stated_scale(metadata)
+    if found is None:
+        return None
+    mean, std, where = found
+    return InputSpec(mean=mean, std=std, colours=stated_colours(metadata)), where
 
 
 def _origin_notes(model: ModelProto) -> Iterator[str]:
@@ -183,4 +190,7 @@ def _origin_notes(model: ModelProto) -> Iterator[str]:
         yield f"metadata that ships as it is: {', '.join(carried)}"
     left_out = list_left_out(model)
     if left_out:
-        yield f"of the file these do not ship: {'; '.join(left_out)}"
+        yield (
+            "left out of what ships, because it may tell about the developer's machine: "
+            f"{'; '.join(left_out)}"
+        )

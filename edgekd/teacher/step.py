@@ -214,11 +214,23 @@ class OnnxTeacher(OnnxFile, OnnxStep):
 
     def apply(self, source: Artifact, context: Context, folder: Path) -> None:
         from edgekd.exporters.onnx_files import load_onnx, save_onnx
-        from edgekd.exporters.onnx_metadata import list_left_out, split_metadata
+        from edgekd.exporters.onnx_metadata import list_left_out, split_metadata, state_pixels
         from edgekd.exporters.strip import strip
 
         fp32, model = folder / f"model.{FP32}.onnx", load_onnx(self.file(context.root))
-        save_onnx(strip(model), fp32)
-        origin = Origin(metadata=split_metadata(model)[0], left_out=tuple(list_left_out(model)))
+        ships = strip(model)
+        save_onnx(ships, fp32)
+        preprocess = self.preprocess(fp32, context)
+        if isinstance(preprocess, ImagePreprocess) and not preprocess.in_graph:
+            state_pixels(
+                ships,
+                mean=preprocess.mean,
+                std=preprocess.std,
+                colours=preprocess.colours,
+                layout=preprocess.axes,
+                resize=preprocess.form.resize,
+            )
+            save_onnx(ships, fp32)
+        origin = Origin(metadata=split_metadata(ships)[0], left_out=tuple(list_left_out(model)))
         write_json(folder / ORIGIN, asdict(origin))
-        write_preprocess(folder, self.preprocess(fp32, context))
+        write_preprocess(folder, preprocess)

@@ -57,7 +57,7 @@ def as_rows(record: Record) -> list[dict[str, Any]]:
             "ships": (rung.title, file.label) == (record.ships.title, record.ships.label),
             "why": ruling.text,
             **_spread(record.metric.name, file.metrics[record.metric.name]),
-            **_spread("difference", file.gain),
+            **_spread("difference", None if record.is_against_teacher else file.gain),
             "size_bytes": file.facts.size_bytes,
             **_spread("latency_s", file.latency_s),
             **_spread("speedup", file.speedup),

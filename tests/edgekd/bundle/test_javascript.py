@@ -57,7 +57,8 @@ console.log(JSON.stringify(found));
 """
 MADE_UP_ARRAYS = """
 import { toInputs } from "./load.mjs";
-const about = { arrays: ["wave"], names: ["x"] };
+const facts = [{ array: "wave", columns: [{ name: "area" }, { name: "wind" }] }];
+const about = { arrays: ["wave"], names: ["x"], facts };
 const tried = (dtype, shape, given) => {
   const manifest = { inputs: [{ name: "x", dtype, shape }] };
   try {
@@ -78,6 +79,8 @@ console.log(JSON.stringify([
   tried("float32", ["batch", 2], { wave: rows }),
   tried("float32", ["batch", 2, 2], [[1, 2], [3]]),
   tried("float32", ["batch", 2], { x: [1, 2] }),
+  tried("float32", ["batch", 2], { wave: { wind: 7, area: 220.5, more: 1 } }),
+  tried("float32", ["batch", 2], { wave: { area: 220.5 } }),
 ]));
 """
 IN_BROWSER = """<script type="module">
@@ -201,6 +204,8 @@ def test_arrays_get_the_type_and_the_shape_of_the_model(copy: Get) -> None:
         "'wave' has the shape [2,2] and the model takes [2]",
         "'wave' has 3 values, which do not fill [2,2]",
         "'wave' is missing; give wave",
+        ["float32", [1, 2], [220.5, 7]],
+        "'wave' lacks the columns wind",
     ]
 
 

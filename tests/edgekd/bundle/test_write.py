@@ -176,9 +176,9 @@ def run_alone(folder: Path, code: str, *arguments: str) -> list[str]:
 
 
 def code_of(folder: Path) -> str:
-    """Return the only Python of a card."""
+    """Return the last Python of a card: the loader, or where there is none the call."""
     text = (folder / "MODEL_CARD.md").read_text(encoding="utf8")
-    (found,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    *_, found = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     return str(found)
 
 

@@ -415,6 +415,13 @@ def test_shared_parameters_count_once() -> None:
     assert parameters(network) == 9 + 3
 
 
+def test_numbers_of_the_network_that_are_no_weights_count_as_in_its_file() -> None:
+    network = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    network.register_buffer("mean", torch.zeros(3))
+    network.register_buffer("place", torch.arange(3))
+    assert parameters(network) == 9 + 3 + 6 + 3
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_compiled_networks_are_unwrapped_and_scripted_ones_refused(root: Path) -> None:
     (root / "wrapped.py").write_text(

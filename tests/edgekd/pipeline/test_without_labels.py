@@ -100,6 +100,7 @@ def test_every_output_is_compared_and_the_page_has_no_empty_columns(result: edge
         encoding="utf8"
     )
     assert "relative to the teacher" not in repr(result)
+    assert [row["difference"] for row in result.rows] == [None] * len(result.rows)
 
 
 def test_the_bundle_keeps_its_promises(result: edgekd.Result) -> None:
