@@ -9,6 +9,7 @@ import numpy as np
 
 from edgekd.artifact import FP32, Artifact
 from edgekd.data.batches import Data
+from edgekd.data.dataset import Dataset
 from edgekd.data.preprocess import Preprocess
 from edgekd.data.source import Source
 from edgekd.data.tables import SUFFIXES as TABLES
@@ -130,6 +131,19 @@ def describe_doubt(task: Task, seen: Reduced) -> str:
 def note_folders(data: Data, outputs: int) -> str:
     """Say it where folders that were taken as classes are not as many as the model's; else ""."""
     return describe_folders(data.folders, outputs) if outputs not in (0, len(data.folders)) else ""
+
+
+def note_seen(recipe: Recipe, dataset: Dataset) -> str:
+    """Say it where a given model perhaps learned from what it is now judged by; else ""."""
+    is_known = recipe.model.training is not None or "validation" in dataset.fixed
+    learns = any(step.training is not None for step in recipe.working_steps)
+    if is_known or not learns or not dataset.targets:
+        return ""
+    return (
+        "the splits are drawn anew, and the given model was perhaps trained with some of the "
+        "validation and test samples: then it looks better than it is, and a student beside it "
+        "worse. If you have the splits of its training, give the data in those (train, val, test)"
+    )
 
 
 def count_classes(task: Task, outputs: Sequence[Entry]) -> int:

@@ -110,10 +110,18 @@ def _tell(notes: Sequence[str], told: set[str], context: Context) -> None:
 
 
 def _judge(recipe: Recipe, seen: Preview, context: Context, outputs: Sequence[Entry]) -> None:
-    """Refuse a given model that is no better than a guess, unless the recipe permits it."""
-    permitted = recipe.allow_poor_teacher or recipe.quick
-    if seen is not None and recipe.model.training is None and not permitted:
-        check_baseline(_predictor_of(seen, context), seen.preprocess, context, recipe)
+    """Refuse a given model that is no better than a guess, unless the recipe permits it.
+
+    A quick look says what the run itself will refuse, and goes on: it has few samples.
+    """
+    is_trained = recipe.model.training is not None
+    if seen is not None and not is_trained and not recipe.allow_poor_teacher:
+        try:
+            check_baseline(_predictor_of(seen, context), seen.preprocess, context, recipe)
+        except ModelError as error:
+            if not recipe.quick:
+                raise
+            context.progress.say(f"warning: the run itself will end here: {one_line(error)}")
     elif note := note_folders(context.data, count_classes(context.task, outputs)):
         context.progress.say(note)
 

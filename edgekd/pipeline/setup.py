@@ -22,6 +22,7 @@ from edgekd.evaluation.gate import describe_floor
 from edgekd.evaluation.other_work import warn_of_others, watch_others
 from edgekd.evaluation.quality import count_needed_samples, expected_interval, least_budget
 from edgekd.evaluation.spent_time import TimeLog
+from edgekd.pipeline.baseline import note_seen
 from edgekd.pipeline.bench import Bench
 from edgekd.pipeline.preflight import forecast_networks
 from edgekd.pipeline.run_folder import exported_before, hash_networks
@@ -158,7 +159,7 @@ def _split(recipe: Recipe, dataset: Dataset, *, folder: Path, progress: Progress
     splits = splits.few(QUICK_SAMPLES) if recipe.quick else splits
     trained = recipe.model.training is not None and "value" in dataset.targets
     scale = describe_scale(dataset.targets["value"]) if trained else ""
-    for words in (remark, describe_missing(dataset, splits), scale):
+    for words in (remark, describe_missing(dataset, splits), scale, note_seen(recipe, dataset)):
         if words:
             progress.say(words)
     return splits

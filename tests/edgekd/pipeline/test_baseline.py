@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from edgekd.data.source import Source
 from edgekd.data.targets import natural_order
 from edgekd.evaluation.class_order import find_order
 from edgekd.evaluation.reduced import Reduced
-from edgekd.pipeline.baseline import describe_causes, warn_of_chance
+from edgekd.pipeline.baseline import describe_causes, note_seen, warn_of_chance
 from edgekd.pipeline.setup import set_up
 from edgekd.progress import Silent
 from edgekd.recipe.recipe import parse_recipe
@@ -129,6 +130,41 @@ def test_without_training_a_cause_that_is_not_found_is_a_warning(swapped: Path) 
         parse_recipe(table, origin="test"), root=swapped, folder=swapped / "r", progress=listener
     )
     assert any("Likely causes: the order of the classes" in text for text in listener.said)
+
+
+def test_a_quick_look_says_what_the_run_itself_will_refuse(swapped: Path) -> None:
+    table = {
+        "name": "swapped",
+        "quick": True,
+        "data": {"path": "data.npz", "validation": 0.3},
+        "model": {"onnx": "net.onnx"},
+        "budget": {"max_drop": 50.0},
+    }
+    listener, recipe = Listener(), parse_recipe(table, origin="test")
+    set_up(recipe, root=swapped, folder=swapped / "r", progress=listener)
+    (said,) = (text for text in listener.said if text.startswith("warning: the run itself"))
+    assert 'data.labels = ["two", "one", "three"]' in said
+
+
+def test_a_given_model_may_have_seen_what_it_is_judged_by() -> None:
+    table = {
+        "name": "given",
+        "data": {"path": "data.npz"},
+        "model": {"build": "net.py:net", "weights": "net.pt"},
+        "steps": [{"name": "distill", "student": {"ratio": 0.5}, "train": {"epochs": 2}}],
+    }
+    recipe = parse_recipe(table, origin="test")
+    trained = parse_recipe(
+        {**table, "model": {"build": "net.py:net", "train": {"epochs": 2}}}, origin="test"
+    )
+    only_int8 = parse_recipe({**table, "steps": [{"name": "quantize"}]}, origin="test")
+    data = Dataset("array", {"x": np.zeros((6, 4), np.float32)}, {"label": np.arange(6) % 2})
+    parted = replace(data, fixed={"validation": np.arange(2)})
+    assert "looks better than it is" in note_seen(recipe, data)
+    assert not note_seen(recipe, parted)
+    assert not note_seen(recipe, replace(data, targets={}))
+    assert not note_seen(trained, data)
+    assert not note_seen(only_int8, data)
 
 
 def data_of(kind: Kind, folders: tuple[str, ...] = ()) -> Data:
