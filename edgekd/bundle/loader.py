@@ -63,6 +63,7 @@ def make_loaders(preprocess: Preprocess) -> dict[str, str]:
 def _assemble(parts: Sequence[Path], *, what: str, needs: str) -> str:
     """Join modules into one: their imports first, those of edgekd left out, then their code."""
     imports, bodies, rules = set[str](), list[str](), ""
+    names: dict[str, set[str]] = {}
     for path in (*parts, _HERE / "app_answer.py"):
         text = path.read_text(encoding="utf8")
         lines, tree = text.splitlines(keepends=True), ast.parse(text)
@@ -71,12 +72,18 @@ def _assemble(parts: Sequence[Path], *, what: str, needs: str) -> str:
             if not isinstance(node, (ast.Import, ast.ImportFrom)):
                 continue
             start = node.end_lineno or 0
-            if "edgekd" not in (line := ast.unparse(node)):
+            if "edgekd" in (line := ast.unparse(node)):
+                continue
+            if isinstance(node, ast.Import):
                 imports.add(line)
+            else:  # parts may take different names of a module
+                taken = names.setdefault(node.module or "", set())
+                taken |= {ast.unparse(alias) for alias in node.names}
         bodies.append("".join(lines[start:]).strip("\n"))
         if path.parent != _HERE:
             rules = "\n" + (ast.get_docstring(tree) or "").partition("\n\n")[2].partition("\n\n")[2]
-    first = "from __future__ import annotations"
-    rest = sorted(imports - {first}, key=lambda line: (line.startswith("from"), line))
+    first = f"from __future__ import {', '.join(names.pop('__future__'))}"
+    taken_of = (f"from {name} import {', '.join(sorted(names[name]))}" for name in sorted(names))
+    rest = [*sorted(imports), *taken_of]
     head = _HEAD.format(what=what, needs=needs, rules=rules and f"{rules}\n")
     return "\n".join([head, first, "", *rest, "", "", "\n\n\n".join(bodies), ""])

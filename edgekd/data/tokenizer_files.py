@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgekd.data.text_preprocess import TextPreprocess
 from edgekd.data.tokenizers import (
+    PADDING_WORDS,
+    SPECIAL,
     UNKNOWN_WORDS,
+    WORD_PATTERN,
     AnyText,
     FunctionPreprocess,
     TokenizerPreprocess,
@@ -19,15 +21,15 @@ from edgekd.data.tokenizers import (
     open_tokenizer,
     takes_one_text,
 )
-from edgekd.data.vocabulary import WORD, count_words, read_vocabulary
+from edgekd.data.vocabulary import count_words, read_vocabulary
 from edgekd.errors import DataError, ModelError, one_line, require
 from edgekd.store import digest, file_sha256, locate
 from edgekd.user_code import blame, hash_source, resolve
-from edgekd.wording import describe_root
+from edgekd.wording import describe_root, has_recipe, option
 
 MAX_LENGTH = 128
-_PADDING = ("[PAD]", "<pad>", "<PAD>", "PAD", "pad", "<blank>")
 _LIMIT_BYTES = 256 << 20
+_SHOWN = 5
 
 
 def is_function(spec: str) -> bool:
@@ -120,9 +122,27 @@ def _lines(path: Path, max_length: int | None) -> AnyText:
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"the vocabulary {path} cannot be read ({error})") from error
     words = [line.rstrip("\r\n") for line in lines]
-    if {*_PADDING, *UNKNOWN_WORDS}.isdisjoint(words):
+    if SPECIAL.isdisjoint(words):
         return words_of(read_vocabulary(path), max_length)
     return _words({word: number for number, word in enumerate(words)}, max_length)
+
+
+def describe_lost(preprocess: AnyText) -> str | None:
+    """Return a warning where a vocabulary was made by another rule than that of words here."""
+    lost = preprocess.never_found if isinstance(preprocess, TokenizerPreprocess) else ()
+    if not lost:
+        return None
+    name = option("model.input.tokenizer", "file.py:function")
+    if has_recipe():  # of a model or of a student
+        name = "input.tokenizer = 'file.py:function'"
+    shown = ", ".join(map(repr, lost[:_SHOWN])) + (", ..." if len(lost) > _SHOWN else "")
+    entries = "1 entry" if len(lost) == 1 else f"{len(lost):,} entries"
+    return (
+        f"warning: {entries} of the vocabulary can be found in no text, since words are taken as "
+        f"letters, digits and underscores here ({shown}). So the training split texts "
+        "otherwise, and the same texts get other numbers here; give the function that split them "
+        f"there ({name})"
+    )
 
 
 def words_of(vocabulary: tuple[str, ...], max_length: int | None) -> TextPreprocess:
@@ -135,7 +155,7 @@ def _words(numbers: Mapping[str, int], max_length: int | None) -> AnyText:
     """Return the preprocessing by words whose numbers are given, or by pieces of words."""
     library = require("tokenizers", extra="text")
     unknown = next((word for word in UNKNOWN_WORDS if word in numbers), None)
-    plain = [word for word in numbers if word not in (*_PADDING, *UNKNOWN_WORDS)]
+    plain = [word for word in numbers if word not in SPECIAL]
     lower = all(word == word.lower() for word in plain if not word.startswith(("[", "<")))
     if any(word.startswith("##") for word in plain) and "[CLS]" in numbers:
         pieces = require("tokenizers.implementations", extra="text")
@@ -146,9 +166,7 @@ def _words(numbers: Mapping[str, int], max_length: int | None) -> AnyText:
             "the vocabulary has no entry for unknown words (such as <unk> or [UNK]); add one, or "
             "give a function, FILE.py:FUNCTION, that turns a text into numbers"
         )
-    # the library's expressions know no \U0001f300: the characters themselves are given
-    pattern = re.sub(r"\\[uU]([0-9a-f]{8}|[0-9a-f]{4})", lambda m: chr(int(m[1], 16)), WORD)
-    parts, alone = library.pre_tokenizers, library.Regex(pattern)
+    parts, alone = library.pre_tokenizers, library.Regex(WORD_PATTERN)
     made = library.Tokenizer(library.models.WordLevel(dict(numbers), unk_token=unknown))
     made.pre_tokenizer = parts.Split(alone, behavior="removed", invert=True)
     if lower:
@@ -159,7 +177,7 @@ def _words(numbers: Mapping[str, int], max_length: int | None) -> AnyText:
 def _limited(tokenizer: Any, max_length: int | None) -> TokenizerPreprocess:
     own = (tokenizer.truncation or {}).get("max_length")
     stated = (tokenizer.padding or {}).get("pad_id")
-    found = [tokenizer.token_to_id(word) for word in _PADDING]
+    found = [tokenizer.token_to_id(word) for word in PADDING_WORDS]
     padding = next((number for number in (stated, *found) if number is not None), 0)
     length = max_length or min(own or MAX_LENGTH, 65536)
     return TokenizerPreprocess.of(tokenizer, padding=padding, max_length=length)

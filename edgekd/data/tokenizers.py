@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -12,6 +13,7 @@ from pydantic import Field
 
 from edgekd.data.text_preprocess import FIRST_WORD, UNKNOWN, Row, TextInputs, TextPreprocess
 from edgekd.data.tokenizer_results import Found, parse_row, parse_rows
+from edgekd.data.vocabulary import WORD, words
 from edgekd.errors import DataError, ModelError, one_line, require
 from edgekd.user_code import blame
 
@@ -22,7 +24,12 @@ _PANGRAMS = (
     *("the", "quick", "brown", "fox", "jumps", "over", "lazy", "dog"),
     *("pack", "my", "box", "with", "five", "dozen", "jugs"),
 )
+PADDING_WORDS = ("[PAD]", "<pad>", "<PAD>", "PAD", "pad", "<blank>")
 UNKNOWN_WORDS = ("[UNK]", "<unk>", "<UNK>", "UNK", "unk", "<oov>", "<OOV>", "OOV")
+SPECIAL = frozenset({*PADDING_WORDS, *UNKNOWN_WORDS})
+# the library's expressions know no \U0001f300: the characters themselves are given
+WORD_PATTERN = re.sub(r"\\[uU]([0-9a-f]{8}|[0-9a-f]{4})", lambda m: chr(int(m[1], 16)), WORD)
+"""`WORD` for the library of tokenizers."""
 
 
 class TokenizerPreprocess(TextInputs):
@@ -69,6 +76,22 @@ class TokenizerPreprocess(TextInputs):
         vocabulary = self._tokenizer.get_vocab()
         found = [w for w in sorted(vocabulary, key=lambda w: vocabulary[w]) if w.isalpha()]
         return found[:200] or _PANGRAMS
+
+    @property
+    def never_found(self) -> tuple[str, ...]:
+        """Entries of a vocabulary that no text can give, as words are taken from texts here.
+
+        Special entries, as <pad> or [CLS], do not count; nor do tokenizers with a rule of their
+        own.
+        """
+        content = json.loads(self.content)
+        rule = (content.get("pre_tokenizer") or {}).get("pattern") or {}
+        if content["model"].get("type") != "WordLevel" or rule.get("Regex") != WORD_PATTERN:
+            return ()
+        entries = content["model"]["vocab"]
+        special = re.compile(r"<.+>|\[.+\]")
+        plain = (word for word in entries if word not in SPECIAL and not special.fullmatch(word))
+        return tuple(word for word in plain if words(word, lower=False) != [word])
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
@@ -154,8 +177,8 @@ class FunctionPreprocess(TextInputs):
                 "which is not known here; encode them there"
             )
         found: list[Row] = []
-        for words, seen in self.call(texts):
-            ids = [self._number.get(w, self.unknown) if isinstance(w, str) else w for w in words]
+        for row, seen in self.call(texts):
+            ids = [self._number.get(w, self.unknown) if isinstance(w, str) else w for w in row]
             ids = ids[: self.max_length] or [self.unknown if self.vocabulary else self.padding]
             found.append((ids, list(seen[: self.max_length]) or [1]))
         return found

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from edgekd.data.text_preprocess import PADDING, UNKNOWN
+from edgekd.data.tokenizer_files import describe_lost
 from edgekd.data.tokenizers import AnyText, largest_number
 from edgekd.errors import ModelError, one_line
 from edgekd.networks.text_call import TextCall, describe_roles, read_forward
@@ -87,7 +88,8 @@ class _Fitting:
         self.trial = Trial(body, asked.name, preprocess.padding)
         self.texts = [str(texts[i]) for i in spread]
         self.rows = preprocess.rows(self.texts)
-        self.notes: list[str] = []
+        lost = describe_lost(preprocess)
+        self.notes: list[str] = [lost] if lost else []
 
     def fitted(self, call: TextCall) -> Fitted:
         if "offsets" in call.roles:

@@ -13,6 +13,7 @@ from edgekd.benchmarks.model_content import model_content
 from edgekd.data.input_options import InputSpec
 from edgekd.data.preprocess import ArrayPreprocess, Preprocess
 from edgekd.data.text_preprocess import TextInputs
+from edgekd.data.tokenizer_files import describe_lost
 from edgekd.errors import ModelError
 from edgekd.options import Options
 from edgekd.step import Context, OnnxModel
@@ -112,7 +113,8 @@ class OnnxFile(Options):
             spec, inputs, notes = text_spec(spec, entries, file=self.onnx)
         preprocess = data.choose_preprocess(spec, root=context.root)
         if isinstance(preprocess, TextInputs):
-            return preprocess.changed(**inputs), notes
+            lost = describe_lost(preprocess)
+            return preprocess.changed(**inputs), [*notes, lost] if lost else notes
         if isinstance(preprocess, ArrayPreprocess):
             arrays, notes = match_arrays(entries, sample, file=self.onnx)
             names = tuple(entry.name for entry in entries)

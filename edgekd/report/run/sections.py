@@ -258,7 +258,7 @@ def _findings(
     ]
     speed, pair = times(findings.speedup), name_pair(findings.compared)
     return [
-        (f"speed against {before}", f"{speed}, {pair}" if findings.speedup else speed),
+        (f"speed against {before}", f"{speed}, {pair}" if findings.speedup and pair else speed),
         *(near or lost),
         (f"bytes of {before} / bytes now", f"{findings.shrink:.2f}"),
         ("steady while timed", "yes" if findings.steady else "no"),

@@ -187,6 +187,8 @@ def test_the_loader_of_the_card_goes_from_the_files_to_the_answers(copy: Get, ki
     folder = copy(kind)
     code = code_of(folder)
     assert code == (folder / "load.py").read_text(encoding="utf8")
+    modules = re.findall(r"^(?:from|import) (\S+)", code, re.MULTILINE)
+    assert len(modules) == len(set(modules)), "each is imported once"
     lines = run_alone(folder, code)
     assert len(lines) == 4
     for line in lines:

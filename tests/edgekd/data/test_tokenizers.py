@@ -21,10 +21,12 @@ from edgekd.data.preprocess import (
     write_preprocess,
 )
 from edgekd.data.text_preprocess import TextInputs
+from edgekd.data.tokenizer_files import describe_lost
 from edgekd.data.tokenizer_results import parse_row, parse_rows
-from edgekd.data.tokenizers import AnyText
+from edgekd.data.tokenizers import AnyText, TokenizerPreprocess
 from edgekd.data.vocabulary import words
 from edgekd.errors import DataError, ModelError
+from edgekd.wording import speaking
 
 TEXTS = ["a cat", "the dog sat", "a cat sat on the mat"]
 DATA = Dataset("text", {"text": np.array(TEXTS, dtype=object)}, {})
@@ -188,3 +190,28 @@ def test_kinds_of_calls() -> None:
     called: Callable[..., Any] = InputSpec
     with pytest.raises(ValueError, match="not both"):
         called(tokenizer="a.json", vocabulary="b.txt")
+
+
+def test_entries_that_no_text_can_give_are_told(tmp_path: Path) -> None:
+    entries = ["<pad>", "<unk>", "[CLS]", "the", "don't", ".", "naïve", "猫", "猫猫", "a_1"]
+    (tmp_path / "vocab.json").write_text(json.dumps(entries))
+    found = chosen(tmp_path, "vocab.json")
+    with speaking("flags", names=["tokenizer"]):
+        said = describe_lost(found) or ""
+    assert said.startswith("warning: 3 entries of the vocabulary can be found in no text")
+    assert """("don't", '.', '猫猫')""" in said
+    assert "--tokenizer file.py:function" in said
+    ids = {number for row in encoded(found, "the naïve 猫 a_1") for number in row}
+    assert ids == {entries.index(word) for word in ("the", "naïve", "猫", "a_1")}, "all others can"
+
+
+def test_a_rule_of_its_own_and_words_by_the_rule_are_no_fault(tmp_path: Path) -> None:
+    named_words(tmp_path, "vocab.json")
+    made = chosen(tmp_path, "vocab.json")
+    assert describe_lost(made) is None
+    assert isinstance(made, TokenizerPreprocess)
+    content = json.loads(made.content)
+    content["pre_tokenizer"] = {"type": "Whitespace"}
+    content["model"]["vocab"]["."] = 5
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    assert describe_lost(chosen(tmp_path, "tokenizer.json")) is None
