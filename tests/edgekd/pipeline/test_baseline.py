@@ -151,7 +151,7 @@ def test_a_given_model_may_have_seen_what_it_is_judged_by() -> None:
         "name": "given",
         "data": {"path": "data.npz"},
         "model": {"build": "net.py:net", "weights": "net.pt"},
-        "steps": [{"name": "distill", "student": {"ratio": 0.5}, "train": {"epochs": 2}}],
+        "steps": [{"name": "distill", "student": {"from": "teacher"}, "train": {"epochs": 2}}],
     }
     recipe = parse_recipe(table, origin="test")
     trained = parse_recipe(
