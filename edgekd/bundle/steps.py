@@ -47,8 +47,8 @@ def _describe(one: ArrayFacts) -> str:
     if one.low is not None:
         span = f", in training {one.low:g} to {one.high:g}, mean {one.mean:g}"
     unit = f" {one.unit}" if one.unit else ", unit not stated"
-    if one.columns:
-        axes = ", the columns of the table below, in this order"
+    if one.columns:  # each has a range of its own
+        axes, span = ", the columns below in their order", ""
     return f"`{one.array}`: {one.dtype} {list(one.shape)}{axes}{span}{unit}."
 
 

@@ -71,6 +71,7 @@ def test_the_card_and_preprocess_json_name_the_columns_in_order(
 ) -> None:
     card = table_bundle(tmp_path / "bundle", make_stage(tmp_path / "stage", "array"))
     assert "1. `area`: 0 to 10\n2. `built`: 1 to 11\n3. `outside`: 2 to 12\n" in card
+    assert "`x`: float32 [5], the columns below in their order, unit not stated." in card
     assert "The answer stands for the column `kW`." in card
     about = json.loads((tmp_path / "bundle" / "preprocess.json").read_text())
     assert about["targets"] == ["kW"]
