@@ -155,6 +155,7 @@ def _write_weights(
         torch.nn.functional.cross_entropy(rows(torch.as_tensor(x)), torch.as_tensor(y)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     torch.save(rows.state_dict(), place / "rows.pt")
+    torch.save(torch.nn.Linear(6, 3), place / "whole.pt")
     torch.save(net["rows"](2).state_dict(), place / "two.pt")
     torch.manual_seed(1)
     torch.save(net["rows"]().state_dict(), place / "fresh.pt")
