@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class OnnxFacts:
     outputs: tuple[Entry, ...]
     operators: Mapping[str, int]
     """The number of each operator, with subgraphs; sorted by name."""
+    float_weights: Mapping[str, float] = field(default_factory=dict)
+    """Operator -> share of the elements of all weights and biases that it reads as floats."""
 
 
 @dataclass(frozen=True, kw_only=True)

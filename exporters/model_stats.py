@@ -56,6 +56,7 @@ def facts(path: Path, *, lengths: Mapping[str, int] | None = None) -> OnnxFacts:
         inputs=tuple(_entry(value) for value in inputs_of(model)),
         outputs=tuple(_entry(value) for value in model.graph.output),
         operators=dict(Counter(nodes)),
+        float_weights=_float_weights(flat.graph),
     )
 
 
@@ -101,6 +102,21 @@ def _share_of_bytes(graph: GraphProto) -> float | None:
         total += size_bytes
         eight += size_bytes if tensor.data_type in _EIGHT_BITS else 0
     return eight / total if total else None
+
+
+def _float_weights(graph: GraphProto) -> dict[str, float]:
+    """Return which share of the elements of all weights each operator reads as floats."""
+    readers: dict[str, str] = {}
+    for node in messages(graph, NodeProto):
+        for name in node.input:
+            readers.setdefault(name, node.op_type)
+    found, total = Counter[str](), 0
+    for tensor in _weights(graph):
+        count = math.prod(tensor.dims)
+        total += count
+        if tensor.data_type in _FLOATS:
+            found[readers.get(tensor.name, "Constant")] += count
+    return {operator: found[operator] / total for operator in sorted(found)}
 
 
 def _count_macs(model: ModelProto) -> tuple[int | None, int]:

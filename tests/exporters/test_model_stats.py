@@ -221,3 +221,4 @@ def test_recurrent_layers_count_and_int8_behind_them_is_a_small_share(
     assert found.macs == inner + last
     assert found.int8_share == pytest.approx(last / (inner + last))
     assert found.int8_bytes_share == pytest.approx(48 / (48 + 4 * 2 * rows * 11))
+    assert found.float_weights == {kind: pytest.approx(2 * rows * 11 / (48 + 2 * rows * 11))}

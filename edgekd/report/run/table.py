@@ -21,7 +21,7 @@ from edgekd.evaluation.other_work import describe_session
 from edgekd.evaluation.record import QUICK_REMARK, Record
 from edgekd.evaluation.results import Elsewhere, RungRecord
 from edgekd.report.run.spent import describe_memory, spent_line
-from edgekd.report.run.why import explain, next_steps, unconfirmed
+from edgekd.report.run.why import explain_stage, next_steps, unconfirmed
 
 SHOWN_STEPS = 2
 """Of what to try next; the page shows all."""
@@ -154,7 +154,7 @@ def outcome(record: Record) -> list[str]:
 
 def _not_kept(record: Record, rung: RungRecord) -> list[str]:
     """Return why a stage, or a variant of it, is not kept, and what to try next."""
-    words = [] if rung.layers is None else explain(rung.layers)
+    words = explain_stage(rung)
     tries = next_steps(record, rung)[:SHOWN_STEPS]
     return [
         f"{rung.title} {rung.outcome}: {rung.verdict}",

@@ -9,19 +9,51 @@ from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from edgekd.benchmarks.measurement import Conditions
+from edgekd.benchmarks.operators import RECURRENT
 from edgekd.benchmarks.stats import Estimate
 from edgekd.evaluation.formatting import seconds, times
 from edgekd.evaluation.gate import Fault
 from edgekd.evaluation.record import Record
 from edgekd.evaluation.results import Finalist, LayerTimes, OperatorTime, RungRecord
+from edgekd.exporters.file_facts import OnnxFacts
 from edgekd.exporters.variants import TABLE
 
 QDQ = ("QuantizeLinear", "DequantizeLinear")
 LEAST_SHARE = 0.05  # of the time of the file before: a smaller change explains nothing
 MOST_OPERATORS = 4
+MOST_BYTES = 0.5  # of the weights in INT8: below it, what stays in float is why it does not pay
+LEAST_WEIGHTS = 0.1  # of the weights: layers with less are not named
+LEAST_SHRINK = 1.05  # a file that is hardly smaller is no gain for another device either
+LAYERS = {"Gather": "tables of embeddings (Gather)"} | {
+    name: f"recurrent layers ({name})" for name in sorted(RECURRENT)
+}
+"""Operator -> the layers as users call them."""
 MORE_ROUNDS = 20
 INT8_LAYOUTS = ("int8", "int8-xnnpack")
 """That `quantize` makes."""
+
+
+def explain_stage(rung: RungRecord) -> list[str]:
+    """Return in words why a stage does not pay: what stayed in float, and times by operator."""
+    found = [] if rung.layers is None else explain(rung.layers)
+    floats = (left_in_float(file.facts) for file, _, _ in rung.judged)
+    return [*list(dict.fromkeys(filter(None, floats)))[:1], *found]
+
+
+def left_in_float(facts: OnnxFacts) -> str:
+    """Return which layers keep most weights of a file that is in part INT8 in float; or ""."""
+    if not facts.int8_share or (facts.int8_bytes_share or 0) >= MOST_BYTES:
+        return ""
+    shares = sorted(facts.float_weights.items(), key=lambda one: -one[1])
+    large = [(name, share) for name, share in shares if share >= LEAST_WEIGHTS]
+    if not large:
+        return ""
+    kinds = " and ".join(f"{LAYERS.get(name, name)}" for name, _ in large)
+    held = sum(share for _, share in large)
+    return (
+        f"{kinds} stay in float here and hold {100 * held:.0f} % of the weights, so INT8 can make "
+        "neither the file much smaller nor their work faster"
+    )
 
 
 def explain(times: LayerTimes) -> list[str]:
@@ -36,11 +68,11 @@ def explain(times: LayerTimes) -> list[str]:
     if slower:
         words.append(f"slower: {', '.join(map(_change, slower[:MOST_OPERATORS]))}")
     left = [one for one in times.operators if one.operator in QDQ and one.after_nodes]
-    if left:
+    taken_s = sum(one.after_s for one in left)
+    if taken_s > LEAST_SHARE * total_s:
         counts = " and ".join(f"{one.after_nodes} {one.operator}" for one in left)
-        taken_s = sum(one.after_s for one in left)
         words.append(f"not fused: {counts}, taking {seconds(taken_s)} of it")
-    if not slower and not left:
+    if len(words) == 1:
         words.append("no operator became slower: the change is smaller than what can be shown")
     return words
 
@@ -66,10 +98,18 @@ def next_steps(record: Record, rung: RungRecord) -> list[tuple[str, str]]:
     step: Mapping[str, Any] = steps[number] if number < len(steps) else {}
     faults, key = rung.faults, f"steps.{number}"
     found = [*_for_quality(record, faults, key, step), *_for_speed(record, faults, key, step)]
-    if rung.evidence is not None:
+    if _helps_elsewhere(rung):
         gate_off = _again(record, f"{key}.gate=false")
         found.append(("keep it for another device, whatever this one shows", gate_off))
     return found
+
+
+def _helps_elsewhere(rung: RungRecord) -> bool:
+    """Whether a file of the stage is smaller, or much of its work is in INT8."""
+    return any(
+        findings.shrink >= LEAST_SHRINK or (file.facts.int8_share or 0) >= MOST_BYTES
+        for file, findings, _ in rung.judged
+    )
 
 
 def _for_quality(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from edgekd.benchmarks.stats import Estimate
+from edgekd.evaluation.evidence import FileEvidence
 from edgekd.evaluation.gate import Fault
 from edgekd.evaluation.record import Record, from_json
 from edgekd.evaluation.results import LayerTimes, OperatorTime, RungRecord
@@ -18,7 +19,7 @@ from edgekd.evaluation.spent_time import Spent
 from edgekd.recipe.overrides import changed
 from edgekd.report.run.spent import duration, spent_line
 from edgekd.report.run.table import outcome
-from edgekd.report.run.why import ci_commands, explain, next_steps, unconfirmed
+from edgekd.report.run.why import ci_commands, explain, explain_stage, next_steps, unconfirmed
 from edgekd.report.run.write import page
 from tests.edgekd.report.conftest import CONDITIONS
 
@@ -63,6 +64,40 @@ def test_the_operators_that_became_slower_are_named() -> None:
     assert "Relu" not in words
     equal = replace(TIMES, operators=(TIMES.operators[2],))
     assert "no operator became slower" in " ".join(explain(equal))
+
+
+def test_a_copy_that_takes_no_time_is_no_reason() -> None:
+    few = replace(TIMES, operators=(replace(TIMES.operators[1], after_s=1e-6), TIMES.operators[2]))
+    slow = OperatorTime(operator="GRU", before_s=4e-4, after_s=4e-4, before_nodes=1, after_nodes=1)
+    words = " ".join(explain(replace(few, operators=(slow, *few.operators))))
+    assert "not fused" not in words
+
+
+def test_layers_that_stay_in_float_are_named_with_their_share(record: Record) -> None:
+    rung = next(rung for rung in record.rungs if rung.outcome == "rolled back")
+    assert rung.evidence is not None
+    assert "float" not in " ".join(explain_stage(rung))
+    shares = {"Conv": 0.004, "GRU": 0.9, "Gather": 0.06}
+
+    def little(file: FileEvidence) -> FileEvidence:
+        facts = replace(file.facts, int8_share=0.1, int8_bytes_share=0.03, float_weights=shares)
+        return replace(file, facts=facts)
+
+    evidence = replace(
+        rung.evidence,
+        files=tuple(map(little, rung.evidence.files)),
+        findings=tuple(replace(one, shrink=1.01) for one in rung.evidence.findings),
+    )
+    told = replace(rung, evidence=evidence)
+    assert explain_stage(told)[0].startswith(
+        "recurrent layers (GRU) stay in float here and hold 90 % of the weights"
+    )
+    assert not any("gate=false" in command for _, command in next_steps(record, told))
+    assert any("gate=false" in command for _, command in next_steps(record, rung))
+    rungs = tuple(told if one is rung else one for one in record.rungs)
+    shown = replace(record, rungs=rungs)
+    for text in (" ".join(" ".join(outcome(shown)).split()), page(shown)):
+        assert "ecurrent layers (GRU) stay in float" in text
 
 
 @pytest.mark.parametrize(
