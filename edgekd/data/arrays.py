@@ -222,7 +222,8 @@ def _samples(inputs: dict[str, NDArray[Any]], where: str) -> tuple[Kind, dict[st
     for name, array in inputs.items():
         if array.dtype.kind not in "buif":
             raise DataError(
-                f"{where}: input {name!r} has type {array.dtype}; numbers were expected"
+                f"{where}: input {name!r} has type {array.dtype}; numbers were expected. Every "
+                "array but the target is an input of the network: give the data without this one"
             )
         check_finite(f"input {name!r}", array, where)
     return "array", {

@@ -23,6 +23,7 @@ from edgekd.errors import (
     ModelError,
     NothingToDo,
     NotKnownYet,
+    few,
     one_line,
 )
 from edgekd.evaluation.forecast import NetworkForecast
@@ -319,6 +320,11 @@ def refuse_data(
     else:
         given = ", ".join(f"{n} {a.dtype} {list(a.shape)}" for n, a in inputs.items())
         cure = "correct the network, or give the data's arrays the names and shapes that it takes"
+        whole = [n for n, a in inputs.items() if a.dtype.kind in "iu"]
+        if whole and isinstance(error, (RuntimeError, NotImplementedError)):
+            cure += f". {few(whole)} has whole numbers: most networks want .astype(np.float32)"
+        if len(inputs) > 1:
+            cure += ". Every array but the target is an input: leave out what it does not take"
         if len(inputs) > 1 and not has_targets:  # one of them may have been meant as the target
             cure += (
                 f". All of {', '.join(inputs)} were read as inputs and none as the target, which "

@@ -150,6 +150,11 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
         compress(data=(X[:, :5], Y)),
         r"the model Linear cannot take the data \(x float32 \[2, 5\]\): \w+ at (?!.*blueprint)",
     ),
+    (compress(data=(X.astype(np.int16), Y)), r"x has whole numbers: .*\.astype\(np\.float32\)"),
+    (
+        compress(data=({"x": X, "subject": Y}, Y)),
+        "Every array but the target is an input: leave out what it does not take",
+    ),
     (compress(data=(X, np.eye(3)[Y])), r"task='multilabel'.*argmax\(axis=1\)"),
     (compress(data=(X, Y + 0.5)), "task='regression'"),
     (compress(data="gone"), "gone does not exist; relative paths start at the current folder"),
