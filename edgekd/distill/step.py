@@ -179,8 +179,9 @@ class Distill(LearnsFromTeacher, TorchStep):
         ratio, data, task = self.student.ratio, context.data, context.task
         own = option("distill.student.build", "net.py:build")
         more = option("distill.student.ratio", round((1 + ratio) / 2, 2))
-        advice = f"give a student of your own ({own}), or cut more ({more})"
-        return thinned(teacher, data, task, ratio=ratio, advice=advice)
+        way_out = f"give a student of your own ({own})"
+        advice = f"{way_out}, or cut more ({more})"
+        return thinned(teacher, data, task, ratio=ratio, advice=advice, way_out=way_out)
 
     def open_guide(
         self, teacher: Artifact, context: Context, precision: str, *, work: Path

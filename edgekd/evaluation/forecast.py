@@ -8,6 +8,9 @@ from typing import Any
 
 from edgekd.exporters.file_facts import Entry
 
+MOST_KEPT = 0.9
+"""Share of the parameters: a network that keeps more is hardly smaller or faster."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkForecast:

@@ -39,10 +39,11 @@ def thinned(
     multiple: int = 16,
     keep: Sequence[str] = (),
     advice: str = "",
+    way_out: str = "",
 ) -> Model:
     """Return a new Model with `ratio` of its channels removed; the edit is in its blueprint.
 
-    `advice` is added to the reason where the ratio removes nothing.
+    `advice` is added to the reason where the ratio removes nothing, `way_out` where none could.
 
     Raises:
         NothingToDo: there is nothing to remove.
@@ -63,6 +64,7 @@ def thinned(
         keep=keep,
         select=lambda result: select_outputs(result, deployed.outputs, name, more=False),
         advice=advice,
+        way_out=way_out,
     )
     found = find_in_bounds(work, model.blueprint)
     network = apply_edit(copy_network(model.body), found.edit)

@@ -26,7 +26,7 @@ from edgekd.errors import (
     few,
     one_line,
 )
-from edgekd.evaluation.forecast import NetworkForecast
+from edgekd.evaluation.forecast import MOST_KEPT, NetworkForecast
 from edgekd.exporters.file_facts import Entry
 from edgekd.exporters.model_stats import facts
 from edgekd.exporters.ort_session import batch_size, predictor
@@ -36,7 +36,7 @@ from edgekd.options import Training
 from edgekd.pipeline.baseline import check_baseline, count_classes, note_folders
 from edgekd.pipeline.memory import Kept, check_need, count_kept, training_need
 from edgekd.recipe.recipe import Recipe, titled
-from edgekd.step import Context, OnnxModel, Opened, Preview, Step
+from edgekd.step import Context, OnnxModel, Opened, Preview, Step, TorchStep
 from edgekd.tasks.task import Predictor, name_outputs
 from edgekd.user_code import blame, resolve
 from edgekd.user_code import title as code_title
@@ -90,6 +90,7 @@ def forecast_networks(
             source = _opened(seen)
             models.append((title, seen))
             found.append(_network(title, step.network_name, seen, context))
+            _tell(_note_size(step, found), told, context)
             if step.training is not None:
                 path = step.name if i else "model"
                 need = _try_training(step, seen, context, path=path)
@@ -108,6 +109,33 @@ def _tell(notes: Sequence[str], told: set[str], context: Context) -> None:
         if note not in told:
             context.progress.say(note)
     told.update(notes)
+
+
+def _note_size(step: Step, found: Sequence[NetworkForecast]) -> list[str]:
+    if step.name != "distill" or not isinstance(step, TorchStep):
+        return []
+    sizes = found[0].parameters, found[-1].parameters
+    return [text] if (text := describe_size(*sizes, is_own=step.starts_without_network)) else []
+
+
+def describe_size(teacher: int | None, student: int | None, *, is_own: bool) -> str:
+    """Return a warning of a training that can hardly pay, or "".
+
+    Args:
+        teacher: its number of parameters; None: not known.
+        student: the same.
+        is_own: whether the user's function builds the student; else it is cut from the teacher.
+    """
+    if not teacher or student is None or student <= MOST_KEPT * teacher:
+        return ""
+    own = option("distill.student.build", "net.py:build")
+    way_out = f"give a smaller one ({own})"
+    if not is_own:
+        way_out = f"what holds them cannot be cut; give a student of your own ({own})"
+    return (
+        f"warning: the student has {100 * student / teacher:.0f} % of the teacher's parameters, so "
+        f"it can hardly be smaller or faster: {way_out}"
+    )
 
 
 def _judge(recipe: Recipe, seen: Preview, context: Context, outputs: Sequence[Entry]) -> None:

@@ -64,6 +64,7 @@ def find_cut(
     keep: Sequence[str] = (),
     select: Select = lambda result: result,
     advice: str = "",
+    way_out: str = "",
 ) -> FoundCut:
     """Return the edit that makes a network with fewer channels of the original.
 
@@ -81,6 +82,7 @@ def find_cut(
         keep: names of modules whose layers keep their output channels, with all coupled to them.
         select: of what the network returns, what counts; the rest holds no channels.
         advice: added to the reason where the ratio removes nothing.
+        way_out: the same where no ratio could remove any.
 
     Raises:
         NothingToDo: no width may shrink, or rounding takes back what would go.
@@ -106,19 +108,26 @@ def find_cut(
         good, bad = trial.sort(_cuts(network, found, ratio, multiple))
     left = {**found.left, **{group.name: trial.reason(group) for group in bad}}
     if not good:
-        raise NothingToDo(_nothing(ratio, multiple, found, left, advice))
+        raise NothingToDo(_nothing(ratio, multiple, found, left, (advice, way_out)))
     return FoundCut(_edit(network, good.values()), left)
 
 
 def _nothing(
-    ratio: float, multiple: int, found: Channels, left: Mapping[str, str], advice: str
+    ratio: float,
+    multiple: int,
+    found: Channels,
+    left: Mapping[str, str],
+    advice: tuple[str, str],
 ) -> str:
+    small, stuck = (text and f"; {text}" for text in advice)
     if not found.groups or (left and len(left) > len(found.groups)):
         shown = "; ".join(f"{name}: {reason}" for name, reason in list(left.items())[:3])
-        return f"no channels of it can be removed ({shown or 'it has no layers with channels'})"
+        return (
+            f"no channels of it can be removed ({shown or 'it has no layers with channels'}){stuck}"
+        )
     return (
         f"ratio {ratio} removes nothing: every width that may shrink is at or below multiple "
-        f"({multiple}), or rounds to itself{advice and f'; {advice}'}"
+        f"({multiple}), or rounds to itself{small}"
     )
 
 

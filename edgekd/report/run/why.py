@@ -11,6 +11,7 @@ from typing import Any
 from edgekd.benchmarks.measurement import Conditions
 from edgekd.benchmarks.operators import RECURRENT
 from edgekd.benchmarks.stats import Estimate
+from edgekd.evaluation.forecast import MOST_KEPT
 from edgekd.evaluation.formatting import seconds, times
 from edgekd.evaluation.gate import Fault
 from edgekd.evaluation.record import Record
@@ -97,7 +98,7 @@ def next_steps(record: Record, rung: RungRecord) -> list[tuple[str, str]]:
     steps = record.recipe.get("steps", ())
     step: Mapping[str, Any] = steps[number] if number < len(steps) else {}
     faults, key = rung.faults, f"steps.{number}"
-    found = [*_for_quality(record, faults, key, step), *_for_speed(record, faults, key, step)]
+    found = [*_for_quality(record, faults, key, step), *_for_speed(record, rung, key, step)]
     if _helps_elsewhere(rung):
         gate_off = _again(record, f"{key}.gate=false")
         found.append(("keep it for another device, whatever this one shows", gate_off))
@@ -132,12 +133,17 @@ def _for_quality(
 
 
 def _for_speed(
-    record: Record, faults: Set[Fault], key: str, step: Mapping[str, Any]
+    record: Record, rung: RungRecord, key: str, step: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
+    faults = rung.faults
     if "gain not shown" in faults:
         yield "measure longer", _longer(record)
         for name, ratio in _ratios(step):
-            yield "cut more", _again(record, f"{key}.{name}={round(min(0.9, ratio * 1.5), 3)}")
+            if _kept_share(record, rung) <= MOST_KEPT:
+                more = round(min(0.9, ratio * 1.5), 3)
+                yield "cut more", _again(record, f"{key}.{name}={more}")
+            elif name == "student.ratio":  # the rest cannot be cut
+                yield "train a student of your own", _with_student(record, key)
     if "slower" in faults and step.get("name") == "quantize":
         here = _variant_for(record.final.conditions)
         if here not in (None, *step.get("variants", ())):
@@ -145,6 +151,23 @@ def _for_speed(
                 "try the layout of INT8 that this runtime needs",
                 _again(record, f"{key}.variants={json.dumps([here])}"),
             )
+
+
+def _kept_share(record: Record, rung: RungRecord) -> float:
+    """Return which share of the parameters of the stage before a stage kept."""
+    titles = [one.title for one in record.rungs]
+    earlier = [one for one in record.rungs[: titles.index(rung.title)] if one.kept]
+    files = (earlier[-1].evidence, rung.evidence)
+    before, after = (one.own[0].facts.parameters if one and one.own else 0 for one in files)
+    return after / before if before else 0.0
+
+
+def _with_student(record: Record, key: str) -> str:
+    """Return the command with a network of the user's own in place of the cut one."""
+    command = record.command or ""
+    if command.startswith("edgekd compress -"):
+        return f"{command} --student net.py:build"
+    return _again(record, f'{key}.student={{build="net.py:build"}}')
 
 
 def _variant_for(found: Conditions) -> str | None:

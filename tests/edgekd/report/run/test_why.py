@@ -125,6 +125,32 @@ def test_every_fault_has_commands_that_work(
         assert table != dict(record.recipe)
 
 
+@pytest.mark.parametrize(
+    ("command", "wanted"),
+    [
+        ("edgekd compress --model net.py:net --data d", "--data d --student net.py:build"),
+        ("edgekd compress r.toml", """--set 'steps.0.student={build="net.py:build"}'"""),
+        ("edgekd.compress('r')", """changes=['steps.0.student={build="net.py:build"}'])"""),
+    ],
+)
+def test_what_cannot_be_cut_further_is_not_cut_more(
+    record: Record, command: str, wanted: str
+) -> None:
+    rung = faulty(replace(record, command=command), "distill", "gain not shown")
+    assert rung.evidence is not None
+    teacher = record.rungs[0].files[0].facts.parameters
+    for kept, is_more in ((0.4, True), (0.957, False)):
+        parameters = round(kept * teacher)
+        files = tuple(
+            replace(one, facts=replace(one.facts, parameters=parameters))
+            for one in rung.evidence.files
+        )
+        told = replace(rung, evidence=replace(rung.evidence, files=files))
+        offered = dict(next_steps(replace(record, command=command), told))
+        assert ("cut more" in offered) == is_more
+        assert is_more or offered["train a student of your own"].endswith(wanted)
+
+
 @pytest.mark.parametrize("own", ["", ", changes=['effort=0.1']"])
 def test_after_a_call_in_python_the_call_is_offered_again(record: Record, own: str) -> None:
     called = replace(record, command=f"edgekd.compress(model=net, data=data{own})")
