@@ -139,9 +139,8 @@ def describe_lost(preprocess: AnyText) -> str | None:
     entries = "1 entry" if len(lost) == 1 else f"{len(lost):,} entries"
     return (
         f"warning: {entries} of the vocabulary can be found in no text, since words are taken as "
-        f"letters, digits and underscores here ({shown}). So the training split texts "
-        "otherwise, and the same texts get other numbers here; give the function that split them "
-        f"there ({name})"
+        f"letters, digits and underscores here ({shown}). The model was trained "
+        f"with another rule, so the same texts get other numbers here; give its function ({name})"
     )
 
 
