@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-LEAST_MACS = 200e6
+LEAST_MACS = 100e6
 """Multiplications of a layer with one batch, on average, from which further threads pay."""
 
 
