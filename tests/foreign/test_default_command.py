@@ -28,10 +28,8 @@ from torch import Tensor
 from tests.foreign import networks
 from tests.foreign.networks import INPUTS, NETWORKS
 
-FEW = ("narrow", "mlp", "tabular", "unshuffle", "branchy")
-"""Of unlike kinds, run short."""
-BY_DEFAULT = ("mlp", "tabular", "branchy")
-"""Those of them in the default tests: a job takes half a minute, mostly for its exports."""
+FEW = ("narrow", "mlp", "tabular", "swin", "branchy")
+"""Of unlike kinds, run short: two are cut, one has nothing to cut, and two are refused."""
 ALIKE = (
     *("vggview", "espcn", "optA", "einsum", "wstd", "repvgg", "fpn", "tcn", "convlstm", "cbam"),
     *("shufflev1", "glu", "mbv3", "preact", "ownswish"),
@@ -178,9 +176,7 @@ def check(found: Outcome) -> None:
         assert found.record is not None, found.said[-3000:]
 
 
-@pytest.mark.parametrize(
-    "name", [n if n in BY_DEFAULT else pytest.param(n, marks=pytest.mark.foreign) for n in FEW]
-)
+@pytest.mark.parametrize("name", FEW)
 def test_a_short_run_ends_with_a_bundle_or_one_paragraph(name: str, tmp_path: Path) -> None:
     check(run(name, tmp_path / name, SHORT))
 
