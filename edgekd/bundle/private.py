@@ -14,6 +14,8 @@ from edgekd.exporters.onnx_metadata import user_name
 
 _BINARY = (".npz", ".npy", ".png", ".jpg")
 _LEAST_PARTS = 3
+_EXAMPLES = frozenset({"net.py", "file.py", "path/to/file.py"})
+"""Files that our own advice names, such as --student net.py:build: they are nobody's."""
 
 
 def private_words(record: Record, folders: Iterable[Path]) -> tuple[str, ...]:
@@ -38,7 +40,8 @@ def named_sources(record: Record) -> frozenset[str]:
     told = [(rung.verdict, rung.reasons, list(rung.left.values())) for rung in record.rungs]
     texts = [record.recipe, record.command, *(rung.history for rung in record.rungs)]
     found = traces(json.dumps([*texts, cleaned({"told": told})]).encode())
-    return frozenset(name for name in found if name.endswith(".py") and name[0] not in "/\\")
+    own = frozenset(name for name in found if name.endswith(".py") and name[0] not in "/\\")
+    return own | _EXAMPLES
 
 
 def refuse_traces(folder: Path, words: Sequence[str], sources: frozenset[str]) -> None:

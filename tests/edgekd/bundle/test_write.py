@@ -294,3 +294,12 @@ def test_a_name_that_the_record_uses_is_no_trace(
 def test_more_outputs_than_the_task_names_are_refused(stage: Stage, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="matched by order"):
         write(tmp_path / "b", replace(stage("array"), signals={"value": "values"}))
+
+
+def test_our_own_examples_may_stand_in_the_report(stage: Stage, tmp_path: Path) -> None:
+    """A page that says how to give a student ended the job at the bundle."""
+    advice = "give a student of your own: edgekd compress --student {}:build"
+    write(tmp_path / "ours", replace(stage("array"), report=advice.format("net.py")))
+    theirs = replace(stage("array"), report=advice.format("secret.py"))
+    with pytest.raises(ModelError, match=r"report\.html contains 'secret\.py'"):
+        write(tmp_path / "theirs", theirs)
