@@ -72,6 +72,8 @@ trials: $(VENV)/ready
 	$(TRIAL).agreement --json benchmarks/results/agreement.json
 	$(TRIAL).overhead --json benchmarks/results/overhead.json
 	$(TRIAL).training --json benchmarks/results/training.json
+	$(TRIAL).threads --json benchmarks/results/threads.json
+	$(TRIAL).blocks --json benchmarks/results/blocks.json
 	$(TRIAL).widths --json benchmarks/results/widths.json
 	$(TRIAL).normalisation --json benchmarks/results/normalisation.json
 	$(TRIAL).peaks --threads 1,2 --json benchmarks/results/peaks.json

@@ -28,7 +28,8 @@ def peek_labels(source: Source, *, root: Path) -> bool | None:
             is_known = is_idx(path) or any(path.glob("data_batch_1*"))
             return is_known or has_class_folders(path)
         if path.suffix.lower() == ".npz":
-            return any(map(_is_target, zipfile.ZipFile(path).namelist()))
+            with zipfile.ZipFile(path) as archive:
+                return any(map(_is_target, archive.namelist()))
     except (OSError, DataError, zipfile.BadZipFile):  # it is said where the data is opened
         return None
     return False if path.suffix.lower() == ".npy" else None

@@ -17,7 +17,7 @@ TOO_WIDE = 0.25
 """A speed-up whose interval includes 1 and is this wide is worth another session."""
 
 LITTLE = 0.03
-"""Where a gain is below this at most, more minutes are not worth the search for the rest of it."""
+"""A speed-up whose whole interval is below 1 + this is not worth more minutes of timing."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ Nothing is trained here. A network is built as its step will build it, and answe
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -45,6 +46,8 @@ from edgekd.wording import option
 if TYPE_CHECKING:
     from edgekd.networks.trainable import Model
 
+_OF_TYPES = re.compile(r"not implemented for '|dtype|scalar type|[Ii]nput type")
+"""How torch says that numbers are of a type that a layer does not take."""
 EXPORT_BOUNDS = Bounds(cpu_s=300, wall_s=1200, memory_bytes=16 * GIB)
 """What the export of a network may take for a try; a real one of that length would be bearable."""
 
@@ -349,8 +352,8 @@ def refuse_data(
         given = ", ".join(f"{n} {a.dtype} {list(a.shape)}" for n, a in inputs.items())
         cure = "correct the network, or give the data's arrays the names and shapes that it takes"
         whole = [n for n, a in inputs.items() if a.dtype.kind in "iu"]
-        if whole and isinstance(error, (RuntimeError, NotImplementedError)):
-            cure += f". {few(whole)} has whole numbers: most networks want .astype(np.float32)"
+        if preprocess.kind == "array" and whole and _OF_TYPES.search(str(error)):
+            cure += f". There are whole numbers in {few(whole)}: perhaps .astype(np.float32)"
         if len(inputs) > 1:
             cure += ". Every array but the target is an input: leave out what it does not take"
         if len(inputs) > 1 and not has_targets:  # one of them may have been meant as the target

@@ -33,9 +33,12 @@ def refuse_weights(model: str) -> str:
 def _is_pickled_module(path: Path) -> bool:
     try:
         if zipfile.is_zipfile(path):
-            archive = zipfile.ZipFile(path)
-            inner = next((n for n in archive.namelist() if n.endswith("data.pkl")), None)
-            head = b"" if inner is None else archive.read(inner)[:_FIRST_BYTES]
+            with zipfile.ZipFile(path) as archive:
+                inner = next((n for n in archive.namelist() if n.endswith("data.pkl")), None)
+                if inner is None:
+                    return False
+                with archive.open(inner) as file:
+                    head = file.read(_FIRST_BYTES)
         else:  # before torch 1.6
             with path.open("rb") as file:
                 head = file.read(_FIRST_BYTES)

@@ -217,10 +217,9 @@ class OnnxTeacher(OnnxFile, OnnxStep):
         from edgekd.exporters.onnx_metadata import list_left_out, split_metadata, state_pixels
         from edgekd.exporters.strip import strip
 
-        fp32, model = folder / f"model.{FP32}.onnx", load_onnx(self.file(context.root))
-        ships = strip(model)
-        save_onnx(ships, fp32)
-        preprocess = self.preprocess(fp32, context)
+        source_file = self.file(context.root)
+        model = load_onnx(source_file)
+        ships, preprocess = strip(model), self.preprocess(source_file, context)
         if isinstance(preprocess, ImagePreprocess) and not preprocess.in_graph:
             state_pixels(
                 ships,
@@ -230,7 +229,7 @@ class OnnxTeacher(OnnxFile, OnnxStep):
                 layout=preprocess.axes,
                 resize=preprocess.form.resize,
             )
-            save_onnx(ships, fp32)
+        save_onnx(ships, folder / f"model.{FP32}.onnx")
         origin = Origin(metadata=split_metadata(ships)[0], left_out=tuple(list_left_out(model)))
         write_json(folder / ORIGIN, asdict(origin))
         write_preprocess(folder, preprocess)

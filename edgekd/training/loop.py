@@ -97,7 +97,7 @@ def place(network: nn.Module, device: torch.device) -> None:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
 
 
-def _lay_out(trainee: Trainee, course: Course, device: torch.device) -> None:
+def _lay_out(trainee: Trainee, example: Mapping[str, Tensor]) -> None:
     """Go back to the usual memory layout where the network's code takes no other.
 
     `x.view(x.size(0), -1)` after a convolution is ordinary code, and fails for channels last.
@@ -105,7 +105,7 @@ def _lay_out(trainee: Trainee, course: Course, device: torch.device) -> None:
     trainee.eval()  # no statistic and no random number is touched
     try:
         with torch.no_grad():
-            trainee(to_tensors(course.example().inputs[TRAINED], device))
+            trainee(example)
     except RuntimeError:
         trainee.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
@@ -157,12 +157,12 @@ def fit(
     """
     device = choose_device()
     place(trainee, device)
-    _lay_out(trainee, course, device)
+    example = to_tensors(course.example().inputs[TRAINED], device)
+    _lay_out(trainee, example)
     optimizer = _optimizer(trainee, training)
     first = _resume(trainee, optimizer, work / "last.pt")
     steps_per_epoch = len(batch_starts(course.samples, training.batch_size, training=True))
     last = max(1, training.epochs * steps_per_epoch - 1)
-    example = to_tensors(course.example().inputs[TRAINED], device)
     threads = choose_threads(trainee, example, size=training.batch_size)
     with threads, progress.track(title, training.epochs * steps_per_epoch) as tick:
         tick(first * steps_per_epoch)

@@ -150,7 +150,10 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
         compress(data=(X[:, :5], Y)),
         r"the model Linear cannot take the data \(x float32 \[2, 5\]\): \w+ at (?!.*blueprint)",
     ),
-    (compress(data=(X.astype(np.int16), Y)), r"x has whole numbers: .*\.astype\(np\.float32\)"),
+    (
+        compress(data=(X.astype(np.int16), Y)),
+        r"whole numbers in x: perhaps \.astype\(np\.float32\)",
+    ),
     (
         compress(data=({"x": X, "subject": Y}, Y)),
         "Every array but the target is an input: leave out what it does not take",
