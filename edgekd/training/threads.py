@@ -2,9 +2,10 @@
 
 A second thread gains little where a layer takes a fraction of a millisecond, and costs much as
 soon as other programs run: the threads of a layer wait for each other, and one without a core holds
-up all. On two cores, an LSTM for texts took 7 ms a step by one thread and 6 ms by two, and beside
-other work 20 ms by one and 3.2 s by two. Convolutions of 35 and 120 million multiplications a batch
-gained 1.4 and 1.3 times from the second thread, those of 480 million twice.
+up all. `python -m edgekd.benchmarks.trials.threads` times it: on two cores a step of an LSTM for
+texts takes 4 ms by one thread and 5 ms by two, beside other work 9 ms by one and 1.8 s by two.
+Convolutions of 26, 90 and 359 million multiplications a batch gain 1.3, 1.6 and 1.8 times from the
+second thread alone, and lose 1.3, 1.2 and 2.7 times by it beside other work.
 
 The number follows from the network and the batch alone, so that a training that was killed ends in
 the same bytes as one that was not.
@@ -21,8 +22,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-LEAST_MACS = 100e6
-"""Multiplications of a layer with one batch, on average, from which further threads pay."""
+LEAST_MACS = 50e6
+"""Multiplications of a layer with one batch, on average, from which further threads gain more on an
+idle machine than they lose on a busy one, but for layers of many milliseconds."""
 
 
 @contextmanager
