@@ -5,7 +5,6 @@ Nothing is trained here. A network is built as its step will build it, and answe
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,18 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.data.arrays import TARGET_NAMES
 from edgekd.data.preprocess import Preprocess
 from edgekd.errors import (
-    DataError,
     EdgekdError,
     ModelError,
     NothingToDo,
     NotKnownYet,
-    few,
     one_line,
 )
 from edgekd.evaluation.forecast import MOST_KEPT, NetworkForecast
@@ -32,22 +27,20 @@ from edgekd.exporters.file_facts import Entry
 from edgekd.exporters.model_stats import facts
 from edgekd.exporters.ort_session import batch_size, predictor
 from edgekd.networks.bounded import GIB, Bounds, OutOfBounds, run_bounded
-from edgekd.networks.builder_options import find_parameter
 from edgekd.options import Training
 from edgekd.pipeline.baseline import check_baseline, count_classes, note_folders
 from edgekd.pipeline.memory import Kept, check_need, count_kept, training_need
+from edgekd.pipeline.misfit import check_classes, refuse_data
 from edgekd.recipe.recipe import Recipe, titled
 from edgekd.step import Context, OnnxModel, Opened, Preview, Step, TorchStep
 from edgekd.tasks.task import Predictor, name_outputs
-from edgekd.user_code import blame, resolve
+from edgekd.user_code import blame
 from edgekd.user_code import title as code_title
 from edgekd.wording import option
 
 if TYPE_CHECKING:
     from edgekd.networks.trainable import Model
 
-_OF_TYPES = re.compile(r"not implemented for '|dtype|scalar type|[Ii]nput type")
-"""How torch says that numbers are of a type that a layer does not take."""
 EXPORT_BOUNDS = Bounds(cpu_s=300, wall_s=1200, memory_bytes=16 * GIB)
 """What the export of a network may take for a try; a real one of that length would be bearable."""
 
@@ -247,7 +240,7 @@ def _network(title: str, name: str, model: Model, context: Context) -> NetworkFo
             f"{list(taken.shape)}, and the rest does not ship"
         )
     outputs = {name: tensor.numpy() for name, tensor in answers.items()}
-    _check_classes(name, outputs, context, build=model.blueprint.build)
+    check_classes(name, outputs, context, build=model.blueprint.build)
     axes = model.preprocess.dynamic_axes
     return NetworkForecast(
         title=title,
@@ -309,7 +302,7 @@ def _file(title: str, name: str, model: OnnxModel, context: Context) -> NetworkF
     found = facts(model.path)
     inputs = _samples(model.preprocess, context, size=batch_size(model.path, default=2))
     outputs = name_outputs(predictor(model.path)(inputs), context.task)
-    _check_classes(name, outputs, context, build=None)
+    check_classes(name, outputs, context, build=None)
     return NetworkForecast(
         title=title, parameters=found.parameters, inputs=found.inputs, outputs=found.outputs
     )
@@ -328,75 +321,3 @@ def _ports(
         shape = tuple(free.get(i, length) for i, length in enumerate(array.shape))
         ports.append(Entry(name, str(array.dtype), shape))
     return tuple(ports)
-
-
-def refuse_data(
-    name: str,
-    model: Model,
-    inputs: Mapping[str, NDArray[Any]],
-    error: Exception,
-    *,
-    has_targets: bool,
-) -> ModelError:
-    """Say in the user's terms that a network cannot take the data."""
-    preprocess = model.preprocess
-    if preprocess.kind == "image":
-        size = f"{preprocess.channels}, {preprocess.height}, {preprocess.width}"
-        given = f"images, float32 [{len(next(iter(inputs.values())))}, {size}]"
-        cure = (
-            "correct the network, or describe its input if that differs from the data: "
-            f"{option(f'{_table(name)}.input.channels', 4 - preprocess.channels)}, "
-            f"{option(f'{_table(name)}.input.size', 224)}"
-        )
-    else:
-        given = ", ".join(f"{n} {a.dtype} {list(a.shape)}" for n, a in inputs.items())
-        cure = "correct the network, or give the data's arrays the names and shapes that it takes"
-        whole = [n for n, a in inputs.items() if a.dtype.kind in "iu"]
-        if preprocess.kind == "array" and whole and _OF_TYPES.search(str(error)):
-            cure += f". There are whole numbers in {few(whole)}: perhaps .astype(np.float32)"
-        if len(inputs) > 1:
-            cure += ". Every array but the target is an input: leave out what it does not take"
-        if len(inputs) > 1 and not has_targets:  # one of them may have been meant as the target
-            cure += (
-                f". All of {', '.join(inputs)} were read as inputs and none as the target, which "
-                f"is called one of {', '.join(TARGET_NAMES)}"
-            )
-    reason = one_line(error)[:300]
-    return ModelError(
-        f"the {name} {code_title(model.blueprint.build)} cannot take the data ({given}): "
-        f"{type(error).__name__} at {blame(error)}: {reason}; {cure}"
-    )
-
-
-def _table(called: str) -> str:
-    """Return where a recipe has the network that messages call so."""
-    return "distill.student" if called == "student" else "model"
-
-
-def _check_classes(
-    called: str, outputs: Mapping[str, NDArray[Any]], context: Context, *, build: str | None
-) -> None:
-    """Compare the labels with the outputs. A rare class may be in the training split alone."""
-    found = [context.data.targets(split).get("label") for split in ("train", "validation")]
-    labels = None if found[0] is None else np.concatenate([a for a in found if a is not None])
-    for name, kind in context.task.signals.items():
-        if kind != "classes" or labels is None or outputs[name].ndim != 2:
-            continue
-        classes, last = outputs[name].shape[1], int(labels.max())
-        if last >= classes:
-            folders = note_folders(context.data, classes)
-            first = int(labels.min())
-            cure = "subtract 1" if (first, last) == (1, classes) else "fix the labels"
-            raise DataError(
-                f"the data has labels from {first} to {last}, and the {called} gives {classes} "
-                f"{name} (labels 0 to {classes - 1}); {cure}, or "
-                f"{_wider(called, build, last + 1, context.root)}{folders and f'. {folders}'}"
-            )
-
-
-def _wider(called: str, build: str | None, classes: int, root: Path) -> str:
-    """Say how to get a network with more classes: by an option only if its builder has one."""
-    parameter = None if build is None else find_parameter(resolve(build, root=root), "classes")
-    if parameter is None:
-        return f"give a network with {classes} outputs"
-    return f"build it with {option(f'{_table(called)}.options.{parameter}', classes)}"

@@ -16,7 +16,7 @@ from edgekd.data.dataset import Dataset
 from edgekd.data.preprocess import Preprocess
 from edgekd.errors import EdgekdError, ModelError, NothingToDo, RecipeError
 from edgekd.options import Budget
-from edgekd.pipeline.preflight import refuse_data
+from edgekd.pipeline.misfit import refuse_data
 from edgekd.progress import Silent
 from edgekd.recipe.recipe import Recipe
 from edgekd.step import Context, OnnxModel
