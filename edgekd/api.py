@@ -107,30 +107,32 @@ def compress(  # noqa: D417  # its arguments are those of the first overload
     copied as they are at the call; the same objects resume the same run.
 
     Args:
-        recipe: a recipe file, the name of one that ships, its table, or a loaded one; a model does
-            as well, before `data`.
+        recipe: a recipe file, the name of one that ships, its table, or a loaded one; or a model,
+            before `data`.
         data: (inputs, targets), or inputs alone: arrays, tensors, lists, a frame, a torch Dataset
             or DataLoader, samples in turn; {"train": ..., "test": ...} of these; a function that
             returns them; a path or name.
         model: an nn.Module, a function that builds one (it is trained in the run, unless `weights`
             are given), "net.py:build" or "model.onnx".
         weights: a state_dict or its file.
-        student: as `model`; default: the model with half of its channels.
-        size: of images in pixels, 224 or (height, width); default: the model's own.
-        normalize: "imagenet", "0..1", "-1..1", "none", or means and deviations.
-        resize: "crop", "stretch" or "pad".
-        tokenizer: of texts: tokenizer.json, a vocabulary, or "file.py:function".
-        max_length: of texts, in tokens.
-        task: "classification", "multilabel", "regression", ..., or a Task.
+        student: the network to train, given as `model` is; default: the model with half of its
+            channels.
+        size: image size in pixels, 224 or (height, width); default: the model's own.
+        normalize: scale of pixels that the model expects: "imagenet", "0..1", "-1..1", "none",
+            or means and deviations.
+        resize: how images are brought to `size`: "crop", "stretch" or "pad".
+        tokenizer: tokenizer of the model: tokenizer.json, a vocabulary, or "file.py:function".
+        max_length: longest text, in tokens; longer texts are truncated.
+        task: what the outputs mean: "classification", "multilabel", "regression", ..., or a Task.
         labels: names of the classes, in the order of the model's outputs.
-        device: to measure on; default "local".
-        max_latency: with its unit, "8 ms".
+        device: device to measure on; default "local".
+        max_latency: largest latency with its unit, "8 ms".
         max_drop: largest loss of quality, in points; default 1.
         min_snr: least signal-to-noise of each output, in dB; labels are then not read.
         min_agreement: least share of samples whose class stays, in percent; likewise.
         no_labels: compare with the model's own outputs.
-        epochs: of every training; default 20.
-        samples: for calibration; default 256.
+        epochs: epochs of every training; default 20.
+        samples: number of calibration samples; default 256.
         ship: the file to ship: "fastest" (default), "smallest", or variants such as ["int8"].
         keep_for: a device that is not here, which INT8 is kept for if its quality allows.
         only: the steps to do, of "distill", "prune" and "quantize".
@@ -140,7 +142,7 @@ def compress(  # noqa: D417  # its arguments are those of the first overload
         skip_broken: leave out samples that cannot be read.
         quick: a look in about a minute, which decides nothing.
         dry_run: return a `Plan` instead: stages, shapes, time and disk space; nothing is written.
-        name: of the run folder.
+        name: name of the run, and of its folder.
         changes: texts such as "effort=0.1" that change keys of the recipe.
         out: the run folder, or one file NAME.onnx; default: runs/NAME below the current folder.
         root: where relative paths start; default: the folder of the recipe, or the current one.
@@ -219,15 +221,15 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
         model: a float32 ONNX file, or an nn.Module with its weights.
         data: with or without labels.
         weights: a state_dict or its file, of a function that builds the model.
-        size: of images, in pixels.
-        normalize: scale of pixels.
+        size: image size, in pixels.
+        normalize: scale of pixels that the model expects.
         resize: how images are brought to that size.
-        tokenizer: of texts.
-        max_length: of texts, in tokens.
-        task: what the outputs are.
+        tokenizer: tokenizer of the model.
+        max_length: longest text, in tokens.
+        task: what the outputs mean.
         labels: names of the classes.
-        device: to measure on.
-        samples: for calibration; default 256.
+        device: device to measure on.
+        samples: number of calibration samples; default 256.
         max_drop: largest loss, in points; default 1.
         max_latency: largest latency, "8 ms".
         min_snr: least signal-to-noise of each output, in dB; labels are then not read; default
@@ -238,7 +240,7 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
         keep_for: a device that is not here, which INT8 is kept for if its quality allows.
         skip_broken: leave out samples that cannot be read.
         quick: a look in about a minute, which decides nothing.
-        name: of the run folder.
+        name: name of the run, and of its folder.
         changes: texts such as "measure.rounds=3" that change keys of the recipe.
         out: the run folder, or a file NAME.onnx, which is written if it is kept; default:
             runs/MODEL-DATA.
@@ -284,23 +286,24 @@ def benchmark(  # noqa: PLR0913  # each argument is a flag of the command
     """Time ONNX files side by side, in one session: which is faster, and how sure is that.
 
     Args:
-        *models: at least one file.
-        vs: what they are compared with; default: the first of several.
-        device: where.
-        threads: inside one inference; several are compared.
-        runtime: such as "onnxruntime" or "openvino"; each file is run by each that takes it.
-        provider: of ONNX Runtime, such as "cuda".
-        option: texts KEY=VALUE, session options of the runtime.
-        streams: inferences at the same time.
-        batch: samples in a call of random inputs; several are compared.
-        per_sample: compare the time of a sample, of files with other sizes or batches too.
+        *models: at least one ONNX file.
+        vs: file that the others are compared with; default: the first of several.
+        device: device to measure on.
+        threads: threads of one inference; several numbers are compared.
+        runtime: "onnxruntime", "openvino", ...; each file is run by each runtime that accepts it.
+        provider: execution provider of ONNX Runtime, such as "cuda".
+        option: session options of the runtime, as texts KEY=VALUE.
+        streams: number of inferences at the same time.
+        batch: samples per call of random inputs; several numbers are compared.
+        per_sample: compare the time of one sample, even if input shapes or batches differ.
         feeds: an .npz of real inputs, calls first; default: random.
-        shape: of random inputs, "x=1x3x224x224" or {"x": (1, 3, 224, 224)}; of a free axis "n=64".
+        shape: shape of random inputs, "x=1x3x224x224" or {"x": (1, 3, 224, 224)}, or length of a
+            free axis, "n=64".
         end_to_end: also time copying inputs and outputs, separately.
         pipeline: a file with inputs(), preprocess(raw), postprocess(outputs), to time end to end.
         rate: calls per second at a fixed rate, like the frames of a camera.
-        precision: stop when all 95 % intervals are within +- this share.
-        time: stop after this much time, in seconds or with a unit, even if they are not.
+        precision: stop when all 95 % intervals are within this share of their value.
+        time: stop after this much time, even if the precision is not reached; seconds, or a unit.
         rounds: least number of fresh processes per file.
         progress: show a bar or lines on stderr, or your own listener.
 

@@ -173,7 +173,7 @@ def _refuse_unread(given: Sequence[str]) -> None:
     if unread:
         words = " and ".join(_FLAGS.get(name) or flag(name) for name in unread)
         raise RecipeError(
-            f"{words} cannot be used with {_FLAGS.get(mode) or flag(mode)}, which would not read "
+            f"{words} cannot be used with {_FLAGS.get(mode) or flag(mode)}, which ignores "
             f"{'it' if len(unread) == 1 else 'them'}; leave one of the two out"
         )
 

@@ -138,9 +138,9 @@ def describe_lost(preprocess: AnyText) -> str | None:
     shown = ", ".join(map(repr, lost[:_SHOWN])) + (", ..." if len(lost) > _SHOWN else "")
     entries = "1 entry" if len(lost) == 1 else f"{len(lost):,} entries"
     return (
-        f"warning: {entries} of the vocabulary can be found in no text, since words are taken as "
-        f"letters, digits and underscores here ({shown}). The model was trained "
-        f"with another rule, so the same texts get other numbers here; give its function ({name})"
+        f"warning: {entries} of the vocabulary can never match, because edgekd takes words as "
+        f"letters, digits and underscores ({shown}). The model was trained with another rule, so "
+        f"its texts get other token ids here; provide its own tokenizer ({name})"
     )
 
 

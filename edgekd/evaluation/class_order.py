@@ -23,8 +23,8 @@ def describe_folders(folders: Sequence[str], outputs: int) -> str:
         return ""
     have = f"; the model has {outputs}" if outputs not in (0, len(folders)) else ""
     return (
-        f"The {len(folders)} folders {few(folders)} were taken as classes{have}. If they are none, "
-        f"leave labels out: {without_labels()}."
+        f"The {len(folders)} folders {few(folders)} were taken as classes{have}. If they are "
+        f"not classes, ignore the labels: {without_labels()}."
     )
 
 

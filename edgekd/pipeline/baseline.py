@@ -140,9 +140,9 @@ def note_seen(recipe: Recipe, dataset: Dataset) -> str:
     if is_known or not learns or not dataset.targets:
         return ""
     return (
-        "the splits are drawn anew, and the given model was perhaps trained with some of the "
-        "validation and test samples: then it looks better than it is, and a student beside it "
-        "worse. If you have the splits of its training, give the data in those (train, val, test)"
+        "edgekd splits the data itself, so the given model may have been trained on some of the "
+        "validation and test samples. Its quality is then overestimated, and so is the loss of a "
+        "student. If you have the splits that it was trained with, provide them (train, val, test)"
     )
 
 

@@ -127,7 +127,9 @@ def describe_size(teacher: int | None, student: int | None, *, is_own: bool) -> 
     own = option("distill.student.build", "net.py:build")
     way_out = f"give a smaller one ({own})"
     if not is_own:
-        way_out = f"what holds them cannot be cut; give a student of your own ({own})"
+        way_out = (
+            f"the layers with most of them cannot be pruned; give a student of your own ({own})"
+        )
     return (
         f"warning: the student has {100 * student / teacher:.0f} % of the teacher's parameters, so "
         f"it can hardly be smaller or faster: {way_out}"
@@ -146,7 +148,7 @@ def _judge(recipe: Recipe, seen: Preview, context: Context, outputs: Sequence[En
         except ModelError as error:
             if not recipe.quick:
                 raise
-            context.progress.say(f"warning: the run itself will end here: {one_line(error)}")
+            context.progress.say(f"warning: a full run will stop here: {one_line(error)}")
     elif note := note_folders(context.data, count_classes(context.task, outputs)):
         context.progress.say(note)
 

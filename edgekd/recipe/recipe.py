@@ -68,7 +68,7 @@ class Measure(Options):
     stop_when_decided: bool = Field(
         True,
         description="end a session earlier, after 3 rounds or more, where its interval decides or "
-        "no gain of 3 % is left in it; the rate of false claims stays below 5 %",
+        "rules out a gain of 3 %; the rate of false claims stays below 5 %",
     )
     blocks: int = Field(
         20, ge=2, le=1000, description="number of interleaved blocks of calls per process"

@@ -193,6 +193,6 @@ def _origin_notes(model: ModelProto) -> Iterator[str]:
     left_out = list_left_out(model)
     if left_out:
         yield (
-            "left out of what ships, because it may tell about the developer's machine: "
+            "removed from the file that ships, because it may identify the developer's machine: "
             f"{'; '.join(left_out)}"
         )

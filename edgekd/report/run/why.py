@@ -196,8 +196,8 @@ def unconfirmed(record: Record) -> str:
             continue
         return (
             f"{rung.title} was {times(shown)} faster than the teacher in its own session, and the "
-            f"last session does not confirm that: {times(last)}. Believe the last one, which times "
-            "all kept files side by side and decides what ships: a gain is possible, and not "
+            f"last session does not confirm that: {times(last)}. Trust the last session, which "
+            "times all kept files side by side and decides what ships: a gain is possible, and not "
             f"shown. To measure longer: {_longer(record)}"
         )
     return ""

@@ -198,7 +198,7 @@ def test_entries_that_no_text_can_give_are_told(tmp_path: Path) -> None:
     found = chosen(tmp_path, "vocab.json")
     with speaking("flags", names=["tokenizer"]):
         said = describe_lost(found) or ""
-    assert said.startswith("warning: 3 entries of the vocabulary can be found in no text")
+    assert said.startswith("warning: 3 entries of the vocabulary can never match")
     assert """("don't", '.', '猫猫')""" in said
     assert "--tokenizer file.py:function" in said
     ids = {number for row in encoded(found, "the naïve 猫 a_1") for number in row}

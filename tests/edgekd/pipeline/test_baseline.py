@@ -160,7 +160,7 @@ def test_a_given_model_may_have_seen_what_it_is_judged_by() -> None:
     only_int8 = parse_recipe({**table, "steps": [{"name": "quantize"}]}, origin="test")
     data = Dataset("array", {"x": np.zeros((6, 4), np.float32)}, {"label": np.arange(6) % 2})
     parted = replace(data, fixed={"validation": np.arange(2)})
-    assert "looks better than it is" in note_seen(recipe, data)
+    assert "quality is then overestimated" in note_seen(recipe, data)
     assert not note_seen(recipe, parted)
     assert not note_seen(recipe, replace(data, targets={}))
     assert not note_seen(trained, data)
@@ -199,8 +199,8 @@ def test_folders_that_were_taken_as_classes_come_first_with_the_way_out() -> Non
     with speaking("flags", names=["no_labels"]):
         said = describe_causes(Classification(), data, Source(path="days"), outputs=12)
     assert said.startswith(
-        "The 3 folders mon, tue, wed were taken as classes; the model has 12. If they are none, "
-        "leave labels out: --no-labels. Other likely causes: "
+        "The 3 folders mon, tue, wed were taken as classes; the model has 12. If they are "
+        "not classes, ignore the labels: --no-labels. Other likely causes: "
     )
 
 

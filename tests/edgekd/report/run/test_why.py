@@ -223,7 +223,7 @@ def test_what_the_last_session_does_not_confirm_is_said(record: Record) -> None:
     files = tuple(wide if file is record.ships else file for file in record.final.files)
     doubted = replace(record, final=replace(record.final, files=files))
     said = unconfirmed(doubted)
-    assert "does not confirm that: 1.11x [0.57, 1.84]. Believe the last one" in said
+    assert "does not confirm that: 1.11x [0.57, 1.84]. Trust the last session" in said
     assert "--set measure.rounds=20" in said
     assert said in outcome(doubted)
     assert "does not confirm that" in page(doubted)
