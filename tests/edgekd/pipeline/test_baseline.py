@@ -142,7 +142,7 @@ def test_a_quick_look_says_what_the_run_itself_will_refuse(swapped: Path) -> Non
     }
     listener, recipe = Listener(), parse_recipe(table, origin="test")
     set_up(recipe, root=swapped, folder=swapped / "r", progress=listener)
-    (said,) = (text for text in listener.said if text.startswith("warning: the run itself"))
+    (said,) = (text for text in listener.said if text.startswith("warning: a full run will stop"))
     assert 'data.labels = ["two", "one", "three"]' in said
 
 
