@@ -14,7 +14,13 @@ from edgekd.store import file_sha256, seal, write_json
 
 SEAL = "artifact.json"
 WORK = "work"
-Variant = Literal["fp32", "fp16", "int8", "int8-tensorrt", "int8-xnnpack", "int8-dynamic", "int4"]
+# fmt: off
+Variant = Literal[
+    "fp32", "fp16",
+    "int8", "int8-tensorrt", "int8-xnnpack", "int8-dynamic",
+    "int8-weights", "int4",
+]
+# fmt: on
 """The form of a network's weights and activations for a group of runtimes."""
 FP32: Variant = "fp32"
 """The reference: every other variant is made from it and compared with it."""

@@ -77,6 +77,7 @@ class Calibration:
 
     samples: int
     activations: str
+    weights: str
     key: str
 
 

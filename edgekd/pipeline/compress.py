@@ -27,7 +27,7 @@ from edgekd.pipeline.run_folder import check_owner, claim
 from edgekd.pipeline.setup import set_up
 from edgekd.pipeline.stage import run_step
 from edgekd.progress import Progress, Silent
-from edgekd.quantization.step import read_dropped
+from edgekd.quantization.quantized import read_dropped
 from edgekd.recipe.recipe import Recipe, titled
 from edgekd.report.run.notebook import Plot, as_html, as_plot, as_rows, as_text, shown
 from edgekd.step import Context, Step

@@ -40,7 +40,7 @@ from edgekd.pipeline.examples.numbers import find_scattered
 from edgekd.pipeline.examples.shipping import Shipping
 from edgekd.pipeline.final import Rung
 from edgekd.pipeline.layer_times import explain_rungs, explain_shipped
-from edgekd.quantization.step import QUANTIZED
+from edgekd.quantization.quantized import QUANTIZED
 from edgekd.recipe.recipe import Recipe
 from edgekd.teacher.step import ORIGIN
 from edgekd.training.losses import read_losses
@@ -189,6 +189,7 @@ def _rung(rung: Rung) -> RungRecord:
             variant: Calibration(
                 samples=facts["samples"],
                 activations=facts["activations"],
+                weights=facts["weights"],
                 key=str(rung.artifact.history[-1]["key"]),
             )
             for variant, facts in quantized.items()

@@ -10,6 +10,7 @@ from onnx import ModelProto, NodeProto, numpy_helper
 
 from edgekd.quantization.headroom import Range
 from edgekd.quantization.layer_semantics import Semantics
+from edgekd.quantization.layouts import Layout
 from edgekd.quantization.node_selection import Choice, choose, find_readers, list_data_inputs
 from edgekd.quantization.pixels import Pixels, find_pixels
 from edgekd.quantization.plan import Activations, Grid, Layer, Plan
@@ -47,7 +48,7 @@ def make_plan(
     model: ModelProto,
     choice: Choice,
     ranges: Mapping[str, Range],
-    activations: Activations,
+    layout: Layout,
     *,
     floats: Mapping[str, str] | None = None,
 ) -> Plan:
@@ -57,17 +58,17 @@ def make_plan(
         model: every node has its own name.
         choice: of this graph, from its structure alone.
         ranges: of all tensors that are `list_watched`.
-        activations: "uint8" with a zero point, or symmetric "int8".
+        layout: of the runtimes that it is for.
         floats: tensors that must stay float: name, reason.
     """
     barred: dict[str, str] = {}
     wide = {**_too_wide(model, choice, ranges), **(floats or {})}
-    pixels = find_pixels(model) if activations == "uint8" else {}
+    pixels = find_pixels(model) if layout.reads_pixels else {}
     while True:
         now = choose(model, barred=barred, wide=wide) if barred or wide else choice
-        absorbed = _absorbed(model, now) if activations == "uint8" else {}
+        absorbed = _absorbed(model, now) if layout.absorbs else {}
         gone = frozenset(absorbed.values()) | _read_as_pixels(model, now, pixels)
-        tensors = _grids(model, now, ranges, activations, gone)
+        tensors = _grids(model, now, ranges, layout.activations, gone)
         layers, refused = _layers(model, now, ranges, tensors, absorbed, pixels)
         if not refused:
             break
@@ -235,7 +236,7 @@ def _grids(
     model: ModelProto,
     choice: Choice,
     ranges: Mapping[str, Range],
-    activations: Activations,
+    dtype: Activations,
     gone: frozenset[str],
 ) -> dict[str, Grid]:
     same = {
@@ -257,5 +258,5 @@ def _grids(
             grids[name] = grids[same[name]]
         else:  # an empty tensor has no range
             low, high = ranges.get(name, _EMPTY)
-            grids[name] = make_grid(float(low), float(high), activations)
+            grids[name] = make_grid(float(low), float(high), dtype)
     return grids

@@ -8,104 +8,45 @@ it followed the float file.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from itertools import islice
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
 
-from numpy.typing import NDArray
 from onnx import ModelProto
 
 from edgekd.errors import NothingToDo
-from edgekd.exporters.model_stats import inputs_of
-from edgekd.exporters.onnx_files import check, load_onnx, save_onnx
-from edgekd.exporters.shapes import batch_symbol
+from edgekd.exporters.onnx_files import check, save_onnx
 from edgekd.exporters.strip import strip
-from edgekd.quantization.calibration import collect_ranges, cut_calls
-from edgekd.quantization.graph_preparation import prepare
-from edgekd.quantization.headroom import Range
+from edgekd.quantization.calibrated import Calibrated, Chosen, Feeds, calibrate_watched
 from edgekd.quantization.insertion import insert
+from edgekd.quantization.layouts import ONNX_RUNTIME, Layout
 from edgekd.quantization.left_in_float import leave_in_float
-from edgekd.quantization.node_selection import Choice, choose
-from edgekd.quantization.plan import Activations, Plan
+from edgekd.quantization.plan import Plan
 from edgekd.quantization.planning import list_watched, make_plan
-from edgekd.quantization.proof import FloatAnswers, Samples, check_follows
-
-Feeds = Callable[[], Iterator[Mapping[str, NDArray[Any]]]]
-
-_PROVEN_ON = 12
-"""Calibration samples that a written file must answer as the float file does."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class QuantizedFacts:
-    """The quantized layers, the number of samples, and why other layers stayed float."""
-
-    kind: Literal["convolutional", "transformer"]
-    """In a transformer only products with constant weights are quantized."""
-    activations: Activations
-    samples: int
-    layers: int
-    """Conv, Gemm and MatMul nodes in INT8."""
-    left: Mapping[str, str]
-    """Conv, Gemm and MatMul nodes that stayed float: name, reason."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Calibrated:
-    """A float graph, what of it is to be quantized, and the ranges of its activations."""
-
-    model: ModelProto
-    choice: Choice
-    ranges: Mapping[str, Range]
-    samples: int
-    first: Samples
-    """A few of the samples, one at a time, to try a written file on."""
-    name: str
-    """Of the file, for messages."""
+from edgekd.quantization.proof import FloatAnswers, check_follows
+from edgekd.quantization.quantized import QuantizedFacts
 
 
 def quantize_int8(
-    source: Path,
-    target: Path,
-    feeds: Feeds,
-    *,
-    activations: Activations = "uint8",
+    source: Path, target: Path, feeds: Feeds, *, layout: Layout = ONNX_RUNTIME
 ) -> QuantizedFacts:
     """Write the INT8 form of a float ONNX file: `calibrate`, then `write_int8`."""
-    return write_int8(calibrate(source, feeds), target, activations=activations)
+    return write_int8(calibrate(source, feeds, layout=layout), target, layout=layout)
 
 
-def calibrate(source: Path, feeds: Feeds) -> Calibrated:
-    """Choose what to quantize and measure its ranges, once for all variants.
+def calibrate(source: Path, feeds: Feeds, *, layout: Layout = ONNX_RUNTIME) -> Calibrated:
+    """Choose what to quantize and measure its ranges, as `calibrate_watched` does."""
+    return calibrate_watched(source, feeds, [partial(watch_int8, layout=layout)])
 
-    Ranges of activations go from the least to the greatest value over all samples, and beyond where
-    other samples are likely to exceed them.
 
-    Args:
-        source: float32 weights; any operator set that can be raised to 13.
-        feeds: called once; gives batches by input name, [batch, ...]. Padding counts as data:
-            give text one sample at a time, or in equal lengths.
+def watch_int8(chosen: Chosen, *, layout: Layout) -> list[str]:
+    """Return the tensors whose ranges `write_int8` needs.
 
     Raises:
-        DataError: no sample.
-        NothingToDo: nothing in the file can be quantized.
-        ModelError: the file cannot be read or is quantized already; a sample does not fit; an
-            input is NaN or infinite.
+        NothingToDo: nothing in the graph can be quantized.
     """
-    model = prepare(load_onnx(source), source.name)
-    choice = choose(model)
-    _require_layers(source.name, choice.layers, choice.left)
-    first: list[Mapping[str, NDArray[Any]]] = []
-    ranges, samples = collect_ranges(
-        model, list_watched(model, choice), _kept(model, feeds(), first)
-    )
-    return Calibrated(model, choice, ranges, samples, tuple(first), source.name)
+    _require_layers(chosen.name, chosen.choice.layers, chosen.choice.left)
+    return list_watched(chosen.model, chosen.choice)
 
 
 def _require_layers(name: str, layers: Mapping[str, object], left: Mapping[str, str]) -> None:
@@ -120,21 +61,7 @@ def _require_layers(name: str, layers: Mapping[str, object], left: Mapping[str, 
         )
 
 
-def _kept(
-    model: ModelProto,
-    batches: Iterator[Mapping[str, NDArray[Any]]],
-    first: list[Mapping[str, NDArray[Any]]],
-) -> Iterator[Mapping[str, NDArray[Any]]]:
-    """Pass batches on, and keep copies of the first samples."""
-    inputs, symbol = inputs_of(model), batch_symbol(model)
-    for batch in batches:
-        if len(first) < _PROVEN_ON:
-            some = islice(cut_calls(inputs, batch, symbol), _PROVEN_ON - len(first))
-            first += [{name: array.copy() for name, array in call.items()} for call, _ in some]
-        yield batch
-
-
-def write_int8(calibrated: Calibrated, target: Path, *, activations: Activations) -> QuantizedFacts:
+def write_int8(calibrated: Calibrated, target: Path, *, layout: Layout) -> QuantizedFacts:
     """Write Q/DQ with int8 weights per channel (-127..127).
 
     Equal samples give equal bytes, in any batch. So they do in any order, unless layers are left in
@@ -143,23 +70,23 @@ def write_int8(calibrated: Calibrated, target: Path, *, activations: Activations
     Args:
         calibrated: is not changed.
         target: the file to write.
-        activations: "uint8" with a zero point is what ONNX Runtime fuses on CPUs. "int8" is
-            symmetric around zero, for runtimes whose kernels support only one signedness; on CPUs
-            most of it stays unfused and it is often slower than FP32.
+        layout: of the runtimes that the file is for. Symmetric int8 activations stay unfused on
+            most CPUs and are often slower than FP32 there.
 
     Raises:
         NothingToDo: the ranges leave nothing to quantize, or the file that was made does not
             follow the float file.
     """
     answers = FloatAnswers(calibrated.model, calibrated.first, name=calibrated.name)
-    plan, graph = find_plan(calibrated, answers, activations)
+    plan, graph = find_plan(calibrated, answers, layout)
     quantized = strip(graph)
     check(quantized, f"the quantized form of {calibrated.name}")
     check_follows(quantized, answers)
     save_onnx(quantized, target)
     return QuantizedFacts(
         kind=plan.kind,
-        activations=activations,
+        activations=layout.activations,
+        weights="int8",
         samples=calibrated.samples,
         layers=len(plan.layers),
         left=plan.left,
@@ -167,7 +94,7 @@ def write_int8(calibrated: Calibrated, target: Path, *, activations: Activations
 
 
 def find_plan(
-    calibrated: Calibrated, answers: FloatAnswers, activations: Activations
+    calibrated: Calibrated, answers: FloatAnswers, layout: Layout
 ) -> tuple[Plan, ModelProto]:
     """Return the plan of a calibrated graph, with what has to stay float, and its INT8 graph.
 
@@ -177,7 +104,7 @@ def find_plan(
     model = calibrated.model
 
     def make(floats: Mapping[str, str]) -> Plan:
-        return make_plan(model, calibrated.choice, calibrated.ranges, activations, floats=floats)
+        return make_plan(model, calibrated.choice, calibrated.ranges, layout, floats=floats)
 
     plan = make({})
     _require_layers(calibrated.name, plan.layers, plan.left)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,21 +13,13 @@ from pydantic import Field, field_validator
 from edgekd.artifact import FP32, Artifact, Variant
 from edgekd.data.preprocess import Preprocess, read_preprocess
 from edgekd.errors import DataError, NothingToDo, one_line
+from edgekd.quantization.quantized import DROPPED, QUANTIZED, QuantizedFacts
 from edgekd.step import Context, Need, OnnxStep, Opened, Preview, Step
 from edgekd.store import write_json
 from edgekd.wording import option
 
 if TYPE_CHECKING:
     from edgekd.data.batches import Data
-    from edgekd.quantization.plan import Activations
-    from edgekd.quantization.static import QuantizedFacts
-
-QUANTIZED = "quantized.json"
-"""Of each variant: what is in INT8, and what was left in float and why."""
-DROPPED = "dropped.json"
-"""Variants that were made and failed before they were files, with the reason."""
-ACTIVATIONS: Mapping[Variant, Activations] = {"int8": "uint8", "int8-xnnpack": "int8"}
-"""XNNPACK needs the same signedness for activations and weights, and weights are always signed."""
 
 
 class Quantize(OnnxStep):
@@ -123,7 +114,7 @@ class Quantize(OnnxStep):
         Raises:
             NothingToDo: not one of them is.
         """
-        from edgekd.quantization.static import calibrate, write_int8
+        from edgekd.quantization.makers import calibrate_for, make
 
         self._check(data)
         size = 1 if preprocess.pads else 16  # padding must not enter the statistics
@@ -136,13 +127,13 @@ class Quantize(OnnxStep):
                 if left <= 0:
                     return
 
-        calibrated = calibrate(fp32, feeds)
+        calibrated = calibrate_for(self.variants, fp32, feeds)
         found: dict[Variant, QuantizedFacts] = {}
         dropped: dict[Variant, str] = {}
         for v in self.variants:
             path = stem.with_name(f"{stem.name}.{v}.onnx")
             try:
-                found[v] = write_int8(calibrated, path, activations=ACTIVATIONS[v])
+                found[v] = make(v, calibrated, path)
             except NothingToDo as signal:
                 dropped[v] = one_line(signal)
         if not found:
@@ -158,12 +149,3 @@ class Quantize(OnnxStep):
                 f"has {have}; take as many ({option('quantize.samples', have)}), or set more "
                 f"aside ({option('data.calibration', self.samples)}), if there are so many"
             )
-
-
-def read_dropped(folder: Path) -> tuple[str, ...]:
-    """Return the variants of a stage that failed before they were files, each with its reason."""
-    path = folder / DROPPED
-    if not path.exists():
-        return ()
-    found: dict[Variant, str] = json.loads(path.read_text(encoding="utf8"))
-    return tuple(f"{variant}: {reason}" for variant, reason in found.items())

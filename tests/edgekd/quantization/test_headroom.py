@@ -16,6 +16,7 @@ from edgekd.exporters.onnx_files import load_onnx
 from edgekd.exporters.ort_session import Level, predictor
 from edgekd.quantization.calibration import collect_ranges
 from edgekd.quantization.headroom import Extremes
+from edgekd.quantization.layouts import ONNX_RUNTIME
 from edgekd.quantization.proof import FloatAnswers
 from edgekd.quantization.static import calibrate, find_plan, quantize_int8
 
@@ -111,7 +112,7 @@ def test_a_layer_with_which_the_file_does_not_run_stays_float(
     arrays = {"x": rng.standard_normal((32, 3, 8, 8)).astype("f")}
     calibrated = calibrate(path, lambda: iter([arrays]))
     answers = Refusing(calibrated.model, calibrated.first, name="it")
-    plan, graph = find_plan(calibrated, answers, "uint8")
+    plan, graph = find_plan(calibrated, answers, ONNX_RUNTIME)
     assert len(plan.layers) == 1
     assert all("does not run" in reason for reason in plan.left.values())
     assert answers.compare(graph)["y"] < 0.01

@@ -16,6 +16,7 @@ from edgekd.exporters.fused_kernels import int8_layers
 from edgekd.exporters.onnx_files import load_onnx, save_onnx
 from edgekd.exporters.ort_session import Level, predictor
 from edgekd.exporters.parity import parity
+from edgekd.quantization.layouts import ONNX_RUNTIME
 from edgekd.quantization.planning import make_plan
 from edgekd.quantization.proof import FloatAnswers, check_follows
 from edgekd.quantization.static import calibrate, quantize_int8
@@ -144,7 +145,7 @@ def test_a_layer_that_stays_float_is_not_rounded_around(build: Any, tmp_path: Pa
     }"""
     arrays = {"x": normal(8, 4), "w": normal(4, 4)}
     calibrated = calibrate(build(text, {"v": normal(4, 4)}), lambda: iter([arrays]))
-    plan = make_plan(calibrated.model, calibrated.choice, calibrated.ranges, "uint8")
+    plan = make_plan(calibrated.model, calibrated.choice, calibrated.ranges, ONNX_RUNTIME)
     assert (list(plan.layers), len(plan.nodes), set(plan.tensors)) == (
         [node.name for node in calibrated.model.graph.node if "v" in node.input],
         2,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgekd.exporters.fused_kernels import int8_layers
 from edgekd.exporters.onnx_files import load_onnx
 from edgekd.exporters.ort_session import predictor
+from edgekd.quantization.layouts import XNNPACK
 from edgekd.quantization.pixels import Pixels, find_pixels
 from edgekd.quantization.static import quantize_int8
 
@@ -100,7 +101,7 @@ def test_depthwise_pixels_of_unlike_means_are_rounded_as_other_tensors_are(
 def test_symmetric_activations_do_not_take_pixels(build: Any, batched: Any, tmp_path: Path) -> None:
     """int8 has no place for 128..255: the subtracted form uses all of its bits."""
     source, images = network(build, *IMAGENET), {"x": pictures(3, "nhwc")}
-    quantize_int8(source, tmp_path / "int8.onnx", batched(images, 8), activations="int8")
+    quantize_int8(source, tmp_path / "int8.onnx", batched(images, 8), layout=XNNPACK)
     assert "Sub" in [node.op_type for node in load_onnx(tmp_path / "int8.onnx").graph.node]
 
 

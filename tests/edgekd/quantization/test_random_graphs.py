@@ -15,6 +15,7 @@ from edgekd.errors import ModelError, NothingToDo
 from edgekd.exporters.onnx_files import check, load_onnx, messages, save_onnx
 from edgekd.exporters.ort_session import Level, open_session, run
 from edgekd.quantization.graph_preparation import prepare
+from edgekd.quantization.layouts import ONNX_RUNTIME, XNNPACK
 from edgekd.quantization.plan import Plan
 from edgekd.quantization.proof import FloatAnswers
 from edgekd.quantization.static import calibrate, find_plan, quantize_int8, write_int8
@@ -87,11 +88,11 @@ def check_law(seed: int, folder: Path, *, fused: bool) -> bool:
     one = [{"x": arrays["x"][i : i + 1], "flag": arrays["flag"]} for i in range(SAMPLES)]
     try:
         calibrated = calibrate(source, partial(iter, one))
-        facts = write_int8(calibrated, target, activations="uint8")
+        facts = write_int8(calibrated, target, layout=ONNX_RUNTIME)
     except NothingToDo:
         return False
     answers_of_float = FloatAnswers(calibrated.model, calibrated.first, name="f.onnx")
-    plan, _ = find_plan(calibrated, answers_of_float, "uint8")
+    plan, _ = find_plan(calibrated, answers_of_float, ONNX_RUNTIME)
     assert set(plan.layers) | set(plan.left) >= set(calibrated.choice.layers)
     quantized = load_onnx(target)
     check(quantized, "the quantized form")
@@ -138,7 +139,7 @@ def test_symmetric_activations_obey_too(tmp_path: Path) -> None:
         one = [{"x": arrays["x"][i : i + 1], "flag": arrays["flag"]} for i in range(SAMPLES)]
         try:
             target = tmp_path / "q.onnx"
-            quantize_int8(tmp_path / "f.onnx", target, partial(iter, one), activations="int8")
+            quantize_int8(tmp_path / "f.onnx", target, partial(iter, one), layout=XNNPACK)
         except NothingToDo:
             continue
         answers(load_onnx(target), arrays)

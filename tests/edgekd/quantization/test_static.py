@@ -25,6 +25,7 @@ from edgekd.exporters.onnx_files import load_onnx, save_onnx, traces
 from edgekd.exporters.ort_session import predictor
 from edgekd.exporters.parity import parity
 from edgekd.exporters.shapes import fixed_shape
+from edgekd.quantization.layouts import XNNPACK
 from edgekd.quantization.static import calibrate, quantize_int8
 
 
@@ -206,7 +207,7 @@ def test_memory_does_not_grow_with_the_samples(cnn: Path, pictures: Any, tmp_pat
 def test_int8_activations_are_symmetric_and_do_not_fuse(
     cnn: Path, pictures: Any, batched: Any, as_written: Any, tmp_path: Path
 ) -> None:
-    quantize_int8(cnn, tmp_path / "m.onnx", batched(pictures, 8), activations="int8")
+    quantize_int8(cnn, tmp_path / "m.onnx", batched(pictures, 8), layout=XNNPACK)
     model = load_onnx(tmp_path / "m.onnx")
     tensors = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     quantizers = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]

@@ -1,0 +1,50 @@
+"""The registry of variants: what each needs to be calibrated, and what writes its file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from edgekd.artifact import Variant
+from edgekd.quantization.calibrated import Calibrated, Feeds, Watch, calibrate_watched
+from edgekd.quantization.layouts import ONNX_RUNTIME, XNNPACK, Layout
+from edgekd.quantization.quantized import QuantizedFacts
+from edgekd.quantization.static import watch_int8, write_int8
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What makes one variant of a calibrated graph."""
+
+    watch: Watch
+    write: Callable[[Calibrated, Path], QuantizedFacts]
+    """Writes the file.
+
+    Raises:
+        NothingToDo: there is nothing to quantize, or what was made does not follow the float file.
+    """
+
+
+def _static(layout: Layout) -> Maker:
+    return Maker(partial(watch_int8, layout=layout), partial(write_int8, layout=layout))
+
+
+MAKERS: Mapping[Variant, Maker] = {
+    layout.variant: _static(layout) for layout in (ONNX_RUNTIME, XNNPACK)
+}
+
+
+def calibrate_for(variants: Sequence[Variant], source: Path, feeds: Feeds) -> Calibrated:
+    """Calibrate a float ONNX file once for all of some variants, as `calibrate_watched` does."""
+    return calibrate_watched(source, feeds, [MAKERS[variant].watch for variant in variants])
+
+
+def make(variant: Variant, calibrated: Calibrated, target: Path) -> QuantizedFacts:
+    """Write the file of one variant.
+
+    Raises:
+        NothingToDo: it cannot be made, with the reason.
+    """
+    return MAKERS[variant].write(calibrated, target)
