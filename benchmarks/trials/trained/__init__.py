@@ -1,0 +1,1 @@
+"""Networks, data and recipes of the trial that trains eight networks and quantizes them."""
