@@ -81,6 +81,7 @@ trials: $(VENV)/ready
 	$(TRIAL).twins --slower 2 --tries 50 --time 60 --precision 0.7 --json benchmarks/results/slower.json
 	$(TRIAL).baseline --tries 50 --json benchmarks/results/baseline.json
 	$(TRIAL).app
+	$(TRIAL).int8_drop --json benchmarks/results/int8-drop.json
 	$(TRIAL).foreign_files --json benchmarks/results/foreign-files.json
 	$(TRIAL).early_verdicts runs/mnist --json benchmarks/results/early-verdicts.json
 
