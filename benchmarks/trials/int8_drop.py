@@ -30,7 +30,8 @@ from edgekd.pipeline.bench import Bench
 from edgekd.pipeline.compress import compress
 from edgekd.pipeline.setup import set_up
 from edgekd.progress import Silent
-from edgekd.quantization.step import QUANTIZED, Quantize, read_dropped
+from edgekd.quantization.quantized import QUANTIZED, read_dropped
+from edgekd.quantization.step import Quantize
 from edgekd.recipe.recipe import Recipe, load_recipe
 
 RECIPES = Path(__file__).parent / "trained"
