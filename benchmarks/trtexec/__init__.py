@@ -1,0 +1,1 @@
+"""TensorRT's command line: which options a version takes, and what it writes."""
