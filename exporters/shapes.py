@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import onnx
+import onnx.version_converter
 from onnx import ModelProto, NodeProto, TensorShapeProto
 
 from edgekd.errors import ModelError
@@ -22,6 +23,16 @@ def opset_of(model: ModelProto) -> int:
         if entry.domain in ("", "ai.onnx"):
             return int(entry.version)
     raise ModelError("the ONNX file imports no standard operator set; export it again")
+
+
+def lower_opset(model: ModelProto, most: int) -> ModelProto:
+    """Return it at operator set `most` or below; as it is where it cannot be lowered."""
+    if opset_of(model) <= most:
+        return model
+    try:
+        return onnx.version_converter.convert_version(model, most)
+    except (RuntimeError, ValueError, onnx.checker.ValidationError):
+        return model
 
 
 def infer_shapes(model: ModelProto) -> ModelProto:

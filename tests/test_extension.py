@@ -95,7 +95,7 @@ ROW = '    Row("packer", "", "rounded", "unverified", "equal digits pack well"),
 VARIANT = Addition(
     files={},
     edits={
-        "edgekd/artifact.py": (('Variant = Literal["fp32", ', '"rounded", '),),
+        "edgekd/artifact.py": (('    "fp32", "fp16",\n', '    "rounded",\n'),),
         "exporters/variants.py": (("\nTABLE = (\n", ROW),),
     },
 )

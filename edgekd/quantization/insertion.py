@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 from onnx_ir.passes import common
 
 from edgekd.exporters.onnx_files import SIZE_LIMIT_BYTES, messages, to_proto
-from edgekd.quantization.node_selection import list_data_inputs
 from edgekd.quantization.pixels import Pixels
 from edgekd.quantization.plan import Grid, Layer, Plan
 from edgekd.quantization.scales import round_bias, round_weight
@@ -21,9 +20,10 @@ from edgekd.quantization.scales import round_bias, round_weight
 def insert(model: ModelProto, plan: Plan) -> ModelProto:
     """Return the graph with its planned tensors in 8 bits; `model` is not changed.
 
-    Each activation of the plan becomes a QuantizeLinear and a DequantizeLinear; weights and
-    biases become integers with a DequantizeLinear. An output of the graph keeps its name: it is
-    then what the DequantizeLinear gives. Names are new against every name of the graph.
+    Each activation of the plan becomes a QuantizeLinear and a DequantizeLinear; weights, and biases
+    unless the plan leaves them in float, become integers with a DequantizeLinear. An output of the
+    graph keeps its name: it is then what the DequantizeLinear gives. Names are new against every
+    name of the graph.
 
     Args:
         model: without sparse initializers; every node has its own name.
@@ -33,11 +33,8 @@ def insert(model: ModelProto, plan: Plan) -> ModelProto:
     work = _Insertion(whole.graph, _names(model))
     for name in plan.absorbed:
         work.absorb(name)
-    data = {
-        node.name: list_data_inputs(node) for node in model.graph.node if node.name in plan.nodes
-    }
     for name, grid in plan.tensors.items():
-        work.round_activation(name, grid, data, everywhere=name in plan.rounded)
+        work.round_activation(name, grid, plan.reads, everywhere=name in plan.rounded)
     for name, layer in plan.layers.items():
         if layer.pixels is not None:
             work.read_pixels(name, layer.pixels)
@@ -89,12 +86,12 @@ class _Insertion:
         self._values[final] = before
 
     def round_activation(
-        self, name: str, grid: Grid, data: dict[str, list[str]], *, everywhere: bool
+        self, name: str, grid: Grid, reads: Mapping[str, tuple[str, ...]], *, everywhere: bool
     ) -> None:
         """Put Q and DQ behind a tensor, for all that read it or for the planned nodes alone."""
         value = self._values[name]
         uses = [
-            use for use in value.uses() if everywhere or name in data.get(use.node.name or "", ())
+            use for use in value.uses() if everywhere or name in reads.get(use.node.name or "", ())
         ]
         kind = np.dtype(grid.dtype)
         scale = self._constant(np.array(grid.scale, np.float32), "scale")
@@ -169,15 +166,19 @@ class _Insertion:
         if node.op_type == "Gemm":
             for attribute in ("alpha", "beta"):
                 node.attributes.pop(attribute, None)
-        self._round_bias(node, layer, data)
+        self._replace_bias(node, layer, data)
 
-    def _round_bias(self, node: ir.Node, layer: Layer, data: np.float32) -> None:
+    def _replace_bias(self, node: ir.Node, layer: Layer, data: np.float32) -> None:
         if len(node.inputs) > 2:
             bias = node.inputs[2]
             if bias is not None:
                 self._floats[bias.name or ""] = bias
             node.resize_inputs(2)
         if layer.bias is None:
+            return
+        if not layer.rounds_bias:
+            node.resize_inputs(3)
+            node.replace_input_with(2, self._constant(layer.bias, "bias"))
             return
         scale = (data * layer.scale).astype(np.float32)
         whole = round_bias(layer.bias, scale)

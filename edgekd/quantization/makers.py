@@ -8,10 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from edgekd.artifact import Variant
-from edgekd.quantization.calibrated import DEFAULT, Calibrated, Feeds, Watch, calibrate_watched
-from edgekd.quantization.layouts import ONNX_RUNTIME, XNNPACK, Layout
+from edgekd.quantization.calibrated import Calibrated, Feeds, Watch, calibrate_watched
+from edgekd.quantization.layouts import ONNX_RUNTIME, TENSORRT, XNNPACK, Layout
 from edgekd.quantization.quantized import QuantizedFacts
-from edgekd.quantization.ranges import RangeOption
 from edgekd.quantization.static import watch_int8, write_int8
 
 
@@ -33,21 +32,13 @@ def _static(layout: Layout) -> Maker:
 
 
 MAKERS: Mapping[Variant, Maker] = {
-    layout.variant: _static(layout) for layout in (ONNX_RUNTIME, XNNPACK)
+    layout.variant: _static(layout) for layout in (ONNX_RUNTIME, XNNPACK, TENSORRT)
 }
 
 
-def calibrate_for(
-    variants: Sequence[Variant],
-    source: Path,
-    feeds: Feeds,
-    *,
-    ranges: RangeOption = DEFAULT,
-    threads: int = 1,
-) -> Calibrated:
+def calibrate_for(variants: Sequence[Variant], source: Path, feeds: Feeds) -> Calibrated:
     """Calibrate a float ONNX file once for all of some variants, as `calibrate_watched` does."""
-    watches = [MAKERS[variant].watch for variant in variants]
-    return calibrate_watched(source, feeds, watches, ranges=ranges, threads=threads)
+    return calibrate_watched(source, feeds, [MAKERS[variant].watch for variant in variants])
 
 
 def make(variant: Variant, calibrated: Calibrated, target: Path) -> QuantizedFacts:

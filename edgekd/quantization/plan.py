@@ -39,6 +39,8 @@ class Layer:
     """Of the rounded weight, [channels]; its zero point is 0."""
     bias: NDArray[np.float32] | None
     """The bias of each channel, [channels], with beta applied. None: no bias."""
+    rounds_bias: bool
+    """Whether the bias becomes int32."""
     pixels: Pixels | None = None
     """What it reads instead of `data`, which is the float form of these pixels."""
 
@@ -51,8 +53,8 @@ class Plan:
     """
 
     kind: Literal["convolutional", "transformer"]
-    nodes: tuple[str, ...]
-    """The nodes that read 8-bit tensors, in the order of the graph."""
+    reads: Mapping[str, tuple[str, ...]]
+    """The nodes that read 8-bit tensors, in the order of the graph, and which."""
     tensors: Mapping[str, Grid]
     """The activations that are rounded, in the order in which they are made."""
     rounded: frozenset[str]

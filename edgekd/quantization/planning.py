@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,9 @@ from onnx import ModelProto, NodeProto, numpy_helper
 from edgekd.quantization.headroom import Range
 from edgekd.quantization.layer_semantics import Semantics
 from edgekd.quantization.layouts import Layout
-from edgekd.quantization.node_selection import Choice, choose, find_readers, list_data_inputs
+from edgekd.quantization.node_selection import Choice, choose, find_readers
 from edgekd.quantization.pixels import Pixels, find_pixels
+from edgekd.quantization.placement import Reads, group_by_scale, place
 from edgekd.quantization.plan import Activations, Grid, Layer, Plan
 from edgekd.quantization.scales import find_weight_scale, make_grid, round_weight
 
@@ -32,14 +33,15 @@ _MOST_WIDER = 2.0
 """Times that what a Pad writes may widen the range of what it pads."""
 
 
-def list_watched(model: ModelProto, choice: Choice) -> list[str]:
+def list_watched(model: ModelProto, choice: Choice, layout: Layout) -> list[str]:
     """Return the tensors whose ranges the plan of a choice takes."""
-    names = dict.fromkeys(_rounded_tensors(model, choice))
+    reads = place(model, choice, layout)
+    names = dict.fromkeys(_rounded_tensors(model, choice, reads, layout))
     for node in _chosen(model, choice):
         if node.op_type == "Pad":
             names |= dict.fromkeys([node.input[0], node.output[0]])
         layer = choice.layers.get(node.name)
-        if layer is not None and layer.bias is not None:
+        if layer is not None and layer.bias is not None and layout.bias == "int32":
             names[node.output[0]] = None
     return list(names)
 
@@ -67,37 +69,46 @@ def make_plan(
     while True:
         now = choose(model, barred=barred, wide=wide) if barred or wide else choice
         absorbed = _absorbed(model, now) if layout.absorbs else {}
-        gone = frozenset(absorbed.values()) | _read_as_pixels(model, now, pixels)
-        tensors = _grids(model, now, ranges, layout.activations, gone)
-        layers, refused = _layers(model, now, ranges, tensors, absorbed, pixels)
+        reads = place(model, now, layout)
+        gone = frozenset(absorbed.values()) | _read_as_pixels(reads, pixels)
+        names = [n for n in _rounded_tensors(model, now, reads, layout) if n not in gone]
+        if layout.rounds == "regions":
+            tensors = _grids(model, now, names, ranges, layout.activations)
+        else:
+            tensors = _shared_grids(model, names, ranges, layout.activations)
+        layers, refused = _layers(model, now, ranges, tensors, absorbed, pixels, layout)
         if not refused:
             break
         barred |= refused
-    made = {
-        name
-        for node in _chosen(model, now)
-        for name in node.output
-        if now.kind == "convolutional" or node.op_type not in ("Gemm", "MatMul")
-    }
     return Plan(
         kind=now.kind,
-        nodes=tuple(name for name in now.nodes if name not in absorbed),
+        reads={name: read for name, read in reads.items() if name not in absorbed},
         tensors=tensors,
-        rounded=frozenset(made & set(tensors)),
+        rounded=_rounded_everywhere(model, now, layout) & frozenset(tensors),
         layers=layers,
         absorbed=tuple(absorbed),
         left=now.left,
     )
 
 
-def _read_as_pixels(
-    model: ModelProto, choice: Choice, pixels: Mapping[str, Pixels]
-) -> frozenset[str]:
+def _rounded_everywhere(model: ModelProto, choice: Choice, layout: Layout) -> frozenset[str]:
+    """Return the tensors that no node reads as they were made."""
+    if layout.rounds == "inputs":
+        return frozenset()
+    return frozenset(
+        name
+        for node in _chosen(model, choice)
+        for name in node.output
+        if choice.kind == "convolutional" or node.op_type not in ("Gemm", "MatMul")
+    )
+
+
+def _read_as_pixels(reads: Reads, pixels: Mapping[str, Pixels]) -> frozenset[str]:
     """Return the float tensors that are not needed: all chosen nodes read the pixels."""
     read: dict[str, bool] = {}
-    for node in _chosen(model, choice):
-        for name in list_data_inputs(node):
-            read[name] = read.get(name, True) and node.name in pixels
+    for node, names in reads.items():
+        for name in names:
+            read[name] = read.get(name, True) and node in pixels
     return frozenset(name for name, only in read.items() if only)
 
 
@@ -108,6 +119,7 @@ def _layers(
     tensors: Mapping[str, Grid],
     absorbed: Mapping[str, str],
     pixels: Mapping[str, Pixels],
+    layout: Layout,
 ) -> tuple[dict[str, Layer], dict[str, str]]:
     """Return the layers with their scales, and those that no scale serves with the reason."""
     constants = {t.name: t for t in model.graph.initializer}
@@ -128,18 +140,22 @@ def _layers(
             weight if seen is None else seen.widen(weight),
             layer.axis,
             tensors[layer.data].scale if seen is None else np.float32(1),
-            layer.bias,
+            layer.bias if layout.bias == "int32" else None,
             step=float(step),
         )
         if isinstance(scale, str):
             refused[node.name] = scale
         else:
-            layers[node.name] = _planned(layer, scale, seen, weight)
+            layers[node.name] = _planned(layer, scale, seen, weight, layout)
     return layers, refused
 
 
 def _planned(
-    layer: Semantics, scale: NDArray[np.float32], pixels: Pixels | None, weight: NDArray[np.float32]
+    layer: Semantics,
+    scale: NDArray[np.float32],
+    pixels: Pixels | None,
+    weight: NDArray[np.float32],
+    layout: Layout,
 ) -> Layer:
     bias = layer.bias
     if pixels is not None:
@@ -153,6 +169,7 @@ def _planned(
         factor=layer.factor,
         scale=scale,
         bias=bias,
+        rounds_bias=layout.bias == "int32",
         pixels=pixels,
     )
 
@@ -162,7 +179,7 @@ def _chosen(model: ModelProto, choice: Choice) -> list[NodeProto]:
     return [node for node in model.graph.node if node.name in nodes]
 
 
-def _rounded_tensors(model: ModelProto, choice: Choice) -> list[str]:
+def _rounded_tensors(model: ModelProto, choice: Choice, reads: Reads, layout: Layout) -> list[str]:
     """Return the tensors that a choice rounds, in the order in which they are made.
 
     What a Gemm or MatMul gives stays float where no chosen node reads it: ONNX Runtime's kernels
@@ -179,9 +196,9 @@ def _rounded_tensors(model: ModelProto, choice: Choice) -> list[str]:
     # Behind an unknown operator no types are inferred; beside float weights all is float.
     floats |= {layer.data for layer in choice.layers.values()}
     floats |= {node.output[0] for node in chosen if node.name in choice.layers}
-    found = {name for node in chosen for name in list_data_inputs(node)}
+    found = {name for names in reads.values() for name in names}
     for node in chosen:
-        if node.op_type not in ("Gemm", "MatMul"):
+        if layout.rounds == "regions" and node.op_type not in ("Gemm", "MatMul"):
             found.update(node.output)
     made = [v.name for v in model.graph.input] + [n for v in model.graph.node for n in v.output]
     return [name for name in dict.fromkeys(made) if name in found and name in floats]
@@ -235,10 +252,11 @@ def _absorbed(model: ModelProto, choice: Choice) -> dict[str, str]:
 def _grids(
     model: ModelProto,
     choice: Choice,
+    names: Sequence[str],
     ranges: Mapping[str, Range],
     dtype: Activations,
-    gone: frozenset[str],
 ) -> dict[str, Grid]:
+    """Return the grids of tensors that every chosen node gives and reads in 8 bits."""
     same = {
         name: node.input[0]
         for node in _chosen(model, choice)
@@ -251,12 +269,23 @@ def _grids(
             ranges[node.input[0]] = ranges[node.output[0]]
     ranges |= {n.output[0]: _SHARES for n in model.graph.node if n.op_type == "Softmax"}
     grids: dict[str, Grid] = {}
-    for name in _rounded_tensors(model, choice):
-        if name in gone:
-            continue
+    for name in names:
         if name in same:
             grids[name] = grids[same[name]]
         else:  # an empty tensor has no range
             low, high = ranges.get(name, _EMPTY)
             grids[name] = make_grid(float(low), float(high), dtype)
     return grids
+
+
+def _shared_grids(
+    model: ModelProto, names: Sequence[str], ranges: Mapping[str, Range], dtype: Activations
+) -> dict[str, Grid]:
+    """Return the grids of tensors that float nodes give, one for all that a runtime joins."""
+    groups = group_by_scale(model, names)
+    bounds: dict[str, Range] = {}
+    for name, group in groups.items():
+        (low, high), (least, most) = ranges.get(name, _EMPTY), bounds.get(group, _EMPTY)
+        bounds[group] = (np.minimum(low, least), np.maximum(high, most))
+    grids = {g: make_grid(float(low), float(high), dtype) for g, (low, high) in bounds.items()}
+    return {name: grids[groups[name]] for name in names}

@@ -15,10 +15,10 @@ from edgekd.errors import ModelError, NothingToDo
 from edgekd.exporters.onnx_files import check, load_onnx, messages, save_onnx
 from edgekd.exporters.ort_session import Level, open_session, run
 from edgekd.quantization.graph_preparation import prepare
-from edgekd.quantization.layouts import ONNX_RUNTIME, XNNPACK
+from edgekd.quantization.layouts import ONNX_RUNTIME, TENSORRT, XNNPACK, Layout
 from edgekd.quantization.plan import Plan
 from edgekd.quantization.proof import FloatAnswers
-from edgekd.quantization.static import calibrate, find_plan, quantize_int8, write_int8
+from edgekd.quantization.static import calibrate, find_plan, write_int8
 from tests.edgekd.quantization.random_graphs import SAMPLES, random_graph
 
 Arrays = dict[str, NDArray[Any]]
@@ -76,7 +76,7 @@ def rms(error: NDArray[Any]) -> float:
     return float(np.sqrt(np.mean(np.square(error.astype(np.float64)))))
 
 
-def check_law(seed: int, folder: Path, *, fused: bool) -> bool:
+def check_law(seed: int, folder: Path, *, fused: bool, layout: Layout = ONNX_RUNTIME) -> bool:
     """Return whether there was anything to quantize."""
     model, arrays = random_graph(seed)
     source, target = folder / "f.onnx", folder / "q.onnx"
@@ -87,12 +87,12 @@ def check_law(seed: int, folder: Path, *, fused: bool) -> bool:
         return False
     one = [{"x": arrays["x"][i : i + 1], "flag": arrays["flag"]} for i in range(SAMPLES)]
     try:
-        calibrated = calibrate(source, partial(iter, one))
-        facts = write_int8(calibrated, target, layout=ONNX_RUNTIME)
+        calibrated = calibrate(source, partial(iter, one), layout=layout)
+        facts = write_int8(calibrated, target, layout=layout)
     except NothingToDo:
         return False
-    answers_of_float = FloatAnswers(calibrated.model, calibrated.judged, name="f.onnx")
-    plan, _ = find_plan(calibrated, answers_of_float, ONNX_RUNTIME)
+    answers_of_float = FloatAnswers(calibrated.model, calibrated.first, name="f.onnx")
+    plan, _ = find_plan(calibrated, answers_of_float, layout)
     assert set(plan.layers) | set(plan.left) >= set(calibrated.choice.layers)
     quantized = load_onnx(target)
     check(quantized, "the quantized form")
@@ -131,17 +131,7 @@ def test_many_graphs(saturates: bool, tmp_path: Path) -> None:
     assert sum(done) >= 200
 
 
-def test_symmetric_activations_obey_too(tmp_path: Path) -> None:
-    done = 0
-    for seed in range(2000, 2006):
-        model, arrays = random_graph(seed)
-        save_onnx(model, tmp_path / "f.onnx")
-        one = [{"x": arrays["x"][i : i + 1], "flag": arrays["flag"]} for i in range(SAMPLES)]
-        try:
-            target = tmp_path / "q.onnx"
-            quantize_int8(tmp_path / "f.onnx", target, partial(iter, one), layout=XNNPACK)
-        except NothingToDo:
-            continue
-        answers(load_onnx(target), arrays)
-        done += 1
-    assert done
+@pytest.mark.parametrize("layout", [XNNPACK, TENSORRT], ids=lambda layout: layout.variant)
+def test_other_layouts_obey_too(layout: Layout, saturates: bool, tmp_path: Path) -> None:
+    seeds = range(2000, 2010)
+    assert sum(check_law(s, tmp_path, fused=not saturates, layout=layout) for s in seeds) >= 5
