@@ -1,8 +1,9 @@
 """Export a PyTorch network to an ONNX file: equal networks give equal bytes.
 
-The network is captured by torch.export and translated by torch's own dynamo exporter, in memory.
-Its clean-up passes fold constants and batch norm and share initializers; what identifies the
-developer is stripped; names and the operator set are read back from what is written.
+The network is captured by torch.export and translated by torch's own dynamo exporter, in memory;
+operator sets below 18 are left to torch's older exporter (`traced_export.py`). Clean-up passes fold
+constants and batch norm and share initializers; what identifies the developer is stripped; names
+and the operator set are read back from what is written.
 """
 
 from __future__ import annotations
@@ -36,10 +37,11 @@ from edgekd.exporters.onnx_files import (
 )
 from edgekd.exporters.recurrent import recurrent_translations
 from edgekd.exporters.strip import strip
+from edgekd.exporters.traced_export import TRACED_OPSETS, export_traced
 from edgekd.networks.recurrent import capturable
 
-OPSETS = range(18, 21)
-"""What the dynamo exporter writes without a later conversion, up to what TensorRT 10.3 reads."""
+OPSETS = range(TRACED_OPSETS[0], 21)
+"""From 18 on by the dynamo exporter without a later conversion; 20 is what TensorRT 10.3 reads."""
 
 DynamicAxes = Mapping[str, Mapping[int, str]]
 
@@ -65,7 +67,7 @@ def export_onnx(
         output_names: of the file, in order.
         dynamic_axes: by input, the symbolic name of each axis that may change, such as
             {"image": {0: "batch"}}. Other axes are fixed at the example's length.
-        opset: 18 to 20.
+        opset: 13 to 20.
 
     Raises:
         ModelError: the operator set, the names or the example do not fit; the network cannot be
@@ -76,9 +78,19 @@ def export_onnx(
     training = [module for module in network.modules() if module.training]
     network.eval()
     try:
-        with _quiet(), torch.no_grad(), capturable(network):
-            program = _capture(network, example, input_names, dynamic_axes)
-            model = _translate(program, input_names, output_names, opset)
+        if opset in TRACED_OPSETS:
+            model = export_traced(
+                network,
+                example,
+                input_names=input_names,
+                output_names=output_names,
+                dynamic_axes=dynamic_axes,
+                opset=opset,
+            )
+        else:
+            with _quiet(), torch.no_grad(), capturable(network):
+                program = _capture(network, example, input_names, dynamic_axes)
+                model = _translate(program, input_names, output_names, opset)
     finally:
         for module in training:
             module.training = True
@@ -110,9 +122,12 @@ def _check_call(
         reason = (
             "TensorRT 10.3 of JetPack 6 reads operator sets up to 20"
             if opset > OPSETS[-1]
-            else "torch's exporter writes 18 at least and silently uses 18 for less"
+            else "INT8 with a scale per channel needs 13 at least"
         )
-        raise ModelError(f"got opset {opset}, but {reason}; use 18 to 20")
+        raise ModelError(
+            f"got opset {opset}, but {reason}; use {OPSETS[0]} to {OPSETS[-1]}, below 18 only for "
+            "boards with TensorRT 8"
+        )
     if len(example) != len(input_names):
         raise ModelError(
             f"{len(example)} example tensors were given for the inputs {list(input_names)}; "

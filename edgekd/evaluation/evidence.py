@@ -9,6 +9,7 @@ from pathlib import Path
 from edgekd.artifact import Artifact, Variant
 from edgekd.benchmarks.measurement import Conditions
 from edgekd.benchmarks.stats import Estimate
+from edgekd.evaluation.fidelity import Fidelity
 from edgekd.evaluation.gate import Findings
 from edgekd.exporters.file_facts import Kernels, OnnxFacts
 
@@ -48,6 +49,8 @@ class FileEvidence:
     peak_memory_bytes: int | None = None
     speedup: Estimate | None = None
     """Against the teacher's FP32 file."""
+    fidelity: tuple[Fidelity, ...] = ()
+    """How near each output is to PyTorch's, or to that of the float file of its stage."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ from edgekd.benchmarks.stats.looks import error_of, split_error
 from edgekd.data.preprocess import read_preprocess
 from edgekd.devices.device import Device, Place
 from edgekd.evaluation.evidence import Evidence, File, FileEvidence, files_of
+from edgekd.evaluation.fidelity import Fidelity, compare_files, read_parity
 from edgekd.evaluation.gate import Findings
 from edgekd.evaluation.predictions import Predictions
 from edgekd.evaluation.quality import estimate_gain, estimate_metrics
@@ -221,6 +222,7 @@ class Examiner:
             metrics=estimate_metrics(self.task, own),
             gain=estimate_gain(first, own, self.reduced(self.teacher, base)),
             step_gain=estimate_gain(first, own, self.reduced(before, before.onnx(FP32))),
+            fidelity=self._fidelity(file, artifact),
         )
         timed, session = compared.timed, compared.session
         if session is None or file.path not in timed:
@@ -235,6 +237,17 @@ class Examiner:
             first_s=float(np.median([run.first_s for run in m.runs])),
             peak_memory_bytes=max(run.peak_memory_bytes for run in m.runs),
             speedup=speed,
+        )
+
+    def _fidelity(self, file: File, artifact: Artifact) -> tuple[Fidelity, ...]:
+        if file.variant == FP32:
+            return read_parity(artifact.folder)
+        return compare_files(
+            artifact.onnx(FP32),
+            file.path,
+            self.data,
+            read_preprocess(artifact.folder),
+            name=FP32,
         )
 
     def _facts(self, artifact: Artifact, path: Path) -> tuple[OnnxFacts, Kernels | None]:

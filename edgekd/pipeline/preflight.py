@@ -200,18 +200,24 @@ def _try_export(model: Model, context: Context, opset: int) -> None:
     import torch
 
     from edgekd.exporters.torch_to_onnx import export_onnx
+    from edgekd.exporters.traced_export import TRACED_OPSETS
+    from edgekd.pipeline.parity_check import check_export
 
     inputs = _samples(model.preprocess, context, size=2)
+    deployed, outputs = model.deployed(context.task).eval(), tuple(context.task.signals)
     with tempfile.TemporaryDirectory(prefix="edgekd-") as scratch:
+        path = Path(scratch) / "model.onnx"
         export_onnx(
-            model.deployed(context.task).eval(),
+            deployed,
             [torch.as_tensor(array) for array in inputs.values()],
-            Path(scratch) / "model.onnx",
+            path,
             input_names=tuple(inputs),
-            output_names=tuple(context.task.signals),
+            output_names=outputs,
             dynamic_axes=model.preprocess.dynamic_axes,
             opset=opset,
         )
+        if opset in TRACED_OPSETS:  # it may freeze what the other exporter refuses
+            check_export(deployed, path, inputs, outputs=outputs, preprocess=model.preprocess)
 
 
 def _network(title: str, name: str, model: Model, context: Context) -> NetworkForecast:

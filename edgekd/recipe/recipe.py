@@ -101,7 +101,15 @@ def _listed(value: object) -> object:
 class ExportOptions(Options):
     """How every network leaves PyTorch."""
 
-    opset: int = Field(20, ge=18, le=20, examples=[20], description="ONNX operator set version")
+    opset: int = Field(
+        20,
+        ge=13,
+        le=20,
+        examples=[20],
+        description="ONNX operator set version: 20 for TensorRT 10.3 (JetPack 6) and ONNX Runtime, "
+        "17 for TensorRT 8.5 and 8.6 (JetPack 5), 13 for 8.2; below 18 torch's older exporter "
+        "writes the file",
+    )
     fixed_shape: bool = Field(
         True,
         examples=[True],

@@ -278,7 +278,7 @@ def test_a_fixed_batch_is_found_out_and_its_line_named(
     ("change", "message"),
     [
         ({"opset": 21}, "JetPack 6 reads operator sets up to 20"),
-        ({"opset": 17}, "use 18 to 20"),
+        ({"opset": 12}, "use 13 to 20"),
         ({"example": torch.randn(1, 4, 4)}, "a batch of 2"),
     ],
 )

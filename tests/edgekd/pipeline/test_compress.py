@@ -71,6 +71,22 @@ def test_the_ladder_has_a_rung_for_every_step(finished: Path) -> None:
         assert 0 <= top1["low"] <= top1["value"] <= top1["high"] <= 100
 
 
+def test_every_file_is_held_against_its_float_reference(finished: Path) -> None:
+    """A float file against PyTorch, at the edges too; an INT8 file against its float file."""
+    for rung in record(finished)["rungs"]:
+        for file in rung["files"] if "files" in rung else rung["evidence"]["files"]:
+            compared = {row["reference"] for row in file["fidelity"]}
+            if file["variant"] == "fp32":
+                assert compared == ({"PyTorch"} if rung["title"] != "quantize" else set())
+                assert all(row["relative"] < 1e-4 for row in file["fidelity"] if not row["note"])
+            else:
+                assert compared == {"fp32"}
+                assert all(row["snr_db"] > 0 for row in file["fidelity"])
+    page = (finished / "report.html").read_text(encoding="utf8")
+    assert "a batch of 7" in page
+    assert "validation samples" in page
+
+
 def test_what_ships_is_the_fastest_kept_file(finished: Path) -> None:
     content = record(finished)
     final = content["final"]
