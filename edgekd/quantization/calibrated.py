@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,18 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from edgekd.errors import NothingToDo
-from edgekd.exporters.model_stats import inputs_of
 from edgekd.exporters.onnx_files import load_onnx
-from edgekd.exporters.shapes import batch_symbol
-from edgekd.quantization.calibration import collect_ranges, cut_calls
+from edgekd.quantization.calibration import MASK, Collected, collect
 from edgekd.quantization.graph_preparation import prepare
 from edgekd.quantization.headroom import Range
+from edgekd.quantization.kept_samples import JUDGED_ON
 from edgekd.quantization.node_selection import Choice, choose
+from edgekd.quantization.plan import Activations
 from edgekd.quantization.proof import Samples
+from edgekd.quantization.ranges import Method, RangeOption
 
 Feeds = Callable[[], Iterator[Mapping[str, NDArray[Any]]]]
-_PROVEN_ON = 12
-"""Calibration samples that a written file must answer as the float file does."""
+DEFAULT: RangeOption = "minmax"
 
 
 @dataclass(frozen=True)
@@ -38,34 +37,98 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Calibrated(Chosen):
-    """It with the ranges of its activations."""
+    """It with the statistics of its activations."""
 
-    ranges: Mapping[str, Range]
-    samples: int
-    first: Samples
-    """A few of the samples, one at a time, to try a written file on."""
+    collected: Collected
+    option: RangeOption
+    """How ranges are made from the statistics."""
+    _found: dict[Activations, Mapping[str, tuple[Range, Method]]] = field(default_factory=dict)
+
+    @property
+    def samples(self) -> int:
+        """Return the number of samples."""
+        return self.collected.samples
+
+    @property
+    def kept(self) -> Samples:
+        """Return a few of the samples, one a call: the same ones in whatever order they came."""
+        return self.collected.kept.samples()
+
+    @property
+    def judged(self) -> Samples:
+        """Return samples to try a written file on."""
+        return self.kept[:JUDGED_ON]
+
+    @property
+    def fitted(self) -> Samples:
+        """Return other samples, to fit corrections on; the same ones where there are few."""
+        return self.kept[JUDGED_ON:] if len(self.kept) >= 2 * JUDGED_ON else self.kept
+
+    def ranges(self, activations: Activations) -> Mapping[str, Range]:
+        """Return the range of each tensor for one kind of grid."""
+        return {name: found for name, (found, _) in self._ranges(activations).items()}
+
+    def methods(self, activations: Activations) -> Mapping[str, Method]:
+        """Return the method that each range is by."""
+        return {name: method for name, (_, method) in self._ranges(activations).items()}
+
+    def magnitude(self, tensor: str) -> float:
+        """Return the greatest magnitude of a tensor that was watched; NaN if one value is."""
+        return self.collected.magnitude(tensor)
+
+    def _ranges(self, activations: Activations) -> Mapping[str, tuple[Range, Method]]:
+        if activations not in self._found:
+            self._found[activations] = {
+                name: statistics.find_range(self.option, activations)
+                for name, statistics in self.collected.statistics.items()
+            }
+        return self._found[activations]
 
 
-Watch = Callable[[Chosen], Sequence[str]]
-"""Returns the tensors whose ranges a variant needs.
+@dataclass(frozen=True)
+class Watched:
+    """What a variant needs to know of the activations."""
+
+    ranges: Sequence[str]
+    """float32 tensors whose ranges it takes."""
+    magnitudes: Sequence[str] = ()
+    """float32 tensors of which only the greatest magnitude is wanted."""
+
+
+Watch = Callable[[Chosen], Watched]
+"""Returns what a variant needs.
 
 Raises:
     NothingToDo: the variant can quantize nothing in the graph.
 """
 
 
-def calibrate_watched(source: Path, feeds: Feeds, watches: Sequence[Watch]) -> Calibrated:
-    """Choose what to quantize and measure its ranges, once for all variants.
+def calibrate_watched(
+    source: Path,
+    feeds: Feeds,
+    watches: Sequence[Watch],
+    *,
+    ranges: RangeOption = DEFAULT,
+    mask: str = MASK,
+    threads: int = 1,
+) -> Calibrated:
+    """Choose what to quantize and collect its statistics in one pass, once for all variants.
 
-    Ranges of activations go from the least to the greatest value over all samples, and beyond where
-    other samples are likely to exceed them.
+    Equal samples give equal ranges, whatever their batches, their order and the threads.
 
     Args:
         source: float32 weights; any operator set that can be raised to 13.
-        feeds: called once; gives batches by input name, [batch, ...]. Padding counts as data:
-            give text one sample at a time, or in equal lengths.
+        feeds: called once; gives batches by input name, [batch, ...].
         watches: of the variants that will be made. Where one raises `NothingToDo`, so will its
             variant; where all do, nothing is calibrated.
+        ranges: how ranges are made. "minmax": from the least to the greatest value over all
+            samples, and beyond where other samples are likely to exceed them; "percentile",
+            "entropy" and "mse" clip rare extremes; "auto": the one of these that is best for the
+            tensor, on samples that it has not seen.
+        mask: input that is 0 where a sample is padded at its end, as texts of unlike lengths in
+            one batch are. Where its length is free, padding is cut off before the graph runs, and
+            changes no result. Other padding counts as data: give such samples one at a time.
+        threads: samples that run at once; they change no result.
 
     Raises:
         DataError: no sample.
@@ -75,29 +138,21 @@ def calibrate_watched(source: Path, feeds: Feeds, watches: Sequence[Watch]) -> C
     """
     model = prepare(load_onnx(source), source.name)
     chosen = Chosen(model, choose(model), source.name)
-    watched: dict[str, None] = {}
+    watched: list[Watched] = []
     refused: list[str] = []
     for watch in watches:
         try:
-            watched |= dict.fromkeys(watch(chosen))
+            watched.append(watch(chosen))
         except NothingToDo as signal:
             refused.append(str(signal))
-    if len(refused) == len(watches):
+    if not watched:
         raise NothingToDo("; ".join(dict.fromkeys(refused)))
-    first: list[Mapping[str, NDArray[Any]]] = []
-    ranges, samples = collect_ranges(model, list(watched), _kept(model, feeds(), first))
-    return Calibrated(model, chosen.choice, source.name, ranges, samples, tuple(first))
-
-
-def _kept(
-    model: ModelProto,
-    batches: Iterator[Mapping[str, NDArray[Any]]],
-    first: list[Mapping[str, NDArray[Any]]],
-) -> Iterator[Mapping[str, NDArray[Any]]]:
-    """Pass batches on, and keep copies of the first samples."""
-    inputs, symbol = inputs_of(model), batch_symbol(model)
-    for batch in batches:
-        if len(first) < _PROVEN_ON:
-            some = islice(cut_calls(inputs, batch, symbol), _PROVEN_ON - len(first))
-            first += [{name: array.copy() for name, array in call.items()} for call, _ in some]
-        yield batch
+    collected = collect(
+        model,
+        list(dict.fromkeys(name for one in watched for name in one.ranges)),
+        feeds(),
+        magnitudes=[name for one in watched for name in one.magnitudes],
+        mask=mask,
+        threads=threads,
+    )
+    return Calibrated(model, chosen.choice, source.name, collected, ranges)

@@ -1,60 +1,136 @@
-"""Calibration: the range of each activation over the calibration samples, streamed.
+"""Calibration: one pass over the samples collects the statistics of all activations, streamed.
 
 Samples run one at a time, whatever the batch they come in: a kernel may round differently in
-another batch, and then two runs on the same samples would write different files. One sample's
-activations are all that is held at once. A file with a fixed first axis gets as many samples as it
-takes at once; the last one is repeated where some are missing, which moves no range.
+another batch, and then two runs on the same samples would write different files. Only the
+activations of the samples that run at once are in memory. A file with a fixed first axis of more
+than one gets as many samples as it takes; there the order of the samples may change last digits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, ValueInfoProto
+from onnx import ModelProto
 
+from edgekd.data.dataset import Arrays
 from edgekd.errors import DataError, ModelError
-from edgekd.exporters.model_stats import inputs_of
 from edgekd.exporters.ort_session import open_session, run
-from edgekd.exporters.shapes import batch_symbol
-from edgekd.quantization.headroom import Extremes, Range
+from edgekd.quantization.kept_samples import KeptSamples
+from edgekd.quantization.sample_calls import Call, cut_calls
+from edgekd.quantization.statistics import Statistics
+
+MASK = "attention_mask"
+"""The usual name of the input that is 0 where a text is padded."""
 
 
-def collect_ranges(
-    model: ModelProto, tensors: Sequence[str], feeds: Iterator[Mapping[str, NDArray[Any]]]
-) -> tuple[dict[str, Range], int]:
-    """Return the range of each tensor over all samples, and their number.
+@dataclass
+class Collected:
+    """What one pass over the calibration samples gave."""
 
-    It reaches from the least to the greatest value, and beyond them where other samples would.
+    statistics: dict[str, Statistics]
+    """By tensor, of those that have values."""
+    further: dict[str, float]
+    """The greatest magnitude of tensors without statistics."""
+    samples: int = 0
+    kept: KeptSamples = field(default_factory=KeptSamples)
+    """A few of the samples, one call each: the same ones in whatever order they came."""
+
+    def magnitude(self, tensor: str) -> float:
+        """Return the greatest magnitude of a tensor that was watched; NaN if one value is."""
+        if tensor not in self.statistics:
+            return self.further[tensor]
+        extremes = [half.extremes for half in self.statistics[tensor].halves]
+        return float(np.max([[-found.low, found.high] for found in extremes]))
+
+    def add(self, call: Call, found: Mapping[str, NDArray[Any]]) -> None:
+        """Add what the graph gave for a call."""
+        self.samples += call.samples
+        for name, array in found.items():
+            for values, digest in zip(call.by_sample(array), call.digests, strict=False):
+                if name in self.further:
+                    most = float(np.abs(values).max())
+                    self.further[name] = float(np.maximum(self.further[name], most))
+                else:
+                    statistics = self.statistics.setdefault(name, Statistics())
+                    statistics.halves[digest[0] & 1].add(values)
+        self.kept.offer(call.arrays, call.digests[0])
+
+
+def collect(
+    model: ModelProto,
+    tensors: Sequence[str],
+    batches: Iterator[Arrays],
+    *,
+    magnitudes: Sequence[str] = (),
+    mask: str = MASK,
+    threads: int = 1,
+) -> Collected:
+    """Run a graph on all samples and collect the statistics of its tensors.
 
     Args:
         model: with the tensors; it is not changed.
-        tensors: names of float tensors of the graph.
-        feeds: batches by input name, [batch, ...]. Padding counts as data: give text one sample
-            at a time, or in equal lengths.
+        tensors: names of float32 tensors of the graph.
+        batches: by input name, [batch, ...].
+        magnitudes: names of further float tensors, of which only the greatest magnitude is wanted.
+        mask: input that is 0 where a sample is padded; see `cut_calls`. Other padding counts as
+            data: give such samples one at a time, or in equal lengths.
+        threads: samples that run at once. They change no result; each takes its own memory.
 
     Raises:
         DataError: there is no sample.
         ModelError: an input is missing, does not fit, or is NaN or infinite.
     """
-    session = open_session(_watching(model, tensors))
-    inputs = inputs_of(model)
-    extremes: dict[str, Extremes] = {}
-    count = 0
-    for batch in feeds:
-        for sample, samples in cut_calls(inputs, batch, batch_symbol(model)):
-            _check_finite(sample, count)
-            arrays = run(session, list(tensors), sample, name="the model to calibrate")
-            for name, array in zip(tensors, arrays, strict=True):
-                for values in _by_sample(array, samples, _fixed_batch(inputs, sample)):
-                    extremes.setdefault(name, Extremes()).add(values)
-            count += samples
-    if not count:
+    watched = list(dict.fromkeys([*tensors, *magnitudes]))
+    session = open_session(_watching(model, watched))
+    collected = Collected({}, dict.fromkeys(set(watched) - set(tensors), 0.0))
+
+    def run_one(call: Call) -> list[NDArray[Any]]:
+        return run(session, watched, call.arrays, name="the model to calibrate")
+
+    calls = _checked(call for batch in batches for call in cut_calls(model, batch, mask=mask))
+    for call, arrays in _run_all(calls, run_one, threads):
+        collected.add(call, dict(zip(watched, arrays, strict=True)))
+    if not collected.samples:
         raise DataError("there are no calibration samples; give at least one")
-    return {name: found.widened() for name, found in extremes.items()}, count
+    return collected
+
+
+def _run_all(
+    calls: Iterator[Call], run_one: Callable[[Call], list[NDArray[Any]]], threads: int
+) -> Iterator[tuple[Call, list[NDArray[Any]]]]:
+    """Run calls, several at once, and yield what they give in their order."""
+    if threads == 1:
+        yield from ((call, run_one(call)) for call in calls)
+        return
+    running: deque[tuple[Call, Future[list[NDArray[Any]]]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for call in calls:
+            running.append((call, pool.submit(run_one, call)))
+            if len(running) > threads:
+                first, future = running.popleft()
+                yield first, future.result()
+        for first, future in running:
+            yield first, future.result()
+
+
+def _checked(calls: Iterator[Call]) -> Iterator[Call]:
+    count = 0
+    for call in calls:
+        for name, array in call.arrays.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ModelError(
+                    f"the input {name!r} is NaN or infinite on calibration sample {count}; no INT8 "
+                    "range can contain it: check this sample"
+                )
+        count += call.samples
+        yield call
 
 
 def _watching(model: ModelProto, tensors: Sequence[str]) -> bytes:
@@ -67,74 +143,3 @@ def _watching(model: ModelProto, tensors: Sequence[str]) -> bytes:
                 onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
             )
     return bytes(watched.SerializeToString())
-
-
-def cut_calls(
-    inputs: Sequence[ValueInfoProto], batch: Mapping[str, NDArray[Any]], symbol: str
-) -> Iterator[tuple[dict[str, NDArray[Any]], int]]:
-    """Cut a batch into calls, each with its number of samples.
-
-    One sample a call where the graph leaves its first axis free, else as many as it fixes. A graph
-    whose first axis is neither gets the batch whole.
-    """
-    missing = [value.name for value in inputs if value.name not in batch]
-    if missing:
-        raise ModelError(
-            f"the model needs the inputs {[v.name for v in inputs]} and the calibration samples "
-            f"lack {missing}; they give {sorted(batch)}"
-        )
-    fed = {value.name: np.asarray(batch[value.name]) for value in inputs}
-    fixed = _fixed_batch(inputs, fed)
-    size = fixed or 1
-    split = [
-        value.name
-        for value in inputs
-        if fed[value.name].ndim
-        and (_is_batch(value, symbol) or (fixed and _first_axis(value) == fixed))
-    ]
-    lengths = {len(fed[name]) for name in split}
-    if len(lengths) != 1:
-        yield fed, 1
-        return
-    count = lengths.pop()
-    for start in range(0, count, size):
-        rows = np.minimum(np.arange(start, start + size), count - 1)
-        call = {name: a[rows] if name in split else a for name, a in fed.items()}
-        yield call, min(size, count - start)
-
-
-def _fixed_batch(inputs: Sequence[ValueInfoProto], fed: Mapping[str, NDArray[Any]]) -> int:
-    """Return the fixed first axis of the first input, or 0 where it is free or not the samples."""
-    first = next((value for value in inputs if fed[value.name].ndim), None)
-    return _first_axis(first) if first is not None else 0
-
-
-def _first_axis(value: ValueInfoProto) -> int:
-    dims = value.type.tensor_type.shape.dim
-    return int(dims[0].dim_value) if dims else 0
-
-
-def _is_batch(value: ValueInfoProto, symbol: str) -> bool:
-    dims = value.type.tensor_type.shape.dim
-    return bool(dims) and not dims[0].HasField("dim_value") and dims[0].dim_param == symbol
-
-
-def _by_sample(array: NDArray[Any], samples: int, size: int) -> Sequence[NDArray[Any]]:
-    """Return the values of each sample of a call of `size`, without its padding.
-
-    Where the first axis is not the batch (windows, frames) they come as those of one sample.
-    """
-    if not array.size:
-        return ()
-    if samples > 1 and array.ndim and len(array) == size:
-        return list(array[:samples])
-    return (array,)
-
-
-def _check_finite(sample: Mapping[str, NDArray[Any]], number: int) -> None:
-    for name, array in sample.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ModelError(
-                f"the input {name!r} is NaN or infinite on calibration sample {number}; no INT8 "
-                "range can contain it: check this sample"
-            )

@@ -45,6 +45,13 @@ class _End:
             if (greatest, near) > (self.greatest[place], self.near[place]):
                 self.greatest[place], self.near[place] = greatest, near
 
+    def merged(self, other: _End) -> _End:
+        """Return the most extreme samples of both."""
+        tops = np.concatenate([self.greatest, other.greatest])
+        near = np.concatenate([self.near, other.near])
+        order = np.lexsort((near, tops))[::-1][: _KEPT + 1]
+        return _End(tops[order], near[order])
+
     def move(self, samples: int, values: float, width: float) -> float:
         """Return where a range should end, at the greatest value or beyond it.
 
@@ -92,6 +99,17 @@ class Extremes:
         self.below.add(float(-low), -array if low < 0 else array)
         self.samples += 1
         self.values += array.size
+
+    def merged(self, other: Extremes) -> Extremes:
+        """Return those of both, as if the samples had been added to one."""
+        return Extremes(
+            self.samples + other.samples,
+            self.values + other.values,
+            np.minimum(self.low, other.low),
+            np.maximum(self.high, other.high),
+            self.below.merged(other.below),
+            self.above.merged(other.above),
+        )
 
     def widened(self) -> Range:
         """Return the range with the least expected error in samples of the same kind.

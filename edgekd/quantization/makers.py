@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from edgekd.artifact import Variant
-from edgekd.quantization.calibrated import Calibrated, Feeds, Watch, calibrate_watched
+from edgekd.quantization.calibrated import DEFAULT, Calibrated, Feeds, Watch, calibrate_watched
 from edgekd.quantization.layouts import ONNX_RUNTIME, TENSORRT, XNNPACK, Layout
 from edgekd.quantization.quantized import QuantizedFacts
+from edgekd.quantization.ranges import RangeOption
 from edgekd.quantization.static import watch_int8, write_int8
 
 
@@ -36,9 +37,17 @@ MAKERS: Mapping[Variant, Maker] = {
 }
 
 
-def calibrate_for(variants: Sequence[Variant], source: Path, feeds: Feeds) -> Calibrated:
+def calibrate_for(
+    variants: Sequence[Variant],
+    source: Path,
+    feeds: Feeds,
+    *,
+    ranges: RangeOption = DEFAULT,
+    threads: int = 1,
+) -> Calibrated:
     """Calibrate a float ONNX file once for all of some variants, as `calibrate_watched` does."""
-    return calibrate_watched(source, feeds, [MAKERS[variant].watch for variant in variants])
+    watches = [MAKERS[variant].watch for variant in variants]
+    return calibrate_watched(source, feeds, watches, ranges=ranges, threads=threads)
 
 
 def make(variant: Variant, calibrated: Calibrated, target: Path) -> QuantizedFacts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class QuantizedFacts:
     """Layers with weights that were quantized."""
     left: Mapping[str, str]
     """Layers that stayed float: name of the node, reason."""
+    ranges: Mapping[str, str] = field(default_factory=dict)
+    """Activations that are rounded to a fixed grid: name, how its range was made."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""

@@ -19,7 +19,14 @@ from edgekd.exporters.input_casts import cast_inputs_first
 from edgekd.exporters.onnx_files import check, save_onnx
 from edgekd.exporters.shapes import lower_opset
 from edgekd.exporters.strip import strip
-from edgekd.quantization.calibrated import Calibrated, Chosen, Feeds, calibrate_watched
+from edgekd.quantization.calibrated import (
+    DEFAULT,
+    Calibrated,
+    Chosen,
+    Feeds,
+    Watched,
+    calibrate_watched,
+)
 from edgekd.quantization.insertion import insert
 from edgekd.quantization.layouts import ONNX_RUNTIME, Layout
 from edgekd.quantization.left_in_float import leave_in_float
@@ -27,28 +34,44 @@ from edgekd.quantization.plan import Plan
 from edgekd.quantization.planning import list_watched, make_plan
 from edgekd.quantization.proof import FloatAnswers, check_follows
 from edgekd.quantization.quantized import QuantizedFacts
+from edgekd.quantization.ranges import RangeOption
 
 
 def quantize_int8(
-    source: Path, target: Path, feeds: Feeds, *, layout: Layout = ONNX_RUNTIME
+    source: Path,
+    target: Path,
+    feeds: Feeds,
+    *,
+    layout: Layout = ONNX_RUNTIME,
+    ranges: RangeOption = DEFAULT,
+    threads: int = 1,
 ) -> QuantizedFacts:
     """Write the INT8 form of a float ONNX file: `calibrate`, then `write_int8`."""
-    return write_int8(calibrate(source, feeds, layout=layout), target, layout=layout)
+    calibrated = calibrate(source, feeds, layout=layout, ranges=ranges, threads=threads)
+    return write_int8(calibrated, target, layout=layout)
 
 
-def calibrate(source: Path, feeds: Feeds, *, layout: Layout = ONNX_RUNTIME) -> Calibrated:
-    """Choose what to quantize and measure its ranges, as `calibrate_watched` does."""
-    return calibrate_watched(source, feeds, [partial(watch_int8, layout=layout)])
+def calibrate(
+    source: Path,
+    feeds: Feeds,
+    *,
+    layout: Layout = ONNX_RUNTIME,
+    ranges: RangeOption = DEFAULT,
+    threads: int = 1,
+) -> Calibrated:
+    """Choose what to quantize and collect its statistics, as `calibrate_watched` does."""
+    watches = [partial(watch_int8, layout=layout)]
+    return calibrate_watched(source, feeds, watches, ranges=ranges, threads=threads)
 
 
-def watch_int8(chosen: Chosen, *, layout: Layout) -> list[str]:
-    """Return the tensors whose ranges `write_int8` needs.
+def watch_int8(chosen: Chosen, *, layout: Layout) -> Watched:
+    """Return what `write_int8` needs to know.
 
     Raises:
         NothingToDo: nothing in the graph can be quantized.
     """
     _require_layers(chosen.name, chosen.choice.layers, chosen.choice.left)
-    return list_watched(chosen.model, chosen.choice, layout)
+    return Watched(list_watched(chosen.model, chosen.choice, layout))
 
 
 def _require_layers(name: str, layers: Mapping[str, object], left: Mapping[str, str]) -> None:
@@ -66,8 +89,7 @@ def _require_layers(name: str, layers: Mapping[str, object], left: Mapping[str, 
 def write_int8(calibrated: Calibrated, target: Path, *, layout: Layout) -> QuantizedFacts:
     """Write Q/DQ with int8 weights per channel (-127..127).
 
-    Equal samples give equal bytes, in any batch. So they do in any order, unless layers are left in
-    float for the signal-to-noise ratio of the outputs, which is measured on the first samples.
+    Equal samples give equal bytes, in any batch and in any order, on the same kind of processor.
 
     Args:
         calibrated: is not changed.
@@ -79,7 +101,7 @@ def write_int8(calibrated: Calibrated, target: Path, *, layout: Layout) -> Quant
         NothingToDo: the ranges leave nothing to quantize, or the file that was made does not
             follow the float file.
     """
-    answers = FloatAnswers(calibrated.model, calibrated.first, name=calibrated.name)
+    answers = FloatAnswers(calibrated.model, calibrated.judged, name=calibrated.name)
     plan, graph = find_plan(calibrated, answers, layout)
     if layout.casts_inputs_first:
         graph = cast_inputs_first(graph)
@@ -89,6 +111,7 @@ def write_int8(calibrated: Calibrated, target: Path, *, layout: Layout) -> Quant
     check(quantized, f"the quantized form of {calibrated.name}")
     check_follows(quantized, answers)
     save_onnx(quantized, target)
+    methods = calibrated.methods(layout.activations)
     return QuantizedFacts(
         kind=plan.kind,
         activations=layout.activations,
@@ -96,6 +119,7 @@ def write_int8(calibrated: Calibrated, target: Path, *, layout: Layout) -> Quant
         samples=calibrated.samples,
         layers=len(plan.layers),
         left=plan.left,
+        ranges={n: by for n, by in methods.items() if n in plan.tensors},
     )
 
 
@@ -107,10 +131,10 @@ def find_plan(
     Raises:
         NothingToDo: the ranges leave nothing to quantize.
     """
-    model = calibrated.model
+    model, ranges = calibrated.model, calibrated.ranges(layout.activations)
 
     def make(floats: Mapping[str, str]) -> Plan:
-        return make_plan(model, calibrated.choice, calibrated.ranges, layout, floats=floats)
+        return make_plan(model, calibrated.choice, ranges, layout, floats=floats)
 
     plan = make({})
     _require_layers(calibrated.name, plan.layers, plan.left)

@@ -14,7 +14,7 @@ from onnx import ModelProto, TensorProto
 from edgekd.errors import ModelError
 from edgekd.exporters.onnx_files import load_onnx
 from edgekd.exporters.ort_session import Level, predictor
-from edgekd.quantization.calibration import collect_ranges
+from edgekd.quantization.calibration import collect
 from edgekd.quantization.headroom import Extremes
 from edgekd.quantization.layouts import ONNX_RUNTIME
 from edgekd.quantization.proof import FloatAnswers
@@ -60,9 +60,10 @@ def test_a_first_axis_that_is_not_the_batch_keeps_all_its_values(
     }"""
     model = load_onnx(build(text, {"shape": np.array([16, 3])}))
     values = np.arange(7 * 12, dtype=np.float32).reshape(7, 4, 3)
-    ranges, count = collect_ranges(model, ["y"], iter([{"x": values}]))
-    assert [float(end) for end in ranges["y"]] == [0, 83]
-    assert count == 7
+    collected = collect(model, ["y"], iter([{"x": values}]))
+    found, _ = collected.statistics["y"].find_range("minmax", "uint8")
+    assert [float(end) for end in found] == [0, 83]
+    assert collected.samples == 7
 
 
 HEAD = """(float[batch, 3, 8, 8] x) => (float[batch, 4] y) {
@@ -111,7 +112,7 @@ def test_a_layer_with_which_the_file_does_not_run_stays_float(
     path = build(HEAD, {n: rng.standard_normal(s).astype("f") for n, s in shapes.items()})
     arrays = {"x": rng.standard_normal((32, 3, 8, 8)).astype("f")}
     calibrated = calibrate(path, lambda: iter([arrays]))
-    answers = Refusing(calibrated.model, calibrated.first, name="it")
+    answers = Refusing(calibrated.model, calibrated.judged, name="it")
     plan, graph = find_plan(calibrated, answers, ONNX_RUNTIME)
     assert len(plan.layers) == 1
     assert all("does not run" in reason for reason in plan.left.values())

@@ -145,7 +145,7 @@ def test_a_layer_that_stays_float_is_not_rounded_around(build: Any, tmp_path: Pa
     }"""
     arrays = {"x": normal(8, 4), "w": normal(4, 4)}
     calibrated = calibrate(build(text, {"v": normal(4, 4)}), lambda: iter([arrays]))
-    plan = make_plan(calibrated.model, calibrated.choice, calibrated.ranges, ONNX_RUNTIME)
+    plan = make_plan(calibrated.model, calibrated.choice, calibrated.ranges("uint8"), ONNX_RUNTIME)
     assert (list(plan.layers), len(plan.reads), set(plan.tensors)) == (
         [node.name for node in calibrated.model.graph.node if "v" in node.input],
         2,
@@ -246,7 +246,7 @@ def test_a_sparse_weight_is_quantized_as_any_other(build: Any, tmp_path: Path) -
 
 def test_a_graph_that_does_not_follow_is_not_a_file(cnn: Path, pictures: Any, batched: Any) -> None:
     calibrated = calibrate(cnn, batched(pictures, 8))
-    answers = FloatAnswers(calibrated.model, calibrated.first, name="m.onnx")
+    answers = FloatAnswers(calibrated.model, calibrated.judged, name="m.onnx")
     wrong = onnx.ModelProto()
     wrong.CopyFrom(calibrated.model)
     gemm = next(node for node in wrong.graph.node if node.op_type == "Gemm")

@@ -91,7 +91,7 @@ def check_law(seed: int, folder: Path, *, fused: bool, layout: Layout = ONNX_RUN
         facts = write_int8(calibrated, target, layout=layout)
     except NothingToDo:
         return False
-    answers_of_float = FloatAnswers(calibrated.model, calibrated.first, name="f.onnx")
+    answers_of_float = FloatAnswers(calibrated.model, calibrated.judged, name="f.onnx")
     plan, _ = find_plan(calibrated, answers_of_float, layout)
     assert set(plan.layers) | set(plan.left) >= set(calibrated.choice.layers)
     quantized = load_onnx(target)
