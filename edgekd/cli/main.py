@@ -18,6 +18,7 @@ from edgekd.cli.bench import bench
 from edgekd.cli.compress import compress
 from edgekd.cli.data import data
 from edgekd.cli.init import init
+from edgekd.cli.lint import lint
 from edgekd.cli.quantize import quantize
 from edgekd.cli.report import report
 from edgekd.cli.schema import schema
@@ -65,6 +66,7 @@ _COMMANDS = (
     (init, "write a commented recipe to start from"),
     (quantize, "quantize an ONNX file; keep INT8 if it is faster and as good"),
     (bench, "time ONNX files side by side: which is faster, and how certain"),
+    (lint, "explain why a file is slow, or refused, in a runtime"),
     (verify, "check that a bundle still computes its golden outputs"),
     (report, "build the HTML report of a run again"),
     (data, "fetch public data sets and weights into the cache"),

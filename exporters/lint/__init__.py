@@ -1,0 +1,1 @@
+"""Why is a file not fast, or not loaded, in a runtime? One file of rules a runtime."""

@@ -1,0 +1,69 @@
+"""The runtimes that lint knows, by the names of `--for`, and what a bundle ships for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgekd.artifact import Variant
+from edgekd.errors import RecipeError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from edgekd.exporters.lint.finding import Lint
+
+Check = Callable[[Path, "ModelProto"], "Lint"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A runtime, and the variants of a bundle that are for it."""
+
+    name: str
+    variants: tuple[Variant, ...]
+    about: str
+
+
+TARGETS = (Target("cpu", ("fp32", "int8", "int8-dynamic", "int4"), "ONNX Runtime on a CPU, WASM"),)
+
+
+def find_target(name: str) -> Target:
+    """Return a runtime by its name; a version alone is one of TensorRT.
+
+    Raises:
+        RecipeError: there is none of this name.
+    """
+    wanted = name.strip().lower()
+    for target in TARGETS:
+        if wanted in (target.name, target.name.removeprefix("tensorrt-")):
+            return target
+    known = ", ".join(target.name for target in TARGETS)
+    raise RecipeError(f"lint knows no runtime {name!r}; it knows {known}")
+
+
+def run_lint(path: Path, model: ModelProto, target: Target, *, dla: bool = False) -> Lint:
+    """Apply the rules of one runtime to one file, and load it there if the runtime is here."""
+    from edgekd.exporters.lint.cpu import lint_cpu
+
+    return lint_cpu(path, model)
+
+
+def lint_file(path: Path, targets: Sequence[Target], *, dla: bool = False) -> list[Lint]:
+    """Check one ONNX file for each runtime.
+
+    Raises:
+        ModelError: the file is missing, broken, or lacks its external data.
+    """
+    from edgekd.exporters.onnx_files import load_onnx
+
+    model = load_onnx(path)
+    return [run_lint(path, model, target, dla=dla) for target in targets]
+
+
+def shipped_for(variants: Iterable[str], targets: Sequence[Target]) -> dict[str, list[Target]]:
+    """Return for each shipped variant the runtimes that it is for, of those asked for."""
+    found = {v: [t for t in targets if v in t.variants] for v in variants}
+    return {variant: some for variant, some in found.items() if some}
