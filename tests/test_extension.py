@@ -102,51 +102,43 @@ VARIANT = Addition(
 
 TERM = Addition(
     files={
-        "edgekd/distill/cosine.py": '''
+        "edgekd/distill/losses/direction.py": '''
 """A loss term: the direction of the outputs, whatever their length."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from edgekd.training.signals import Signals
-from edgekd.training.terms import Term
+from edgekd.training.terms import Compared, Term
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from edgekd.tasks.task import SignalKind
 
 
-class Cosine(Term):
+class Direction(Term):
     """Learn the direction of the teacher's outputs."""
 
     kinds: ClassVar[frozenset[SignalKind]] = frozenset({"classes", "embedding"})
-    kind: Literal["cosine"] = "cosine"
+    kind: Literal["direction"] = "direction"
 
-    def parts(
-        self,
-        student: Signals,
-        teacher: Signals,
-        kinds: Mapping[str, SignalKind],
-        extra: nn.Module | None,
-    ) -> dict[str, Tensor]:
+    def parts(self, seen: Compared) -> dict[str, Tensor]:
         from torch.nn.functional import cosine_similarity
 
         return {
-            name: 1 - cosine_similarity(student.outputs[name], teacher.outputs[name]).mean()
-            for name in kinds
+            name: 1 - cosine_similarity(own, seen.teacher.outputs[name]).mean()
+            for name, own in seen.student.outputs.items()
         }
 '''
     },
     edits={
-        "edgekd/distill/losses.py": (
+        "edgekd/distill/losses/__init__.py": (
             (
                 "\nfrom pydantic import Field\n",
-                "from edgekd.distill.cosine import Cosine\n",
+                "from edgekd.distill.losses.direction import Direction\n",
             ),
-            ("Annotated[SoftTargets | Hidden", " | Cosine"),
+            ("\nAnyTerm = Annotated[\n    ", "Direction | "),
         )
     },
 )
@@ -255,7 +247,7 @@ measure = { rounds = 3, blocks = 2, block_s = 0.002 }
 name = "distill"
 student = { build = "net.py:net", options = { width = 8 } }
 train = { epochs = 1, batch_size = 32 }
-terms = [{ kind = "cosine" }]
+terms = [{ kind = "direction" }]
 gate = false
 
 [[steps]]
@@ -383,11 +375,11 @@ def test_all_five_work_in_one_job(extended: Path, tmp_path: Path) -> None:
     assert '"runtime": "reference ' in timed
     schema = (tmp_path / "schema.json").read_text()
     assert '"rounding"' in schema
-    assert '"cosine"' in schema
+    assert '"direction"' in schema
 
 
 def test_the_rooms_of_the_copy_are_in_order(extended: Path) -> None:
-    new = "rounding or recipe or twin or cosine or reference"
+    new = "rounding or recipe or twin or direction or reference"
     words = f"packages or circle or (arrows and ({new}))"
     options = ("-q", "-p", "no:cacheprovider", "-k", words)
     run(extended, "-m", "pytest", *options, "tests/test_layout.py", at=extended)

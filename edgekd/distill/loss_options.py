@@ -46,6 +46,17 @@ class LearnsFromTeacher(Options):
             raise ValueError("hard_weight and the weights of all terms are 0: nothing is learned")
         return self
 
+    @model_validator(mode="after")
+    def _enough_samples(self) -> Self:
+        training = next((value for _, value in self if isinstance(value, Training)), Training())
+        for term in self.active:
+            if training.batch_size < term.least_batch:
+                raise ValueError(
+                    f"the loss term {term.kind!r} compares samples of a batch with each other and "
+                    f"needs {term.least_batch} of them; batch_size is {training.batch_size}"
+                )
+        return self
+
     def without_labels(self) -> Self:
         if not self.active or ("hard_weight" in self.model_fields_set and self.hard_weight):
             raise RecipeError(
@@ -69,10 +80,10 @@ class LearnsFromTeacher(Options):
             term.check(signals)
 
     def check_layers(self, student: Model, teacher: Model | None, context: Context) -> None:
-        """Refuse terms that compare layers which are not there, or do not fit; see `transfer`."""
+        """Refuse layers and outputs that are not there, or do not fit; see `transfer`."""
         from edgekd.training.transfer import check_layers
 
-        check_layers(student, teacher, context, self.terms)
+        check_layers(student, teacher, context, self.active)
 
     @property
     def wanted(self) -> Wanted:

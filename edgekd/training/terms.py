@@ -1,18 +1,18 @@
 """The base of a loss term: a weight, a schedule, and the signals that it compares.
 
-The members of the union that a recipe may name are in `edgekd/distill/losses.py`.
+The members of the union that a recipe may name are in `edgekd/distill/losses/__init__.py`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from edgekd.errors import RecipeError
+from edgekd.errors import ModelError, RecipeError
 from edgekd.options import Options
 from edgekd.training.signals import NOTHING, Signals, Wanted
 
@@ -42,11 +42,29 @@ class Schedule(Options):
         return self.start + (self.to - self.start) * share
 
 
+@dataclass(frozen=True)
+class Compared:
+    """What a term compares: the signals of both networks for the same views of a batch."""
+
+    student: Signals
+    teacher: Signals
+    kinds: Mapping[str, SignalKind]
+    """Of the outputs, by name."""
+    targets: Mapping[str, Tensor] = field(default_factory=dict)
+    """The labels; empty where they are not used, or no term wants them."""
+    extra: nn.Module | None = None
+    """What `Term.extra` made, in training."""
+
+
 class Term(Options):
     """A part of a loss: a pure function of the student's and the teacher's signals."""
 
     kinds: ClassVar[frozenset[SignalKind]] = frozenset()
     """The kinds of outputs that it can compare; outputs of all other kinds are refused."""
+    wants_labels: ClassVar[bool] = False
+    """Whether it uses labels where there are any."""
+    least_batch: ClassVar[int] = 1
+    """The samples that it needs in a batch: more than one if it compares samples."""
 
     kind: str
     weight: float = Field(1.0, ge=0, le=1e6, description="weight in the sum of all losses")
@@ -87,14 +105,31 @@ class Term(Options):
         """Return a module that is trained along and does not ship, for signals of these shapes."""
         return None
 
-    def parts(
-        self,
-        student: Signals,
-        teacher: Signals,
-        kinds: Mapping[str, SignalKind],
-        extra: nn.Module | None,
-    ) -> Mapping[str, Tensor]:
-        """Return a scalar for each output or layer that is compared, before the weight."""
+    def check_shapes(
+        self, student: Signals, teacher: Signals, kinds: Mapping[str, SignalKind]
+    ) -> None:
+        """Refuse outputs that it cannot compare, before any work; signals of the same samples.
+
+        Raises:
+            ModelError: student and teacher give unlike numbers of classes, labels or values.
+        """
+        if not self.teacher_wanted.outputs:
+            return
+        for name, kind in kinds.items():
+            own, its = student.outputs[name].shape, teacher.outputs[name].shape
+            maps = kind == "class map" and len(own) == len(its) == 4
+            if own[1:2] != its[1:2] if maps else own[1:] != its[1:]:
+                raise ModelError(
+                    f"the loss term {self.kind!r} cannot compare {name!r} of the student, "
+                    f"{list(own)[1:]} for each sample, with the teacher's, {list(its)[1:]}; build "
+                    "the student with the teacher's outputs"
+                )
+
+    def parts(self, seen: Compared) -> Mapping[str, Tensor]:
+        """Return a scalar for each output or layer that is compared, before the weight.
+
+        What cannot be compared in this batch is left out.
+        """
         raise NotImplementedError
 
 

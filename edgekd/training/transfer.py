@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from edgekd.errors import EdgekdError
 from edgekd.networks.trainable import Model
 from edgekd.options import Training
 from edgekd.step import Context
@@ -22,7 +23,7 @@ from edgekd.training.loop import (
 )
 from edgekd.training.signals import Signals, joined
 from edgekd.training.teacher_outputs import TeacherOutputs
-from edgekd.training.terms import Part, Term
+from edgekd.training.terms import Compared, Part, Term
 from edgekd.training.trainee import Trainee
 
 
@@ -54,9 +55,10 @@ def transfer(
     layers = joined(term.student_wanted for term in terms).layers
     trainee = Trainee(student.deployed(context.task), layers=layers)
     course = Course(context.data, preprocesses, training.batch_size)
-    if guide is not None and layers:
+    if guide is not None:
+        _say_what_stands_for_labels(terms, context, hard_weight)
         torch.manual_seed(context.seed)  # the same after a resume, whatever was drawn before
-        trainee.extra.update(_extras(trainee, guide, course.example(), terms))
+        trainee.extra.update(_extras(trainee, guide, course.example(), context, terms))
     fit(
         trainee,
         course,
@@ -81,17 +83,21 @@ def make_objective(
     task, device = context.task, choose_device()
     wanted = joined(term.teacher_wanted for term in terms)
     extras = dict(trainee.extra.items())
+    named_terms = name_terms(terms)
 
     def objective(student: Signals, batch: TrainingBatch, done: float) -> list[Part]:
         parts = []
+        targets = to_tensors(batch.targets, device) if hard_weight else {}
         if hard_weight:
-            hard = task.loss(student.outputs, to_tensors(batch.targets, device))
+            hard = task.loss(student.outputs, targets)
             parts.append(Part("hard", hard_weight, hard.mean()))
         if guide is None:
             return parts
         teacher = guide.signals(batch, wanted)
-        for name, term in name_terms(terms).items():
-            found = term.parts(student, teacher, task.signals, extras.get(name))
+        for name, term in named_terms.items():
+            labels = targets if term.wants_labels else {}
+            seen = Compared(student, teacher, task.signals, labels, extras.get(name))
+            found = term.parts(seen)
             for key, value in found.items():
                 shown = name if len(found) == 1 else f"{name} {key}"
                 parts.append(Part(shown, term.weight_at(done), value))
@@ -103,26 +109,24 @@ def make_objective(
 def check_layers(
     student: Model, teacher: Model | None, context: Context, terms: Sequence[Term]
 ) -> None:
-    """Run two samples through both networks, if terms compare layers.
+    """Run two samples through both networks: what the terms compare must be there, and fit.
 
     The teacher is None where it is a bare ONNX file, whose values are looked for when it is opened.
 
     Raises:
-        ModelError: a layer does not exist, or two layers to compare do not fit each other.
+        ModelError: a layer does not exist, or two layers or outputs to compare do not fit.
     """
-    wanted = [joined(term.student_wanted for term in terms)]
-    if not wanted[0].layers:
+    if not terms:
         return
-    models = [student] if teacher is None else [student, teacher]
-    wanted.append(joined(term.teacher_wanted for term in terms))
-    found = []
-    for model, signals in zip(models, wanted, strict=False):
-        trainee = Trainee(model.deployed(context.task), layers=signals.layers)
-        batch = Course(context.data, {TRAINED: model.preprocess}, 2).example()
-        found.append(_give(trainee, batch))
-    if teacher is not None:
-        for term in terms:
-            term.extra(*found)
+    own = _give_example(student, context, joined(term.student_wanted for term in terms).layers)
+    if teacher is None:
+        return
+    its = _give_example(teacher, context, joined(term.teacher_wanted for term in terms).layers)
+    if own is None or its is None:
+        return
+    for term in terms:
+        term.check_shapes(own, its, context.task.signals)
+        term.extra(own, its)
 
 
 def name_terms(terms: Sequence[Term]) -> dict[str, Term]:
@@ -134,14 +138,46 @@ def name_terms(terms: Sequence[Term]) -> dict[str, Term]:
     return named
 
 
+def _say_what_stands_for_labels(
+    terms: Sequence[Term], context: Context, hard_weight: float
+) -> None:
+    kinds = dict.fromkeys(term.kind for term in terms if term.wants_labels)
+    if kinds and not hard_weight:
+        context.progress.say(
+            f"{', '.join(kinds)}: no labels are used (hard_weight = 0), so the teacher's most "
+            "probable class stands for them"
+        )
+
+
 def _extras(
-    trainee: Trainee, guide: TeacherOutputs, batch: TrainingBatch, terms: Sequence[Term]
+    trainee: Trainee,
+    guide: TeacherOutputs,
+    batch: TrainingBatch,
+    context: Context,
+    terms: Sequence[Term],
 ) -> dict[str, nn.Module]:
     """Return the modules that terms need trained along, for the shapes of this batch."""
     student = _give(trainee, batch)
     teacher = guide.signals(batch, joined(term.teacher_wanted for term in terms))
+    for term in terms:
+        term.check_shapes(student, teacher, context.task.signals)
     extras = {name: term.extra(student, teacher) for name, term in name_terms(terms).items()}
     return {name: extra for name, extra in extras.items() if extra is not None}
+
+
+def _give_example(model: Model, context: Context, layers: Sequence[str]) -> Signals | None:
+    """Return the signals of two samples, or None where the network's own code fails.
+
+    What fails there is told by the check that every network goes through next.
+    """
+    trainee = Trainee(model.deployed(context.task), layers=layers)
+    batch = Course(context.data, {TRAINED: model.preprocess}, 2).example()
+    try:
+        return _give(trainee, batch)
+    except EdgekdError:
+        raise
+    except Exception:  # noqa: BLE001  # user code may raise anything
+        return None
 
 
 def _give(trainee: Trainee, batch: TrainingBatch) -> Signals:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgekd.distill.losses import SoftTargets, soft_targets
+from edgekd.distill.losses.response import SoftTargets, soft_targets
 from edgekd.errors import DataError
 from edgekd.tasks.segmentation import Segmentation, guessed_overlap, resize_nearest
 from edgekd.tasks.task import Arrays

@@ -1,0 +1,192 @@
+"""Laws that hold for every loss term, and a tiny recipe that trains with each."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import onnx
+import pytest
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
+
+from edgekd.artifact import Artifact
+from edgekd.distill.loss_options import LearnsFromTeacher
+from edgekd.distill.losses import AnyTerm
+from edgekd.distill.losses.dist import Dist
+from edgekd.distill.step import Distill
+from edgekd.pipeline.bench import Bench
+from edgekd.pipeline.export import Export
+from edgekd.pipeline.setup import set_up
+from edgekd.pipeline.stage import run_step
+from edgekd.progress import Silent
+from edgekd.recipe.recipe import load_recipe
+from edgekd.training.signals import Signals
+from edgekd.training.terms import Compared, Term
+
+if TYPE_CHECKING:
+    from edgekd.tasks.task import SignalKind
+
+EXAMPLES: Mapping[str, Mapping[str, Any]] = {
+    "hidden": {"layers": {"body": "trunk"}},
+}
+"""What a term needs besides its kind."""
+KINDS: Mapping[str, SignalKind] = {"logits": "classes"}
+TERMS = {term.model_fields["kind"].default: term for term in get_args(get_args(AnyTerm)[0])}
+
+
+def term_of(kind: str) -> Term:
+    found: Term = TypeAdapter(AnyTerm).validate_python({"kind": kind, **EXAMPLES.get(kind, {})})
+    return found
+
+
+def signals(seed: int, *, batch: int, width: int, size: int, layer: str) -> Signals:
+    """Logits of five classes, and a map: those of a student, or of a teacher."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(batch, 5, generator=generator)
+    body = torch.randn(batch, width, size, size, generator=generator)
+    return Signals({"logits": logits.requires_grad_()}, {layer: body.requires_grad_()})
+
+
+def compared(term: Term, *, batch: int = 4, dtype: torch.dtype = torch.float32) -> Compared:
+    own = signals(0, batch=batch, width=3, size=4, layer="body")
+    its = signals(1, batch=batch, width=6, size=8, layer="trunk")
+    torch.manual_seed(2)
+    extra = term.extra(own, its)
+
+    def cast(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: value.to(dtype) for name, value in values.items()}
+
+    cast_own, cast_its = (Signals(cast(s.outputs), cast(s.layers)) for s in (own, its))
+    label = {"label": torch.tensor([0, 4, 2, 1])[:batch]}
+    term.check_shapes(own, its, KINDS)
+    return Compared(cast_own, cast_its, KINDS, label if term.wants_labels else {}, extra)
+
+
+def total(term: Term, seen: Compared) -> Tensor:
+    parts = term.parts(seen)
+    assert all(value.ndim == 0 and value.dtype == torch.float32 for value in parts.values())
+    return torch.stack([*parts.values()]).sum()
+
+
+@pytest.mark.parametrize("kind", TERMS)
+def test_the_loss_goes_down_the_gradient_of_the_student(kind: str) -> None:
+    term = term_of(kind)
+    seen = compared(term)
+    before = total(term, seen)
+    moved = [*seen.student.outputs.values(), *seen.student.layers.values()]
+    gradients = torch.autograd.grad(before, moved, allow_unused=True)
+    assert any(g is not None and g.abs().sum() > 0 for g in gradients)
+    length = sum(float(g.square().sum()) for g in gradients if g is not None)
+    step = 1e-3 * min(1.0, 1 / length)
+    with torch.no_grad():
+        for value, gradient in zip(moved, gradients, strict=True):
+            if gradient is not None:
+                value -= step * gradient
+    assert total(term, seen) < before
+
+
+@pytest.mark.parametrize("kind", TERMS)
+def test_bfloat16_gives_about_the_same_and_one_sample_a_finite_number(kind: str) -> None:
+    term = term_of(kind)
+    whole = total(term, compared(term)).item()
+    assert total(term, compared(term, dtype=torch.bfloat16)).item() == pytest.approx(whole, rel=0.1)
+    for value in term.parts(compared(term, batch=1)).values():
+        assert torch.isfinite(value)
+        value.backward()  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("kind", TERMS)
+def test_equal_signals_leave_nothing_to_learn(kind: str) -> None:
+    term = term_of(kind)
+    if "layers" in type(term).model_fields:
+        pytest.skip("its projection is not the identity")
+    seen = compared(term)
+    same = Compared(seen.student, seen.student, KINDS, seen.targets, seen.extra)
+    assert total(term, same).item() == pytest.approx(0, abs=1e-4)
+
+
+def test_a_batch_too_small_for_a_term_is_refused_with_the_recipe() -> None:
+    step = {"student": {"from": "teacher"}, "train": {"batch_size": 1}, "hard_weight": 0.0}
+    with pytest.raises(ValidationError, match=r"'dist' compares samples .* needs 2 of them"):
+        Distill.model_validate({**step, "terms": [{"kind": "dist"}]})
+    Distill.model_validate({**step, "terms": [{"kind": "logits"}]})
+    assert LearnsFromTeacher(terms=(Dist(),)).active
+
+
+NETS = """
+from torch import nn
+
+
+def net(width=4):
+    layers, channels = [], 1
+    for wide in (width, 2 * width, 4 * width):
+        layers += [nn.Conv2d(channels, wide, 3, 2, 1), nn.BatchNorm2d(wide), nn.ReLU()]
+        channels = wide
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 3))
+"""
+RECIPE = """
+name = "terms"
+data = { path = "bars.npz", validation = 0.3, test = 0.2, calibration = 64 }
+[model]
+build = "nets.py:net"
+options = { width = 6 }
+input = { size = 16 }
+train = { epochs = 1 }
+[[steps]]
+name = "distill"
+student = { build = "nets.py:net", input = { size = 16 } }
+train = { epochs = 1, batch_size = 96, learning_rate = 0.02 }
+"""
+LAYERS: Mapping[str, Mapping[str, Any]] = {"hidden": {"layers": {"5": "5"}}}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A run that has its teacher."""
+
+    bench: Bench
+    teacher: Artifact
+
+    def distil(self, *kinds: str) -> Artifact:
+        terms = [{"kind": kind, **LAYERS.get(kind, {})} for kind in kinds]
+        options = self.bench.recipe.steps[0].model_dump(by_alias=True, exclude_unset=True)
+        step = Distill.model_validate({**options, "terms": terms})
+        return run_step(step, self.teacher, self.bench.context(self.teacher), self.bench.stages)
+
+
+@pytest.fixture(scope="module")
+def place(job: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    folder = tmp_path_factory.mktemp("terms")
+    shutil.copy(job / "bars.npz", folder)
+    (folder / "nets.py").write_text(NETS)
+    (folder / "r.toml").write_text(RECIPE)
+    recipe = load_recipe(folder / "r.toml")
+    bench = set_up(recipe, root=folder, folder=folder / "run", progress=Silent(), export=False)
+    bench.stages.mkdir(parents=True)
+    teacher = run_step(recipe.model, Artifact(folder, {}), bench.context(None), bench.stages)
+    return Place(bench, teacher)
+
+
+def weights(stage: Artifact) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = torch.load(stage.folder / "model.pt", weights_only=True)["state"]
+    return found
+
+
+@pytest.mark.parametrize("kind", TERMS)
+def test_a_recipe_trains_with_the_term(place: Place, kind: str) -> None:
+    plain, found = (weights(place.distil(*kinds)) for kinds in ((), (kind,)))
+    assert found.keys() == plain.keys()  # what is trained along does not ship
+    assert all(torch.isfinite(value).all() for value in found.values())
+    assert not torch.equal(found["0.weight"], plain["0.weight"])
+
+
+def test_all_terms_together_train_one_network_that_is_exported(place: Place) -> None:
+    student = place.distil(*TERMS)
+    context = place.bench.context(place.teacher)
+    exported = run_step(Export(), student, context, place.bench.stages)  # it checks the parity
+    assert len(onnx.load(exported.onnx("fp32")).graph.output) == 1
