@@ -92,7 +92,8 @@ def collect(
     collected = Collected({}, dict.fromkeys(set(watched) - set(tensors), 0.0))
 
     def run_one(call: Call) -> list[NDArray[Any]]:
-        return run(session, watched, call.arrays, name="the model to calibrate")
+        named = "the model to calibrate"
+        return run(session, watched, call.arrays, name=named) if watched else []
 
     calls = _checked(call for batch in batches for call in cut_calls(model, batch, mask=mask))
     for call, arrays in _run_all(calls, run_one, threads):
