@@ -107,32 +107,39 @@ def _table(found: Lint, console_width: int) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    width = max(24, min(60, console_width // 3))
     table = Table(show_lines=True)
     table.add_column("", no_wrap=True)
-    table.add_column("where", overflow="fold", max_width=max(24, console_width // 3))
+    table.add_column("where", overflow="fold", max_width=width)
     table.add_column("why, and what to do", overflow="fold", max_width=90)
     for group in found.groups:
         first = group.first
         fix = f"\nFix: {first.fix}." if first.fix else ""
         mark = "" if first.source != "unverified" else " (not verified)"
         told = f"{first.reason[:1].upper()}{first.reason[1:]}.{mark}{fix}"
-        table.add_row(first.weight, *(Text(_plain(text)) for text in (_where(group), told)))
+        table.add_row(first.weight, *(Text(_plain(text)) for text in (_where(group, width), told)))
     return table
 
 
-def _where(group: Group) -> str:
-    """Return the nodes of a group, and the conversions that run because of them."""
-    from edgekd.exporters.lint.finding import listed
+_SHOWN = 3
 
-    nodes = group.nodes
+
+def _where(group: Group, width: int) -> str:
+    """Return the nodes of a group, one a line, and the conversions that run because of them."""
+    from edgekd.exporters.lint.finding import shortened
+
     kinds = dict.fromkeys(found.operator for found in group.findings if found.operator)
+    named = [found for found in group.findings if found.node]
     left = sum(len(found.left) for found in group.findings)
-    parts = []
-    if nodes:
-        parts.append(f"{len(nodes)} {'/'.join(kinds) or 'nodes'}: {listed(nodes)}")
+    lines = [f"{len(named)} {'/'.join(kinds) or 'nodes'}:"] if named else []
+    for found in named[:_SHOWN]:
+        detail = f" ({shortened(found.detail, width)})" if found.detail else ""
+        lines.append(f"{shortened(found.node, width)}{detail}")
+    if len(named) > _SHOWN:
+        lines.append(f"and {len(named) - _SHOWN} more")
     if left:
-        parts.append(f"{left} Q/DQ left" if nodes else f"{left} Q/DQ")
-    return "\n".join(parts) or "the file"
+        lines.append(f"{left} Q/DQ left")
+    return "\n".join(lines) or "the file"
 
 
 def _plain(text: str) -> str:

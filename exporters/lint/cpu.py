@@ -162,6 +162,7 @@ def _finding(node: NodeProto, why: Reason, left: Sequence[NodeProto]) -> Finding
         operator=node.op_type,
         reason=why.reason,
         fix=why.fix,
+        detail=why.detail,
         left=names(left),
     )
 

@@ -41,6 +41,7 @@ class Reason(NamedTuple):
     rule: str
     reason: str
     fix: str
+    detail: str = ""
 
 
 Rule = Callable[[Graph, NodeProto], Reason | None]
@@ -144,11 +145,12 @@ def _float_input(graph: Graph, node: NodeProto) -> Reason | None:
     constant = all(graph.constant(name) is not None for name in bare)
     return Reason(
         "float-input",
-        f"{'its constant input' if constant else 'an input of it'} is float "
-        f"({listed(bare)}), and all inputs must be quantized for the 8-bit kernel",
+        f"{'a constant' if constant else 'an'} input of it is float, and the 8-bit kernel needs "
+        "all inputs quantized",
         "quantize this input too"
         + (": store the constant as 8-bit integers with a DequantizeLinear" if constant else "")
         + ", or take the other Q/DQ around the node away",
+        listed(bare),
     )
 
 
@@ -158,8 +160,9 @@ def _types(graph: Graph, node: NodeProto) -> Reason | None:
     if kinds & set(_BITS_16):
         return Reason(
             "16-bit",
-            f"it reads 16-bit integers ({listed(sorted(kinds))}); the CPU has kernels for 8 bits",
+            "it reads 16-bit integers; the CPU has kernels for 8 bits",
             "quantize activations to uint8, or leave the node in float",
+            listed(sorted(kinds)),
         )
     if any(q.scale is None or q.zero is None for q in found):
         return Reason(
@@ -194,20 +197,23 @@ def _output(graph: Graph, node: NodeProto) -> Reason | None:
         then = " behind the " + beyond[0].op_type if beyond else ""
         return Reason(
             "no-output-q",
-            f"nothing quantizes its result{then}: it is read in float by {listed(names(others))}",
+            f"nothing quantizes its result{then}: it is read in float",
             "add a Q/DQ pair behind it" + (f",{then}" if then else ""),
+            f"read by {listed(names(others))}",
         )
     if others:
         return Reason(
             "float-reader",
-            f"its result is quantized, and also read in float by {listed(names(others))}",
+            "its result is quantized, and other nodes read it in float as well",
             "let these nodes read what the DequantizeLinear gives",
+            f"also read by {listed(names(others))}",
         )
     if len(rounding) > 1:
         return Reason(
             "two-quantizers",
-            f"{len(rounding)} QuantizeLinear nodes read its result",
+            "several QuantizeLinear nodes read its result",
             "quantize the result once, and let all readers have it",
+            listed(names(rounding)),
         )
     return _clipped(graph, clip, rounding[0])
 
@@ -226,10 +232,10 @@ def _clipped(graph: Graph, clip: NodeProto | None, rounding: NodeProto) -> Reaso
         bounds = "has places for values below 0"
     return Reason(
         "clip-not-absorbed",
-        f"the {clip.op_type} behind it cannot be left out: the grid that follows {bounds} "
-        f"({after.dtype}, zero point {_shown(after)})",
+        f"the {clip.op_type} behind it cannot be left out: the grid that follows {bounds}",
         f"give the tensor behind the {clip.op_type} the range of the {clip.op_type} itself: zero "
         f"point {lowest}, scale its upper bound / 255",
+        f"{after.dtype}, zero point {_shown(after)}",
     )
 
 

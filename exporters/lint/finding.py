@@ -29,6 +29,8 @@ class Finding:
     reason: str
     fix: str
     """What to do, as an instruction; "" where there is nothing to do."""
+    detail: str = ""
+    """What of the reason is this node's alone: a zero point, the names of its readers."""
     left: tuple[str, ...] = ()
     """QuantizeLinear and DequantizeLinear nodes that run by themselves because of it."""
     source: Source = "run here"
@@ -94,12 +96,16 @@ class Lint:
         verb = "run" if self.known == "run here" else "are laid out to run"
         if any(found.rule == "not-loaded" for found in self.findings):
             yield f"{self.by} does not load this file."
-        elif not layers:
-            yield "The file has no layers with weights."
-        elif not self.int8_layers and not self._quantized:
-            yield f"Nothing is quantized: {_count(layers, 'layer')} with weights, all in float."
         else:
-            yield f"{self.int8_layers} of {_count(layers, 'layer')} with weights {verb} in INT8."
+            if any(found.weight == "error" for found in self.findings):
+                yield "As it is, the file does not load there, or computes something else."
+            if not layers:
+                yield "The file has no layers with weights."
+            elif not self.int8_layers and not self._quantized:
+                yield f"Nothing is quantized: {_count(layers, 'layer')} with weights, all in float."
+            else:
+                count = _count(layers, "layer")
+                yield f"{self.int8_layers} of {count} with weights {verb} in INT8."
         if self.quantize_left is not None and (left := self._left):
             yield f"{_count(left, 'QuantizeLinear or DequantizeLinear node')} " + (
                 "runs by itself." if left == 1 else "run by themselves."
@@ -107,8 +113,8 @@ class Lint:
         counts = {w: sum(f.weight == w for f in self.findings) for w in WEIGHTS}
         told = [_count(counts[w], w) for w in WEIGHTS if counts[w]]
         yield f"Found: {', '.join(told)}." if told else "Nothing to improve was found."
-        where = "loaded here by" if self.known == "run here" else "not run here; read from"
-        yield f"({where[0].upper()}{where[1:]} {self.by}.)"
+        here = self.known == "run here"
+        yield f"(Loaded by {self.by}.)" if here else f"(Read from {self.by}; not run.)"
 
     @property
     def _left(self) -> int:
@@ -130,9 +136,15 @@ def findings_of(*parts: Iterable[Finding]) -> tuple[Finding, ...]:
 
 def listed(names: Sequence[str], *, most: int = 3) -> str:
     """Return the first few names, and how many there are besides."""
-    shown = [name if len(name) <= 60 else f"{name[:28]}...{name[-28:]}" for name in names[:most]]
+    shown = [shortened(name, 60) for name in names[:most]]
     rest = len(names) - len(shown)
     return ", ".join(shown) + (f" and {rest} more" if rest else "")
+
+
+def shortened(text: str, length: int) -> str:
+    """Return a text with its middle left out if it is longer than `length`."""
+    half = (length - 3) // 2
+    return text if len(text) <= length else f"{text[:half]}...{text[-half:]}"
 
 
 def _count(number: int, word: str) -> str:

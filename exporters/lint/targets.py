@@ -27,7 +27,12 @@ class Target:
     about: str
 
 
-TARGETS = (Target("cpu", ("fp32", "int8", "int8-dynamic", "int4"), "ONNX Runtime on a CPU, WASM"),)
+_TENSORRT: tuple[Variant, ...] = ("int8-tensorrt", "fp16")
+_VERSIONS = {"8.6": (8, 6), "10.3": (10, 3), "10.16": (10, 16), "11": (11, 0)}
+TARGETS = (
+    Target("cpu", ("fp32", "int8", "int8-dynamic", "int4"), "ONNX Runtime on a CPU, WASM"),
+    *(Target(f"tensorrt-{name}", _TENSORRT, f"TensorRT {name}") for name in _VERSIONS),
+)
 
 
 def find_target(name: str) -> Target:
@@ -46,6 +51,11 @@ def find_target(name: str) -> Target:
 
 def run_lint(path: Path, model: ModelProto, target: Target, *, dla: bool = False) -> Lint:
     """Apply the rules of one runtime to one file, and load it there if the runtime is here."""
+    if target.name.startswith("tensorrt-"):
+        from edgekd.exporters.lint.tensorrt import lint_tensorrt
+
+        version = _VERSIONS[target.name.removeprefix("tensorrt-")]
+        return lint_tensorrt(path, model, version, dla=dla)
     from edgekd.exporters.lint.cpu import lint_cpu
 
     return lint_cpu(path, model)

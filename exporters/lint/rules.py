@@ -1,0 +1,135 @@
+"""What the rules of all runtimes share: a rule takes a graph and gives findings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+
+from onnx import NodeProto
+
+from edgekd.exporters.lint.finding import Finding, Source, Weight
+from edgekd.exporters.lint.graph import Graph, Quantization, label
+from edgekd.exporters.lint.layers import Layer, count_other, layers
+
+Rule = Callable[[Graph], Iterable[Finding]]
+INTEGER_OPERATORS = frozenset(
+    {"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
+)
+_DIMENSIONS = ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool")
+
+
+def apply_rules(file: Graph, rules: Iterable[Rule]) -> Iterator[Finding]:
+    """Apply rules to a graph and to those inside of it."""
+    for rule in rules:
+        for scope in file.scopes():
+            yield from rule(scope)
+
+
+def found_at(
+    node: NodeProto,
+    rule: str,
+    weight: Weight,
+    reason: str,
+    fix: str,
+    *,
+    source: Source,
+    detail: str = "",
+) -> Finding:
+    """Return a finding of one node."""
+    return Finding(
+        rule=rule,
+        weight=weight,
+        node=label(node),
+        operator=node.op_type,
+        reason=reason,
+        fix=fix,
+        detail=detail,
+        source=source,
+    )
+
+
+def found_in_file(rule: str, weight: Weight, reason: str, fix: str, *, source: Source) -> Finding:
+    """Return a finding of the whole file."""
+    return Finding(rule=rule, weight=weight, node="", reason=reason, fix=fix, source=source)
+
+
+def conversions(graph: Graph) -> Iterator[tuple[NodeProto, Quantization]]:
+    """Yield the QuantizeLinear and DequantizeLinear nodes of one scope with what they do."""
+    for node in graph.nodes:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and not node.domain:
+            yield node, graph.quantization(node)
+
+
+def is_of_weight(graph: Graph, node: NodeProto) -> bool:
+    """Tell whether a conversion is of a constant."""
+    return graph.rounded_constant(node.input[0]) is not None
+
+
+def count_layers(file: Graph, slow: Collection[str] = ()) -> tuple[int, int]:
+    """Return the layers with weights that a file lays out for INT8, and the others.
+
+    Args:
+        file: the main graph.
+        slow: names of layers that run in float though they are quantized.
+    """
+    int8 = floats = 0
+    for scope in file.scopes():
+        for layer in layers(scope):
+            fine = layer.quantized and label(layer.node) not in slow
+            int8, floats = int8 + fine, floats + (not fine)
+        floats += count_other(scope)
+    return int8, floats
+
+
+def unsupported(
+    graph: Graph, operators: Collection[str], *, what: str, weight: Weight, source: Source
+) -> Iterator[Finding]:
+    """Find operators of the standard that a runtime does not have.
+
+    Args:
+        graph: one scope.
+        operators: those that it has.
+        what: the runtime and what it does with others, as in "XNNPACK leaves X to the CPU".
+        weight: of each finding.
+        source: of the list.
+    """
+    for node in graph.nodes:
+        if not node.domain and node.op_type not in operators and node.op_type != "Constant":
+            yield found_at(
+                node,
+                "operator",
+                weight,
+                what.format(operator=node.op_type),
+                "",
+                source=source,
+            )
+
+
+def free_axes(graph: Graph) -> Iterator[tuple[str, str]]:
+    """Yield the inputs of the main graph with axes that are not fixed, and which these are."""
+    if graph.outer is not None:
+        return
+    for name in graph.inputs:
+        dims = graph.dims(name)
+        if dims is None or None in dims:
+            shown = (
+                "of unknown rank"
+                if dims is None
+                else f"{[d or '?' for d in dims]}".replace("'", "")
+            )
+            yield name, shown
+
+
+def not_two_dimensional(graph: Graph) -> Iterator[NodeProto]:
+    """Yield convolutions and pools over one or three axes of space."""
+    for node in graph.nodes:
+        if node.op_type in _DIMENSIONS and not node.domain:
+            rank = len(graph.dims(node.input[0]) or ())
+            if rank and rank != 4:
+                yield node
+
+
+def half_quantized(graph: Graph) -> Iterator[tuple[Layer, str]]:
+    """Yield layers of which only data or only weight is rounded, and which one is not."""
+    for layer in layers(graph):
+        if (layer.data is None) != (layer.rounded is None):
+            yield layer, "data" if layer.data is None else "weight"
