@@ -30,7 +30,7 @@ def insert(model: ModelProto, plan: Plan) -> ModelProto:
         plan: of this graph.
     """
     whole = ir.from_proto(model)
-    work = _Insertion(whole.graph, _names(model))
+    work = _Insertion(whole.graph, list_names(model))
     for name in plan.absorbed:
         work.absorb(name)
     for name, grid in plan.tensors.items():
@@ -50,7 +50,7 @@ def insert(model: ModelProto, plan: Plan) -> ModelProto:
     return result
 
 
-def _names(model: ModelProto) -> set[str]:
+def list_names(model: ModelProto) -> set[str]:
     """Return every name that a graph uses for a node or a tensor, in subgraphs as well."""
     found: set[str] = set()
     for node in messages(model, NodeProto):

@@ -61,7 +61,7 @@ class FloatAnswers:
         return {name: noise[name] / signal[name] if signal[name] else 0.0 for name in self.outputs}
 
 
-def check_follows(quantized: ModelProto, answers: FloatAnswers) -> None:
+def check_follows(quantized: ModelProto, answers: FloatAnswers, *, form: str = "INT8") -> None:
     """Run a quantized graph, fused and as it is written, and compare every output.
 
     Raises:
@@ -75,12 +75,12 @@ def check_follows(quantized: ModelProto, answers: FloatAnswers) -> None:
         noise = answers.compare(quantized)
     except ModelError as error:
         raise NothingToDo(
-            f"the INT8 form of {answers.name} does not run in ONNX Runtime: {error}"
+            f"the {form} form of {answers.name} does not run in ONNX Runtime: {error}"
         ) from error
     for output, share in noise.items():
         if decibel(share) < LEAST_SNR_DB:
             raise NothingToDo(
-                f"the INT8 form of {answers.name} does not follow the float file: the error of "
+                f"the {form} form of {answers.name} does not follow the float file: the error of "
                 f"its output {output!r} is greater than the output itself ({decibel(share):.1f} dB)"
             )
 
