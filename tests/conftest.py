@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,3 +54,19 @@ def follows_from_its_numbers(content: Content) -> None:
 @pytest.fixture(scope="session")
 def lawful() -> Callable[[Content], None]:
     return follows_from_its_numbers
+
+
+@pytest.fixture
+def fake_trtexec(tmp_path: Path) -> Callable[[str], Path]:
+    """Return a program that stands in for the trtexec of 8.5, 10.3 or 11."""
+
+    def make(version: str) -> Path:
+        folder = Path(__file__).parent
+        words = [sys.executable, str(folder / "fake_trtexec.py"), version]
+        words.append(str(folder / "../../shared/samples/trtexec"))
+        program = tmp_path / f"trtexec-{version}"
+        program.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+        program.chmod(0o755)
+        return program
+
+    return make

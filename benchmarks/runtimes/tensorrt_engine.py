@@ -8,6 +8,8 @@ engine that was built before (`build_file`); from an .onnx file one is built fir
 
     level=0..5   how long the builder searches (TensorRT's default: 3)
     tf32=1       let float32 products round their factors to 10 bits
+    timing_cache=FILE   keep what was learned of kernels on this GPU
+    ranges=JSON         input -> [least, usual, largest shape]; without it the shapes of the feeds
 
 A plan is right for one model, one GPU and one version of TensorRT only: a cache of it needs all
 three in its key.
@@ -18,6 +20,7 @@ from __future__ import annotations
 import ctypes
 import glob
 import importlib.util
+import json
 import os
 import time
 from typing import Any
@@ -25,7 +28,7 @@ from typing import Any
 import numpy as np
 
 TO_DEVICE, TO_HOST = 1, 2  # cudaMemcpyKind
-OPTIONS = ("level", "tf32")
+OPTIONS = ("level", "tf32", "timing_cache", "ranges")
 
 
 class Engine:
@@ -41,6 +44,7 @@ class Engine:
         self.trt = tensorrt
         self.feeds = feeds
         self.cuda = Cuda()
+        self.cuda.require_device()  # a Runtime that finds none may crash the process
         self.logger = tensorrt.Logger(tensorrt.Logger.WARNING)
         self.runtime = tensorrt.Runtime(self.logger)
         plan = read_plan(tensorrt, self.logger, arguments, feeds[0])
@@ -141,6 +145,14 @@ class Cuda:
             text = self.library.cudaGetErrorString(code).decode()
             raise RuntimeError(f"CUDA error {code}: {text}")
 
+    def require_device(self) -> None:
+        """Raise ValueError if there is no GPU that CUDA can use."""
+        count = ctypes.c_int(0)
+        code = self.library.cudaGetDeviceCount(ctypes.byref(count))
+        if code or not count.value:
+            reason = self.library.cudaGetErrorString(code).decode() if code else "there is none"
+            raise ValueError("TensorRT needs a GPU that CUDA can use: " + reason)
+
     def memory(self, size_bytes: int) -> Any:
         """Return the address of new memory on the GPU."""
         address = ctypes.c_void_p()
@@ -219,18 +231,53 @@ def build(trt: Any, logger: Any, model: str, feed: dict[str, Any], options: dict
         config.clear_flag(trt.BuilderFlag.TF32)
     if "level" in options:
         config.builder_optimization_level = int(options["level"])
-    profile = builder.create_optimization_profile()
-    inputs = [network.get_input(i) for i in range(network.num_inputs)]
-    free = [tensor.name for tensor in inputs if min(tensor.shape, default=0) < 0]
-    for name in free:
-        if name not in feed:
-            raise ValueError(
-                f"the model's input {name} is missing from the feeds; got {sorted(feed)}"
-            )
-        profile.set_shape(name, *([feed[name].shape] * 3))  # smallest, best for, largest
-    if free:
-        config.add_optimization_profile(profile)
+    set_profile(builder, network, config, shapes_of(feed, options))
+    cache = options.get("timing_cache", "")
+    if cache:
+        config.set_timing_cache(config.create_timing_cache(read_cache(cache)), False)
     plan = builder.build_serialized_network(network, config)
+    if cache and plan is not None:
+        write_cache(cache, bytes(config.get_timing_cache().serialize()))
     if plan is None:
         raise ValueError("TensorRT cannot build an engine; see the lines above")
     return plan
+
+
+def shapes_of(feed: dict[str, Any], options: dict[str, str]) -> dict[str, list[Any]]:
+    """Return the smallest, the usual and the largest shape of each input."""
+    if "ranges" in options:
+        given: dict[str, list[Any]] = json.loads(options["ranges"])
+        return given
+    return {name: [array.shape] * 3 for name, array in feed.items()}
+
+
+def set_profile(builder: Any, network: Any, config: Any, shapes: dict[str, list[Any]]) -> None:
+    """Tell the builder the shapes of inputs with a free axis."""
+    inputs = [network.get_input(i) for i in range(network.num_inputs)]
+    free = [tensor.name for tensor in inputs if min(tensor.shape, default=0) < 0]
+    profile = builder.create_optimization_profile()
+    for name in free:
+        if name not in shapes:
+            raise ValueError(
+                f"the model's input {name} is missing from the feeds; got {sorted(shapes)}"
+            )
+        profile.set_shape(name, *map(tuple, shapes[name]))
+    if free:
+        config.add_optimization_profile(profile)
+
+
+def read_cache(path: str) -> bytes:
+    """Return what is in a timing cache; nothing where there is none yet."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+def write_cache(path: str, content: bytes) -> None:
+    """Replace a timing cache whole: another build may read it meanwhile."""
+    partial = f"{path}.{os.getpid()}"
+    with open(partial, "wb") as file:  # noqa: PTH123
+        file.write(content)
+    os.replace(partial, path)  # noqa: PTH105

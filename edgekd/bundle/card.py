@@ -241,6 +241,13 @@ def _runtimes(found: Description) -> Iterator[str]:
             f"{loads}. Loaded here with ONNX Runtime "
             f"{found.record.versions.get('onnxruntime', 'unknown')}."
         )
+    if found.shipped.boards:
+        scripts = ", ".join(f"`{name}`" for name in found.shipped.boards)
+        yield (
+            f"On a device with TensorRT, `sh {found.shipped.boards[-1]}` builds an engine of each "
+            f"file there and times them, for the version in its name: {scripts}. The rival of INT8 "
+            "on a GPU is FP16; INT8 may gain nothing over it at batch 1."
+        )
     yield (
         "*run here*: edgekd's own tests run it. *from documentation*: its maker states it. "
         "*unverified*: neither. None of these is a measurement on your device."

@@ -40,6 +40,8 @@ class Shipped:
     """Whether samples were decoded by edgekd: else what was before the arrays is not known."""
     left_out: Mapping[str, str]
     """File that was not written -> why."""
+    boards: tuple[str, ...] = ()
+    """Scripts that build and time engines on a board."""
 
     @property
     def file(self) -> str:
@@ -252,6 +254,7 @@ def manifest_of(found: Description) -> dict[str, Any]:
         "models": _models_adapter().dump_python(found.models, mode="json"),
         "left_out": dict(shipped.left_out),
         "runtimes": [asdict(row) for row in found.runtimes],
+        "boards": list(shipped.boards),
         "golden": found.golden.model_dump(mode="json"),
         "calibration": found.calibration
         and {"data_fingerprint": record.data.fingerprint, **asdict(found.calibration)},

@@ -22,10 +22,13 @@ from edgekd.bundle.verify import verify
 from edgekd.data.array_facts import ArrayOptions, state_meaning
 from edgekd.data.preprocess import ArrayPreprocess, Preprocess, read_preprocess, write_preprocess
 from edgekd.data.text_preprocess import TextInputs
-from edgekd.errors import ModelError, VerifyFailed
+from edgekd.errors import BadInput, ModelError, VerifyFailed
 from edgekd.evaluation.privacy import shareable
 from edgekd.evaluation.record import Record
 from edgekd.exporters.onnx_files import load_onnx, save_onnx
+from edgekd.exporters.target import text_lengths
+from edgekd.exporters.tensorrt.target import FOLDER as BOARDS
+from edgekd.exporters.tensorrt.target import bundle_scripts
 from edgekd.store import replacing, write_atomic, write_json
 
 
@@ -76,6 +79,7 @@ def write(folder: Path, contents: Contents) -> None:
         if record.task.labels:
             write_json(partial / LABELS, list(record.task.labels))
         shipped, chosen, files = _models(partial, contents, preprocess)
+        shipped = _with_boards(partial, shipped)
         golden = _golden(partial, contents, chosen, files, preprocess)
         found = describe(partial, shipped, record, golden)
         write_json(partial / MANIFEST, manifest_of(found))
@@ -133,6 +137,19 @@ def _models(
         left_out=left_out,
     )
     return shipped, chosen, files
+
+
+def _with_boards(folder: Path, shipped: Shipped) -> Shipped:
+    """Write the scripts that build and time engines on a board."""
+    files = {variant: folder / name for variant, name in shipped.dynamic.items()}
+    try:
+        scripts = bundle_scripts(files, lengths=text_lengths(folder))
+    except BadInput as error:
+        return replace(shipped, left_out={**shipped.left_out, BOARDS: str(error)})
+    for name, text in scripts.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        write_atomic(folder / name, text)
+    return replace(shipped, boards=tuple(scripts))
 
 
 def _winners(signals: Mapping[str, str], outputs: gold.Arrays) -> set[str]:

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 from PIL import Image
 
 from edgekd.bundle.loader import LOADER
 from edgekd.bundle.manifest import read_manifest
 from edgekd.bundle.private import private_words
+from edgekd.bundle.verify import verify
 from edgekd.bundle.write import Contents, write
 from edgekd.data.preprocess import FILE
 from edgekd.errors import ModelError
@@ -309,3 +311,25 @@ def test_our_own_examples_may_stand_in_the_report(stage: Stage, tmp_path: Path) 
     theirs = replace(stage("array"), report=advice.format("secret.py"))
     with pytest.raises(ModelError, match=r"report\.html contains 'secret\.py'"):
         write(tmp_path / "theirs", theirs)
+
+
+def test_a_bundle_with_a_file_for_tensorrt_has_scripts_for_boards(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """They are part of what is sealed, and only versions that read the operator set have one."""
+    here = stage("planes")
+    model = onnx.load(here.artifact / "model.int8.onnx")
+    for tensor in model.graph.initializer:
+        if tensor.name == "zero":
+            tensor.CopyFrom(numpy_helper.from_array(np.array(0, np.int8), "zero"))
+    onnx.save(model, here.artifact / "model.int8-tensorrt.onnx")
+    write(tmp_path / "bundle", replace(here, variants=(*here.variants, "int8-tensorrt")))
+    names = sorted(p.name for p in (tmp_path / "bundle/tensorrt").iterdir())
+    assert names == ["10.13.sh", "10.16.sh", "10.3.sh", "11.sh"]
+    assert verify(tmp_path / "bundle").ok
+    script = (tmp_path / "bundle/tensorrt/10.3.sh").read_text()
+    assert '"$models"/model.int8-tensorrt.onnx' in script
+    assert "run build-fp16-chosen" in script
+    assert "`tensorrt/10.3.sh`" in (tmp_path / "bundle/MODEL_CARD.md").read_text()
+    found = json.loads((tmp_path / "bundle/manifest.json").read_text())
+    assert found["boards"] == [f"tensorrt/{n}.sh" for n in ("10.3", "10.13", "10.16", "11")]

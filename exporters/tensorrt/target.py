@@ -1,0 +1,137 @@
+"""`edgekd export --for tensorrt-10.3`: the commands that build and time the files of a network."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from edgekd.artifact import Variant
+from edgekd.benchmarks.measurement import Setup
+from edgekd.benchmarks.trtexec.shapes import BATCH, Range
+from edgekd.benchmarks.trtexec.versions import BOARDS, VERSIONS, target_version
+from edgekd.devices import open_device
+from edgekd.devices.trtexec import find_trtexec, probe_trtexec
+from edgekd.errors import MeasureError, RecipeError
+from edgekd.exporters.target import Exported, Source, Target
+from edgekd.exporters.tensorrt.board_files import INT8, board_files, read_files, with_rival
+from edgekd.exporters.tensorrt.script import make_script
+from edgekd.exporters.tensorrt.timed import Row, build_and_time, gain, read_results, table
+from edgekd.wording import flag
+
+FOLDER = "tensorrt"
+"""Of a bundle: one script a version."""
+_BESIDE = '$(CDPATH="" cd -- "$(dirname -- "$0")/.." && pwd)'
+"""The folder of the bundle, as a script in it finds it."""
+
+
+def export_tensorrt(source: Source, target: str) -> Exported:
+    """Return a script for the version or board that `target` names.
+
+    Raises:
+        RecipeError: no such version or board; an input cannot be named to trtexec.
+        ModelError: see `board_files`.
+    """
+    version, note = target_version(target)
+    files = board_files(source, version)
+    folder = source.path if source.path.is_dir() else source.path.parent
+    if all(file.precision != "int8" for file in files):
+        hint = f'no file here is INT8 for TensorRT; variants = ["{INT8}", "fp16"] makes one'
+        note = f"{note}; {hint}" if note else hint
+    script = make_script(
+        version,
+        files,
+        models=f"${{MODELS:-{shlex.quote(str(folder.resolve()))}}}",
+        note=note,
+        batch=source.batch,
+        lengths=source.lengths,
+    )
+    return Exported(text=script, files={f"{target}.sh": script})
+
+
+def build_here(source: Source, target: str) -> Exported:
+    """Build and time the files with this machine's trtexec.
+
+    Raises:
+        RecipeError: the target is unknown, or trtexec is of a version with other options.
+        MeasureError: there is no trtexec, or it failed.
+        ModelError: see `board_files`.
+    """
+    version, _ = target_version(target)
+    program = find_trtexec()
+    if not program:
+        raise MeasureError(
+            "trtexec is not in PATH, nor where JetPack puts it; install TensorRT, or give the path "
+            "in TRTEXEC. Without --build the commands are printed, to run them elsewhere"
+        )
+    local = open_device("local")
+    trtexec = probe_trtexec(program, hardware=local.fingerprint(Setup("tensorrt")))
+    if trtexec.version != version:
+        raise RecipeError(
+            f"{program} is TensorRT {trtexec.installed}, and the commands for {target} are not for "
+            f"it; give {flag('for', f'tensorrt-{trtexec.version.name}')}"
+        )
+    return _shown(build_and_time(trtexec, board_files(source, version), source))
+
+
+def read_board(source: Source, target: str, folder: Path) -> Exported:
+    """Read the folder that the script filled on a device.
+
+    Raises:
+        MeasureError: see `read_results`.
+    """
+    version, _ = target_version(target)
+    return _shown(read_results(folder, board_files(source, version)))
+
+
+def _shown(rows: Sequence[Row]) -> Exported:
+    found = gain(rows)
+    facts = {
+        "engines": [row.to_json() for row in rows],
+        "int8_over": None if found is None else {"rival": found[0], "times": found[1]},
+    }
+    return Exported(text=table(rows), facts=facts)
+
+
+def bundle_scripts(
+    files: Mapping[Variant, Path], *, lengths: Mapping[str, Range], batch: Range = BATCH
+) -> dict[str, str]:
+    """Return the scripts of a bundle, by name: one for each version that reads its files.
+
+    There are none where nothing in it is laid out for TensorRT.
+
+    Raises:
+        ModelError: a file cannot be read.
+        RecipeError: an input cannot be named to trtexec.
+    """
+    if INT8 not in files:
+        return {}
+    known: dict[Variant | None, Path] = dict(files.items())
+    source = Source(path=files[INT8].parent, files=known, batch=batch, lengths=lengths)
+    found = read_files(source)
+    newest = max(file.opset for file in found)
+    return {
+        f"{FOLDER}/{version.name}.sh": make_script(
+            version, with_rival(found, version), models=_BESIDE, batch=batch, lengths=lengths
+        )
+        for version in VERSIONS
+        if version.highest_opset >= newest
+    }
+
+
+def _takes(target: str) -> bool:
+    return target in BOARDS or re.fullmatch(r"tensorrt-[\d.]+", target) is not None
+
+
+TENSORRT = Target(
+    name="tensorrt-VERSION",
+    about=(
+        f"commands of trtexec, for {', '.join(v.name for v in VERSIONS)} or a board such as "
+        "jetson-orin"
+    ),
+    takes=_takes,
+    export=export_tensorrt,
+    build=build_here,
+    read=read_board,
+)

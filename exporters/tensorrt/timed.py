@@ -1,0 +1,162 @@
+"""Build and time the files of a network with this machine's trtexec, or read what a board wrote."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgekd.benchmarks.trtexec.output import percentile, read_output
+from edgekd.benchmarks.trtexec.shapes import free_shapes
+from edgekd.devices.engines import keep_engine
+from edgekd.devices.trtexec import (
+    Timed,
+    Trtexec,
+    TrtexecBuilder,
+    read_timed,
+)
+from edgekd.errors import MeasureError
+from edgekd.exporters.target import Source
+from edgekd.exporters.tensorrt.script import BoardFile
+
+LEAST_GAIN = 1.05
+"""Processes that run one after the other differ by a few percent by themselves."""
+_RIVALS = ("fp16", "fp16-chosen", "fp32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One engine, as trtexec timed it in a process of its own."""
+
+    label: str
+    """int8, fp16, fp16-chosen or fp32."""
+    file: str
+    median_s: float
+    p99_s: float
+    queries: int
+    int8_share: float | None
+    """Of the time in layers; None: the engine does not tell."""
+    build_s: float | None
+    """None: it was built before, or is not told."""
+    version: str
+    gpu: str
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {**vars(self), "warnings": list(self.warnings)}
+
+
+def build_and_time(trtexec: Trtexec, files: Sequence[BoardFile], source: Source) -> tuple[Row, ...]:
+    """Build an engine of each file, or take it from the cache, and time it.
+
+    Raises:
+        MeasureError: one could not be built or timed; the message has the reason.
+    """
+    rows = []
+    folder = source.path if source.path.is_dir() else source.path.parent
+    for file in files:
+        shapes = free_shapes(file.inputs, batch=source.batch, lengths=source.lengths)
+        builder = TrtexecBuilder(
+            trtexec=trtexec,
+            file=folder / file.name,
+            precision=file.precision,
+            shapes=shapes,
+        )
+        plan = keep_engine(builder)
+        rows.append(_row(file.label, file.name, trtexec.time(builder.engine(plan)), None))
+    return tuple(rows)
+
+
+def read_results(folder: Path, files: Sequence[BoardFile]) -> tuple[Row, ...]:
+    """Read the folder that the script filled on a device.
+
+    Raises:
+        MeasureError: nothing was timed there, or a file is damaged or contradicts another.
+    """
+    rows = []
+    for file in files:
+        printed = folder / f"time-{file.label}.txt"
+        if not printed.is_file():
+            continue
+        output = read_output(printed.read_text("utf8", errors="replace"))
+        built = folder / f"build-{file.label}.txt"
+        build = read_output(built.read_text("utf8", errors="replace")) if built.is_file() else None
+        timed = read_timed(output, folder=folder, label=file.label)
+        rows.append(_row(file.label, file.name, timed, None if build is None else build.build_s))
+    if not rows:
+        raise MeasureError(
+            f"{folder} has no time-*.txt; give the folder that the script of `edgekd export` "
+            "filled on the device"
+        )
+    return tuple(rows)
+
+
+def _row(label: str, file: str, timed: Timed, build_s: float | None) -> Row:
+    computed = timed.times.compute_s
+    return Row(
+        label=label,
+        file=file,
+        median_s=statistics.median(computed),
+        p99_s=percentile(computed, 99),
+        queries=len(computed),
+        int8_share=None if timed.profile is None else timed.profile.share("int8"),
+        build_s=build_s,
+        version=timed.output.version or "unknown",
+        gpu=timed.output.gpu or "unknown",
+        warnings=timed.output.warnings,
+    )
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the rows for a terminal, with what INT8 gains over its rival."""
+    head = ("engine", "file", "median GPU time", "p99", "of it in INT8 layers", "queries")
+    cells = [
+        (
+            row.label,
+            row.file,
+            f"{row.median_s * 1e3:.4g} ms",
+            f"{row.p99_s * 1e3:.4g} ms",
+            "not told" if row.int8_share is None else f"{row.int8_share:.0%}",
+            f"{row.queries}",
+        )
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in (head, *cells)
+    ]
+    about = sorted({f"TensorRT {row.version} on {row.gpu}" for row in rows})
+    return "\n".join([*about, *lines, *_gain(rows), *_doubts(rows), ""])
+
+
+def gain(rows: Sequence[Row]) -> tuple[str, float] | None:
+    """Return the rival of INT8 and how many times as fast INT8 was; None: one was not timed."""
+    medians: Mapping[str, float] = {row.label: row.median_s for row in rows}
+    rival = next((label for label in _RIVALS if label in medians), None)
+    if rival is None or not medians.get("int8"):
+        return None
+    return rival, medians[rival] / medians["int8"]
+
+
+def _gain(rows: Sequence[Row]) -> list[str]:
+    found = gain(rows)
+    if found is None:
+        return []
+    rival, times = found
+    lines = [f"speed of INT8 over {rival}: {times:.2f}x, by medians of processes one after another"]
+    if rival == "fp32":
+        lines.append(
+            "FP16 was not timed, and it is the rival: this version needs a file with float16 "
+            'weights for it, variants = [..., "fp16"]'
+        )
+    elif times < LEAST_GAIN:
+        lines.append(f"that is no gain worth having: ship {rival}, which loses nothing to rounding")
+    return lines
+
+
+def _doubts(rows: Sequence[Row]) -> list[str]:
+    return [f"{row.label}: {words}" for row in rows for words in row.warnings]

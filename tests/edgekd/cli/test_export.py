@@ -1,0 +1,216 @@
+"""`edgekd export` prints a script that a shell and the trtexec of its version take."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from edgekd.cli.main import main
+
+Call = Callable[..., tuple[int, str, str]]
+Make = Callable[[str], Path]
+ALL = ("fp32", "fp16", "int8-tensorrt")
+
+
+def save(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    constants: dict[str, NDArray[Any]],
+    *,
+    name: str = "x",
+    shape: tuple[str | int, ...] = ("batch", 4),
+    opset: int = 17,
+) -> None:
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+        [numpy_helper.from_array(array, key) for key, array in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", opset)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+
+
+def write(folder: Path, variant: str, *, zero: type = np.int8, **more: Any) -> Path:
+    """One product in float32, in float16, or behind Q/DQ."""
+    folder.mkdir(exist_ok=True)
+    path, name = folder / f"model.{variant}.onnx", more.get("name", "x")
+    node, weight = helper.make_node, np.eye(4, dtype=np.float32)
+    if variant == "fp32":
+        save(path, [node("MatMul", [name, "w"], ["y"])], {"w": weight}, **more)
+    elif variant == "fp16":
+        nodes = [
+            node("Cast", [name], ["h"], to=TensorProto.FLOAT16),
+            node("MatMul", ["h", "w"], ["z"]),
+            node("Cast", ["z"], ["y"], to=TensorProto.FLOAT),
+        ]
+        save(path, nodes, {"w": weight.astype(np.float16)}, **more)
+    else:
+        constants = {"s": np.array(0.1, np.float32), "z": np.array(0, zero), "w": weight}
+        nodes = [
+            node("QuantizeLinear", [name, "s", "z"], ["q"]),
+            node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+            node("MatMul", ["d", "w"], ["y"]),
+        ]
+        save(path, nodes, constants, **more)
+    return path
+
+
+@pytest.fixture
+def call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Call:
+    """Run the command in this process: exit code, stdout, and stderr in one line."""
+    monkeypatch.setenv("EDGEKD_CACHE", str(tmp_path / "cache"))
+
+    def called(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["edgekd", "export", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        printed = capsys.readouterr()
+        return int(left.value.code or 0), printed.out, " ".join(printed.err.split())
+
+    return called
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for variant in ALL:
+        write(tmp_path / "net", variant)
+    return tmp_path / "net"
+
+
+@pytest.mark.parametrize("version", ["8.5", "10.3", "11"])
+def test_the_script_builds_times_and_is_read(
+    version: str, folder: Path, fake_trtexec: Make, call: Call, tmp_path: Path
+) -> None:
+    code, _, _ = call(folder, "--for", f"tensorrt-{version}", "--out", tmp_path / "board")
+    script = tmp_path / f"board/tensorrt-{version}.sh"
+    assert code == 0
+    done = subprocess.run(
+        ["sh", str(script), str(tmp_path / "on it's own")],
+        env={**os.environ, "TRTEXEC": str(fake_trtexec(version))},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.count("GPU Compute Time: min") == 3
+    read = ("--read", tmp_path / "on it's own")
+    code, shown, _ = call(folder, "--for", f"tensorrt-{version}", *read, "--json")
+    assert code == 0
+    found = json.loads(shown)
+    assert [row["label"] for row in found["engines"]] == ["int8", "fp16", "fp32"]
+    assert all(row["build_s"] == 1.5 for row in found["engines"])
+    assert found["int8_over"]["rival"] == "fp16"
+    assert found["int8_over"]["times"] == pytest.approx(0.65 / 0.62, rel=1e-4)
+    assert "speed of INT8 over fp16: 1.05x" in found["text"]
+
+
+def test_it_builds_and_times_here(
+    folder: Path, fake_trtexec: Make, call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRTEXEC", str(fake_trtexec("10.3")))
+    calls = tmp_path / "cache/engines/calls"
+    for _ in range(2):
+        code, shown, _ = call(folder, "--for", "jetson-orin", "--build")
+        assert code == 0
+        assert "TensorRT 10.3.0 on NVIDIA Imagined" in shown
+        assert len(calls.read_text().splitlines()) == 3  # the second time from the cache
+    code, _, error = call(folder, "--for", "tensorrt-8.6", "--build")
+    assert code == 2
+    assert "is TensorRT 10.3.0" in error
+    assert "give --for tensorrt-10.3" in error
+    monkeypatch.setenv("TRTEXEC", str(tmp_path / "none"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if not Path("/usr/src/tensorrt/bin/trtexec").exists():
+        code, _, error = call(folder, "--for", "tensorrt-10.3", "--build")
+        assert (code, error.startswith("error: trtexec is not in PATH")) == (1, True)
+
+
+def test_commands_are_for_the_shapes_that_were_asked(folder: Path, call: Call) -> None:
+    for variant in ALL:
+        write(folder, variant, name="in put", shape=("batch", "time", 4))
+    asked = ("--batch", "1,4,16", "--length", "time=8,64,128")
+    code, shown, _ = call(folder, "--for", "tensorrt-10.13", *asked)
+    assert code == 0
+    assert "'--minShapes=in put:1x8x4'" in shown
+    assert "'--optShapes=in put:4x64x4'" in shown
+    assert "'--maxShapes=in put:16x128x4'" in shown
+    assert "is a guess" not in shown
+    code, shown, _ = call(folder, "--for", "tensorrt-10.13")
+    assert "# Axis 1 of 'in put' (time) is free; its length below is a guess." in shown
+
+
+def test_float16_without_a_file_of_it(folder: Path, call: Call) -> None:
+    (folder / "model.fp16.onnx").unlink()
+    _, shown, _ = call(folder, "--for", "tensorrt-8.6")
+    assert "run build-fp16-chosen" in shown
+    _, shown, _ = call(folder, "--for", "tensorrt-11")
+    assert "fp16" not in shown
+    (folder / "model.int8-tensorrt.onnx").unlink()
+    _, shown, _ = call(folder, "--for", "jetson-thor")
+    assert "no file here is INT8 for TensorRT" in shown
+
+
+def test_a_file_alone(folder: Path, call: Call) -> None:
+    code, shown, _ = call(folder / "model.int8-tensorrt.onnx", "--for", "tensorrt-10.3", "--json")
+    assert code == 0
+    assert json.loads(shown)["text"].count("run build-") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--for", "tensorrt-7"], "TensorRT 7 are not known here; known are 8.0, 8.2"),
+        (["--for", "android"], "--for android is unknown; known are tensorrt-VERSION"),
+        (["--for", "tensorrt-10.3", "--batch", "8,1,1"], "'batch' are not in order"),
+        (["--for", "tensorrt-10.3", "--batch", "-1"], "--batch -1 cannot be read"),
+        (["--for", "tensorrt-10.3", "--batch", "1,2"], "--batch 1,2 cannot be read"),
+        (["--for", "tensorrt-10.3", "--length", "8"], "--length 8 cannot be read"),
+        (["--for", "tensorrt-10.3", "--build", "--out", "x"], "--build and --out do not go"),
+        (["--for", "tensorrt-8.2"], "has operator set 17 of ONNX, and TensorRT 8.2 reads at"),
+    ],
+)
+def test_calls_that_make_no_sense(
+    arguments: list[str], message: str, folder: Path, call: Call
+) -> None:
+    code, _, error = call(folder, *arguments)
+    assert code == 2
+    assert message in error
+
+
+def test_files_that_are_not_for_it(folder: Path, call: Call, tmp_path: Path) -> None:
+    code, _, error = call(tmp_path, "--for", "tensorrt-10.3")
+    assert code == 2
+    assert "is neither an ONNX file nor a folder" in error
+    write(folder, "int8", zero=np.uint8)
+    code, _, error = call(folder / "model.int8.onnx", "--for", "tensorrt-10.3")
+    assert code == 2
+    assert "its zero points are uint8, and TensorRT reads int8 alone" in error
+    assert call(folder, "--for", "tensorrt-10.3")[0] == 0  # the one for CPUs is passed over
+    write(folder, "fp32", name="a,b")
+    code, _, error = call(folder, "--for", "tensorrt-10.3")
+    assert code == 2
+    assert "rename that input" in error
+
+
+def test_results_that_are_missing_or_foreign(folder: Path, call: Call, tmp_path: Path) -> None:
+    code, _, error = call(folder, "--for", "tensorrt-10.3", "--read", tmp_path)
+    assert code == 1
+    assert "has no time-*.txt" in error
+    (tmp_path / "time-int8.txt").write_text("[11/28/2026-12:00:00] [I] Throughput: 3 qps\n")
+    code, _, error = call(folder, "--for", "tensorrt-10.3", "--read", tmp_path)
+    assert code == 1
+    assert "int8.times.json cannot be read" in error
