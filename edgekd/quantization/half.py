@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
-from onnx_ir.passes import common
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from edgekd.errors import NothingToDo
 from edgekd.exporters.input_casts import cast_inputs_first
-from edgekd.exporters.onnx_files import apply_passes, check, messages, save_onnx
+from edgekd.exporters.onnx_files import check, messages, save_onnx
 from edgekd.exporters.shapes import lower_opset
 from edgekd.exporters.strip import strip
 from edgekd.quantization.calibrated import Calibrated, Chosen, Watched
+from edgekd.quantization.graph_draft import Draft
 from edgekd.quantization.half_selection import HalfChoice, choose_half, list_floats
-from edgekd.quantization.insertion import list_names
 from edgekd.quantization.proof import FloatAnswers, check_follows
 from edgekd.quantization.quantized import QuantizedFacts
 
@@ -76,32 +75,23 @@ def convert(model: ModelProto, choice: HalfChoice, *, rounds: bool = False) -> M
             provider computes in float32 and drops the Casts between two such nodes, but it has a
             Reshape of float16: with one behind each node values round and overflow as on a GPU.
     """
-    result = ModelProto()
-    result.CopyFrom(model)
-    work = _Conversion(result, choice, rounds=rounds)
-    nodes: list[NodeProto] = []
-    for node in result.graph.node:
-        nodes += work.convert_node(node)
-    del result.graph.node[:]
-    result.graph.node.extend(nodes)
-    result.graph.initializer.extend(work.constants)
-    del result.graph.value_info[:]
-    return apply_passes(result, common.RemoveUnusedNodesPass())
+    return _Conversion(model, choice, rounds=rounds).convert()
 
 
 class _Conversion:
     """A graph that is being changed."""
 
     def __init__(self, model: ModelProto, choice: HalfChoice, *, rounds: bool) -> None:
+        self._draft = Draft(model)
         self._choice = choice
         self._rounds = rounds
-        self._names = list_names(model)
-        self._stored = {tensor.name: tensor for tensor in model.graph.initializer}
         self._halves: dict[str, str] = {}  # tensor to its float16 form
         self._read_as_float = _find_float_reads(model, choice.inputs)
-        self.constants: list[TensorProto] = []
 
-    def convert_node(self, node: NodeProto) -> list[NodeProto]:
+    def convert(self) -> ModelProto:
+        return self._draft.rewrite(self._convert_node)
+
+    def _convert_node(self, node: NodeProto) -> list[NodeProto]:
         """Return a node as it is to be, with the Casts before and behind it."""
         if node.name not in self._choice.inputs:
             return [node]
@@ -110,12 +100,12 @@ class _Conversion:
             name = node.input[i]
             if name not in self._halves:
                 before += self._halve(name)
-                before += self._round(before[-1], 0) if name not in self._stored else []
+                before += self._round(before[-1], 0) if name not in self._draft.stored else []
             node.input[i] = self._halves[name]
         behind: list[NodeProto] = []
         for i in self._choice.outputs[node.name]:
             name = node.output[i]
-            half = self._halves[name] = self._new(name)
+            half = self._halves[name] = self._draft.new(f"{name}_half")
             node.output[i] = half
             behind += self._round(node, i)
             if name in self._read_as_float:
@@ -123,33 +113,27 @@ class _Conversion:
         return [*before, node, *behind]
 
     def _halve(self, name: str) -> list[NodeProto]:
-        half = self._halves[name] = self._new(name)
-        if name not in self._stored:
+        half = self._halves[name] = self._draft.new(f"{name}_half")
+        if name not in self._draft.stored:
             return [self._cast(name, half, TensorProto.FLOAT16)]
-        values = numpy_helper.to_array(self._stored[name]).astype(np.float16)
-        self.constants.append(numpy_helper.from_array(values, half))
+        values = numpy_helper.to_array(self._draft.stored[name]).astype(np.float16)
+        self._draft.add_tensor(numpy_helper.from_array(values, half))
         return []
 
     def _round(self, node: NodeProto, place: int) -> list[NodeProto]:
         """Return nodes that pass an output of a node on under its name, if that was asked for."""
         if not self._rounds:
             return []
-        name, raw, shape = node.output[place], self._new("raw"), self._new("shape")
+        name = node.output[place]
+        raw, shape = self._draft.new(f"{name}_raw"), self._draft.new(f"{name}_shape")
         node.output[place] = raw
         return [
-            helper.make_node("Shape", [raw], [shape], name=self._new("shape")),
-            helper.make_node("Reshape", [raw, shape], [name], name=self._new("round")),
+            self._draft.make("Shape", [raw], [shape]),
+            self._draft.make("Reshape", [raw, shape], [name]),
         ]
 
     def _cast(self, source: str, target: str, kind: int) -> NodeProto:
-        return helper.make_node("Cast", [source], [target], name=self._new("cast"), to=kind)
-
-    def _new(self, name: str) -> str:
-        new, number = f"{name}_half", 0
-        while new in self._names:
-            new, number = f"{name}_half{number}", number + 1
-        self._names.add(new)
-        return new
+        return self._draft.make("Cast", [source], [target], to=kind)
 
 
 def _find_float_reads(model: ModelProto, halves: Mapping[str, tuple[int, ...]]) -> set[str]:

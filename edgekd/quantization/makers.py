@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgekd.artifact import Variant
 from edgekd.quantization.calibrated import DEFAULT, Calibrated, Feeds, Watch, calibrate_watched
+from edgekd.quantization.dynamic import watch_dynamic, write_dynamic
 from edgekd.quantization.half import watch_half, write_half
 from edgekd.quantization.layouts import ONNX_RUNTIME, TENSORRT, XNNPACK, Layout
 from edgekd.quantization.quantized import QuantizedFacts
@@ -35,6 +36,7 @@ def _static(layout: Layout) -> Maker:
 
 MAKERS: Mapping[Variant, Maker] = {
     **{layout.variant: _static(layout) for layout in (ONNX_RUNTIME, XNNPACK, TENSORRT)},
+    "int8-dynamic": Maker(watch_dynamic, write_dynamic),
     "fp16": Maker(watch_half, write_half),
 }
 

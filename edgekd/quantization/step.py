@@ -31,13 +31,16 @@ class Quantize(OnnxStep):
     samples: int = Field(
         256, ge=1, le=100_000, examples=[256], description="number of calibration samples"
     )
-    variants: tuple[Literal["int8", "int8-tensorrt", "int8-xnnpack", "fp16"], ...] = Field(
+    variants: tuple[
+        Literal["int8", "int8-tensorrt", "int8-xnnpack", "int8-dynamic", "fp16"], ...
+    ] = Field(
         ("int8",),
         min_length=1,
         examples=[["int8"]],
         description="files to write, each judged separately. int8: uint8 activations, which "
         "ONNX Runtime fuses on CPUs; int8-tensorrt: symmetric int8 activations and float biases; "
-        "int8-xnnpack: symmetric int8 activations; fp16: float16, with what it cannot hold in "
+        "int8-xnnpack: symmetric int8 activations; int8-dynamic: only products with constant "
+        "weights, with ranges by call, for transformers; fp16: float16, with what it cannot hold in "
         "float32",
     )
 
