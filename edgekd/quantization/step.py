@@ -40,8 +40,8 @@ class Quantize(OnnxStep):
         description="files to write, each judged separately. int8: uint8 activations, which "
         "ONNX Runtime fuses on CPUs; int8-tensorrt: symmetric int8 activations and float biases; "
         "int8-xnnpack: symmetric int8 activations; int8-dynamic: only products with constant "
-        "weights, with ranges by call, for transformers; fp16: float16, with what it cannot hold in "
-        "float32",
+        "weights, with ranges by call, for transformers; fp16: float16, with what it cannot "
+        "hold in float32",
     )
 
     keep_for: str | None = Field(
