@@ -197,6 +197,7 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
     labels: Sequence[str] | None = None,
     device: str | None = None,
     samples: int | None = None,
+    ranges: str | None = None,
     max_drop: float | None = None,
     max_latency: str | None = None,
     min_snr: float | None = None,
@@ -230,6 +231,7 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
         labels: names of the classes.
         device: device to measure on.
         samples: number of calibration samples; default 256.
+        ranges: how ranges of activations are made: auto, minmax, percentile, entropy or mse.
         max_drop: largest loss, in points; default 1.
         max_latency: largest latency, "8 ms".
         min_snr: least signal-to-noise of each output, in dB; labels are then not read; default

@@ -32,6 +32,7 @@ NAMES: Mapping[str, str] = {
     "distill.student.build": "student",
     "distill.train.epochs": "epochs",
     "quantize.samples": "samples",
+    "quantize.ranges": "ranges",
     "quantize.keep_for": "keep_for",
     "export.ship": "ship",
     "data.size": "size",
@@ -60,6 +61,7 @@ _OF_STEPS = {
     "train.epochs": "epochs",
     "recover.epochs": "epochs",
     "samples": "samples",
+    "ranges": "ranges",
     "keep_for": "keep_for",
     "student.build": "student",
 }

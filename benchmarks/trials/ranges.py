@@ -56,8 +56,8 @@ class Row:
     activations: str
     method: str
     snr_db: float
-    agreement: float
-    """Share of samples whose greatest output stays the same; NaN where outputs are no classes."""
+    agreement: float | None
+    """Share of samples whose greatest output stays the same; None if there are several outputs."""
     taken: Mapping[str, int]
     """Tensors by the method that `auto` took for them."""
 
@@ -122,7 +122,7 @@ def measure(name: str, network: Network, samples: int) -> list[Row]:
                     layout.activations,
                     method,
                     _snr_db(want, got),
-                    float(np.mean(same)) if len(want[0]) == 1 else float("nan"),
+                    float(np.mean(same)) if len(want[0]) == 1 else None,
                     {one: taken.count(one) for one in sorted(set(taken))},
                 )
             )
@@ -240,7 +240,7 @@ def _export(network: nn.Module, example: torch.Tensor, path: Path) -> None:
 
 def _words(row: Row) -> list[str]:
     taken = ", ".join(f"{method} {count}" for method, count in row.taken.items())
-    same = "-" if np.isnan(row.agreement) else f"{100 * row.agreement:.1f} %"
+    same = "-" if row.agreement is None else f"{100 * row.agreement:.1f} %"
     snr = f"{row.snr_db:.2f}"
     shown = taken if row.method == "auto" else ""
     return [row.network, row.activations, row.method, snr, same, shown]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from edgekd.bundle.describe import LABELS, Description, Measured
 from edgekd.bundle.loader import JAVASCRIPT, LOADER, make_loaders
@@ -278,9 +278,14 @@ def _data(found: Description) -> Iterator[str]:
     if calibration:
         lines.append(
             f"INT8 ranges: {calibration.samples} samples of the calibration split, "
-            f"{calibration.activations} activations."
+            f"{calibration.activations} activations{_methods(calibration.ranges)}."
         )
     yield _bullets(lines)
+
+
+def _methods(ranges: Mapping[str, int]) -> str:
+    found = ", ".join(f"{method} for {count}" for method, count in sorted(ranges.items()))
+    return f"; method of the ranges: {found}" if found else ""
 
 
 def _limits(found: Description) -> Iterator[str]:

@@ -133,6 +133,14 @@ NoQuantize = Annotated[bool, typer.Option("--no-quantize", help="leave out INT8"
 Samples = Annotated[
     int | None, typer.Option(parser=_whole, metavar="N", help="calibration samples [default: 256]")
 ]
+Ranges = Annotated[
+    str | None,
+    typer.Option(
+        metavar="METHOD",
+        help="how ranges of activations are made: auto, minmax, percentile, entropy or mse "
+        "[default: minmax]",
+    ),
+]
 SkipBroken = Annotated[
     bool, typer.Option("--skip-broken", help="leave out samples that cannot be read")
 ]

@@ -16,6 +16,7 @@ def quantize(  # noqa: PLR0913  # each parameter is a flag
     model: Annotated[str, typer.Argument(metavar="MODEL.onnx", help="a float32 ONNX file")],
     data: flags.Data = None,
     samples: flags.Samples = None,
+    ranges: flags.Ranges = None,
     size: flags.Size = None,
     normalize: flags.Normalize = None,
     resize: flags.Resize = None,

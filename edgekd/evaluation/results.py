@@ -78,6 +78,8 @@ class Calibration:
     samples: int
     activations: str
     weights: str
+    ranges: Mapping[str, int]
+    """How ranges of activations were made: method, number of activations."""
     key: str
 
 

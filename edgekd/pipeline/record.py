@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -190,6 +191,7 @@ def _rung(rung: Rung) -> RungRecord:
                 samples=facts["samples"],
                 activations=facts["activations"],
                 weights=facts["weights"],
+                ranges=Counter(facts["ranges"].values()),
                 key=str(rung.artifact.history[-1]["key"]),
             )
             for variant, facts in quantized.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,12 +22,15 @@ from edgekd.wording import option
 if TYPE_CHECKING:
     from edgekd.data.batches import Data
 
+_MOST_AT_ONCE = 4
+"""Samples that run at once in calibration: each takes the memory of its activations."""
+
 
 class Quantize(OnnxStep):
     """Static INT8 in Q/DQ form: int8 weights per channel, 8-bit activations."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"calibration data"})
-    revision: ClassVar[int] = 5
+    revision: ClassVar[int] = 6
     name: Literal["quantize"] = "quantize"
     samples: int = Field(
         256, ge=1, le=100_000, examples=[256], description="number of calibration samples"
@@ -44,6 +48,14 @@ class Quantize(OnnxStep):
         "hold in float32",
     )
 
+    ranges: Literal["auto", "minmax", "percentile", "entropy", "mse"] = Field(
+        "minmax",
+        examples=["auto"],
+        description="how the range of an activation is made. minmax: all values of the "
+        "calibration samples, and beyond where others are likely to exceed them; percentile, "
+        "entropy, mse: rare extremes are clipped; auto: the one of them that is best for the "
+        "activation, on samples that it has not seen",
+    )
     keep_for: str | None = Field(
         None,
         exclude=True,
@@ -122,6 +134,7 @@ class Quantize(OnnxStep):
         from edgekd.quantization.makers import calibrate_for, make
 
         self._check(data)
+        cores = os.cpu_count() or 1
         size = 1 if preprocess.pads else 16  # padding must not enter the statistics
 
         def feeds() -> Iterator[dict[str, NDArray[Any]]]:
@@ -132,7 +145,9 @@ class Quantize(OnnxStep):
                 if left <= 0:
                     return
 
-        calibrated = calibrate_for(self.variants, fp32, feeds)
+        calibrated = calibrate_for(
+            self.variants, fp32, feeds, ranges=self.ranges, threads=min(_MOST_AT_ONCE, cores)
+        )
         found: dict[Variant, QuantizedFacts] = {}
         dropped: dict[Variant, str] = {}
         for v in self.variants:

@@ -63,6 +63,8 @@ class Asked(TypedDict, total=False):
     """Of every training; recovery after pruning takes half."""
     samples: int | None
     """For calibration."""
+    ranges: str | None
+    """How ranges of activations are made."""
     ship: str | Sequence[str] | None
     """fastest, smallest, or variants in order of preference."""
     keep_for: str | None
@@ -328,7 +330,7 @@ def _training_steps(names: Sequence[str], data: str, asked: Asked) -> list[dict[
 
 
 def _quantize(asked: Asked) -> dict[str, Any]:
-    given = {key: asked.get(key) for key in ("samples", "keep_for")}
+    given = {key: asked.get(key) for key in ("samples", "ranges", "keep_for")}
     return {"name": "quantize", **{k: value for k, value in given.items() if value is not None}}
 
 

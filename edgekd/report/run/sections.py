@@ -127,7 +127,7 @@ def figures(record: Record) -> tuple[list[str], list[list[str]]]:
         else ["relative to the teacher", "relative to the stage before"]
     )
     head += ["size", "parameters", "multiply-accumulates", "in INT8"]
-    head += ["layers that run in INT8", "layers left as they were"]
+    head += ["layers that run in INT8", "layers left as they were", "ranges of activations"]
     head += ["opset", "median latency", "p90", "load", "first call", "peak memory"]
     head += ["against the teacher", "sha256", "verdict on the stage"]
     found = []
@@ -155,8 +155,16 @@ def _facts(file: FileEvidence, rung: RungRecord) -> list[str]:
         int8_share(facts) or "not known",
         _kernels(file.kernels),
         "; ".join(f"{layer}: {why}" for layer, why in left.items()) or "none",
+        _ranges(file, rung),
         str(facts.opset),
     ]
+
+
+def _ranges(file: FileEvidence, rung: RungRecord) -> str:
+    """Return how many activations got their range by each method."""
+    found = None if file.preview else rung.calibration.get(file.variant)
+    methods = sorted(found.ranges.items()) if found else []
+    return ", ".join(f"{count} by {method}" for method, count in methods) or "none"
 
 
 def _kernels(found: Kernels | None) -> str:

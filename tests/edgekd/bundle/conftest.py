@@ -213,7 +213,9 @@ def evidence_of(folder: Path, variants: Sequence[Variant]) -> Evidence:
 
 
 def rung_of(title: str, evidence: Evidence) -> RungRecord:
-    calibration = Calibration(samples=64, activations="uint8", weights="int8", key="0" * 64)
+    calibration = Calibration(
+        samples=64, activations="uint8", weights="int8", ranges={"mse": 3}, key="0" * 64
+    )
     return RungRecord(
         title=title,
         outcome="kept",

@@ -84,6 +84,7 @@ def test_the_manifest_tells_what_a_program_needs(bundles: Get) -> None:
             "samples": 64,
             "activations": "uint8",
             "weights": "int8",
+            "ranges": {"mse": 3},
             "key": "0" * 64,
         }
     }
