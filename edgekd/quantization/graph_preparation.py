@@ -111,6 +111,13 @@ def _densify(model: ModelProto) -> None:
 
 
 def _raise_opset(model: ModelProto, name: str) -> ModelProto:
+    for node in messages(model, NodeProto):
+        modes = {a.name: a.s for a in node.attribute}
+        if node.op_type == "Pad" and modes.get("mode", b"constant") != b"constant":
+            # The converter of onnx 1.23 leaves it in, and then the file does not load.
+            kept = [a for a in node.attribute if a.name != "value"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
     try:
         raised = onnx.version_converter.convert_version(model, MIN_OPSET)
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:

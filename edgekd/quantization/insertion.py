@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ def insert(model: ModelProto, plan: Plan) -> ModelProto:
         else:
             work.round_layer(name, layer, plan.tensors[layer.data].scale)
     work.forget_floats()
+    work.keep_float(plan.layers)
     common.RemoveUnusedNodesPass()(whole)
     if not any(value.is_initializer() for value in whole.graph.outputs):  # it would warn of them
         common.DeduplicateInitializersPass(size_limit=SIZE_LIMIT_BYTES)(whole)
@@ -198,6 +199,27 @@ class _Insertion:
             self._graph.initializers.pop(name)
             if name in self._integers:
                 self._integers[name].name = name
+
+    def keep_float(self, layers: Collection[str]) -> None:
+        """Keep ONNX Runtime from quantizing a float layer that lies between a DQ and a Q.
+
+        From 1.20 on it rounds the weight of such a Conv, ConvTranspose or Gemm by itself, all
+        channels on one scale, and its bias to int32 even where it does not fit. A Max that changes
+        nothing stands between layer and Q then.
+        """
+        lowest = np.array(np.finfo(np.float32).min, np.float32)
+        for name, node in self._nodes.items():
+            if name in layers or node.op_type not in ("Conv", "ConvTranspose", "Gemm"):
+                continue
+            maker = node.inputs[0].producer() if node.inputs[0] is not None else None
+            value = node.outputs[0]
+            users = list(value.uses())
+            if maker is None or maker.op_type != "DequantizeLinear" or len(users) != 1:
+                continue
+            if users[0].node.op_type == "QuantizeLinear":
+                same = self._node("Max", [value, self._constant(lowest, "lowest")], "float")
+                users[0].node.replace_input_with(0, same.outputs[0])
+                self._graph.insert_after(node, same)
 
     def _redirect(
         self, old: ir.Value, new: ir.Value, uses: Iterable[tuple[ir.Node, int]], *, outputs: bool
