@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from edgekd.step import Context
     from edgekd.tasks.task import SignalKind
     from edgekd.training.teacher_outputs import TeacherOutputs
+    from edgekd.training.terms import Term
 
 
 class LearnsFromTeacher(Options):
@@ -79,11 +81,18 @@ class LearnsFromTeacher(Options):
         for term in self.terms:
             term.check(signals)
 
-    def check_layers(self, student: Model, teacher: Model | None, context: Context) -> None:
-        """Refuse layers and outputs that are not there, or do not fit; see `transfer`."""
-        from edgekd.training.transfer import check_layers
+    def checked(self, student: Model, teacher: Model | None, context: Context) -> Model:
+        """Return the student with notes on the layers that terms found; see `term_layers`.
 
-        check_layers(student, teacher, context, self.active)
+        Raises:
+            ModelError: layers or outputs are not there, or do not fit.
+        """
+        from edgekd.training.term_layers import check_layers, describe_layers, resolve_layers
+
+        terms = resolve_layers(self.active, student, teacher, context)
+        check_layers(student, teacher, context, terms)
+        found = describe_layers(self.active, terms)
+        return replace(student, notes=(*student.notes, *found)) if found else student
 
     @property
     def wanted(self) -> Wanted:
@@ -96,17 +105,35 @@ class LearnsFromTeacher(Options):
         from edgekd.training.teacher_file import describe_engine
         from edgekd.training.teacher_outputs import answers_by_file
 
-        by_file = self.wanted.anything and answers_by_file(teacher, self.wanted)
+        found = self.wanted.found  # perhaps none are needed, and the file answers
+        by_file = self.wanted.anything and (found or answers_by_file(teacher, self.wanted))
         engine = describe_engine(precision) if by_file else {}
         return {**describe_environment(precision), **engine}
 
     def open_guide(
-        self, teacher: Artifact, context: Context, precision: str, *, work: Path
+        self, teacher: Artifact, context: Context, precision: str, wanted: Wanted, *, work: Path
     ) -> TeacherOutputs:
         """Return what gives the signals of the teacher that the terms want."""
         from edgekd.training.teacher_outputs import open_teacher
 
-        return open_teacher(teacher, context, precision, self.wanted, work=work)
+        return open_teacher(teacher, context, precision, wanted, work=work)
+
+    def _resolved(
+        self, student: Model, teacher: Artifact, context: Context, work: Path
+    ) -> tuple[Term, ...]:
+        """Return the terms with layers; what was found is noted for the report."""
+        from edgekd.networks.trainable import open_model
+        from edgekd.training.losses import write_notes
+        from edgekd.training.term_layers import describe_layers, resolve_layers
+
+        terms: tuple[Term, ...] = self.active
+        if not self.wanted.found:
+            return terms
+        its = open_model(teacher.folder, root=context.root) if teacher.trainable else None
+        terms = resolve_layers(terms, student, its, context)
+        work.mkdir(parents=True, exist_ok=True)
+        write_notes(work, describe_layers(self.active, terms))
+        return terms
 
     def teach(
         self,
@@ -121,9 +148,10 @@ class LearnsFromTeacher(Options):
         """Train `student.body` in place with this loss; see `transfer`."""
         from edgekd.training.transfer import transfer
 
-        terms, guide = self.active, None
+        terms, guide = self._resolved(student, teacher, context, work), None
         if terms:
-            guide = self.open_guide(teacher, context, training.precision, work=work)
+            wanted = joined(term.teacher_wanted for term in terms)
+            guide = self.open_guide(teacher, context, training.precision, wanted, work=work)
         transfer(
             student,
             guide,

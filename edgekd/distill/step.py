@@ -20,6 +20,7 @@ from edgekd.wording import option
 
 if TYPE_CHECKING:
     from edgekd.networks.trainable import Model
+    from edgekd.training.signals import Wanted
     from edgekd.training.teacher_outputs import TeacherOutputs
 
 
@@ -104,11 +105,11 @@ class Distill(LearnsFromTeacher, TorchStep):
 
     @model_validator(mode="after")
     def _no_layers_of_several(self) -> Self:
-        layers = [layer for term in self.active for layer in term.teacher_wanted.layers]
-        if self.more_teachers and layers:
+        inner = [term.kind for term in self.active if term.teacher_wanted.inner]
+        if self.more_teachers and inner:
             raise ValueError(
-                f"several teachers have no common layer {layers[0]!r}; leave out more_teachers, or "
-                "the terms that compare layers"
+                f"several teachers have no common layers, which {inner[0]!r} compares; leave out "
+                "more_teachers, or the terms that compare layers"
             )
         return self
 
@@ -156,10 +157,9 @@ class Distill(LearnsFromTeacher, TorchStep):
                 raise
             whole = None
         student = self._student(whole, context)
-        self.check_layers(student, whole, context)
         for another in self.more_teachers:
             another.look(context)
-        return student
+        return self.checked(student, whole, context)
 
     def _student(self, teacher: Model | None, context: Context) -> Model:
         from edgekd.networks.shrink import thinned
@@ -184,12 +184,12 @@ class Distill(LearnsFromTeacher, TorchStep):
         return thinned(teacher, data, task, ratio=ratio, advice=advice, way_out=way_out)
 
     def open_guide(
-        self, teacher: Artifact, context: Context, precision: str, *, work: Path
+        self, teacher: Artifact, context: Context, precision: str, wanted: Wanted, *, work: Path
     ) -> TeacherOutputs:
         from edgekd.training.teacher_file import FileOutputs
         from edgekd.training.teacher_outputs import MeanOutputs
 
-        guides = [super().open_guide(teacher, context, precision, work=work)]
+        guides = [super().open_guide(teacher, context, precision, wanted, work=work)]
         for i, another in enumerate(self.more_teachers, 2):
             model, name = another.look(context), f"teacher {i}"
             own = FileOutputs(model.path, model.preprocess, context.task, precision, name=name)

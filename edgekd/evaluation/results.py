@@ -152,6 +152,8 @@ class RungRecord:
     """None where the step was skipped."""
     losses: tuple[float, ...] = ()
     """Mean training loss of each epoch; empty where nothing was trained."""
+    learned: tuple[str, ...] = ()
+    """Lines on what its training chose by itself: layers, for instance."""
     layers: LayerTimes | None = None
     """Beside the stage before, where its speed is why it is not kept."""
 

@@ -44,7 +44,7 @@ from edgekd.pipeline.layer_times import explain_rungs, explain_shipped
 from edgekd.quantization.quantized import QUANTIZED
 from edgekd.recipe.recipe import Recipe
 from edgekd.teacher.step import ORIGIN
-from edgekd.training.losses import read_losses
+from edgekd.training.losses import read_losses, read_notes
 
 SHOWN_CALLS = 400
 PACKAGES = ("edgekd", "torch", "onnx", "onnxruntime", "onnxscript", "numpy")
@@ -81,6 +81,7 @@ def record(
                 _rung(rung),
                 layers=slow.get(rung.title),
                 losses=read_losses(bench.folder, rung.artifact.history) if rung.evidence else (),
+                learned=read_notes(bench.folder, rung.artifact.history) if rung.evidence else (),
             )
             for rung in rungs
         ),

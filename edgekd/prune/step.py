@@ -68,8 +68,7 @@ class Prune(LearnsFromTeacher, TorchStep):
             keep=keep,
             advice=advice,
         )
-        self.check_layers(thin, whole, context)
-        return thin
+        return self.checked(thin, whole, context)
 
     def train_model(self, model: Model, source: Artifact, context: Context, work: Path) -> None:
         self.teach(model, source, context, self.recover, work=work, title="prune, recover")

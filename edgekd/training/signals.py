@@ -24,11 +24,18 @@ class Wanted:
 
     outputs: bool = True
     layers: tuple[str, ...] = ()
+    found: bool = False
+    """Whether there will be layers that are found when the network is open."""
+
+    @property
+    def inner(self) -> bool:
+        """Whether it needs inner layers."""
+        return self.found or bool(self.layers)
 
     @property
     def anything(self) -> bool:
         """Whether the network has to run at all."""
-        return self.outputs or bool(self.layers)
+        return self.outputs or self.inner
 
 
 NOTHING = Wanted(outputs=False)
@@ -38,4 +45,6 @@ def joined(wanted: Iterable[Wanted]) -> Wanted:
     """Return what covers all of `wanted`; each layer once, in the order of the first mention."""
     several = tuple(wanted)
     layers = dict.fromkeys(layer for one in several for layer in one.layers)
-    return Wanted(any(one.outputs for one in several), tuple(layers))
+    return Wanted(
+        any(one.outputs for one in several), tuple(layers), any(one.found for one in several)
+    )

@@ -72,7 +72,7 @@ def answers_by_file(teacher: Artifact, wanted: Wanted) -> bool:
     if not teacher.trainable:
         return True
     on_cpu = choose_device().type == "cpu"
-    return on_cpu and bool(teacher.variants) and not wanted.layers
+    return on_cpu and bool(teacher.variants) and not wanted.inner
 
 
 class NetworkOutputs:

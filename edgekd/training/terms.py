@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from edgekd.tasks.task import SignalKind
+    from edgekd.training.layer_finder import FoundLayers
 
 
 class Schedule(Options):
@@ -54,6 +55,8 @@ class Compared:
     """The labels; empty where they are not used, or no term wants them."""
     extra: nn.Module | None = None
     """What `Term.extra` made, in training."""
+    tokens: Tensor | None = None
+    """Of texts, [batch, length]: 0 for padding."""
 
 
 class Term(Options):
@@ -65,6 +68,8 @@ class Term(Options):
     """Whether it uses labels where there are any."""
     least_batch: ClassVar[int] = 1
     """The samples that it needs in a batch: more than one if it compares samples."""
+    by_position: ClassVar[bool] = False
+    """Whether it compares layers token by token: both networks must have the same tokens."""
 
     kind: str
     weight: float = Field(1.0, ge=0, le=1e6, description="weight in the sum of all losses")
@@ -100,6 +105,23 @@ class Term(Options):
     def teacher_wanted(self) -> Wanted:
         """The teacher's signals that it needs."""
         return Wanted()
+
+    def with_layers(
+        self,
+        student: FoundLayers,
+        teacher: FoundLayers | None,
+        kinds: Mapping[str, SignalKind],
+    ) -> Self:
+        """Return the term with layers that it finds by itself; None: the teacher is a file.
+
+        Raises:
+            ModelError: it found none.
+        """
+        return self
+
+    def describe(self) -> str:
+        """Return a line on the layers that it compares."""
+        return self.kind
 
     def extra(self, student: Signals, teacher: Signals) -> nn.Module | None:
         """Return a module that is trained along and does not ship, for signals of these shapes."""

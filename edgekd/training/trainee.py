@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from edgekd.errors import ModelError
 from edgekd.networks.blueprint import Deployed, named
 from edgekd.networks.layers import find_layer
+from edgekd.training.attention_taps import PARTS, hook_attention
 from edgekd.training.signals import Signals
 
 
@@ -19,7 +22,8 @@ class Trainee(nn.Module):
     Attributes:
         network: what ships.
         extra: modules that are trained along, by name: projectors, for instance.
-        layers: paths of the inner layers of the network's body that `forward` also returns.
+        layers: paths of the inner layers of the network's body that `forward` also returns; with
+            ":query", ":key" or ":value" behind the path of an attention, those of it.
     """
 
     def __init__(
@@ -38,7 +42,7 @@ class Trainee(nn.Module):
         self.extra = nn.ModuleDict(dict(extra or {}))
         self.layers = tuple(layers)
         for path in self.layers:
-            find_layer(network.body, path)
+            find_layer(network.body, _split(path)[0])
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Signals:
         """Run the network on inputs by name."""
@@ -57,22 +61,14 @@ def tap_layers(body: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tens
         ModelError: the layer does not exist, did not run, or does not return a tensor.
     """
     seen: dict[str, Tensor] = {}
-
-    def hook(path: str) -> object:
-        def keep(module: nn.Module, _: object, output: object) -> None:
-            if not isinstance(output, Tensor):
-                raise ModelError(
-                    f"the layer {path!r} ({type(module).__name__}) returns "
-                    f"{type(output).__name__}, not a tensor; name a layer inside of it"
-                )
-            seen[path] = output
-
-        return keep
-
-    handles = [find_layer(body, path).register_forward_hook(hook(path)) for path in paths]  # type: ignore[arg-type]
+    before = torch.backends.mha.get_fastpath_enabled()  # it passes over layers, hooked or not
+    torch.backends.mha.set_fastpath_enabled(before and not paths)
+    handles = []
     try:
+        handles += [_hook(body, path, seen) for path in paths]
         yield seen
     finally:
+        torch.backends.mha.set_fastpath_enabled(before)
         for handle in handles:
             handle.remove()
     idle = [path for path in paths if path not in seen]
@@ -81,3 +77,26 @@ def tap_layers(body: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tens
             f"the layers {', '.join(map(repr, idle))} did not run in the forward pass; "
             "name layers that the network calls"
         )
+
+
+def _hook(body: nn.Module, path: str, seen: dict[str, Tensor]) -> RemovableHandle:
+    where, part = _split(path)
+    layer = find_layer(body, where)
+    if part:
+        return hook_attention(layer, where, part, lambda found: seen.__setitem__(path, found))
+
+    def keep(module: nn.Module, _: object, output: object) -> None:
+        if not isinstance(output, Tensor):
+            raise ModelError(
+                f"the layer {path!r} ({type(module).__name__}) returns "
+                f"{type(output).__name__}, not a tensor; name a layer inside of it"
+            )
+        seen[path] = output
+
+    return layer.register_forward_hook(keep)
+
+
+def _split(path: str) -> tuple[str, str]:
+    """Return the path of a layer, and which part of an attention is meant; or ""."""
+    where, _, part = path.rpartition(":")
+    return (where, part) if part in PARTS else (path, "")

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from edgekd.errors import EdgekdError
+from edgekd.data.preprocess import Preprocess
 from edgekd.networks.trainable import Model
 from edgekd.options import Training
 from edgekd.step import Context
@@ -23,6 +23,7 @@ from edgekd.training.loop import (
 )
 from edgekd.training.signals import Signals, joined
 from edgekd.training.teacher_outputs import TeacherOutputs
+from edgekd.training.term_layers import check_fit, check_tokens, give, tokens_of
 from edgekd.training.terms import Compared, Part, Term
 from edgekd.training.trainee import Trainee
 
@@ -58,11 +59,19 @@ def transfer(
     if guide is not None:
         _say_what_stands_for_labels(terms, context, hard_weight)
         torch.manual_seed(context.seed)  # the same after a resume, whatever was drawn before
-        trainee.extra.update(_extras(trainee, guide, course.example(), context, terms))
+        example, own = course.example(), student.preprocess
+        trainee.extra.update(_extras(trainee, guide, example, context, own, terms))
     fit(
         trainee,
         course,
-        make_objective(trainee, guide, context, hard_weight=hard_weight, terms=terms),
+        make_objective(
+            trainee,
+            guide,
+            context,
+            student.preprocess,
+            hard_weight=hard_weight,
+            terms=terms,
+        ),
         training,
         seed=context.seed,
         work=work,
@@ -75,6 +84,7 @@ def make_objective(
     trainee: Trainee,
     guide: TeacherOutputs | None,
     context: Context,
+    preprocess: Preprocess,
     *,
     hard_weight: float,
     terms: Sequence[Term],
@@ -94,9 +104,10 @@ def make_objective(
         if guide is None:
             return parts
         teacher = guide.signals(batch, wanted)
+        tokens = to_tensors(tokens_of(preprocess, batch.inputs[TRAINED]), device).get("tokens")
         for name, term in named_terms.items():
             labels = targets if term.wants_labels else {}
-            seen = Compared(student, teacher, task.signals, labels, extras.get(name))
+            seen = Compared(student, teacher, task.signals, labels, extras.get(name), tokens)
             found = term.parts(seen)
             for key, value in found.items():
                 shown = name if len(found) == 1 else f"{name} {key}"
@@ -104,29 +115,6 @@ def make_objective(
         return parts
 
     return objective
-
-
-def check_layers(
-    student: Model, teacher: Model | None, context: Context, terms: Sequence[Term]
-) -> None:
-    """Run two samples through both networks: what the terms compare must be there, and fit.
-
-    The teacher is None where it is a bare ONNX file, whose values are looked for when it is opened.
-
-    Raises:
-        ModelError: a layer does not exist, or two layers or outputs to compare do not fit.
-    """
-    if not terms:
-        return
-    own = _give_example(student, context, joined(term.student_wanted for term in terms).layers)
-    if teacher is None:
-        return
-    its = _give_example(teacher, context, joined(term.teacher_wanted for term in terms).layers)
-    if own is None or its is None:
-        return
-    for term in terms:
-        term.check_shapes(own, its, context.task.signals)
-        term.extra(own, its)
 
 
 def name_terms(terms: Sequence[Term]) -> dict[str, Term]:
@@ -154,34 +142,14 @@ def _extras(
     guide: TeacherOutputs,
     batch: TrainingBatch,
     context: Context,
+    preprocess: Preprocess,
     terms: Sequence[Term],
 ) -> dict[str, nn.Module]:
     """Return the modules that terms need trained along, for the shapes of this batch."""
-    student = _give(trainee, batch)
+    student = give(trainee, batch)
     teacher = guide.signals(batch, joined(term.teacher_wanted for term in terms))
-    for term in terms:
-        term.check_shapes(student, teacher, context.task.signals)
+    check_fit(terms, student, teacher, context.task.signals)
+    for name, its in guide.preprocesses.items():
+        check_tokens(terms, preprocess, its, batch.inputs[TRAINED], batch.inputs[name])
     extras = {name: term.extra(student, teacher) for name, term in name_terms(terms).items()}
     return {name: extra for name, extra in extras.items() if extra is not None}
-
-
-def _give_example(model: Model, context: Context, layers: Sequence[str]) -> Signals | None:
-    """Return the signals of two samples, or None where the network's own code fails.
-
-    What fails there is told by the check that every network goes through next.
-    """
-    trainee = Trainee(model.deployed(context.task), layers=layers)
-    batch = Course(context.data, {TRAINED: model.preprocess}, 2).example()
-    try:
-        return _give(trainee, batch)
-    except EdgekdError:
-        raise
-    except Exception:  # noqa: BLE001  # user code may raise anything
-        return None
-
-
-def _give(trainee: Trainee, batch: TrainingBatch) -> Signals:
-    """Return the signals of a network that is still on the CPU, as it is when it does not train."""
-    with torch.no_grad():
-        found: Signals = trainee.eval()(to_tensors(batch.inputs[TRAINED], torch.device("cpu")))
-    return found

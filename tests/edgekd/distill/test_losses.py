@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from pydantic import ValidationError
-from torch import nn
 
 from edgekd.distill.loss_options import LearnsFromTeacher
 from edgekd.distill.losses import (
     Hidden,
     SoftTargets,
 )
-from edgekd.errors import ModelError, RecipeError
+from edgekd.errors import RecipeError
 from edgekd.training.signals import Signals
 from edgekd.training.terms import Compared, Schedule
 
@@ -29,44 +28,6 @@ def test_an_output_that_a_term_cannot_compare_is_refused_before_work() -> None:
     with pytest.raises(RecipeError, match="'text' of kind 'tokens'"):
         SoftTargets().check({"text": "tokens"})
     Hidden(layers={"0": "0"}).check({"text": "tokens"})  # it looks at layers only
-
-
-def test_hidden_by_hand() -> None:
-    term = Hidden(layers={"body": "trunk"})
-    student = Signals({}, {"body": torch.tensor([[1.0, 2.0]])})
-    teacher = Signals({}, {"trunk": torch.tensor([[1.0, 1.0, 5.0]])})
-    extra = term.extra(student, teacher)
-    assert isinstance(extra, nn.ModuleList)
-    projection = extra[0]
-    assert isinstance(projection, nn.Linear)
-    with torch.no_grad():
-        projection.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]))
-        projection.bias.copy_(torch.tensor([0.0, 0.0, 1.0]))
-    # (1, 2) becomes (1, 2, 4); the differences are 0, 1, -1: their mean square is 2/3
-    parts = term.parts(Compared(student, teacher, {}, extra=extra))
-    assert list(parts) == ["body"]
-    assert parts["body"].item() == pytest.approx(2 / 3)
-
-
-def test_hidden_maps_of_another_size_are_averaged_and_equal_widths_need_no_projection() -> None:
-    term = Hidden(layers={"0": "0"})
-    student = Signals({}, {"0": torch.zeros(1, 1, 1, 1)})
-    teacher = Signals({}, {"0": torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])})
-    extra = term.extra(student, teacher)
-    assert extra is not None
-    assert not list(extra.parameters())
-    assert (
-        float(term.parts(Compared(student, teacher, {}, extra=extra))["0"]) == 9.0
-    )  # the mean, 3, squared
-
-
-def test_hidden_refuses_layers_of_unlike_shapes() -> None:
-    student, teacher = (
-        Signals({}, {"0": torch.zeros(2, 4, 3, 3)}),
-        Signals({}, {"0": torch.zeros(2, 4)}),
-    )
-    with pytest.raises(ModelError, match=r"\[2, 4, 3, 3\] of the student"):
-        Hidden(layers={"0": "0"}).extra(student, teacher)
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,6 @@ def test_layers_that_do_not_fit_are_refused_before_training(
     )
     loss = LearnsFromTeacher(terms=(Hidden(layers={"0": "0"}),))
     with pytest.raises(ModelError, match=r"shape \[2, 4\] of the student .* \[2, 2, 1\]"):
-        loss.check_layers(student, teacher, context)
-    loss.check_layers(student, student, context)
-    loss.check_layers(student, None, context)
+        loss.checked(student, teacher, context)
+    loss.checked(student, student, context)
+    loss.checked(student, None, context)
