@@ -138,7 +138,7 @@ def _where(group: Group, width: int) -> str:
     if len(named) > _SHOWN:
         lines.append(f"and {len(named) - _SHOWN} more")
     if left:
-        lines.append(f"{left} Q/DQ left")
+        lines.append(f"{left} Q/DQ left" if named else f"{left} Q/DQ")
     return "\n".join(lines) or "the file"
 
 

@@ -32,6 +32,7 @@ from edgekd.exporters.lint.cpu_fusion import (
 from edgekd.exporters.lint.finding import Finding, Lint, findings_of, listed
 from edgekd.exporters.lint.graph import Graph, index, label, names
 from edgekd.exporters.lint.layers import WEIGHTED, layers, output_axis, wrong_axis
+from edgekd.exporters.lint.rules import is_quantized
 from edgekd.exporters.ort_session import Level, optimized
 
 RUNTIME = "cpu"
@@ -65,6 +66,7 @@ def lint_cpu(path: Path, model: ModelProto) -> Lint:
             known="run here",
             by=by,
             int8_layers=0,
+            quantized=is_quantized(file),
             float_layers=sum(1 for scope in file.scopes() for _ in layers(scope)),
             findings=findings_of([refused], _axes(file)),
         )
@@ -80,6 +82,7 @@ def lint_cpu(path: Path, model: ModelProto) -> Lint:
         known="run here",
         by=by,
         int8_layers=int8,
+        quantized=is_quantized(file),
         float_layers=len(floats),
         quantize_left=found["QuantizeLinear"],
         dequantize_left=found["DequantizeLinear"],

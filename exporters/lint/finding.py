@@ -65,6 +65,8 @@ class Lint:
     """Layers with weights in 8 bits or fewer: those that run so, or that the file lays out so."""
     float_layers: int
     """Layers with weights in float."""
+    quantized: bool
+    """Whether the file has Q/DQ or operators on integers."""
     quantize_left: int | None = None
     """QuantizeLinear nodes that run by themselves; None: the runtime was not asked."""
     dequantize_left: int | None = None
@@ -101,7 +103,7 @@ class Lint:
                 yield "As it is, the file does not load there, or computes something else."
             if not layers:
                 yield "The file has no layers with weights."
-            elif not self.int8_layers and not self._quantized:
+            elif not self.quantized:
                 yield f"Nothing is quantized: {_count(layers, 'layer')} with weights, all in float."
             else:
                 count = _count(layers, "layer")
@@ -119,10 +121,6 @@ class Lint:
     @property
     def _left(self) -> int:
         return (self.quantize_left or 0) + (self.dequantize_left or 0)
-
-    @property
-    def _quantized(self) -> bool:
-        return bool(self._left) or any(found.left for found in self.findings)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 
 from onnx import NodeProto
 
+from edgekd.benchmarks.operators import QDQ
 from edgekd.exporters.lint.finding import Finding, Source, Weight
-from edgekd.exporters.lint.graph import Graph, Quantization, label
+from edgekd.exporters.lint.graph import Graph, Quantization, label, node_bodies
 from edgekd.exporters.lint.layers import Layer, count_other, layers
 
 Rule = Callable[[Graph], Iterable[Finding]]
@@ -92,8 +93,11 @@ def unsupported(
         weight: of each finding.
         source: of the list.
     """
+    folded = _folded(graph)
     for node in graph.nodes:
-        if not node.domain and node.op_type not in operators and node.op_type != "Constant":
+        known = node.domain or node.op_type in operators or node.op_type == "Constant"
+        indices = all(graph.dtype(name) in _INDICES for name in node.output)
+        if not (known or indices or node.output[0] in folded):
             yield found_at(
                 node,
                 "operator",
@@ -102,6 +106,29 @@ def unsupported(
                 "",
                 source=source,
             )
+
+
+_INDICES = ("int64", "int32", "bool")
+"""Shapes and indices: ONNX Runtime computes them on the CPU on purpose."""
+
+
+def _folded(graph: Graph) -> set[str]:
+    """Return what follows from constants alone: ONNX Runtime computes it once, at loading."""
+    found: set[str] = set()
+    for node in graph.nodes:
+        known = (not n or n in found or graph.constant(n) is not None for n in node.input)
+        if all(known) and not list(node_bodies(node)):
+            found.update(node.output)
+    return found
+
+
+def is_quantized(file: Graph) -> bool:
+    """Tell whether a file has any Q/DQ, or operators on integers."""
+    return any(
+        node.op_type in (*QDQ, *INTEGER_OPERATORS) or node.op_type.startswith("QLinear")
+        for scope in file.scopes()
+        for node in scope.nodes
+    )
 
 
 def free_axes(graph: Graph) -> Iterator[tuple[str, str]]:

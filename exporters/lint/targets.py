@@ -31,6 +31,12 @@ _TENSORRT: tuple[Variant, ...] = ("int8-tensorrt", "fp16")
 _VERSIONS = {"8.6": (8, 6), "10.3": (10, 3), "10.16": (10, 16), "11": (11, 0)}
 TARGETS = (
     Target("cpu", ("fp32", "int8", "int8-dynamic", "int4"), "ONNX Runtime on a CPU, WASM"),
+    Target("openvino", ("int8",), "OpenVINO on a CPU"),
+    Target("xnnpack", ("int8-xnnpack",), "XNNPACK in ONNX Runtime, for phones"),
+    Target("qnn", ("int8",), "QNN in ONNX Runtime, for NPUs of Qualcomm"),
+    Target("coreml", ("fp16",), "CoreML in ONNX Runtime"),
+    Target("webgpu", ("fp16",), "WebGPU in ONNX Runtime Web"),
+    Target("cuda", ("fp16",), "CUDA in ONNX Runtime"),
     *(Target(f"tensorrt-{name}", _TENSORRT, f"TensorRT {name}") for name in _VERSIONS),
 )
 
@@ -56,9 +62,20 @@ def run_lint(path: Path, model: ModelProto, target: Target, *, dla: bool = False
 
         version = _VERSIONS[target.name.removeprefix("tensorrt-")]
         return lint_tensorrt(path, model, version, dla=dla)
-    from edgekd.exporters.lint.cpu import lint_cpu
+    if target.name in ("coreml", "webgpu", "cuda"):
+        from edgekd.exporters.lint.float_providers import lint_float_provider
 
-    return lint_cpu(path, model)
+        return lint_float_provider(path, model, target.name)
+    return _checks()[target.name](path, model)
+
+
+def _checks() -> dict[str, Check]:
+    from edgekd.exporters.lint.cpu import lint_cpu
+    from edgekd.exporters.lint.openvino import lint_openvino
+    from edgekd.exporters.lint.qnn import lint_qnn
+    from edgekd.exporters.lint.xnnpack import lint_xnnpack
+
+    return {"cpu": lint_cpu, "openvino": lint_openvino, "qnn": lint_qnn, "xnnpack": lint_xnnpack}
 
 
 def lint_file(path: Path, targets: Sequence[Target], *, dla: bool = False) -> list[Lint]:

@@ -17,7 +17,7 @@ from edgekd.exporters.lint import tensorrt_rules as qdq
 from edgekd.exporters.lint.dla import dla as dla_rules
 from edgekd.exporters.lint.finding import Finding, Lint, findings_of
 from edgekd.exporters.lint.graph import index
-from edgekd.exporters.lint.rules import Rule, apply_rules, count_layers
+from edgekd.exporters.lint.rules import Rule, apply_rules, count_layers, is_quantized
 from edgekd.exporters.lint.tensorrt_operators import Version, shown
 from edgekd.exporters.tensorrt.proof import Proof, prove_int8
 from edgekd.exporters.tensorrt.rtx import missing
@@ -79,6 +79,7 @@ def lint_tensorrt(
         known="read from the file",
         by=by,
         int8_layers=int8,
+        quantized=is_quantized(file),
         float_layers=floats,
         findings=found,
     )

@@ -146,6 +146,7 @@ def test_alike_findings_are_one_group_and_errors_come_first() -> None:
         by="it",
         int8_layers=1,
         float_layers=1,
+        quantized=True,
         findings=(one("a", "note"), one("b", "warning"), one("c", "warning"), one("d", "error")),
     )
     assert [group.nodes for group in found.groups] == [("d",), ("b", "c"), ("a",)]
