@@ -96,8 +96,8 @@ def parse_model(banner: str, given: dict[str, str], version: str) -> dict[str, A
     for node in model.graph.node:
         if node.domain not in ("", "ai.onnx"):
             say(
-                f"[TRT] ModelImporter.cpp:954: ERROR: In function parseNode:\n[8] No importer "
-                f"registered for op: {node.op_type}",
+                "[TRT] ModelImporter.cpp:954: ERROR: ModelImporter.cpp:195 In function parseNode:\n"
+                f"[8] No importer registered for op: {node.op_type}",
                 "E",
             )
             end(banner, False, "Failed to parse onnx file", "Parsing model failed")

@@ -42,17 +42,22 @@ class EngineLayer:
         return self.kind in PRODUCTS
 
     @property
+    def factors(self) -> tuple[str, ...]:
+        """The types of what it multiplies; where others were fused with it, of all it reads."""
+        if self.kind == "runtime_fusion":
+            return (*self.inputs, *self.constants)
+        return self.inputs[:2] if len(self.inputs) > 1 else (*self.inputs, *self.constants[:1])
+
+    @property
     def in_int8(self) -> bool:
-        """Whether it multiplies bytes by bytes: both factors are, and nothing was fused before."""
-        factors = self.inputs[:2] if len(self.inputs) > 1 else (*self.inputs, *self.constants[:1])
+        """Whether it multiplies bytes by bytes, and nothing was fused before."""
         fused = self.kind == "runtime_fusion"
-        return self.multiplies and not fused and factors == ("Int8", "Int8")
+        return self.multiplies and not fused and self.factors == ("Int8", "Int8")
 
     @property
     def types(self) -> str:
         """What it multiplies, in words: "gemm of Float by Float"."""
-        factors = self.inputs[:2] if len(self.inputs) > 1 else (*self.inputs, *self.constants)
-        return f"{self.kind} of {' by '.join(factors) or 'nothing'}"
+        return f"{self.kind} of {' by '.join(self.factors) or 'nothing'}"
 
 
 def read_layers(text: str) -> tuple[EngineLayer, ...]:

@@ -79,11 +79,15 @@ def make_script(
         f'out=${{1:-"$(dirname -- "$models")/tensorrt-{version.name}"}}',
         "trtexec=${TRTEXEC:-$(command -v trtexec || echo /usr/src/tensorrt/bin/trtexec)}",
         'mkdir -p -- "$out"',
+        "failed=0",
         "run() {",
         "    log=$out/$1.txt",
         '    echo "$1: $log"',
         "    shift",
-        '    "$@" >"$log" 2>&1 || { tail -n 20 "$log"; exit 1; }',
+        '    "$@" >"$log" 2>&1 && return',
+        '    tail -n 20 -- "$log"',
+        "    failed=1",
+        "    return 1",
         "}",
     ]
     body = []
@@ -100,11 +104,10 @@ def make_script(
             profile=f"{_OUT}/{file.label}.profile.json",
             layers=f"{_OUT}/{file.label}.layers.json",
         )
-        body.append(_step(f"build-{file.label}", build_command(version, engine, program=_PROGRAM)))
-        body.append(
-            _step(f"time-{file.label}", time_command(version, engine, timing, program=_PROGRAM))
-        )
-    tail = ["grep -H 'GPU Compute Time: min' \"$out\"/time-*.txt", ""]
+        build = _step(f"build-{file.label}", build_command(version, engine, program=_PROGRAM))
+        time = _step(f"time-{file.label}", time_command(version, engine, timing, program=_PROGRAM))
+        body.append(f"{build} && \\\n{time} || :")  # one that fails does not stop the others
+    tail = ["grep -H -e 'GPU Compute Time: min' -- \"$out\"/time-*.txt || :", "exit $failed", ""]
     return "\n".join([*head, *body, *tail])
 
 

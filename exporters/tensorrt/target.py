@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgekd.artifact import Variant
@@ -17,7 +17,7 @@ from edgekd.errors import MeasureError, RecipeError
 from edgekd.exporters.target import Exported, Source, Target
 from edgekd.exporters.tensorrt.board_files import INT8, board_files, read_files, with_rival
 from edgekd.exporters.tensorrt.script import make_script
-from edgekd.exporters.tensorrt.timed import Row, build_and_time, gain, read_results, table
+from edgekd.exporters.tensorrt.timed import Results, build_and_time, gain, read_results, table
 from edgekd.wording import flag
 
 FOLDER = "tensorrt"
@@ -82,16 +82,17 @@ def read_board(source: Source, target: str, folder: Path) -> Exported:
         MeasureError: see `read_results`.
     """
     version, _ = target_version(target)
-    return _shown(read_results(folder, board_files(source, version)))
+    return _shown(read_results(folder, board_files(source, version), target=target))
 
 
-def _shown(rows: Sequence[Row]) -> Exported:
-    found = gain(rows)
+def _shown(results: Results) -> Exported:
+    found = gain(results.rows)
     facts = {
-        "engines": [row.to_json() for row in rows],
+        "engines": [row.to_json() for row in results.rows],
+        "failed": dict(results.failed),
         "int8_over": None if found is None else {"rival": found[0], "times": found[1]},
     }
-    return Exported(text=table(rows), facts=facts)
+    return Exported(text=table(results), facts=facts)
 
 
 def bundle_scripts(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgekd.benchmarks.trtexec.failure import explain_failure
 from edgekd.benchmarks.trtexec.output import percentile, read_output
 from edgekd.benchmarks.trtexec.shapes import free_shapes
 from edgekd.devices.engines import keep_engine
@@ -49,56 +50,86 @@ class Row:
         return {**vars(self), "warnings": list(self.warnings)}
 
 
-def build_and_time(trtexec: Trtexec, files: Sequence[BoardFile], source: Source) -> tuple[Row, ...]:
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """The engines of a network that could be timed, and why others could not."""
+
+    rows: tuple[Row, ...]
+    failed: Mapping[str, str]
+    """Label -> reason."""
+
+
+def build_and_time(trtexec: Trtexec, files: Sequence[BoardFile], source: Source) -> Results:
     """Build an engine of each file, or take it from the cache, and time it.
 
     Raises:
-        MeasureError: one could not be built or timed; the message has the reason.
+        MeasureError: none could be built and timed; the message has the reason.
     """
-    rows = []
     folder = source.path if source.path.is_dir() else source.path.parent
-    for file in files:
-        shapes = free_shapes(file.inputs, batch=source.batch, lengths=source.lengths)
+
+    def work(file: BoardFile) -> Row:
         builder = TrtexecBuilder(
             trtexec=trtexec,
             file=folder / file.name,
             precision=file.precision,
-            shapes=shapes,
+            shapes=free_shapes(file.inputs, batch=source.batch, lengths=source.lengths),
         )
         plan = keep_engine(builder)
-        rows.append(_row(file.label, file.name, trtexec.time(builder.engine(plan)), None))
-    return tuple(rows)
+        return _row(file, trtexec.time(builder.engine(plan)), None)
+
+    return _results(files, work)
 
 
-def read_results(folder: Path, files: Sequence[BoardFile]) -> tuple[Row, ...]:
-    """Read the folder that the script filled on a device.
+def read_results(folder: Path, files: Sequence[BoardFile], *, target: str) -> Results:
+    """Read the folder that the script for a target filled on a device.
 
     Raises:
-        MeasureError: nothing was timed there, or a file is damaged or contradicts another.
+        MeasureError: nothing was timed there, or all files are damaged or contradict each other.
     """
-    rows = []
-    for file in files:
-        printed = folder / f"time-{file.label}.txt"
-        if not printed.is_file():
-            continue
-        output = read_output(printed.read_text("utf8", errors="replace"))
-        built = folder / f"build-{file.label}.txt"
-        build = read_output(built.read_text("utf8", errors="replace")) if built.is_file() else None
-        timed = read_timed(output, folder=folder, label=file.label)
-        rows.append(_row(file.label, file.name, timed, None if build is None else build.build_s))
-    if not rows:
+    if not any((folder / f"build-{file.label}.txt").is_file() for file in files):
         raise MeasureError(
-            f"{folder} has no time-*.txt; give the folder that the script of `edgekd export` "
+            f"{folder} has no build-*.txt; give the folder that the script of `edgekd export` "
             "filled on the device"
         )
-    return tuple(rows)
+
+    def work(file: BoardFile) -> Row:
+        outputs = []
+        for part in ("build", "time"):
+            text = _printed(folder / f"{part}-{file.label}.txt")
+            outputs.append(read_output(text))
+            if not outputs[-1].passed:
+                raise MeasureError(explain_failure(text, target=target))
+        built, output = outputs
+        timed = read_timed(output, folder=folder, label=file.label)
+        return _row(file, timed, built.build_s)
+
+    return _results(files, work)
 
 
-def _row(label: str, file: str, timed: Timed, build_s: float | None) -> Row:
+def _results(files: Sequence[BoardFile], work: Callable[[BoardFile], Row]) -> Results:
+    rows, failed = [], {}
+    for file in files:
+        try:
+            rows.append(work(file))
+        except MeasureError as error:
+            failed[file.label] = str(error)
+    if not rows:
+        raise MeasureError("; ".join(dict.fromkeys(failed.values())))
+    return Results(rows=tuple(rows), failed=failed)
+
+
+def _printed(path: Path) -> str:
+    try:
+        return path.read_text("utf8", errors="replace")
+    except OSError as error:
+        raise MeasureError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _row(file: BoardFile, timed: Timed, build_s: float | None) -> Row:
     computed = timed.times.compute_s
     return Row(
-        label=label,
-        file=file,
+        label=file.label,
+        file=file.name,
         median_s=statistics.median(computed),
         p99_s=percentile(computed, 99),
         queries=len(computed),
@@ -110,8 +141,9 @@ def _row(label: str, file: str, timed: Timed, build_s: float | None) -> Row:
     )
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(results: Results) -> str:
     """Return the rows for a terminal, with what INT8 gains over its rival."""
+    rows = results.rows
     head = ("engine", "file", "median GPU time", "p99", "of it in INT8 layers", "queries")
     cells = [
         (
@@ -130,7 +162,8 @@ def table(rows: Sequence[Row]) -> str:
         for line in (head, *cells)
     ]
     about = sorted({f"TensorRT {row.version} on {row.gpu}" for row in rows})
-    return "\n".join([*about, *lines, *_gain(rows), *_doubts(rows), ""])
+    failed = [f"{label}: {reason}" for label, reason in results.failed.items()]
+    return "\n".join([*about, *lines, *failed, *_gain(rows), *_doubts(rows), ""])
 
 
 def gain(rows: Sequence[Row]) -> tuple[str, float] | None:

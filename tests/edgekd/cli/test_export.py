@@ -20,6 +20,7 @@ from edgekd.cli.main import main
 
 Call = Callable[..., tuple[int, str, str]]
 Make = Callable[[str], Path]
+SAMPLES = Path(__file__).parents[3] / "../shared/samples/trtexec"
 ALL = ("fp32", "fp16", "int8-tensorrt")
 
 
@@ -206,11 +207,61 @@ def test_files_that_are_not_for_it(folder: Path, call: Call, tmp_path: Path) -> 
     assert "rename that input" in error
 
 
+def run_script(folder: Path, call: Call, target: str, trtexec: Path, into: Path) -> int:
+    board = into.with_name("board")
+    assert call(folder, "--for", target, "--out", board)[0] == 0
+    environment = {**os.environ, "TRTEXEC": str(trtexec)}
+    command = ["sh", str(board / f"{target}.sh"), str(into)]
+    return subprocess.run(command, env=environment, capture_output=True).returncode
+
+
+def test_one_engine_that_fails_does_not_stop_the_others(
+    folder: Path, fake_trtexec: Make, call: Call, tmp_path: Path
+) -> None:
+    model = onnx.load(folder / "model.int8-tensorrt.onnx")
+    model.graph.node.append(helper.make_node("Odd", ["y"], ["odd"], domain="my.dom"))
+    model.opset_import.append(helper.make_opsetid("my.dom", 1))
+    onnx.save(model, folder / "model.int8-tensorrt.onnx")
+    into = tmp_path / "results"
+    assert run_script(folder, call, "tensorrt-10.3", fake_trtexec("10.3"), into) == 1
+    code, shown, _ = call(folder, "--for", "tensorrt-10.3", "--read", into)
+    assert code == 0
+    assert "int8: TensorRT 10.3.0 cannot read the ONNX file: [8] No importer" in shown
+    assert "speed of INT8" not in shown
+    assert shown.count("742" if SAMPLES.is_dir() else "200") >= 2
+
+
+def test_a_script_for_another_version_says_which_one_to_take(
+    folder: Path, fake_trtexec: Make, call: Call, tmp_path: Path
+) -> None:
+    into = tmp_path / "results"
+    assert run_script(folder, call, "tensorrt-10.3", fake_trtexec("8.5"), into) == 1
+    code, _, error = call(folder, "--for", "tensorrt-10.3", "--read", into)
+    assert code == 1
+    assert "TensorRT 8.5.3 does not know --skipInference; the command is for" in error
+    assert "give --for tensorrt-8.5" in error
+
+
+@pytest.mark.parametrize("name", ["a b'c}d\"e$f", "ü", "(x)&;"])
+def test_any_folder_reaches_the_shell(
+    name: str, folder: Path, fake_trtexec: Make, call: Call, tmp_path: Path
+) -> None:
+    (folder / "model.fp16.onnx").unlink()
+    (folder / "model.int8-tensorrt.onnx").unlink()
+    odd = folder.rename(tmp_path / name)
+    assert run_script(odd, call, "tensorrt-11", fake_trtexec("11"), tmp_path / f"-{name}") == 0
+
+
 def test_results_that_are_missing_or_foreign(folder: Path, call: Call, tmp_path: Path) -> None:
     code, _, error = call(folder, "--for", "tensorrt-10.3", "--read", tmp_path)
     assert code == 1
-    assert "has no time-*.txt" in error
-    (tmp_path / "time-int8.txt").write_text("[11/28/2026-12:00:00] [I] Throughput: 3 qps\n")
+    assert "has no build-*.txt" in error
+    passed = "&&&& PASSED TensorRT.trtexec [TensorRT v100300] # trtexec\n"
+    (tmp_path / "build-int8.txt").write_text(passed)
+    code, _, error = call(folder, "--for", "tensorrt-10.3", "--read", tmp_path)
+    assert code == 1
+    assert "time-int8.txt cannot be read" in error
+    (tmp_path / "time-int8.txt").write_text(passed)
     code, _, error = call(folder, "--for", "tensorrt-10.3", "--read", tmp_path)
     assert code == 1
     assert "int8.times.json cannot be read" in error
