@@ -219,7 +219,7 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
     or `min_agreement` then replaces `max_drop`. Each argument takes what it takes in `compress`.
 
     Args:
-        model: a float32 ONNX file, or an nn.Module with its weights.
+        model: a float32 ONNX file, "hf:FOLDER" of transformers, or an nn.Module with its weights.
         data: with or without labels.
         weights: a state_dict or its file, of a function that builds the model.
         size: image size, in pixels.
@@ -254,10 +254,10 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
         JobFailed: a process under test crashed.
     """
     from edgekd.pipeline.python_job import Job, compress_objects
-    from edgekd.recipe.from_flags import pick_asked
+    from edgekd.recipe.from_flags import is_bare, pick_asked
 
     given = pick_asked(locals())
-    if not str(model).endswith(".onnx"):
+    if not is_bare(str(model)):
         given["only"] = "quantize"
     job = Job(as_texts(changes, "changes"), out, root, _listener(progress), quick=quick)
     return cast("Result", compress_objects(model, data, given, job, "quantize"))  # no dry run

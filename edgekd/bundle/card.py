@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from edgekd.bundle.describe import LABELS, Description, Measured
 from edgekd.bundle.loader import JAVASCRIPT, LOADER, make_loaders
+from edgekd.bundle.optimum import describe_loading
 from edgekd.bundle.snippet import call_in_memory, snippet
 from edgekd.bundle.steps import describe_columns, describe_resizing, list_steps
 from edgekd.data.preprocess import FILE, ArrayPreprocess, ImagePreprocess
@@ -33,6 +34,7 @@ def card(found: Description) -> str:
         *_budget(found),
         "## Run it",
         *_run(found),
+        *_optimum(found),
         "## Inputs and outputs",
         *_interface(found),
         "## Quality",
@@ -104,6 +106,15 @@ def _run(found: Description) -> Iterator[str]:
                 f"{f', in the order of `{LABELS}`' if found.record.task.labels else ''}; the "
                 "greatest is the answer. Scores that do not sum to 1 become shares by softmax."
             )
+
+
+def _optimum(found: Description) -> Iterator[str]:
+    shipped = found.shipped
+    if shipped.loads:
+        yield "## With optimum"
+        yield from describe_loading(
+            shipped.loads, shipped.settings, shipped.dynamic, shipped.variant
+        )
 
 
 def _code(found: Description) -> Iterator[str]:

@@ -42,6 +42,10 @@ class Shipped:
     """File that was not written -> why."""
     boards: tuple[str, ...] = ()
     """Scripts that build and time engines on a board."""
+    settings: tuple[str, ...] = ()
+    """Files of a model of transformers, which optimum reads."""
+    loads: str = ""
+    """The class of optimum that loads the files."""
 
     @property
     def file(self) -> str:
@@ -249,6 +253,7 @@ def manifest_of(found: Description) -> dict[str, Any]:
             "files": list(shipped.preprocess.files().values()),
         },
         "labels": LABELS if record.task.labels else None,
+        "transformers": shipped.loads and {"loads": shipped.loads, "files": list(shipped.settings)},
         "inputs": [asdict(entry) for entry in found.inputs],
         "outputs": [asdict(entry) for entry in found.outputs],
         "models": _models_adapter().dump_python(found.models, mode="json"),

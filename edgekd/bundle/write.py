@@ -15,6 +15,7 @@ from edgekd.bundle.card import card
 from edgekd.bundle.describe import LABELS, Shipped, describe, manifest_of
 from edgekd.bundle.loader import LOADER, make_loaders
 from edgekd.bundle.manifest import MANIFEST, Golden, Tolerance
+from edgekd.bundle.optimum import Pretrained, copy_pretrained
 from edgekd.bundle.private import named_sources, private_words, refuse_traces
 from edgekd.bundle.samples import Sample, read_sample, write_sample
 from edgekd.bundle.sums import write_sums
@@ -57,6 +58,8 @@ class Contents:
     """Whether edgekd decoded the samples from files; False: they came as arrays."""
     meaning: ArrayOptions = field(default_factory=ArrayOptions)
     """What the arrays of the data mean."""
+    pretrained: Pretrained | None = None
+    """Settings of a model of transformers; None where the model is none."""
     folders: tuple[Path, ...] = ()
     """Of the developer: what ships must not name them."""
 
@@ -80,6 +83,9 @@ def write(folder: Path, contents: Contents) -> None:
             write_json(partial / LABELS, list(record.task.labels))
         shipped, chosen, files = _models(partial, contents, preprocess)
         shipped = _with_boards(partial, shipped)
+        if contents.pretrained is not None:
+            names = copy_pretrained(contents.pretrained, partial)
+            shipped = replace(shipped, settings=names, loads=contents.pretrained.loads)
         golden = _golden(partial, contents, chosen, files, preprocess)
         found = describe(partial, shipped, record, golden)
         write_json(partial / MANIFEST, manifest_of(found))

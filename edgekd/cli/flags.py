@@ -34,7 +34,7 @@ Model = Annotated[
     typer.Option(
         metavar="MODEL",
         help="function that builds the model, FILE.py:FUNCTION or package.module:FUNCTION; or an "
-        "ONNX file",
+        "ONNX file, or hf:FOLDER of transformers",
     ),
 ]
 Data = Annotated[

@@ -13,7 +13,12 @@ from edgekd.errors import RecipeError
 
 
 def quantize(  # noqa: PLR0913  # each parameter is a flag
-    model: Annotated[str, typer.Argument(metavar="MODEL.onnx", help="a float32 ONNX file")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="a float32 ONNX file, or hf:FOLDER of transformers (extra hf)"
+        ),
+    ],
     data: flags.Data = None,
     samples: flags.Samples = None,
     ranges: flags.Ranges = None,
@@ -45,12 +50,15 @@ def quantize(  # noqa: PLR0913  # each parameter is a flag
 
     Example: edgekd quantize net.onnx --data photos/ --samples 512
 
+    Example: edgekd quantize hf:my-bert --data texts.csv
+
     Example: edgekd quantize net.onnx --data inputs.npz --min-snr 25 --out net.int8.onnx
     """
     from edgekd.cli.compress import run
     from edgekd.recipe.from_flags import (
         as_quick_look,
         describe_steps,
+        is_bare,
         make_recipe_table,
         pick_asked,
     )
@@ -59,10 +67,10 @@ def quantize(  # noqa: PLR0913  # each parameter is a flag
 
     asked = pick_asked(locals())
     with flags.speaking_flags(quantize):
-        if not model.endswith(".onnx"):
+        if not is_bare(model):
             raise RecipeError(
-                f"{model} is not an .onnx file; for a PyTorch model use edgekd compress --model "
-                f"{shlex.quote(model)} --only quantize"
+                f"{model} is neither an .onnx file nor hf:FOLDER; for a PyTorch model use edgekd "
+                f"compress --model {shlex.quote(model)} --only quantize"
             )
         if data is None:
             raise RecipeError(

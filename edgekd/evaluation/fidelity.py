@@ -1,7 +1,7 @@
 """How near the outputs of a file are to those of what it was made from, output by output.
 
-A float file is held against the PyTorch network right after its export (`pipeline/parity_check.py`
-writes `parity.json`), any other variant against the float file of its stage, on validation samples.
+A float file is held against the PyTorch network right after its export (`parity_check.py`, written
+as `parity.json`), any other variant against the float file of its stage, on validation samples.
 """
 
 from __future__ import annotations

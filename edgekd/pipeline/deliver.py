@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from edgekd.artifact import FP32
 from edgekd.bundle import Contents, write
+from edgekd.bundle.optimum import Pretrained
 from edgekd.bundle.samples import Sample, made_up, may_ship, singles, whole_pictures
 from edgekd.data.preprocess import ImagePreprocess, read_preprocess
 from edgekd.evaluation.record import Record
 from edgekd.pipeline.bench import Bench
 from edgekd.pipeline.final import Rung
 from edgekd.report.run.write import page, write_report
+from edgekd.teacher.hf import SETTINGS, TASK
 
 CANDIDATES = 32
 """Samples that the golden ones are chosen from."""
@@ -49,9 +53,18 @@ def deliver(bench: Bench, rungs: Sequence[Rung], record: Record) -> None:
         report=page(record, samples=may_ship(bench.dataset.licence)),
         meaning=bench.dataset.meaning,
         from_files=bool(bench.dataset.files),
+        pretrained=_pretrained(rungs[0].artifact.folder, shipped),
         folders=(bench.root, bench.folder),
     )
     write(bench.folder / "bundle", contents)
+
+
+def _pretrained(teacher: Path, shipped: Rung) -> Pretrained | None:
+    """Return the settings of the model of transformers that ships; None if it is none."""
+    if shipped.artifact.trainable or not (teacher / TASK).is_file():
+        return None
+    stated = json.loads((teacher / TASK).read_text(encoding="utf8"))
+    return Pretrained(folder=teacher / SETTINGS, loads=stated["loads"])
 
 
 def _candidates(bench: Bench, shipped: Rung) -> tuple[list[Sample], str | None]:

@@ -61,8 +61,8 @@ class Export(OnnxStep):
     ) -> None:
         import torch
 
+        from edgekd.evaluation.parity_check import check_export
         from edgekd.exporters.torch_to_onnx import export_onnx
-        from edgekd.pipeline.parity_check import check_export
 
         deployed = model.deployed(context.task).eval()
         names = tuple(context.task.signals)

@@ -199,9 +199,9 @@ def _prepare_export() -> None:
 def _try_export(model: Model, context: Context, opset: int) -> None:
     import torch
 
+    from edgekd.evaluation.parity_check import check_export
     from edgekd.exporters.torch_to_onnx import export_onnx
     from edgekd.exporters.traced_export import TRACED_OPSETS
-    from edgekd.pipeline.parity_check import check_export
 
     inputs = _samples(model.preprocess, context, size=2)
     deployed, outputs = model.deployed(context.task).eval(), tuple(context.task.signals)

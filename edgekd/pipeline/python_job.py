@@ -18,6 +18,7 @@ from edgekd.progress import Progress
 from edgekd.recipe.from_flags import (
     as_quick_look,
     describe_steps,
+    is_bare,
     make_recipe_table,
     name_unlabelled,
 )
@@ -45,7 +46,7 @@ def is_recipe(value: object) -> bool:
     """Whether the first argument of `compress` is a recipe, and not a model."""
     if isinstance(value, (str, os.PathLike)):
         path = os.fspath(value)
-        return not path.endswith(".onnx") and ":" not in Path(path).name
+        return not is_bare(path) and ":" not in Path(path).name
     return isinstance(value, Recipe) or (isinstance(value, Mapping) and _has_texts(value))
 
 

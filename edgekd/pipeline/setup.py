@@ -40,6 +40,7 @@ from edgekd.tasks import REFERENCE, open_task
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.reference import Reference
 from edgekd.tasks.task import Task
+from edgekd.teacher.hf import HfTeacher
 from edgekd.user_code import is_given, resolve
 from edgekd.wording import option
 
@@ -58,6 +59,7 @@ def set_up(
         RecipeError: the task or the device is not known.
     """
     others = watch_others()
+    recipe = _with_task(recipe, root=root, progress=progress)
     _check_code(recipe, root=root, progress=progress)
     task = None if recipe.task is None else open_task(recipe.task, root=root)
     places = tuple(open_place(device) for device in recipe.devices)
@@ -96,6 +98,17 @@ def set_up(
         if warning:
             progress.say(warning)
     return bench
+
+
+def _with_task(recipe: Recipe, *, root: Path, progress: Progress) -> Recipe:
+    """Return the recipe with the task that a model of transformers is for, unless it names one."""
+    if recipe.task is not None or not isinstance(recipe.model, HfTeacher):
+        return recipe
+    task = recipe.model.natural_task(root)
+    if task is None:
+        return recipe
+    progress.say(f"task: {task}, by the architecture of {recipe.model.hf} ({option('task', task)})")
+    return recipe.model_copy(update={"task": task})
 
 
 def _check_code(recipe: Recipe, *, root: Path, progress: Progress) -> None:

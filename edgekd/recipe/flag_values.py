@@ -12,6 +12,7 @@ from typing import Any
 from edgekd.errors import RecipeError
 from edgekd.store import locate
 from edgekd.tasks import REFERENCE
+from edgekd.teacher.hf import PREFIX
 from edgekd.wording import flag, option
 
 STEPS = ("distill", "prune", "quantize")
@@ -109,6 +110,10 @@ def seen_from(folder: Path, flag: str, value: Any) -> Any:
 
     if flag not in _WITH_PATHS or value is None:
         return value
+    if flag == "model" and value.startswith(PREFIX):
+        inner = value.removeprefix(PREFIX)
+        is_here = locate(inner).is_dir() and not locate(inner).is_absolute()
+        return PREFIX + os.path.relpath(inner, folder) if is_here else value
     path, function = value, ""
     if flag != "weights" and (match := re.fullmatch(r"(.+):([A-Za-z_]\w*)", value)):
         path, function = match[1], f":{match[2]}"

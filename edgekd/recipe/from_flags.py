@@ -15,6 +15,7 @@ from edgekd.data.source import KNOWN_DATA, Source
 from edgekd.errors import RecipeError
 from edgekd.recipe.flag_values import choose_steps, choose_task, parse_normalize, parse_size
 from edgekd.recipe.model_files import refuse_weights
+from edgekd.teacher.hf import PREFIX
 from edgekd.user_code import MODULE
 from edgekd.wording import option
 
@@ -93,15 +94,15 @@ def make_recipe_table(*, model: str, data: str, **asked: Unpack[Asked]) -> dict[
     """Return the raw recipe for `model` on `data`. Paths in it are those that were given.
 
     Args:
-        model: "path/to/file.py:function", "package.module:function", or a file "x.onnx", which
-            can only be quantized.
+        model: "path/to/file.py:function", "package.module:function", or a file "x.onnx" or a
+            folder of transformers "hf:folder", which can only be quantized.
         data: a path (folder, .npz, table), a known name, or "file.py:function".
         **asked: see `Asked`.
 
     Raises:
         RecipeError: `model` names no network, or something was asked that it cannot serve.
     """
-    onnx = model.endswith(".onnx")
+    onnx = is_bare(model)
     _check(model, data, asked)
     budget = {key: asked.get(key) for key in _BUDGET}
     table: dict[str, Any] = {
@@ -165,8 +166,13 @@ def _steps(asked: Asked) -> tuple[str, ...]:
     )
 
 
+def is_bare(model: str) -> bool:
+    """Whether a model has nothing to train here: an ONNX file, or a folder of transformers."""
+    return model.endswith(".onnx") or model.startswith(PREFIX)
+
+
 def _check(model: str, data: str, asked: Asked) -> None:
-    onnx = model.endswith(".onnx")
+    onnx = is_bare(model)
     if data.lower() in _MADE_UP and not Path(data).exists():
         raise RecipeError(
             f"{option('data', data)}: made-up samples are refused; the ranges of INT8 and the "
@@ -186,9 +192,10 @@ def _check(model: str, data: str, asked: Asked) -> None:
             extra += [option(key, value) for key, value in chosen.items() if value]
         those = "it" if len(extra) == 1 else "them"
         if extra:
+            kind = "an ONNX file" if model.endswith(".onnx") else "a folder of transformers"
             raise RecipeError(
-                f"{' and '.join(extra)} cannot be used with {model}: an ONNX file cannot be "
-                f"trained, only quantized; leave {those} out, or give "
+                f"{' and '.join(extra)} cannot be used with {model}: {kind} cannot be "
+                f"trained here, only quantized; leave {those} out, or give "
                 f"the PyTorch model: {option('model', 'path/to/file.py:function')}"
             )
     elif model.endswith(_BARE_WEIGHTS):
@@ -196,7 +203,7 @@ def _check(model: str, data: str, asked: Asked) -> None:
     elif not _FUNCTION.fullmatch(model):
         raise RecipeError(
             f"{option('model', model)} is not a model; give path/to/file.py:function, "
-            "package.module:function, or a file that ends in .onnx"
+            "package.module:function, a file that ends in .onnx, or hf:FOLDER of transformers"
         )
     student, key = asked.get("student"), "distill.student.build"
     if student is None:
@@ -236,6 +243,8 @@ def _given(asked: Asked, key: str) -> bool:
 
 def _name(model: str, data: str) -> str:
     """Return a name for the run: another model or other data get another folder."""
+    if model.startswith(PREFIX):  # a name of the hub keeps only its last part
+        model = PurePath(model.removeprefix(PREFIX).removeprefix("cache:")).name
     where, _, function = model.rpartition(":")
     parts = [PurePath(where or model).stem, function if where else "", *_words_of(data)]
     text = "-".join(part for part in parts if part).lower()
@@ -274,6 +283,8 @@ def _data(data: str, asked: Asked) -> dict[str, Any]:
 
 def _model(model: str, data: str, asked: Asked) -> dict[str, Any]:
     given = {"input": found} if (found := _input(data, asked)) else {}
+    if model.startswith(PREFIX):
+        return {"hf": model.removeprefix(PREFIX), **given}
     if model.endswith(".onnx"):
         return {"onnx": model, **given}
     weights = asked.get("weights")

@@ -31,6 +31,7 @@ from edgekd.quantization.step import Quantize
 from edgekd.recipe.faults import faults
 from edgekd.recipe.overrides import changed
 from edgekd.step import Step
+from edgekd.teacher.hf import HfTeacher
 from edgekd.teacher.step import OnnxTeacher, Teacher
 
 QUICK_EPOCHS = 2
@@ -47,16 +48,22 @@ AnyStep = Annotated[Distill | Prune | Quantize, Field(discriminator="name")]
 """Every step that a recipe may name. A new one is added here."""
 
 
+_BY_KEY: Mapping[str, type[Step]] = {"onnx": OnnxTeacher, "hf": HfTeacher}
+
+
 def _which(model: object) -> str:
-    onnx = "onnx" in model if isinstance(model, Mapping) else isinstance(model, OnnxTeacher)
-    return OnnxTeacher.__name__ if onnx else Teacher.__name__
+    if isinstance(model, Mapping):
+        return next((t.__name__ for key, t in _BY_KEY.items() if key in model), Teacher.__name__)
+    return next((t.__name__ for t in _BY_KEY.values() if isinstance(model, t)), Teacher.__name__)
 
 
 AnyTeacher = Annotated[
-    Annotated[Teacher, Tag(Teacher.__name__)] | Annotated[OnnxTeacher, Tag(OnnxTeacher.__name__)],
+    Annotated[Teacher, Tag(Teacher.__name__)]
+    | Annotated[OnnxTeacher, Tag(OnnxTeacher.__name__)]
+    | Annotated[HfTeacher, Tag(HfTeacher.__name__)],
     Discriminator(_which),
 ]
-"""What `[model]` may be: the key `onnx` distinguishes them."""
+"""What `[model]` may be: the keys `onnx` and `hf` distinguish them."""
 
 
 class Measure(Options):

@@ -14,8 +14,8 @@ from edgekd.data.preprocess import ArrayPreprocess, ImagePreprocess
 from edgekd.data.text_preprocess import TextPreprocess
 from edgekd.errors import ModelError
 from edgekd.evaluation.fidelity import Fidelity, read_parity, write_parity
+from edgekd.evaluation.parity_check import cases, check_export
 from edgekd.exporters.torch_to_onnx import export_onnx
-from edgekd.pipeline.parity_check import cases, check_export
 
 ARRAYS = ArrayPreprocess(names=("x",))
 
