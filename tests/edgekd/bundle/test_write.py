@@ -14,6 +14,7 @@ import pytest
 from onnx import numpy_helper
 from PIL import Image
 
+from edgekd.bundle.golden import without_filling
 from edgekd.bundle.loader import LOADER
 from edgekd.bundle.manifest import read_manifest
 from edgekd.bundle.private import private_words
@@ -334,3 +335,11 @@ def test_a_bundle_with_a_file_for_tensorrt_has_scripts_for_boards(
     assert "`tensorrt/10.3.sh`" in (tmp_path / "bundle/MODEL_CARD.md").read_text()
     found = json.loads((tmp_path / "bundle/manifest.json").read_text())
     assert found["boards"] == [f"tensorrt/{n}.sh" for n in ("10.3", "10.13", "10.16", "11")]
+
+
+def test_a_fixed_file_may_give_more_for_what_fills_its_inputs() -> None:
+    """An output for each word of a padded text is cut before it is compared; a shorter one not."""
+    short, padded = np.ones((1, 3, 2)), np.arange(10.0).reshape(1, 5, 2)
+    assert without_filling(short, padded).shape == (1, 3, 2)
+    assert without_filling(padded, short).shape == (1, 3, 2)
+    assert without_filling(short, np.ones(3)).shape == (3,)
