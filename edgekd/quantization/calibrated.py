@@ -42,7 +42,9 @@ class Calibrated(Chosen):
     collected: Collected
     option: RangeOption
     """How ranges are made from the statistics."""
-    _found: dict[Activations, Mapping[str, tuple[Range, Method]]] = field(default_factory=dict)
+    _found: dict[tuple[RangeOption, Activations], Mapping[str, tuple[Range, Method]]] = field(
+        default_factory=dict
+    )
 
     @property
     def samples(self) -> int:
@@ -77,12 +79,13 @@ class Calibrated(Chosen):
         return self.collected.magnitude(tensor)
 
     def _ranges(self, activations: Activations) -> Mapping[str, tuple[Range, Method]]:
-        if activations not in self._found:
-            self._found[activations] = {
+        key = (self.option, activations)
+        if key not in self._found:
+            self._found[key] = {
                 name: statistics.find_range(self.option, activations)
                 for name, statistics in self.collected.statistics.items()
             }
-        return self._found[activations]
+        return self._found[key]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Ranges of activations by four methods, each a pure function of the statistics of a tensor.
+"""Ranges of activations by methods that clip, each a pure function of a histogram.
 
 A range has an error: of rounding, for what lies within it, and of clipping, for what does not.
 `minmax` clips nothing, `percentile` a fixed share of the values, `entropy` what changes the

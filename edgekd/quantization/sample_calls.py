@@ -65,8 +65,9 @@ def cut_calls(model: ModelProto, batch: Arrays, *, mask: str = "") -> Iterator[C
     Args:
         model: the graph.
         batch: by input name, [batch, ...]; more than the graph takes is left out.
-        mask: input [batch, length] that is 0 where a sample is padded at its end. It is cut off if
-            the graph names that axis; all its inputs with an axis of that name are cut likewise.
+        mask: input [batch, length] that is 0 where a sample is padded at its end and else 1.
+            Padding is cut off if the graph names that axis, in all inputs with an axis of that
+            name.
 
     Raises:
         ModelError: an input is missing.
@@ -103,8 +104,8 @@ def _without_padding(
     inputs: Sequence[ValueInfoProto], cut: dict[str, NDArray[Any]], mask: str
 ) -> dict[str, NDArray[Any]]:
     found = next((value for value in inputs if value.name == mask), None)
-    if found is None or cut[mask].ndim != 2:
-        return cut
+    if found is None or cut[mask].ndim != 2 or not np.isin(cut[mask], (0, 1)).all():
+        return cut  # a mask that is added to scores is 0 where there is no padding
     dims = found.type.tensor_type.shape.dim
     axis = str(dims[1].dim_param) if len(dims) == 2 else ""
     used = np.flatnonzero(cut[mask].any(axis=0))

@@ -34,6 +34,7 @@ from edgekd.quantization.plan import Plan
 from edgekd.quantization.planning import list_watched, make_plan
 from edgekd.quantization.proof import FloatAnswers, check_follows
 from edgekd.quantization.quantized import QuantizedFacts
+from edgekd.quantization.range_choice import choose_ranges
 from edgekd.quantization.ranges import RangeOption
 
 
@@ -102,6 +103,7 @@ def write_int8(calibrated: Calibrated, target: Path, *, layout: Layout) -> Quant
             follow the float file.
     """
     answers = FloatAnswers(calibrated.model, calibrated.judged, name=calibrated.name)
+    calibrated = choose_ranges(calibrated, answers, layout)
     plan, graph = find_plan(calibrated, answers, layout)
     if layout.casts_inputs_first:
         graph = cast_inputs_first(graph)

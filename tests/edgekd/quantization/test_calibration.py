@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,7 +14,12 @@ from numpy.typing import NDArray
 
 from edgekd.exporters.onnx_files import load_onnx
 from edgekd.quantization.calibration import collect
+from edgekd.quantization.insertion import insert
+from edgekd.quantization.layouts import ONNX_RUNTIME, XNNPACK
 from edgekd.quantization.plan import Activations
+from edgekd.quantization.planning import make_plan
+from edgekd.quantization.proof import FloatAnswers
+from edgekd.quantization.range_choice import WAYS, choose_ranges
 from edgekd.quantization.ranges import RangeOption
 from edgekd.quantization.sample_calls import cut_calls
 from edgekd.quantization.static import calibrate, quantize_int8
@@ -106,6 +112,7 @@ def test_a_text_of_padding_alone_and_a_fixed_length_are_left_as_they_are(
     free = load_onnx(build(TEXTS, weights))
     fixed = load_onnx(build(TEXTS.replace("length", "5"), weights))
     nothing = {name: np.zeros((2, 5), np.int64) for name in ("tokens", "attention_mask")}
+    added = {**nothing, "attention_mask": np.array([[-9, 0, 0, 0, 0], [0, 0, 0, -9, -9]])}
     some = {**nothing, "attention_mask": np.array([[1, 1, 0, 0, 0], [1, 0, 1, 0, 0]])}
 
     def lengths(model: Any, batch: Arrays) -> list[int]:
@@ -113,6 +120,7 @@ def test_a_text_of_padding_alone_and_a_fixed_length_are_left_as_they_are(
         return [call.arrays["tokens"].shape[1] for call in calls]
 
     assert lengths(free, nothing) == [5, 5]
+    assert lengths(free, added) == [5, 5]
     assert lengths(free, some) == [2, 3]  # a hole is no padding
     assert lengths(fixed, some) == [5, 5]
 
@@ -146,6 +154,21 @@ def test_every_option_writes_a_file(cnn: Path, pictures: Any, batched: Any, tmp_
         assert facts.layers == 3
         assert option == "auto" or set(facts.ranges.values()) == {option}
     assert len({sha256(tmp_path / option) for option in options}) >= 4
+
+
+def test_auto_follows_as_well_as_the_best_way(delicate: Path, batched: Any) -> None:
+    arrays = {"x": np.random.default_rng(6).laplace(0, 1, (40, 3, 8, 8)).astype(np.float32)}
+    calibrated = calibrate(delicate, batched(arrays, 8), ranges="auto")
+    answers = FloatAnswers(calibrated.model, calibrated.judged, name="it")
+    for layout in (ONNX_RUNTIME, XNNPACK):
+        noise = {}
+        for way in WAYS:
+            ranges = replace(calibrated, option=way).ranges(layout.activations)
+            plan = make_plan(calibrated.model, calibrated.choice, ranges, layout)
+            noise[way] = max(answers.compare(insert(calibrated.model, plan)).values())
+        chosen = choose_ranges(calibrated, answers, layout)
+        assert noise[chosen.option] == min(noise.values()) < max(noise.values())
+        assert choose_ranges(replace(calibrated, option="mse"), answers, layout).option == "mse"
 
 
 def test_the_two_grids_have_ranges_of_their_own(build: Callable[..., Path]) -> None:

@@ -1,0 +1,46 @@
+"""Choose how ranges are made by the outputs that follow: each way is tried on kept samples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgekd.errors import ModelError
+from edgekd.quantization.calibrated import Calibrated
+from edgekd.quantization.insertion import insert
+from edgekd.quantization.layouts import Layout
+from edgekd.quantization.planning import make_plan
+from edgekd.quantization.proof import FloatAnswers
+from edgekd.quantization.ranges import RangeOption
+
+WAYS: tuple[RangeOption, ...] = ("minmax", "percentile", "entropy", "mse", "auto")
+"""Equal for every tensor, or by tensor."""
+
+
+def choose_ranges(calibrated: Calibrated, answers: FloatAnswers, layout: Layout) -> Calibrated:
+    """Return it with the ranges whose outputs follow the float file best, if that is left open.
+
+    What is best for each tensor need not be best for the outputs: errors of some tensors count
+    more, and of some of their values.
+
+    Args:
+        calibrated: with the option "auto", or it is returned as it is.
+        answers: of its float graph.
+        layout: of the runtimes that the file is for.
+    """
+    if calibrated.option != "auto":
+        return calibrated
+    tried = {way: replace(calibrated, option=way) for way in WAYS}
+    noise = {way: _measure(found, answers, layout) for way, found in tried.items()}
+    return tried[min(WAYS, key=lambda way: noise[way])]
+
+
+def _measure(calibrated: Calibrated, answers: FloatAnswers, layout: Layout) -> float:
+    """Return noise / signal of the worst output, infinite where there is no such graph."""
+    ranges = calibrated.ranges(layout.activations)
+    plan = make_plan(calibrated.model, calibrated.choice, ranges, layout)
+    if not plan.layers:
+        return float("inf")
+    try:
+        return max(answers.compare(insert(calibrated.model, plan)).values(), default=0.0)
+    except ModelError:
+        return float("inf")
