@@ -33,7 +33,10 @@ def export(
         typer.Option(metavar="AXIS=MIN,USUAL,MAX", help="lengths of another free axis"),
     ] = None,
     build: Annotated[
-        bool, typer.Option("--build", help="build and time the files here, by this machine's own")
+        bool,
+        typer.Option(
+            "--build", help="build and time the files on this machine; --out gets what is built"
+        ),
     ] = False,
     read: Annotated[
         Path | None, typer.Option(metavar="DIR", help="show what the device wrote into this folder")
@@ -72,9 +75,9 @@ def export(
         typer.echo(
             json.dumps({"target": target, "text": found.text, "written": written, **found.facts})
         )
-    elif out is None:
-        typer.echo(found.text, nl=False)
     else:
+        if out is None or build:
+            typer.echo(found.text, nl=False)
         for place in written.values():
             typer.echo(f"wrote {place}")
 
@@ -86,8 +89,8 @@ def _refuse_two(
     from edgekd.errors import RecipeError
     from edgekd.wording import flag
 
-    asked = [name for name, given in (("build", build), ("read", read), ("out", out)) if given]
-    if len(asked) > 1:
+    asked = [name for name, given in (("read", read), ("build", build), ("out", out)) if given]
+    if read is not None and len(asked) > 1:
         raise RecipeError(
             f"{flag(asked[0])} and {flag(asked[1])} do not go together; give one of them"
         )

@@ -9,15 +9,24 @@ from pathlib import Path
 
 from edgekd.artifact import Variant
 from edgekd.benchmarks.measurement import Setup
+from edgekd.benchmarks.runtimes import missing
+from edgekd.benchmarks.runtimes import version as installed_version
 from edgekd.benchmarks.trtexec.shapes import BATCH, Range
-from edgekd.benchmarks.trtexec.versions import BOARDS, VERSIONS, target_version
+from edgekd.benchmarks.trtexec.versions import BOARDS, VERSIONS, Version, target_version, version_of
 from edgekd.devices import open_device
 from edgekd.devices.trtexec import find_trtexec, probe_trtexec
 from edgekd.errors import MeasureError, RecipeError
 from edgekd.exporters.target import Exported, Source, Target
 from edgekd.exporters.tensorrt.board_files import INT8, board_files, read_files, with_rival
 from edgekd.exporters.tensorrt.script import make_script
-from edgekd.exporters.tensorrt.timed import Results, build_and_time, gain, read_results, table
+from edgekd.exporters.tensorrt.timed import (
+    Results,
+    build_alone,
+    build_and_time,
+    gain,
+    read_results,
+    table,
+)
 from edgekd.wording import flag
 
 FOLDER = "tensorrt"
@@ -51,28 +60,54 @@ def export_tensorrt(source: Source, target: str) -> Exported:
 
 
 def build_here(source: Source, target: str) -> Exported:
-    """Build and time the files with this machine's trtexec.
+    """Build and time the files with this machine's trtexec, or build with the Python package.
 
     Raises:
-        RecipeError: the target is unknown, or trtexec is of a version with other options.
-        MeasureError: there is no trtexec, or it failed.
+        RecipeError: the target is unknown, or TensorRT here is of a version with other options.
+        MeasureError: there is no TensorRT, or it failed.
         ModelError: see `board_files`.
     """
     version, _ = target_version(target)
+    files = board_files(source, version)
+    fingerprint = open_device("local").fingerprint(Setup("tensorrt"))
     program = find_trtexec()
-    if not program:
+    if program:
+        trtexec = probe_trtexec(program, hardware=fingerprint)
+        _require(version, trtexec.version, f"{program} is TensorRT {trtexec.installed}", target)
+        return _shown(build_and_time(trtexec, files, source))
+    lack = missing("tensorrt")
+    if lack:
         raise MeasureError(
-            "trtexec is not in PATH, nor where JetPack puts it; install TensorRT, or give the path "
-            "in TRTEXEC. Without --build the commands are printed, to run them elsewhere"
+            "trtexec is not in PATH, nor where JetPack puts it (or give it in TRTEXEC), and "
+            f"TensorRT's Python package is {lack}. Without --build the commands are printed, to "
+            "run them elsewhere"
         )
-    local = open_device("local")
-    trtexec = probe_trtexec(program, hardware=local.fingerprint(Setup("tensorrt")))
-    if trtexec.version != version:
+    installed = installed_version("tensorrt").removeprefix("tensorrt ")
+    _require(version, version_of(installed), f"here is TensorRT {installed}", target)
+    strict = [file for file in files if file.precision != "fp16-chosen"]
+    results = build_alone(strict, source, fingerprint=fingerprint)
+    return Exported(
+        text=_listed(results, [str(path) for path in source.files.values()]),
+        files={f"{label}.plan": plan.read_bytes() for label, plan in results.plans.items()},
+        facts={"engines": [], "failed": dict(results.failed), "int8_over": None},
+    )
+
+
+def _require(wanted: Version, found: Version, said: str, target: str) -> None:
+    """Refuse a TensorRT with other options than those of a target."""
+    if found != wanted:
         raise RecipeError(
-            f"{program} is TensorRT {trtexec.installed}, and the commands for {target} are not for "
-            f"it; give {flag('for', f'tensorrt-{trtexec.version.name}')}"
+            f"{said}, and the commands for {target} are not for it; give "
+            f"{flag('for', f'tensorrt-{found.name}')}"
         )
-    return _shown(build_and_time(trtexec, board_files(source, version), source))
+
+
+def _listed(results: Results, files: list[str]) -> str:
+    """Say what was built without being timed."""
+    lines = [f"{label}: {plan}" for label, plan in results.plans.items()]
+    lines += [f"{label}: {reason}" for label, reason in results.failed.items()]
+    command = shlex.join(["edgekd", "bench", *files, "--runtime", "tensorrt"])
+    return "\n".join([*lines, f"to time them side by side: {command}", ""])
 
 
 def read_board(source: Source, target: str, folder: Path) -> Exported:
@@ -92,7 +127,8 @@ def _shown(results: Results) -> Exported:
         "failed": dict(results.failed),
         "int8_over": None if found is None else {"rival": found[0], "times": found[1]},
     }
-    return Exported(text=table(results), facts=facts)
+    files = {f"{label}.plan": plan.read_bytes() for label, plan in results.plans.items()}
+    return Exported(text=table(results), files=files, facts=facts)
 
 
 def bundle_scripts(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from edgekd.benchmarks.trtexec.failure import explain_failure
 from edgekd.benchmarks.trtexec.output import percentile, read_output
 from edgekd.benchmarks.trtexec.shapes import free_shapes
-from edgekd.devices.engines import keep_engine
+from edgekd.devices.engines import build_with_package, keep_engine
 from edgekd.devices.trtexec import (
     Timed,
     Trtexec,
@@ -57,6 +57,8 @@ class Results:
     rows: tuple[Row, ...]
     failed: Mapping[str, str]
     """Label -> reason."""
+    plans: Mapping[str, Path] = field(default_factory=dict)
+    """Label -> engine that was built here."""
 
 
 def build_and_time(trtexec: Trtexec, files: Sequence[BoardFile], source: Source) -> Results:
@@ -65,19 +67,43 @@ def build_and_time(trtexec: Trtexec, files: Sequence[BoardFile], source: Source)
     Raises:
         MeasureError: none could be built and timed; the message has the reason.
     """
-    folder = source.path if source.path.is_dir() else source.path.parent
+    plans: dict[str, Path] = {}
 
     def work(file: BoardFile) -> Row:
         builder = TrtexecBuilder(
             trtexec=trtexec,
-            file=folder / file.name,
+            file=_path(source, file),
             precision=file.precision,
             shapes=free_shapes(file.inputs, batch=source.batch, lengths=source.lengths),
         )
-        plan = keep_engine(builder)
-        return _row(file, trtexec.time(builder.engine(plan)), None)
+        plans[file.label] = keep_engine(builder)
+        return _row(file, trtexec.time(builder.engine(plans[file.label])), None)
 
-    return _results(files, work)
+    return replace(_results(files, work), plans=plans)
+
+
+def build_alone(files: Sequence[BoardFile], source: Source, *, fingerprint: str) -> Results:
+    """Build an engine of each file with TensorRT's Python package; nothing is timed.
+
+    Raises:
+        MeasureError: none could be built; the message has the reason.
+    """
+    plans, failed = {}, {}
+    for file in files:
+        shapes = free_shapes(file.inputs, batch=source.batch, lengths=source.lengths)
+        try:
+            plans[file.label] = build_with_package(
+                _path(source, file), shapes, fingerprint=fingerprint
+            )
+        except MeasureError as error:
+            failed[file.label] = str(error)
+    if not plans:
+        raise MeasureError("; ".join(dict.fromkeys(failed.values())))
+    return Results(rows=(), failed=failed, plans=plans)
+
+
+def _path(source: Source, file: BoardFile) -> Path:
+    return (source.path if source.path.is_dir() else source.path.parent) / file.name
 
 
 def read_results(folder: Path, files: Sequence[BoardFile], *, target: str) -> Results:

@@ -12,8 +12,10 @@ from onnx import TensorProto, helper
 
 from edgekd.benchmarks.measurement import Candidate, Setup, Timing
 from edgekd.benchmarks.runtimes import RUNTIMES, Runtime
+from edgekd.benchmarks.trtexec.shapes import Shapes
 from edgekd.devices import open_device
 from edgekd.devices.device import Device
+from edgekd.devices.engines import RunnerBuilder, keep_engine
 from edgekd.errors import CandidateError
 from edgekd.store import file_sha256
 
@@ -22,6 +24,8 @@ import functools
 import onnxruntime
 
 def build_file(arguments, feeds):
+    with open(__file__ + ".options", "a") as options:
+        options.write(" ".join(arguments.option) + "\\n")
     with open(__file__ + ".count", "a") as count:
         count.write("x")
     options = onnxruntime.SessionOptions()
@@ -134,3 +138,20 @@ def test_what_cannot_be_built_is_named(
     with pytest.raises(CandidateError, match=r"broken\.onnx could not be run") as caught:
         local.measure([good, broken], Timing())
     assert caught.value.index == 1
+
+
+def test_ranges_of_shapes_reach_the_runtime_and_are_part_of_the_key(
+    candidate: Callable[..., Candidate], engine: Path
+) -> None:
+    one = candidate("a.onnx")
+    wide = {"x": Shapes(least=(1, 2), usual=(2, 2), most=(8, 2))}
+    wider = {"x": Shapes(least=(1, 2), usual=(2, 2), most=(16, 2))}
+    found = [keep_engine(RunnerBuilder(one, "here", shapes)) for shapes in ({}, wide, wider, wide)]
+    assert len(set(found)) == 3
+    assert found[1] == found[3]
+    options = engine.with_name(engine.name + ".options").read_text().splitlines()
+    assert options == [
+        "",
+        'ranges={"x": [[1, 2], [2, 2], [8, 2]]}',
+        'ranges={"x": [[1, 2], [2, 2], [16, 2]]}',
+    ]

@@ -129,6 +129,13 @@ def test_it_builds_and_times_here(
         assert code == 0
         assert "TensorRT 10.3.0 on NVIDIA Imagined" in shown
         assert len(calls.read_text().splitlines()) == 3  # the second time from the cache
+    code, shown, _ = call(folder, "--for", "jetson-orin", "--build", "--out", tmp_path / "o")
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == [
+        "fp16.plan",
+        "fp32.plan",
+        "int8.plan",
+    ]
+    assert "speed of INT8 over fp16" in shown
     code, _, error = call(folder, "--for", "tensorrt-8.6", "--build")
     assert code == 2
     assert "is TensorRT 10.3.0" in error
@@ -180,7 +187,7 @@ def test_a_file_alone(folder: Path, call: Call) -> None:
         (["--for", "tensorrt-10.3", "--batch", "-1"], "--batch -1 cannot be read"),
         (["--for", "tensorrt-10.3", "--batch", "1,2"], "--batch 1,2 cannot be read"),
         (["--for", "tensorrt-10.3", "--length", "8"], "--length 8 cannot be read"),
-        (["--for", "tensorrt-10.3", "--build", "--out", "x"], "--build and --out do not go"),
+        (["--for", "tensorrt-10.3", "--read", "y", "--out", "x"], "--read and --out do not go"),
         (["--for", "tensorrt-8.2"], "has operator set 17 of ONNX, and TensorRT 8.2 reads at"),
     ],
 )
