@@ -49,6 +49,7 @@ def prepare(model: ModelProto, name: str) -> ModelProto:
     ready = infer_shapes(fold_input_scaling(ready))
     _densify(ready)
     _write_pads_out(ready)
+    _multiply_by_reciprocals(ready)
     count = -1
     while count != len(ready.graph.node):  # what only a removed subgraph read goes the next time
         count = len(ready.graph.node)
@@ -95,6 +96,29 @@ def _write_pads_out(model: ModelProto) -> None:
         model.graph.initializer.append(numpy_helper.from_array(full.reshape(-1), name))
         node.input[1] = name
         del node.input[3:]
+
+
+def _multiply_by_reciprocals(model: ModelProto) -> None:
+    """Turn divisions by one number into products, as runtimes have 8-bit kernels for these."""
+    numbers = {
+        tensor.name: float(numpy_helper.to_array(tensor).item())
+        for tensor in model.graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT and list(tensor.dims) in ([], [1])
+    }
+    taken = {name for node in messages(model, NodeProto) for name in [*node.input, *node.output]}
+    for node in model.graph.node:
+        divisor = numbers.get(node.input[1], 0.0) if node.op_type == "Div" else 0.0
+        if not np.isfinite(divisor) or not 1e-30 < abs(divisor) < 1e30:
+            continue
+        dims = next(list(t.dims) for t in model.graph.initializer if t.name == node.input[1])
+        name = f"{node.output[0]}_factor"
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        factor = np.full(dims, 1 / divisor, np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(factor, name))
+        node.op_type = "Mul"
+        node.input[1] = name
 
 
 def _densify(model: ModelProto) -> None:

@@ -33,8 +33,13 @@ def insert(model: ModelProto, plan: Plan) -> ModelProto:
     work = _Insertion(whole.graph, list_names(model))
     for name in plan.absorbed:
         work.absorb(name)
+    for name, shift in plan.shifts.items():
+        work.add_instead(name, shift)
+    for name, grid in plan.constants.items():
+        work.round_constant(name, grid, plan.reads)
     for name, grid in plan.tensors.items():
-        work.round_activation(name, grid, plan.reads, everywhere=name in plan.rounded)
+        factor = plan.factors.get(name, np.float32(1))
+        work.round_activation(name, grid, plan.reads, factor, everywhere=name in plan.rounded)
     for name, layer in plan.layers.items():
         if layer.pixels is not None:
             work.read_pixels(name, layer.pixels)
@@ -86,8 +91,45 @@ class _Insertion:
         before.name = final
         self._values[final] = before
 
+    def add_instead(self, name: str, shift: np.float32) -> None:
+        """Let a HardSigmoid be the addition of a number, which its grid clips and scales."""
+        node = self._nodes[name]
+        node.op_type = "Add"
+        node.attributes.clear()
+        integer = np.array(255 if shift > 0 else 0, np.uint8)
+        zero = np.array(0 if shift > 0 else 255, np.uint8)
+        scale = np.array(abs(shift) / 255 if shift else 1, np.float32)
+        inputs = [self._constant(integer, "number"), self._constant(scale, "scale")]
+        inputs.append(self._constant(zero, "zero"))
+        made = self._node("DequantizeLinear", inputs, "dq")
+        self._graph.insert_before(node, made)
+        node.resize_inputs(2)
+        node.replace_input_with(1, made.outputs[0])
+
+    def round_constant(self, name: str, grid: Grid, reads: Mapping[str, tuple[str, ...]]) -> None:
+        """Let planned additions and products read an initializer in 8 bits."""
+        value = self._graph.initializers[name]
+        assert value.const_value is not None
+        info = np.iinfo(grid.dtype)
+        whole = np.rint(value.const_value.numpy() / grid.scale) + grid.zero
+        integers = np.clip(whole, info.min, info.max).astype(grid.dtype)
+        inputs = [self._initializer(integers, "constant")]
+        inputs.append(self._constant(np.array(grid.scale, np.float32), "scale"))
+        inputs.append(self._constant(np.array(grid.zero, grid.dtype), "zero"))
+        made = self._node("DequantizeLinear", inputs, "dq")
+        uses = [use for use in value.uses() if name in reads.get(use.node.name or "", ())]
+        self._redirect(value, made.outputs[0], uses, outputs=False)
+        self._graph.insert_before(self._graph[0], made)
+        self._floats[name] = value
+
     def round_activation(
-        self, name: str, grid: Grid, reads: Mapping[str, tuple[str, ...]], *, everywhere: bool
+        self,
+        name: str,
+        grid: Grid,
+        reads: Mapping[str, tuple[str, ...]],
+        factor: np.float32,
+        *,
+        everywhere: bool,
     ) -> None:
         """Put Q and DQ behind a tensor, for all that read it or for the planned nodes alone."""
         value = self._values[name]
@@ -97,7 +139,10 @@ class _Insertion:
         kind = np.dtype(grid.dtype)
         scale = self._constant(np.array(grid.scale, np.float32), "scale")
         zero = self._constant(np.array(grid.zero, kind), "zero")
-        quantize = self._node("QuantizeLinear", [value, scale, zero], "q")
+        finer = scale
+        if factor != 1:
+            finer = self._constant(np.array(grid.scale / factor, np.float32), "scale")
+        quantize = self._node("QuantizeLinear", [value, finer, zero], "q")
         dequantize = self._node("DequantizeLinear", [quantize.outputs[0], scale, zero], "dq")
         if everywhere and value.is_graph_output():
             value.name, dequantize.outputs[0].name = dequantize.outputs[0].name, value.name

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto
 
@@ -22,11 +23,13 @@ from edgekd.quantization.layer_semantics import WEIGHTED, Semantics, read_layer
 from edgekd.quantization.small_values import find_small_values
 
 _CHAIN = {  # operators with 8-bit kernels; one input carries data
-    *("Relu", "Clip", "LeakyRelu", "Sigmoid", "MaxPool", "AveragePool", "GlobalAveragePool"),
+    *("Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid"),
+    *("MaxPool", "AveragePool", "GlobalAveragePool"),
     *("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Resize", "Split", "Slice", "Pad"),
 }
 _MOVES = SAME_VALUES | {"MaxPool", "Slice", "Split", "Gather", "Resize", "Expand", "Tile", "Pad"}
 _JOIN = {"Add", "Mul", "Concat"}  # all inputs carry data
+_MIXES = {"Add", "Mul"}  # where one of them may be constant
 _ABSORBED = {"Relu", "Clip"}  # vanish into the layer before them
 _NORMALIZING = {
     *("LayerNormalization", "SkipLayerNormalization", "SimplifiedLayerNormalization"),
@@ -36,6 +39,10 @@ _NORMS = _NORMALIZING | {"ReduceMean", "Pow"}  # these two begin one that is wri
 _SUMS = SAME_VALUES | {"Add", "Sub", "Concat", "Slice", "Split", "Cast", "Dropout"}
 _BARRIERS = frozenset(_NORMS | {"Conv", "MatMul", "Gemm", "Softmax"})
 _BETWEEN_PRODUCTS = SAME_VALUES | {"Cast", "Dropout"}  # of scores and values
+
+
+LARGEST = 1e30
+"""No activation is that large: it is a placeholder for infinity."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +215,7 @@ def _between(
         barriers: operators that data from or to a layer does not pass.
     """
     constants = {tensor.name for tensor in model.graph.initializer}
+    usable = _usable_constants(model)
     after: set[str] = set()  # tensors that descend from a chosen layer, through floats only
     inside: set[str] = set()
     floats = _floats(model)
@@ -217,6 +225,8 @@ def _between(
             after.update(node.output)
         elif node.op_type not in barriers and any(name in after for name in node.input):
             after.update(name for name in node.output if name in floats)
+            if node.op_type in _MIXES:
+                data = [name for name in data if name not in usable]
             fits = data and all(name in after and name not in constants for name in data)
             fits = fits and _has_kernel(node) and wide.isdisjoint([*data, *node.output])
             fits = fits and captured.isdisjoint(node.output)
@@ -247,8 +257,21 @@ def list_data_inputs(node: NodeProto) -> list[str]:
     return [node.input[0]] if node.op_type in {*_CHAIN, *WEIGHTED} and not node.domain else []
 
 
+def _usable_constants(model: ModelProto) -> set[str]:
+    """Return the initializers that an 8-bit addition or product may read."""
+    found = set()
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and 0 not in tensor.dims:
+            values = onnx.numpy_helper.to_array(tensor)
+            if np.isfinite(values).all() and np.abs(values).max() < LARGEST:
+                found.add(tensor.name)
+    return found
+
+
 def _has_kernel(node: NodeProto) -> bool:
     """Tell whether the operator has 8-bit kernels in this mode; a cubic Resize overshoots."""
+    if node.op_type == "HardSigmoid":
+        return all(a.f > 0 for a in node.attribute if a.name == "alpha")
     modes = {a.name: a.s for a in node.attribute if a.type == onnx.AttributeProto.STRING}
     return node.op_type != "Resize" or modes.get("mode", b"nearest") != b"cubic"
 

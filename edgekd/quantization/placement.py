@@ -30,6 +30,7 @@ def place(model: ModelProto, choice: Choice, layout: Layout) -> Reads:
         return {node.name: tuple(list_data_inputs(node)) for node in chosen}
     readers = find_readers(model)
     outputs = {value.name for value in model.graph.output}
+    constants = {tensor.name for tensor in model.graph.initializer}
     made = {
         node.output[0]: i
         for i, node in enumerate(model.graph.node)
@@ -42,20 +43,25 @@ def place(model: ModelProto, choice: Choice, layout: Layout) -> Reads:
         layer = choice.layers.get(node.name)
         if layer is not None:
             reads[node.name] = (layer.data,)
-        elif node.op_type == "Add" and (rest := _residual(node, made)):
+        elif node.op_type == "Add" and (rest := _residual(node, made, constants)):
             reads[node.name] = (rest,)
     return reads
 
 
-def _residual(addition: NodeProto, made: Mapping[str, int]) -> str:
+def _residual(addition: NodeProto, made: Mapping[str, int], constants: set[str]) -> str:
     """Return the input of an addition that is not fused with the layer before it, or "".
 
     Args:
         addition: of two tensors.
         made: what layers give to one reader alone, with the place of the layer in the graph.
+        constants: names of initializers.
     """
     first, second = addition.input
-    if first == second or (first not in made and second not in made):
+    if (
+        first == second
+        or constants.intersection(addition.input)
+        or (first not in made and second not in made)
+    ):
         return ""
     # The addition runs with the layer that comes last: the other input is there by then.
     return str(first if made.get(first, -1) < made.get(second, -1) else second)

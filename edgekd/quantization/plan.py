@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -62,6 +62,14 @@ class Plan:
     layers: Mapping[str, Layer]
     """By name of the node."""
     absorbed: tuple[str, ...]
-    """Relu and Clip nodes that go: the range of what they give does the same."""
+    """Relu and Clip nodes that go, for the range of what they give does the same, and products
+    with one number."""
+    constants: Mapping[str, Grid] = field(default_factory=dict)
+    """Float initializers that additions and products read in 8 bits."""
+    factors: Mapping[str, np.float32] = field(default_factory=dict)
+    """Tensors of `tensors` that are rounded before they are multiplied by this: the scale of their
+    grid contains it."""
+    shifts: Mapping[str, np.float32] = field(default_factory=dict)
+    """HardSigmoid nodes that become an addition of this; `factors` has their slope."""
     left: Mapping[str, str]
     """Layers with weights that stay float: name of the node, reason."""

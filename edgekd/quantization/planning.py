@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, numpy_helper
 
+from edgekd.quantization.absorption import Absorbed, find_absorbed, find_clipping
 from edgekd.quantization.headroom import Range
 from edgekd.quantization.layer_semantics import Semantics
 from edgekd.quantization.layouts import Layout
-from edgekd.quantization.node_selection import Choice, choose, find_readers
+from edgekd.quantization.node_selection import LARGEST, Choice, choose
 from edgekd.quantization.pixels import Pixels, find_pixels
 from edgekd.quantization.placement import Reads, group_by_scale, place
 from edgekd.quantization.plan import Activations, Grid, Layer, Plan
@@ -21,14 +22,9 @@ _SAME_GRID = {  # what they give are values that they were given: one grid, or n
     *("MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Resize", "Split"),
     *("Slice",),
 }
-_REQUANTIZES = {"Conv", "Gemm", "MatMul", "Add", "Mul", "Concat", "AveragePool"}
-_REQUANTIZES |= {"GlobalAveragePool", "LeakyRelu"}
-"""Write 8 bits on a grid of their own, and so clip as a Relu or Clip after them would."""
 _EMPTY: Range = (np.float32(0), np.float32(0))
 _SHARES: Range = (np.float32(0), np.float32(1))
 """Of a Softmax: QLinearSoftmax of ONNX Runtime 1.31 does not clip but wraps around."""
-_HUGE = 1e30
-"""No activation is that large: it is a stand-in for minus infinity."""
 _MOST_WIDER = 2.0
 """Times that what a Pad writes may widen the range of what it pads."""
 
@@ -68,27 +64,40 @@ def make_plan(
     pixels = find_pixels(model) if layout.reads_pixels else {}
     while True:
         now = choose(model, barred=barred, wide=wide) if barred or wide else choice
-        absorbed = _absorbed(model, now) if layout.absorbs else {}
+        absorbed = find_absorbed(model, now) if layout.absorbs else Absorbed()
         reads = place(model, now, layout)
-        gone = frozenset(absorbed.values()) | _read_as_pixels(reads, pixels)
+        gone = frozenset(absorbed.nodes.values()) | _read_as_pixels(reads, pixels)
         names = [n for n in _rounded_tensors(model, now, reads, layout) if n not in gone]
         if layout.rounds == "regions":
-            tensors = _grids(model, now, names, ranges, layout.activations)
+            tensors = _grids(model, now, names, ranges, layout.activations, absorbed)
         else:
             tensors = _shared_grids(model, names, ranges, layout.activations)
-        layers, refused = _layers(model, now, ranges, tensors, absorbed, pixels, layout)
+        layers, refused = _layers(model, now, ranges, tensors, absorbed.nodes, pixels, layout)
         if not refused:
             break
         barred |= refused
+    reads = {name: read for name, read in reads.items() if name not in absorbed.nodes}
     return Plan(
         kind=now.kind,
-        reads={name: read for name, read in reads.items() if name not in absorbed},
+        reads=reads,
         tensors=tensors,
         rounded=_rounded_everywhere(model, now, layout) & frozenset(tensors),
         layers=layers,
-        absorbed=tuple(absorbed),
+        absorbed=tuple(absorbed.nodes),
         left=now.left,
+        constants=_constant_grids(model, reads, layout.activations),
+        factors=absorbed.factors,
+        shifts=absorbed.shifts,
     )
+
+
+def _constant_grids(model: ModelProto, reads: Reads, activations: Activations) -> dict[str, Grid]:
+    read = {name for names in reads.values() for name in names}
+    values = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer if t.name in read}
+    return {
+        name: make_grid(float(array.min()), float(array.max()), activations)
+        for name, array in values.items()
+    }
 
 
 def _rounded_everywhere(model: ModelProto, choice: Choice, layout: Layout) -> frozenset[str]:
@@ -208,7 +217,7 @@ def _too_wide(model: ModelProto, choice: Choice, ranges: Mapping[str, Range]) ->
     """Return the tensors that no 8-bit grid serves, with the reason."""
     wide: dict[str, str] = {}
     for name, (low, high) in ranges.items():
-        if not (np.isfinite(low) and np.isfinite(high)) or max(-low, high) > _HUGE:
+        if not (np.isfinite(low) and np.isfinite(high)) or max(-low, high) > LARGEST:
             wide[name] = f"the range of {name!r} is not finite, or a placeholder for infinity"
     for node in _chosen(model, choice):
         if node.op_type == "Pad" and node.input[0] in ranges and node.output[0] in ranges:
@@ -223,38 +232,13 @@ def _width(found: Range) -> float:
     return max(0.0, float(high)) - min(0.0, float(low))
 
 
-def _clipping(model: ModelProto, choice: Choice) -> dict[str, str]:
-    """Return each Relu and Clip that is all that reads a tensor, with that tensor.
-
-    What it would clip needs no place on a grid.
-    """
-    readers = find_readers(model)
-    outputs = {value.name for value in model.graph.output}
-    return {
-        node.name: node.input[0]
-        for node in _chosen(model, choice)
-        if node.op_type in ("Relu", "Clip")
-        if len(readers[node.input[0]]) == 1 and node.input[0] not in outputs
-    }
-
-
-def _absorbed(model: ModelProto, choice: Choice) -> dict[str, str]:
-    """Return each Relu and Clip that goes, with the tensor that goes with it.
-
-    The range of what it gives starts or ends where it would clip, and the kernel before it clips
-    there by itself.
-    """
-    makers = {name: node.op_type for node in _chosen(model, choice) for name in node.output}
-    clipping = _clipping(model, choice)
-    return {node: name for node, name in clipping.items() if makers.get(name) in _REQUANTIZES}
-
-
 def _grids(
     model: ModelProto,
     choice: Choice,
     names: Sequence[str],
     ranges: Mapping[str, Range],
     dtype: Activations,
+    absorbed: Absorbed,
 ) -> dict[str, Grid]:
     """Return the grids of tensors that every chosen node gives and reads in 8 bits."""
     same = {
@@ -263,11 +247,16 @@ def _grids(
         if node.op_type in _SAME_GRID
         for name in node.output
     }
-    clipping, ranges = _clipping(model, choice), dict(ranges)
-    for node in reversed(_chosen(model, choice)):
+    chosen, ranges = _chosen(model, choice), dict(ranges)
+    clipping = find_clipping(model, chosen)
+    for node in reversed(chosen):
         if node.name in clipping and node.output[0] in ranges:
             ranges[node.input[0]] = ranges[node.output[0]]
-    ranges |= {n.output[0]: _SHARES for n in model.graph.node if n.op_type == "Softmax"}
+    ranges |= {
+        node.output[0]: _SHARES
+        for node in model.graph.node
+        if node.op_type == "Softmax" or node.name in absorbed.shifts
+    }
     grids: dict[str, Grid] = {}
     for name in names:
         if name in same:

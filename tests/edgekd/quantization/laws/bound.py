@@ -56,6 +56,8 @@ class Bounds:
         """Return the interval of each tensor of the graph, from those of its inputs."""
         constants = {t.name: numpy_helper.to_array(t) for t in self.model.graph.initializer}
         self.read = {name: (a, a) for name, a in [*constants.items(), *feeds.items()]}
+        for name, grid in self.plan.constants.items():
+            self.rounded[name] = _rounded(self.read[name], grid, self.step)
         for name in feeds:
             self._settle(name, self.read[name])
         for node in self.model.graph.node:
