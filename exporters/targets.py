@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from edgekd.errors import RecipeError
+from edgekd.exporters.fixed_shapes import FIXED
+from edgekd.exporters.openvino_check import OPENVINO
+from edgekd.exporters.ort_format import ORT
 from edgekd.exporters.target import Target
 from edgekd.exporters.tensorrt.target import TENSORRT
 from edgekd.wording import flag
 
-TARGETS: tuple[Target, ...] = (TENSORRT,)
+TARGETS: tuple[Target, ...] = (TENSORRT, ORT, FIXED, OPENVINO)
 """The first that takes a text is meant by it."""
 
 

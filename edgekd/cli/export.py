@@ -19,7 +19,9 @@ def export(
     ],
     target: Annotated[
         str,
-        typer.Option("--for", metavar="TARGET", help="such as tensorrt-10.3 or jetson-orin"),
+        typer.Option(
+            "--for", metavar="TARGET", help="tensorrt-10.3, jetson-orin, ort-arm, qnn, ..."
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="write files there instead of printing")
@@ -46,7 +48,9 @@ def export(
     """Print or write what a runtime or a board needs to run the files.
 
     For TensorRT that is a shell script: it builds an engine of each file on the device, INT8, FP16
-    as its rival, and FP32, and times them.
+    as its rival, and FP32, and times them. `ort` and `ort-arm` give .ort files with their list of
+    operators, `qnn`, `coreml` and `xnnpack` a file with fixed axes; each is run and compared here.
+    `openvino` reads the files as they are.
 
     Example: edgekd export runs/mnist/bundle --for tensorrt-10.3 --out board
     """
