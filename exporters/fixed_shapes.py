@@ -116,9 +116,11 @@ def _fill(inputs: Arrays, entries: Sequence[Input]) -> dict[str, NDArray[Any]]:
     """Return inputs at the fixed shapes: repeated along the batch, filled with zeros elsewhere."""
     found = {}
     for entry in entries:
-        array = inputs[entry.name]
+        array = found[entry.name] = np.asarray(inputs[entry.name])
+        if not array.ndim:
+            continue
         shape = [int(n) for n in entry.shape]
-        if array.ndim and len(array) < shape[0]:
+        if len(array) < shape[0]:
             array = np.resize(array, (shape[0], *array.shape[1:]))
         ends = [(0, max(0, want - have)) for want, have in zip(shape, array.shape, strict=True)]
         found[entry.name] = np.pad(array, ends)[tuple(map(slice, shape))]
