@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, numpy_helper
 
 from edgekd.quantization.absorption import Absorbed, find_absorbed, find_clipping
+from edgekd.quantization.float_stems import find_float_stems
 from edgekd.quantization.headroom import Range
 from edgekd.quantization.layer_semantics import Semantics
 from edgekd.quantization.layouts import Layout
@@ -60,7 +61,8 @@ def make_plan(
         floats: tensors that must stay float: name, reason.
     """
     barred: dict[str, str] = {}
-    wide = {**_too_wide(model, choice, ranges), **(floats or {})}
+    stems = find_float_stems(model) if layout.absorbs else {}
+    wide = {**stems, **_too_wide(model, choice, ranges), **(floats or {})}
     pixels = find_pixels(model) if layout.reads_pixels else {}
     while True:
         now = choose(model, barred=barred, wide=wide) if barred or wide else choice

@@ -31,13 +31,13 @@ def test_nothing_is_left_in_float(
     body: str, build: Any, batched: Any, as_written: Any, saturates: bool, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(0)
-    text = f"""(float[batch, 3, 8, 8] x) => (float[batch, 16, 8, 8] y) {{
+    text = f"""(float[batch, 8, 8, 8] x) => (float[batch, 16, 8, 8] y) {{
         a = Conv<pads = [1, 1, 1, 1]>(x, w, b)
         {BODIES[body]}
         y = Conv<pads = [1, 1, 1, 1]>(h, v)
     }}"""
     weights = {
-        "w": rng.normal(0, 0.5, (16, 3, 3, 3)),
+        "w": rng.normal(0, 0.3, (16, 8, 3, 3)),
         "b": rng.normal(0, 1, 16),
         "v": rng.normal(0, 0.1, (16, 16, 3, 3)),
         "w1": rng.normal(0, 0.5, (16, 16, 1, 1)),
@@ -48,7 +48,7 @@ def test_nothing_is_left_in_float(
     used = {
         n: np.asarray(v, np.float32) for n, v in weights.items() if f"{n})" in text or n in text
     }
-    arrays = {"x": rng.standard_normal((16, 3, 8, 8)).astype(np.float32)}
+    arrays = {"x": rng.standard_normal((16, 8, 8, 8)).astype(np.float32)}
     source, target = build(text, used), tmp_path / "q.onnx"
     facts = quantize_int8(source, target, batched(arrays, 8))
     found = int8_layers(target)
@@ -86,3 +86,21 @@ def test_a_product_with_one_number_costs_nothing(build: Any, batched: Any, tmp_p
         np.frombuffer(scales[n.input[1]].raw_data, np.float32).item() for n in (rounded, read)
     )
     assert after == pytest.approx(before / 6, rel=1e-6)
+
+
+@pytest.mark.parametrize(("act", "stays"), [("HardSwish", True), ("Relu", False)])
+def test_a_first_convolution_stays_float_only_beside_a_gate(
+    act: str, stays: bool, build: Any, batched: Any, tmp_path: Path
+) -> None:
+    text = f"""(float[batch, 3, 8, 8] x) => (float[batch, 8, 8, 8] y) {{
+        a = Conv<pads = [1, 1, 1, 1]>(x, w) h = {act}(a)
+        b = Conv<pads = [1, 1, 1, 1]>(h, v) g = {act}(b)
+        y = Conv<pads = [1, 1, 1, 1]>(g, v)
+    }}"""
+    rng = np.random.default_rng(0)
+    shapes = {"w": (8, 3, 3, 3), "v": (8, 8, 3, 3)}
+    weights = {n: rng.normal(0, 0.3, s).astype(np.float32) for n, s in shapes.items()}
+    arrays = {"x": rng.standard_normal((8, 3, 8, 8)).astype(np.float32)}
+    facts = quantize_int8(build(text, weights), tmp_path / "q.onnx", batched(arrays, 8))
+    assert (facts.layers, len(facts.left)) == ((2, 1) if stays else (3, 0))
+    assert int8_layers(tmp_path / "q.onnx").quantize_left == 1
