@@ -78,6 +78,7 @@ def compress(  # each argument is a flag of the command
     epochs: int | None = None,
     samples: int | None = None,
     ship: str | Sequence[str] | None = None,
+    variants: str | Sequence[str] | None = None,
     keep_for: str | None = None,
     only: str | Sequence[str] | None = None,
     no_distill: bool | None = None,
@@ -134,6 +135,7 @@ def compress(  # noqa: D417  # its arguments are those of the first overload
         epochs: epochs of every training; default 20.
         samples: number of calibration samples; default 256.
         ship: the file to ship: "fastest" (default), "smallest", or variants such as ["int8"].
+        variants: files that quantize writes, such as ["int8", "int8-tensorrt", "fp16"].
         keep_for: a device that is not here, which INT8 is kept for if its quality allows.
         only: the steps to do, of "distill", "prune" and "quantize".
         no_distill: leave out distillation.
@@ -204,6 +206,7 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
     min_agreement: float | None = None,
     no_labels: bool | None = None,
     ship: str | Sequence[str] | None = None,
+    variants: str | Sequence[str] | None = None,
     keep_for: str | None = None,
     skip_broken: bool | None = None,
     quick: bool = False,
@@ -239,6 +242,7 @@ def quantize(  # noqa: PLR0913  # each argument is a flag of the command
         min_agreement: least share of samples whose class stays, in percent; likewise.
         no_labels: compare with the model's own outputs.
         ship: the file to ship.
+        variants: files that quantize writes, such as ["int8", "int8-tensorrt", "fp16"].
         keep_for: a device that is not here, which INT8 is kept for if its quality allows.
         skip_broken: leave out samples that cannot be read.
         quick: a look in about a minute, which decides nothing.

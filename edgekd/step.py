@@ -106,6 +106,10 @@ class Step(Options):
         """A device that is not one of the recipe's and that its variants are kept for; or ""."""
         return ""
 
+    def promise_of(self, variant: Variant) -> Literal["faster", "smaller", "better"]:
+        """Return what one of `makes` promises."""
+        return self.promise
+
     @property
     def makes(self) -> tuple[Variant, ...]:
         """The variants that its quality is judged on."""

@@ -33,6 +33,7 @@ NAMES: Mapping[str, str] = {
     "distill.train.epochs": "epochs",
     "quantize.samples": "samples",
     "quantize.ranges": "ranges",
+    "quantize.variants": "variants",
     "quantize.keep_for": "keep_for",
     "export.ship": "ship",
     "data.size": "size",
@@ -62,6 +63,7 @@ _OF_STEPS = {
     "recover.epochs": "epochs",
     "samples": "samples",
     "ranges": "ranges",
+    "variants": "variants",
     "keep_for": "keep_for",
     "student.build": "student",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from edgekd.artifact import Variant
+from edgekd.artifact import FP32, Variant
 
 Known = Literal["run here", "from documentation", "unverified"]
 
@@ -22,6 +22,28 @@ class Row:
     reason: str
     fixed_shape: bool = False
     """Whether symbolic axes must be fixed first."""
+    also: tuple[Variant, ...] = ()
+    """Further variants that it runs as they are meant, in the order of preference."""
+
+    @property
+    def title(self) -> str:
+        """Return the name that people use."""
+        return _TITLES.get(self.provider) or _TITLES.get(self.runtime) or self.runtime
+
+
+_TITLES = {
+    "XnnpackExecutionProvider": "XNNPACK",
+    "CoreMLExecutionProvider": "Core ML",
+    "QNNExecutionProvider": "QNN",
+    "CUDAExecutionProvider": "CUDA",
+    "TensorrtExecutionProvider": "TensorRT",
+    "webgpu": "WebGPU",
+    "wasm": "WebAssembly",
+    "tensorrt": "TensorRT",
+    "openvino": "OpenVINO",
+}
+_DEFAULTS = {"onnxruntime": "CPUExecutionProvider", "openvino": "CPU"}
+"""The provider of a runtime where none is named."""
 
 
 TABLE = (
@@ -32,6 +54,7 @@ TABLE = (
         "run here",
         "its kernels need uint8 activations and int8 weights per channel; with int8 activations "
         "a ResNet-8 was slower than in float32",
+        also=("int8-dynamic", "int8-weights", "int4"),
     ),
     Row(
         "onnxruntime-web",
@@ -99,3 +122,25 @@ TABLE = (
         "it accepts signed and unsigned Q/DQ activations",
     ),
 )
+
+
+def find_home(variant: Variant, *, runtime: str, provider: str) -> str:
+    """Return which runtimes a variant is for, in words, if this one is not among them; or "".
+
+    Args:
+        variant: of a file.
+        runtime: that a device runs it in.
+        provider: of the runtime; "" for its default.
+    """
+    here = [
+        row
+        for row in TABLE
+        if row.runtime == runtime and row.provider == (provider or _DEFAULTS.get(runtime, ""))
+    ]
+    wanting = [row for row in TABLE if row.variant == variant]
+    if variant == FP32 or not here or not wanting:
+        return ""
+    if any(variant in (row.variant, *row.also) for row in here):
+        return ""
+    *some, last = dict.fromkeys(row.title for row in wanting)
+    return f"{', '.join(some)} or {last}" if some else last

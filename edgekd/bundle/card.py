@@ -225,6 +225,14 @@ def _speed(found: Description) -> Iterator[str]:
             f"On `{_cell(other.device)}` ({_cell(where.cpu)}, {where.runtime}) what ships {takes}"
             f"{speed}. This was measured after the choice and decided nothing."
         )
+        if other.best is not None and other.best != found.record.final.chosen:
+            best = other.files[other.best]
+            in_bundle = found.record.final.files[other.best] in found.record.beside
+            at_hand = "in this bundle" if in_bundle else "not in this bundle"
+            yield (
+                f"There the best of all kept files is {_cell(best.title)} ({best.variant}, "
+                f"{at_hand}): {latency_text(best.latency_s)}."
+            )
     if any(model.batch for model in found.models):
         yield (
             "Files with `batch1` in their name are the same networks with every axis fixed, for "
@@ -276,7 +284,7 @@ def _stages(found: Description) -> Iterator[str]:
 
 
 def _data(found: Description) -> Iterator[str]:
-    data, calibration = found.record.data, found.calibration
+    data = found.record.data
     splits = ", ".join(f"{name} {data.splits[name]:,}" for name in SPLITS)
     lines = [
         f"Data: {data.kind}, samples: {splits} (calibration is drawn from train).",
@@ -286,11 +294,11 @@ def _data(found: Description) -> Iterator[str]:
     ]
     if data.skipped:
         lines.append(f"{len(data.skipped)} broken files or rows were left out.")
-    if calibration:
-        lines.append(
-            f"INT8 ranges: {calibration.samples} samples of the calibration split, "
-            f"{calibration.activations} activations{_methods(calibration.ranges)}."
-        )
+    lines += [
+        f"`{found.shipped.dynamic[variant]}`: {one.weights} weights and {one.activations} "
+        f"activations, by {one.samples} samples of the calibration split."
+        for variant, one in found.calibrations.items()
+    ]
     yield _bullets(lines)
 
 

@@ -122,11 +122,11 @@ class Description:
     golden: Golden
 
     @property
-    def calibration(self) -> Calibration | None:
-        """The calibration data of the INT8 ranges; None if all files are float."""
+    def calibrations(self) -> dict[Variant, Calibration]:
+        """The calibration data of each variant that is not FP32."""
         known = [rung.calibration for rung in self.record.rungs if rung.kept]
-        variants = (self.shipped.variant, *self.shipped.dynamic)
-        return next((c[v] for v in variants for c in reversed(known) if v in c), None)
+        found = {v: [c[v] for c in known if v in c] for v in self.shipped.dynamic}
+        return {variant: last[-1] for variant, last in found.items() if last}
 
     @property
     def licences(self) -> dict[str, str]:
@@ -261,8 +261,10 @@ def manifest_of(found: Description) -> dict[str, Any]:
         "runtimes": [asdict(row) for row in found.runtimes],
         "boards": list(shipped.boards),
         "golden": found.golden.model_dump(mode="json"),
-        "calibration": found.calibration
-        and {"data_fingerprint": record.data.fingerprint, **asdict(found.calibration)},
+        "calibration": {
+            variant: {"data_fingerprint": record.data.fingerprint, **asdict(one)}
+            for variant, one in found.calibrations.items()
+        },
         "data": {**plain["data"], "skipped": skipped},
         "licences": found.licences,
         "device": record.devices[0],

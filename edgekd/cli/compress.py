@@ -56,6 +56,7 @@ def compress(  # noqa: PLR0913  # each parameter is a flag
     no_prune: flags.NoPrune = False,
     no_quantize: flags.NoQuantize = False,
     ship: flags.Ship = None,
+    variants: flags.Variants = None,
     keep_for: flags.KeepFor = None,
     skip_broken: flags.SkipBroken = False,
     quick: flags.Quick = False,

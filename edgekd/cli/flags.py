@@ -119,6 +119,14 @@ Ship = Annotated[
         help="file to ship: fastest, smallest, or variants such as int8 [default: fastest]",
     ),
 ]
+Variants = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHICH",
+        help="files that quantize writes, such as int8,int8-tensorrt,fp16: those for a runtime "
+        "that is not here are kept by their quality alone [default: int8]",
+    ),
+]
 KeepFor = Annotated[
     str | None,
     typer.Option(

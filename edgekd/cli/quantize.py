@@ -35,6 +35,7 @@ def quantize(  # noqa: PLR0913  # each parameter is a flag
     no_labels: flags.NoLabels = False,
     device: flags.Device = None,
     ship: flags.Ship = None,
+    variants: flags.Variants = None,
     keep_for: flags.KeepFor = None,
     skip_broken: flags.SkipBroken = False,
     quick: flags.Quick = False,
@@ -53,6 +54,8 @@ def quantize(  # noqa: PLR0913  # each parameter is a flag
     Example: edgekd quantize hf:my-bert --data texts.csv
 
     Example: edgekd quantize net.onnx --data inputs.npz --min-snr 25 --out net.int8.onnx
+
+    Example: edgekd quantize net.onnx --data photos/ --variants int8,int8-tensorrt,fp16
     """
     from edgekd.cli.compress import run
     from edgekd.recipe.from_flags import (

@@ -36,6 +36,7 @@ from edgekd.exporters.file_facts import Kernels, OnnxFacts
 from edgekd.exporters.fused_kernels import int8_layers
 from edgekd.exporters.model_stats import facts
 from edgekd.exporters.ort_session import batch_size
+from edgekd.exporters.variants import find_home
 from edgekd.progress import Progress, Silent, track_share
 from edgekd.store import digest, file_sha256, write_atomic, write_json
 
@@ -100,6 +101,13 @@ class Examiner:
         machine = [self.device.name, self.device.fingerprint(self.setup)]
         return [self.task_identity, machine, asdict(self.timing), asdict(self.setup)]
 
+    def find_home(self, variant: Variant) -> str:
+        """Return the runtimes that a variant is for, if that of the device is not among them.
+
+        Such a file is not timed: what another runtime makes of it says nothing.
+        """
+        return find_home(variant, runtime=self.setup.runtime, provider=self.setup.provider)
+
     def reduced(self, artifact: Artifact, path: Path) -> Reduced:
         """Return what the task keeps of a file's predictions on the validation split."""
         return Predictions(
@@ -139,8 +147,8 @@ class Examiner:
         mine, old = files_of(after, self.permitted), files_of(before, self.permitted)
         base = File(self.teacher.onnx(FP32), FP32, False)
         candidates = _distinct(
-            [(after, f) for f in reversed(mine)]
-            + [(before, f) for f in old]
+            [(after, f) for f in reversed(mine) if not self.find_home(f.variant)]
+            + [(before, f) for f in old if not self.find_home(f.variant)]
             + [(self.teacher, base)]
         )
         timing, second = split_error(self.timing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -56,7 +56,7 @@ class Ruling:
     """The kinds of the reasons against it."""
     numbers: str
     not_measured_on: str = ""
-    """The device that it is kept for, which is not here; "" where the gate's own decided."""
+    """The device or runtime that it is for, which is not here; "" where the gate's own decided."""
 
     @property
     def text(self) -> str:
@@ -115,24 +115,31 @@ REFERENCE = Verdict(outcome="kept", rulings=(Ruling(variant=FP32, kept=True, num
 
 
 def judge(
-    promise: Promise,
+    promise: Callable[[Variant], Promise],
     findings: Sequence[Findings],
     budget: Budget,
     *,
     kept_because: str = "",
-    other_device: str = "",
+    others: Mapping[Variant, str] | None = None,
 ) -> Verdict:
     """Keep the variants that fulfil the promise of the step; roll the stage back if none is left.
 
     Args:
-        promise: of the step.
+        promise: returns what the step promises of a variant.
         findings: one for each variant that it made, on the device that decides.
         budget: what may be lost.
         kept_because: why every variant is kept, whatever is against it, such as "gate = false".
-        other_device: that the variants are for, and that is not here: speed decides nothing.
+        others: variants that are for a device or runtime which is not here, and its name: their
+            speed decides nothing.
     """
     rulings = tuple(
-        _rule(promise, found, budget, kept_because=kept_because, other_device=other_device)
+        _rule(
+            promise(found.variant),
+            found,
+            budget,
+            kept_because=kept_because,
+            other_device=(others or {}).get(found.variant, ""),
+        )
         for found in findings
     )
     kept = any(ruling.kept for ruling in rulings)
@@ -160,7 +167,9 @@ def _rule(
     if reasons and kept:
         reasons.append(f"kept because {kept_because}")
     numbers = f"{_describe_pair(found)}, {_describe_quality(found)}"
-    if other_device:
+    if other_device and found.speedup is None:
+        numbers = f"not measured on {other_device}, {_describe_quality(found)}"
+    elif other_device:
         numbers = f"not measured on {other_device}; on {found.device} {numbers}"
     return Ruling(
         variant=found.variant,

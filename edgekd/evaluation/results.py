@@ -201,6 +201,8 @@ class Finalist:
     """Not proven slower than the fastest file of the session."""
     refused: str = ""
     """Why the runtime of the device cannot run it; empty where it can."""
+    only_for: str = ""
+    """The runtimes that it is for, where that of the device is not among them: it was not timed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,7 +86,8 @@ def compare_speed(
     """Choose the pair that decides about each variant, and compare its speed.
 
     A network is compared like with like: the fastest file of either side, previews included.
-    Another variant is compared with the FP32 file that it was made from.
+    Another variant is compared with the FP32 file that it was made from. One that was not timed,
+    for its runtime is not here, has no speed.
 
     Args:
         session: the measurements of all files.
@@ -102,17 +103,23 @@ def compare_speed(
         return SpeedComparison(session=None, timed={}, pairs=untimed, floor=None)
     timed = dict(zip(paths, session.measurements, strict=True))
     floor, error = noise_floor(session), error_of(session)
+
+    def pair(after: File, before: File) -> Pair:
+        if after.path not in timed:
+            return Pair(after=after, before=before, speedup=None, steady=True)
+        return _pair(after, before, timed, floor=floor, error=error)
+
     decisive = {
-        v: _pair(own[v], plain, timed, floor=floor, error=error)
+        v: pair(own[v], plain)
         if v != FP32
-        else _pair(_fastest(after, timed), _fastest(before, timed), timed, floor=floor, error=error)
+        else pair(_fastest(after, timed), _fastest(before, timed))
         for v in makes
     }
     return SpeedComparison(session=session, timed=timed, pairs=decisive, floor=floor)
 
 
 def _fastest(files: Sequence[File], timed: Mapping[Path, Measurement]) -> File:
-    return min(files, key=lambda f: latency(timed[f.path]).value)
+    return min((f for f in files if f.path in timed), key=lambda f: latency(timed[f.path]).value)
 
 
 def _pair(

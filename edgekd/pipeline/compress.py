@@ -195,11 +195,11 @@ def _climb_one(
         why = "" if step.gate else "gate = false"
         why = "this is a quick look" if bench.recipe.quick else why
         verdict = judge(
-            step.promise,
+            step.promise_of,
             evidence.findings,
             bench.recipe.budget,
             kept_because=why,
-            other_device=step.other_device,
+            others={v: step.other_device or examiner.find_home(v) for v in makes},
         )
         verdict = replace(verdict, dropped=read_dropped(after.folder))
         rung = Rung(title, after, evidence, verdict)

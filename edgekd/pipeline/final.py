@@ -56,8 +56,10 @@ def measure_finalists(bench: Bench, rungs: Sequence[Rung]) -> Final:
     first, *others = bench.places
     found = _last_session(bench, kept, first, _measure)
     recipe = bench.recipe
-    chosen = choose(found.files, recipe.budget.max_latency_s, recipe.export.ship)
     ship = recipe.export.ship
+    chosen = choose(found.files, recipe.budget.max_latency_s, ship)
+    if isinstance(ship, str):
+        chosen = _prefer_asked(rungs, found.files, chosen)
     asked = () if isinstance(ship, str) else ship
     made = {file.variant for file in found.files}
     return Final(
@@ -101,12 +103,34 @@ def list_kept_files(rung: Rung) -> list[File]:
     return [File(rung.artifact.onnx(v), v, False) for v in rung.verdict.variants]
 
 
+def _prefer_asked(rungs: Sequence[Rung], files: Sequence[Finalist], chosen: int) -> int:
+    """Return the chosen file, or the one for another runtime where only such were asked for.
+
+    Then what is fastest on this device is not the question.
+    """
+    last = next(rung for rung in reversed(rungs) if rung.verdict.kept)
+    made = {ruling.variant for ruling in last.verdict.rulings}
+    own = [i for i, file in enumerate(files) if file.title == last.title]
+    foreign = [i for i in own if files[i].only_for]
+    if foreign == own and made == {files[i].variant for i in own}:
+        return own[0]
+    return chosen
+
+
 def _measure(examiner: Examiner, kept: Kept) -> Measured:
+    """Time the files that are for the runtime of a device; the others only have a size."""
+    homes = [examiner.find_home(file.variant) for _, file in kept]
+    own = [pair for pair, home in zip(kept, homes, strict=True) if not home]
     session = examiner.measure(
-        [(rung.artifact, file) for rung, file in kept],
-        decided=lambda so_far: _is_decided(_finalists(kept, so_far)),
+        [(rung.artifact, file) for rung, file in own],
+        decided=lambda so_far: _is_decided(_finalists(own, so_far)),
     )
-    return _finalists(kept, session), session
+    timed = iter(_finalists(own, session))
+    files = tuple(
+        replace(_finalist(*pair), level=False, only_for=home) if home else next(timed)
+        for pair, home in zip(kept, homes, strict=True)
+    )
+    return files, session
 
 
 def _is_decided(files: Sequence[Finalist]) -> bool:
@@ -198,7 +222,8 @@ def choose(files: Sequence[Finalist], max_latency_s: float | None, ship: Ship = 
     """Return which file ships: of those that are not proven slower than the fastest, the smallest.
 
     Where the fastest meets the largest latency, only files that meet it are considered. Without
-    speeds the smallest file of the last stage ships: it keeps quality.
+    speeds the smallest file of the last stage ships: it keeps quality. Files for other runtimes
+    ship beside it.
 
     Args:
         files: all that were kept.
@@ -208,9 +233,14 @@ def choose(files: Sequence[Finalist], max_latency_s: float | None, ship: Ship = 
     """
     if not isinstance(ship, str):
         first = next((v for v in ship if any(f.variant == v for f in files)), None)
-        numbers = [i for i, f in enumerate(files) if first in (f.variant, None)]
+        numbers = [
+            i
+            for i, f in enumerate(files)
+            if f.variant == first or (first is None and not f.only_for)
+        ]
         return numbers[_choose([files[i] for i in numbers], max_latency_s, by_size=False)]
-    return _choose(files, max_latency_s, by_size=ship == "smallest")
+    numbers = [i for i, f in enumerate(files) if not f.only_for]
+    return numbers[_choose([files[i] for i in numbers], max_latency_s, by_size=ship == "smallest")]
 
 
 def _choose(files: Sequence[Finalist], max_latency_s: float | None, *, by_size: bool) -> int:

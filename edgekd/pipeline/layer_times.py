@@ -33,7 +33,11 @@ def explain_rungs(bench: Bench, rungs: Sequence[Rung]) -> dict[str, LayerTimes]:
     best, found = rungs[0], {}
     for rung in rungs[1:]:
         if rung.evidence is not None and rung.verdict.faults & {"slower", "gain not shown"}:
-            after, before = rung.evidence.findings[0].compared
+            after, before = next(
+                found.compared
+                for found, ruling in zip(rung.evidence.findings, rung.verdict.rulings, strict=True)
+                if {"slower", "gain not shown"} & set(ruling.faults)
+            )
             times = _compare(bench, (best, before), (rung, after))
             if times is not None:
                 found[rung.title] = times
@@ -45,7 +49,7 @@ def explain_shipped(bench: Bench, rungs: Sequence[Rung], final: Final) -> LayerT
     """Return the layer times of what ships beside the teacher's; None where that is the same."""
     ships = final.ships
     rung = next(rung for rung in rungs if rung.title == ships.title)
-    if rung is rungs[0] and ships.variant == FP32:
+    if ships.only_for or (rung is rungs[0] and ships.variant == FP32):
         return None
     return _compare(bench, (rungs[0], FP32), (rung, ships.label))
 

@@ -212,12 +212,13 @@ def _quantized(rung: Rung) -> dict[Variant, dict[str, Any]]:
 
 def _calls(bench: Bench, final: Final) -> tuple[Calls, ...]:
     """Return some calls of each finalist, drawn evenly over its processes, for the plot."""
-    if final.session is None or final.ships.latency_s is None:
+    if final.session is None or all(file.latency_s is None for file in final.files):
         return ()
     path = bench.folder / "evidence" / final.session
     session = Session.from_json(json.loads(path.read_text(encoding="utf8")))
     drawn = []
-    for file, measured in zip(final.files, session.measurements, strict=True):
+    timed = [file for file in final.files if not file.only_for]
+    for file, measured in zip(timed, session.measurements, strict=True):
         calls = [s for run in measured.runs for block in run.blocks_s for s in block]
         step = max(1, len(calls) // SHOWN_CALLS)
         drawn.append(Calls(title=file.title, label=file.label, seconds=tuple(calls[::step])))

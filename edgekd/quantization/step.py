@@ -26,6 +26,10 @@ _MOST_AT_ONCE = 4
 """Samples that run at once in calibration: each takes the memory of its activations."""
 
 
+_PREVIEWED: frozenset[Variant] = frozenset({"int8", "int8-xnnpack", "int8-dynamic"})
+"""That can change which of two networks is the faster one."""
+
+
 class Quantize(OnnxStep):
     """Static INT8 in Q/DQ form: int8 weights per channel, 8-bit activations."""
 
@@ -89,7 +93,7 @@ class Quantize(OnnxStep):
 
     @property
     def previews(self) -> tuple[Variant, ...]:
-        return self.makes
+        return tuple(v for v in self.variants if v in _PREVIEWED)
 
     @property
     def calibration_samples(self) -> int:
@@ -112,16 +116,24 @@ class Quantize(OnnxStep):
         fp32 = source.onnx(FP32)
         shutil.copyfile(fp32, folder / fp32.name)
         preprocess = read_preprocess(folder)
-        found, dropped = self._write(fp32, folder / "model", preprocess, context.data)
+        found, dropped = self._write(
+            fp32, folder / "model", preprocess, context.data, self.variants
+        )
         write_json(folder / QUANTIZED, {variant: f.to_json() for variant, f in found.items()})
         if dropped:
             write_json(folder / DROPPED, dropped)
 
     def write_previews(self, fp32: Path, folder: Path, preprocess: Preprocess, data: Data) -> None:
-        self._write(fp32, folder / "preview", preprocess, data)
+        if self.previews:
+            self._write(fp32, folder / "preview", preprocess, data, self.previews)
 
     def _write(
-        self, fp32: Path, stem: Path, preprocess: Preprocess, data: Data
+        self,
+        fp32: Path,
+        stem: Path,
+        preprocess: Preprocess,
+        data: Data,
+        variants: tuple[Variant, ...],
     ) -> tuple[dict[Variant, QuantizedFacts], dict[Variant, str]]:
         """Write `<stem>.<variant>.onnx` of each variant from one calibration.
 
@@ -146,11 +158,11 @@ class Quantize(OnnxStep):
                     return
 
         calibrated = calibrate_for(
-            self.variants, fp32, feeds, ranges=self.ranges, threads=min(_MOST_AT_ONCE, cores)
+            variants, fp32, feeds, ranges=self.ranges, threads=min(_MOST_AT_ONCE, cores)
         )
         found: dict[Variant, QuantizedFacts] = {}
         dropped: dict[Variant, str] = {}
-        for v in self.variants:
+        for v in variants:
             path = stem.with_name(f"{stem.name}.{v}.onnx")
             try:
                 found[v] = make(v, calibrated, path)

@@ -68,6 +68,8 @@ class Asked(TypedDict, total=False):
     """How ranges of activations are made."""
     ship: str | Sequence[str] | None
     """fastest, smallest, or variants in order of preference."""
+    variants: str | Sequence[str] | None
+    """Files that quantize writes."""
     keep_for: str | None
     """A device that is not here, which INT8 is kept for."""
     only: str | Sequence[str] | None
@@ -226,7 +228,8 @@ def _refuse_unread(table: Mapping[str, Any], asked: Asked) -> None:
     trains = "train" in table["model"] or bool(steps & {"distill", "prune"})
     unread = {} if trains else {"epochs": "model.train.epochs"}
     if "quantize" not in steps:
-        unread |= {"samples": "quantize.samples", "keep_for": "quantize.keep_for"}
+        keys = ("samples", "ranges", "variants", "keep_for")
+        unread |= {key: f"quantize.{key}" for key in keys}
     found = [option(path) for key, path in unread.items() if _given(asked, key)]
     if found:
         done = f"the steps are {', '.join(sorted(steps))}" if steps else "there are no steps"
@@ -342,7 +345,12 @@ def _training_steps(names: Sequence[str], data: str, asked: Asked) -> list[dict[
 
 def _quantize(asked: Asked) -> dict[str, Any]:
     given = {key: asked.get(key) for key in ("samples", "ranges", "keep_for")}
-    return {"name": "quantize", **{k: value for k, value in given.items() if value is not None}}
+    found = {k: value for k, value in given.items() if value is not None}
+    variants = asked.get("variants")
+    if variants is not None:
+        names = variants.split(",") if isinstance(variants, str) else variants
+        found["variants"] = [name.strip() for name in names if name.strip()]
+    return {"name": "quantize", **found}
 
 
 def _epochs(asked: Asked) -> int:

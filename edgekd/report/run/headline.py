@@ -91,6 +91,11 @@ def _nothing_paid(record: Record) -> str:
         return "No stage paid on this device: the teacher ships unchanged."
     of = f"of the files that were kept ({', '.join(kept)})"
     base, *others = record.final.files
+    if all(file.only_for for file in others):
+        return (
+            f"On this device the teacher ships unchanged. What was kept ({', '.join(kept)}) is for "
+            "other runtimes and was not measured here."
+        )
     if all(file.size_bytes >= base.size_bytes for file in others):
         found = "none is proven faster than the teacher and none is smaller"
     elif any(file.speedup is not None and file.speedup.low > 1 for file in others):

@@ -19,7 +19,7 @@ from edgekd.evaluation.gate import (
 )
 from edgekd.evaluation.other_work import describe_session
 from edgekd.evaluation.record import QUICK_REMARK, Record
-from edgekd.evaluation.results import Elsewhere, RungRecord
+from edgekd.evaluation.results import Elsewhere, Finalist, RungRecord
 from edgekd.report.run.spent import describe_memory, spent_line
 from edgekd.report.run.why import explain_stage, next_steps, unconfirmed
 
@@ -117,7 +117,7 @@ def outcome(record: Record) -> list[str]:
     verb = "would ship" if record.quick else "ships"
     found.append(
         f"{verb} {ships.title} ({ships.variant}): {size(ships.size_bytes)}, "
-        f"{latency_text(ships.latency_s)}{faster}"
+        f"{_speed_of(record, ships)}{faster}"
         f"{per_sample(ships.latency_s, record.samples_per_call)}"
     )
     found += filter(None, [unconfirmed(record), describe_session(record.final.conditions)])
@@ -161,6 +161,13 @@ def _not_kept(record: Record, rung: RungRecord) -> list[str]:
         *(f"  {text}" for text in words),
         *(f"  to {what}: {command}" for what, command in tries),
     ]
+
+
+def _speed_of(record: Record, file: Finalist) -> str:
+    other = record.other_device(file)
+    if file.latency_s is None and other:
+        return f"not measured on {other}"
+    return latency_text(file.latency_s)
 
 
 def _on(found: Elsewhere, chosen: int) -> str:

@@ -65,6 +65,7 @@ def made(variant: Any, size_bytes: int, latency_ms: float | None, *, level: bool
         (["fp16", "int8"], None, 2),  # the first of them that was kept
         (["fp32"], None, 1),
         (["fp16"], None, 1),  # none was kept: as if nothing had been asked for
+        (["int8-tensorrt", "int8"], None, 4),  # for another runtime, if it is asked for by name
     ],
 )
 def test_what_is_asked_to_ship_ships_if_it_was_kept(
@@ -75,6 +76,7 @@ def test_what_is_asked_to_ship_ships_if_it_was_kept(
         made("fp32", 80, 1.0, level=True),
         made("int8", 30, 1.4, level=False),
         made("int8-xnnpack", 20, 1.9, level=False),
+        replace(made("int8-tensorrt", 10, None, level=False), only_for="TensorRT"),
     ]
     asked_s = None if asked_ms is None else asked_ms / 1e3
     assert choose(files, asked_s, ship) == chosen

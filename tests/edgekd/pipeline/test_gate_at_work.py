@@ -1,14 +1,13 @@
-"""The gate at work: one network in two INT8 variants, made in one step, timed for real.
+"""The gate at work: one network in several variants, made in one step, timed for real.
 
-With int8 activations ONNX Runtime leaves the layers around a residual sum in float on x86, and
-converts before and behind them: that file is truly slower than FP32 and must go. With uint8 all
-layers fuse. What that brings is the processor's to say: with a dot product for 8 bits it pays, on
-an older one the gate has to find out.
+With uint8 activations all layers fuse in ONNX Runtime. What that brings is the processor's to say:
+with a dot product for 8 bits it pays, on an older one the gate has to find out. Variants for other
+runtimes would be slower here, which says nothing about them.
 """
 
 from __future__ import annotations
 
-import platform
+import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -54,34 +53,59 @@ def has_dot_product(evidence: Mapping[str, Any]) -> bool:
 
 
 @pytest.mark.timing
-def test_a_variant_stays_exactly_if_it_is_faster_here(
+def test_a_variant_stays_if_it_is_faster_here_or_for_another_runtime(
     job: Path,
     residual: Path,
     tmp_path: Path,
     lawful: Callable[[Mapping[str, Any]], None],
 ) -> None:
-    step = {"name": "quantize", "samples": 64, "variants": ["int8", "int8-xnnpack"]}
+    variants = ["int8", "int8-xnnpack", "int8-tensorrt", "fp16"]
+    step = {"name": "quantize", "samples": 64, "variants": variants}
     model = {"onnx": str(residual), "input": {"mean": 60.0, "std": 60.0}}
     table = {**TABLE, "allow_poor_teacher": True, "model": model, "steps": [step]}
     run = compress(parse_recipe(table, origin="test"), root=job, out=tmp_path / "run")
     content = run.record.to_json()
     lawful(content)
     rung = content["rungs"][1]
-    unsigned, signed = rung["rulings"]
+    here, *elsewhere = rung["rulings"]
     kernels = {f["variant"]: f["kernels"] for f in rung["evidence"]["files"]}
     assert kernels["int8"]["fp32_layers"] == 0
-    assert unsigned["kept"] or not has_dot_product(rung["evidence"]), rung["verdict"]
-    if platform.machine() in ("x86_64", "AMD64"):
-        assert kernels["int8-xnnpack"]["fp32_layers"] > 0  # why it is slow: these did not fuse
-        assert rung["evidence"]["findings"][1]["speedup"]["value"] < 1, rung["verdict"]
-        assert not signed["kept"]
-        # On a noisy machine the whole interval may not be below 1; `lawful` holds it to either.
-        assert ("x slower [" in signed["numbers"]) == (signed["reasons"] == ["slower"])
+    assert here["kept"] or not has_dot_product(rung["evidence"]), rung["verdict"]
     # INT8 is the smaller: it ships too where the last session cannot tell the two apart.
     ships = content["final"]["files"][content["final"]["chosen"]]
-    shipped = ("quantize", "int8") if unsigned["kept"] else ("teacher", "fp32")
+    shipped = ("quantize", "int8") if here["kept"] else ("teacher", "fp32")
     assert (ships["title"], ships["variant"]) == shipped
-    for ruling in (unsigned, signed):  # a variant that was dropped does not ship
-        file = tmp_path / "run" / "bundle" / f"model.{ruling['variant']}.onnx"
-        assert file.exists() == ruling["kept"]
-    assert "int8-xnnpack" in (tmp_path / "run" / "report.html").read_text(encoding="utf8")
+    # Those of other runtimes are judged by quality, not timed, and in the bundle.
+    homes = ["XNNPACK", "TensorRT", "Core ML, CUDA or WebGPU"]
+    assert [ruling["not_measured_on"] for ruling in elsewhere] == homes
+    files = {file["variant"]: file for file in content["final"]["files"][1:]}
+    bundle = run.bundle
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf8"))
+    measured = {
+        model["variant"]: model["measured"] for model in manifest["models"] if not model["batch"]
+    }
+    for ruling, home in zip(elsewhere, homes, strict=True):
+        assert ruling["kept"], ruling
+        assert ruling["numbers"].startswith(f"not measured on {home}, ")
+        assert "faster" not in ruling["numbers"]
+        assert (bundle / f"model.{ruling['variant']}.onnx").is_file()
+        file = files[ruling["variant"]]
+        assert (file["only_for"], file["latency_s"], file["speedup"]) == (home, None, None)
+        assert measured[ruling["variant"]]["latency_s"] is None
+    for text in (run.report.read_text("utf8"), repr(run), (bundle / "MODEL_CARD.md").read_text()):
+        assert "not measured on TensorRT" in " ".join(text.split())
+
+
+def test_what_is_only_for_another_runtime_ships_if_nothing_else_was_asked_for(
+    job: Path, residual: Path, tmp_path: Path
+) -> None:
+    step = {"name": "quantize", "samples": 16, "variants": ["int8-tensorrt", "fp16"]}
+    model = {"onnx": str(residual), "input": {"mean": 60.0, "std": 60.0}}
+    quick = {"rounds": 3, "blocks": 2, "block_s": 0.001}
+    changes = {"allow_poor_teacher": True, "model": model, "steps": [step], "measure": quick}
+    run = compress(
+        parse_recipe({**TABLE, **changes}, origin="test"), root=job, out=tmp_path / "run"
+    )
+    assert (run.record.ships.variant, run.record.ships.latency_s) == ("int8-tensorrt", None)
+    assert [file.variant for file in run.record.beside] == ["fp32", "fp16"]
+    assert "ships quantize (int8-tensorrt)" in repr(run)

@@ -132,7 +132,7 @@ def test_int8_for_a_device_that_is_not_here_is_in_the_bundle_and_says_so(
     page = elsewhere.report.read_text(encoding="utf8").partition("<script")[0]
     for text in (card, page, repr(elsewhere)):
         assert "not measured on pixel-8" in text
-    assert "INT8 ranges: " in card
+    assert "`model.int8.onnx`: int8 weights and uint8 activations, by " in card
     assert "none is smaller" not in page
     assert "Also in the bundle: quantize (int8)" in page
     assert "Latency budget 1 s: met, it takes " in page

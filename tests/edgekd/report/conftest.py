@@ -166,7 +166,7 @@ def rung(title: str, *, timed: bool = True, n: int = 5000) -> RungRecord:
         session=f"{title}.session.json" if timed else None,
         conditions=CONDITIONS if timed else None,
     )
-    verdict = REFERENCE if first else judge("faster", [findings], Budget(max_drop=3.0))
+    verdict = REFERENCE if first else judge(lambda _: "faster", [findings], Budget(max_drop=3.0))
     return RungRecord(
         title=title,
         outcome=verdict.outcome,
