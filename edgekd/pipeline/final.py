@@ -59,7 +59,7 @@ def measure_finalists(bench: Bench, rungs: Sequence[Rung]) -> Final:
     ship = recipe.export.ship
     chosen = choose(found.files, recipe.budget.max_latency_s, ship)
     if isinstance(ship, str):
-        chosen = _prefer_asked(rungs, found.files, chosen)
+        chosen = prefer_asked(rungs, found.files, chosen)
     asked = () if isinstance(ship, str) else ship
     made = {file.variant for file in found.files}
     return Final(
@@ -103,7 +103,7 @@ def list_kept_files(rung: Rung) -> list[File]:
     return [File(rung.artifact.onnx(v), v, False) for v in rung.verdict.variants]
 
 
-def _prefer_asked(rungs: Sequence[Rung], files: Sequence[Finalist], chosen: int) -> int:
+def prefer_asked(rungs: Sequence[Rung], files: Sequence[Finalist], chosen: int) -> int:
     """Return the chosen file, or the one for another runtime where only such were asked for.
 
     Then what is fastest on this device is not the question.

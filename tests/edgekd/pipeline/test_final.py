@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgekd.artifact import Artifact, Variant
 from edgekd.benchmarks.stats import Estimate
+from edgekd.evaluation.gate import REFERENCE, Ruling, Verdict
 from edgekd.evaluation.results import Finalist
-from edgekd.pipeline.final import choose
+from edgekd.pipeline.final import Rung, choose, prefer_asked
 
 
 def finalist(size_bytes: int, latency_ms: float | None, *, level: bool = True) -> Finalist:
@@ -87,3 +90,31 @@ def test_what_is_asked_to_ship_ships_if_it_was_kept(
 def test_without_speeds_the_last_that_was_kept_ships() -> None:
     files = [finalist(10, None), finalist(30, None), finalist(20, None)]
     assert choose(files, 1e-3) == 2
+
+
+@pytest.mark.parametrize(
+    ("made_variants", "kept", "chosen"),
+    [
+        (["int8-tensorrt", "fp16"], ["int8-tensorrt", "fp16"], 1),  # nothing else was asked for
+        (["int8", "int8-tensorrt"], ["int8-tensorrt"], 0),  # int8 was, and did not pay here
+        (["int8", "int8-tensorrt"], ["int8", "int8-tensorrt"], 0),
+    ],
+)
+def test_what_is_for_another_runtime_ships_if_nothing_else_was_asked_for(
+    made_variants: list[Variant], kept: list[Variant], chosen: int
+) -> None:
+    rulings = tuple(
+        Ruling(variant=variant, kept=variant in kept, numbers="") for variant in made_variants
+    )
+    rungs = [
+        Rung("teacher", Artifact(Path(), {}), None, REFERENCE),
+        Rung("quantize", Artifact(Path(), {}), None, Verdict(outcome="kept", rulings=rulings)),
+    ]
+    homes = {"int8-tensorrt": "TensorRT", "fp16": "CUDA"}
+    files = [replace(made("fp32", 90, 1.0, level=True), title="teacher")] + [
+        replace(
+            made(variant, 30, None, level=False), title="quantize", only_for=homes.get(variant, "")
+        )
+        for variant in kept
+    ]
+    assert prefer_asked(rungs, files, 0) == chosen

@@ -94,18 +94,3 @@ def test_a_variant_stays_if_it_is_faster_here_or_for_another_runtime(
         assert measured[ruling["variant"]]["latency_s"] is None
     for text in (run.report.read_text("utf8"), repr(run), (bundle / "MODEL_CARD.md").read_text()):
         assert "not measured on TensorRT" in " ".join(text.split())
-
-
-def test_what_is_only_for_another_runtime_ships_if_nothing_else_was_asked_for(
-    job: Path, residual: Path, tmp_path: Path
-) -> None:
-    step = {"name": "quantize", "samples": 16, "variants": ["int8-tensorrt", "fp16"]}
-    model = {"onnx": str(residual), "input": {"mean": 60.0, "std": 60.0}}
-    quick = {"rounds": 3, "blocks": 2, "block_s": 0.001}
-    changes = {"allow_poor_teacher": True, "model": model, "steps": [step], "measure": quick}
-    run = compress(
-        parse_recipe({**TABLE, **changes}, origin="test"), root=job, out=tmp_path / "run"
-    )
-    assert (run.record.ships.variant, run.record.ships.latency_s) == ("int8-tensorrt", None)
-    assert [file.variant for file in run.record.beside] == ["fp32", "fp16"]
-    assert "ships quantize (int8-tensorrt)" in repr(run)
