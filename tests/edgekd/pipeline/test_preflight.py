@@ -11,7 +11,7 @@ def test_a_student_that_keeps_most_of_the_teacher_is_told_with_the_way_out() -> 
         cut = describe_size(146_499, 140_227, is_own=False)
         own = describe_size(1000, 1500, is_own=True)
     assert cut.startswith("warning: the student has 96 % of the teacher's parameters")
-    assert "cannot be cut; give a student of your own (--student net.py:build)" in cut
+    assert "cannot be pruned; give a student of your own (--student net.py:build)" in cut
     assert "150 %" in own
     assert own.endswith("give a smaller one (--student net.py:build)")
 
