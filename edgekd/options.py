@@ -96,6 +96,58 @@ def parse_latency(value: object) -> Latency:
     return found
 
 
+_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?b)\s*", re.IGNORECASE)
+
+
+def parse_bytes(value: object) -> int:
+    """Return a number of bytes from '2 GB' or '500MB'.
+
+    Raises:
+        ValueError: it is something else, such as a number without a unit, or below 1 byte.
+    """
+    match = _SIZE.fullmatch(str(value))
+    units = {name.lower(): factor for name, factor in _BYTES.items()}
+    size = int(float(match[1]) * units[match[2].lower()]) if match else 0
+    if size < 1:
+        raise ValueError(f"{value!r} is not a size; write for instance '2 GB' or '500 MB'")
+    return size
+
+
+def _as_size(value: object) -> object:
+    parse_bytes(value)
+    return str(value).strip()
+
+
+class Cache(Options):
+    """A store for the teacher's outputs, so that a long training runs the teacher only once."""
+
+    views: int = Field(
+        4,
+        ge=1,
+        le=10_000,
+        examples=[4],
+        description="augmented views of each sample; they come again after as many epochs",
+    )
+    max_bytes: Annotated[str, BeforeValidator(_as_size)] = Field(
+        "2 GB",
+        examples=["2 GB"],
+        description="largest size of all teacher caches on disk; fewer views are stored if they "
+        "do not fit",
+    )
+    top: int | None = Field(
+        None,
+        ge=1,
+        examples=[10],
+        description="store only so many of the greatest class scores; the others become equal",
+    )
+
+    @property
+    def bytes(self) -> int:
+        """`max_bytes` as a number."""
+        return parse_bytes(self.max_bytes)
+
+
 def _as_asked(value: object) -> object:
     return None if value is None else str(parse_latency(value))
 

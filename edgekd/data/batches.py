@@ -126,6 +126,10 @@ class Data:
         """Return the number of samples of a split."""
         return len(self._indices(split))
 
+    def numbers(self, split: str) -> NDArray[np.int64]:
+        """Return the numbers in the data set of the samples of a split, in its order."""
+        return self._indices(split)
+
     def per_epoch(self, split: str) -> int:
         """Return the number of samples that `batches` yields with an order.
 

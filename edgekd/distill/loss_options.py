@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from edgekd.distill.losses import AnyTerm, SoftTargets
 from edgekd.errors import RecipeError
-from edgekd.options import Options, Training
+from edgekd.options import Cache, Options, Training
 from edgekd.training.signals import Wanted, joined
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgekd.networks.trainable import Model
     from edgekd.step import Context
     from edgekd.tasks.task import SignalKind
+    from edgekd.training.teacher_cache import CacheRequest
     from edgekd.training.teacher_outputs import TeacherOutputs
     from edgekd.training.terms import Term
 
@@ -40,6 +41,13 @@ class LearnsFromTeacher(Options):
         (SoftTargets(),),
         examples=[[SoftTargets().model_dump(exclude_none=True)]],
         description="losses against the teacher, summed with their weights",
+    )
+
+    cache: Cache | None = Field(
+        None,
+        examples=[{"views": 4, "max_bytes": "2 GB"}],
+        description="compute the teacher's outputs for some views of each sample once, store and "
+        "replay them; default: the teacher runs in every step",
     )
 
     @model_validator(mode="after")
@@ -123,7 +131,7 @@ class LearnsFromTeacher(Options):
     ) -> tuple[Term, ...]:
         """Return the terms with layers; what was found is noted for the report."""
         from edgekd.networks.trainable import open_model
-        from edgekd.training.losses import write_notes
+        from edgekd.training.losses import add_notes
         from edgekd.training.term_layers import describe_layers, resolve_layers
 
         terms: tuple[Term, ...] = self.active
@@ -132,7 +140,7 @@ class LearnsFromTeacher(Options):
         its = open_model(teacher.folder, root=context.root) if teacher.trainable else None
         terms = resolve_layers(terms, student, its, context)
         work.mkdir(parents=True, exist_ok=True)
-        write_notes(work, describe_layers(self.active, terms))
+        add_notes(work, describe_layers(self.active, terms))
         return terms
 
     def teach(
@@ -146,19 +154,36 @@ class LearnsFromTeacher(Options):
         title: str,
     ) -> None:
         """Train `student.body` in place with this loss; see `transfer`."""
-        from edgekd.training.transfer import transfer
+        from edgekd.training.transfer import Lesson, transfer
 
         terms, guide = self._resolved(student, teacher, context, work), None
         if terms:
             wanted = joined(term.teacher_wanted for term in terms)
             guide = self.open_guide(teacher, context, training.precision, wanted, work=work)
-        transfer(
-            student,
-            guide,
-            context,
-            training,
-            hard_weight=self.hard_weight,
-            terms=terms,
-            work=work,
-            title=title,
+        request = self._cache_request(teacher, context, training.precision) if terms else None
+        lesson = Lesson(self.hard_weight, terms, guide, request)
+        transfer(student, lesson, context, training, work=work, title=title)
+
+    def identify_more_teachers(self, root: Path) -> object:
+        """Return what of further teachers their signals depend on, as JSON."""
+        return None
+
+    def _cache_request(
+        self, teacher: Artifact, context: Context, precision: str
+    ) -> CacheRequest | None:
+        from edgekd.store import digest, file_sha256
+        from edgekd.training.environment import describe_environment
+        from edgekd.training.teacher_cache import CacheRequest
+        from edgekd.training.teacher_file import describe_engine
+
+        if self.cache is None:
+            return None
+        previews = ("preview.", "model.int")  # of what ships; they teach nobody
+        files = sorted(name for name in teacher.files if not name.startswith(previews))
+        identity = digest(
+            {name: file_sha256(teacher.folder / name) for name in files},
+            self.identify_more_teachers(context.root),
+            describe_environment(precision),
+            describe_engine(precision),
         )
+        return CacheRequest(self.cache, identity)

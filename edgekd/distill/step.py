@@ -117,12 +117,19 @@ class Distill(LearnsFromTeacher, TorchStep):
     def starts_without_network(self) -> bool:
         return self.student.build is not None
 
-    def content(self, root: Path) -> Mapping[str, str]:
-        found = {
+    def _more_files(self, root: Path) -> dict[str, str]:
+        return {
             f"teacher {i}, {name}": sha256
             for i, teacher in enumerate(self.more_teachers, 2)
             for name, sha256 in teacher.hashes(root).items()
         }
+
+    def identify_more_teachers(self, root: Path) -> object:
+        options = [teacher.model_dump(mode="json") for teacher in self.more_teachers]
+        return [options, self._more_files(root)]
+
+    def content(self, root: Path) -> Mapping[str, str]:
+        found = self._more_files(root)
         if self.student.spec is not None:
             found |= {
                 **list_user_files(self.student.spec, root),

@@ -181,18 +181,9 @@ class Teacher(TorchStep):
     def train_model(self, model: Model, source: Artifact, context: Context, work: Path) -> None:
         if self.train is None:
             return
-        from edgekd.training.transfer import transfer
+        from edgekd.training.transfer import Lesson, transfer
 
-        transfer(
-            model,
-            None,
-            context,
-            self.train,
-            hard_weight=1.0,
-            terms=(),
-            work=work,
-            title=self.name,
-        )
+        transfer(model, Lesson(), context, self.train, work=work, title=self.name)
 
 
 class OnnxTeacher(OnnxFile, OnnxStep):

@@ -58,6 +58,8 @@ class Course:
     """By the network's name; `TRAINED` is one of them."""
     size: int
     """Samples of a batch."""
+    views: int | None = None
+    """The number of views, which come again in turn; None: every epoch has its own."""
 
     @property
     def samples(self) -> int:
@@ -66,7 +68,12 @@ class Course:
 
     def batches(self, epoch: int) -> Iterator[TrainingBatch]:
         """Yield the batches of an epoch, shuffled and augmented."""
-        return self._named(order=epoch, view=epoch, size=self.size)
+        view = epoch if self.views is None else epoch % self.views
+        return self._named(order=epoch, view=view, size=self.size)
+
+    def in_order(self, *, view: int) -> Iterator[TrainingBatch]:
+        """Yield every sample of the split once, in its own order, as view number `view`."""
+        return self._named(order=None, view=view, size=self.size)
 
     def example(self) -> TrainingBatch:
         """Return two samples, not augmented: for shapes."""

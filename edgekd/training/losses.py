@@ -18,9 +18,11 @@ FOLDER = "losses"
 """Of a run."""
 
 
-def write_notes(work: Path, lines: Sequence[str]) -> None:
-    """Keep lines on a training for the report."""
-    write_json(work / NOTES, list(lines))
+def add_notes(work: Path, lines: Sequence[str]) -> None:
+    """Keep lines on a training for the report; a training that is resumed adds none twice."""
+    path = work / NOTES
+    known = json.loads(path.read_text(encoding="utf8")) if path.exists() else []
+    write_json(path, list(dict.fromkeys([*known, *lines])))
 
 
 def keep_losses(work: Path, run: Path, stage: str) -> None:

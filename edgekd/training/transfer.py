@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -21,21 +22,34 @@ from edgekd.training.loop import (
     fit,
     to_tensors,
 )
+from edgekd.training.losses import add_notes
 from edgekd.training.signals import Signals, joined
+from edgekd.training.teacher_cache import CacheRequest, open_cache
 from edgekd.training.teacher_outputs import TeacherOutputs
 from edgekd.training.term_layers import check_fit, check_tokens, give, tokens_of
 from edgekd.training.terms import Compared, Part, Term
 from edgekd.training.trainee import Trainee
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What a network learns from: labels, and terms against a teacher."""
+
+    hard_weight: float = 1.0
+    """Factor of the task's own loss; at 0 no labels are read."""
+    terms: Sequence[Term] = ()
+    guide: TeacherOutputs | None = None
+    """What the terms learn from; None only where there are no terms."""
+    cache: CacheRequest | None = None
+    """Whether the guide's signals are computed once and replayed."""
+
+
 def transfer(
     student: Model,
-    guide: TeacherOutputs | None,
+    lesson: Lesson,
     context: Context,
     training: Training,
     *,
-    hard_weight: float,
-    terms: Sequence[Term],
     work: Path,
     title: str,
 ) -> None:
@@ -43,35 +57,28 @@ def transfer(
 
     Args:
         student: its body is trained.
-        guide: what the terms learn from; None only where there are no terms.
+        lesson: what it learns from.
         context: task, data and seed.
         training: how long and how fast.
-        hard_weight: factor of the task's own loss; at 0 no labels are read.
-        terms: what is learned from the teacher.
         work: a folder for checkpoints; it is made if need be.
         title: of the progress.
     """
     work.mkdir(parents=True, exist_ok=True)
-    preprocesses = {TRAINED: student.preprocess, **(guide.preprocesses if guide else {})}
+    guide, terms, views = lesson.guide, lesson.terms, None
     layers = joined(term.student_wanted for term in terms).layers
     trainee = Trainee(student.deployed(context.task), layers=layers)
-    course = Course(context.data, preprocesses, training.batch_size)
     if guide is not None:
-        _say_what_stands_for_labels(terms, context, hard_weight)
+        _say_what_stands_for_labels(terms, context, lesson.hard_weight)
+        both = {TRAINED: student.preprocess, **guide.preprocesses}
+        example = Course(context.data, both, training.batch_size).example()
         torch.manual_seed(context.seed)  # the same after a resume, whatever was drawn before
-        example, own = course.example(), student.preprocess
-        trainee.extra.update(_extras(trainee, guide, example, context, own, terms))
+        trainee.extra.update(_extras(trainee, guide, example, context, student.preprocess, terms))
+        guide, views = _cached(lesson, guide, context, epochs=training.epochs, work=work)
+    preprocesses = {TRAINED: student.preprocess, **(guide.preprocesses if guide else {})}
     fit(
         trainee,
-        course,
-        make_objective(
-            trainee,
-            guide,
-            context,
-            student.preprocess,
-            hard_weight=hard_weight,
-            terms=terms,
-        ),
+        Course(context.data, preprocesses, training.batch_size, views),
+        make_objective(trainee, replace(lesson, guide=guide), context, student.preprocess),
         training,
         seed=context.seed,
         work=work,
@@ -80,20 +87,28 @@ def transfer(
     )
 
 
+def _cached(
+    lesson: Lesson, guide: TeacherOutputs, context: Context, *, epochs: int, work: Path
+) -> tuple[TeacherOutputs, int | None]:
+    """Return the guide, or what replays it and the number of its views."""
+    if lesson.cache is None:
+        return guide, None
+    wanted = joined(term.teacher_wanted for term in lesson.terms)
+    found, line = open_cache(lesson.cache, guide, wanted, context, epochs=epochs)
+    context.progress.say(line)
+    add_notes(work, [line])
+    return (guide, None) if found is None else (found, found.views)
+
+
 def make_objective(
-    trainee: Trainee,
-    guide: TeacherOutputs | None,
-    context: Context,
-    preprocess: Preprocess,
-    *,
-    hard_weight: float,
-    terms: Sequence[Term],
+    trainee: Trainee, lesson: Lesson, context: Context, preprocess: Preprocess
 ) -> Objective:
     """Return the loss: the task's own, where it has a weight, then every term."""
     task, device = context.task, choose_device()
-    wanted = joined(term.teacher_wanted for term in terms)
+    guide, hard_weight = lesson.guide, lesson.hard_weight
+    wanted = joined(term.teacher_wanted for term in lesson.terms)
     extras = dict(trainee.extra.items())
-    named_terms = name_terms(terms)
+    named_terms = name_terms(lesson.terms)
 
     def objective(student: Signals, batch: TrainingBatch, done: float) -> list[Part]:
         parts = []

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 from edgekd.benchmarks.stats import Estimate
 from edgekd.evaluation.budget import describe_latency, over_budget
 from edgekd.evaluation.results import Finalist
-from edgekd.options import Budget, parse_latency
+from edgekd.options import Budget, Cache, parse_bytes, parse_latency
 
 
 @pytest.mark.parametrize(
@@ -99,3 +100,24 @@ def test_a_budget_of_microseconds_is_answered_in_microseconds() -> None:
     budget = Budget(max_latency="250 us")
     found = describe_latency(timed(2.9e-4, 3e-4, 3.1e-4), budget, device="local")
     assert found == "250 us: missed by 50 us, it takes 300 us [290, 310]"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("2 GB", 2_000_000_000),
+        ("500MB", 500_000_000),
+        (" 1.5 kb", 1500),
+        ("7 B", 7),
+        (".5 TB", 5e11),
+    ],
+)
+def test_a_size_is_a_number_with_a_unit(text: str, size: int) -> None:
+    assert parse_bytes(text) == size
+    assert Cache(max_bytes=text).bytes == size
+
+
+@pytest.mark.parametrize("value", ["2", 2_000, "", "-1 GB", "0 GB", "0.1 B", "1 GiB", "two", None])
+def test_what_is_no_size_is_refused(value: object) -> None:
+    with pytest.raises(ValidationError, match="is not a size; write for instance '2 GB'"):
+        Cache.model_validate({"max_bytes": value})

@@ -187,6 +187,10 @@ train = { epochs = 1, batch_size = 96, learning_rate = 0.02 }
 """
 
 
+LIVE: Mapping[str, object] = {}
+CACHED: Mapping[str, object] = {"cache": {"views": 2}}
+
+
 @dataclass(frozen=True)
 class Place:
     """A run that has its teacher."""
@@ -194,10 +198,10 @@ class Place:
     bench: Bench
     teacher: Artifact
 
-    def distil(self, *kinds: str) -> Artifact:
+    def distil(self, *kinds: str, **more: object) -> Artifact:
         terms = [{"kind": kind} for kind in kinds]
         options = self.bench.recipe.steps[0].model_dump(by_alias=True, exclude_unset=True)
-        step = Distill.model_validate({**options, "terms": terms})
+        step = Distill.model_validate({**options, "terms": terms, **more})
         return run_step(step, self.teacher, self.bench.context(self.teacher), self.bench.stages)
 
 
@@ -232,3 +236,13 @@ def test_all_terms_together_train_one_network_that_is_exported(place: Place) -> 
     context = place.bench.context(place.teacher)
     exported = run_step(Export(), student, context, place.bench.stages)  # it checks the parity
     assert len(onnx.load(exported.onnx("fp32")).graph.output) == 1
+
+
+def test_a_recipe_trains_from_the_cache_of_the_teacher(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEKD_CACHE", str(tmp_path))
+    live, cached = (weights(place.distil("logits", **more)) for more in (LIVE, CACHED))
+    assert list(tmp_path.glob("teachers/*/0000/about.json"))
+    name = "features.0.weight"
+    torch.testing.assert_close(cached[name], live[name], rtol=0.02, atol=0.02)
