@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,6 @@ from edgekd.data.dataset import Arrays
 from edgekd.data.downloads import fetch, open_known
 from edgekd.exporters.ort_session import Level, open_session, run
 from edgekd.models import convnet, efficientnet_lite0
-from edgekd.quantization.calibrated import Calibrated
 from edgekd.quantization.insertion import insert
 from edgekd.quantization.layouts import ONNX_RUNTIME, XNNPACK, Layout
 from edgekd.quantization.planning import make_plan
@@ -108,9 +107,7 @@ def measure(name: str, network: Network, samples: int) -> list[Row]:
     rows = []
     for layout in LAYOUTS:
         for method in METHODS:
-            found = Calibrated(
-                calibrated.model, calibrated.choice, name, calibrated.collected, method
-            )
+            found = replace(calibrated, option=method, _found={})
             ranges = found.ranges(layout.activations)
             plan = make_plan(found.model, found.choice, ranges, layout)
             got = _answers(insert(found.model, plan).SerializeToString(), tests)

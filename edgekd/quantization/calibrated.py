@@ -42,6 +42,8 @@ class Calibrated(Chosen):
     collected: Collected
     option: RangeOption
     """How ranges are made from the statistics."""
+    collect_again: Callable[[ModelProto, Sequence[str]], Collected]
+    """Collects the statistics of some tensors of another graph of the same inputs."""
     _found: dict[tuple[RangeOption, Activations], Mapping[str, tuple[Range, Method]]] = field(
         default_factory=dict
     )
@@ -121,7 +123,8 @@ def calibrate_watched(
 
     Args:
         source: float32 weights; any operator set that can be raised to 13.
-        feeds: called once; gives batches by input name, [batch, ...].
+        feeds: gives batches by input name, [batch, ...]; called again for repairs that rewrite
+            the graph.
         watches: of the variants that will be made. Where one raises `NothingToDo`, so will its
             variant; where all do, nothing is calibrated.
         ranges: how ranges are made. "minmax": from the least to the greatest value over all
@@ -150,12 +153,15 @@ def calibrate_watched(
             refused.append(str(signal))
     if not watched:
         raise NothingToDo("; ".join(dict.fromkeys(refused)))
-    collected = collect(
+
+    def run_again(
+        graph: ModelProto, tensors: Sequence[str], magnitudes: Sequence[str] = ()
+    ) -> Collected:
+        return collect(graph, tensors, feeds(), magnitudes=magnitudes, mask=mask, threads=threads)
+
+    collected = run_again(
         model,
         list(dict.fromkeys(name for one in watched for name in one.ranges)),
-        feeds(),
-        magnitudes=[name for one in watched for name in one.magnitudes],
-        mask=mask,
-        threads=threads,
+        [name for one in watched for name in one.magnitudes],
     )
-    return Calibrated(model, chosen.choice, source.name, collected, ranges)
+    return Calibrated(model, chosen.choice, source.name, collected, ranges, run_again)

@@ -11,7 +11,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx_ir.passes import common
 
 from edgekd.exporters.onnx_files import apply_passes
-from edgekd.quantization.insertion import list_names
+from edgekd.quantization.names import list_names
 
 
 class Draft:

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import ModelProto
 from onnx_ir.passes import common
 
-from edgekd.exporters.onnx_files import SIZE_LIMIT_BYTES, messages, to_proto
+from edgekd.exporters.onnx_files import SIZE_LIMIT_BYTES, to_proto
+from edgekd.quantization.names import NewNames
 from edgekd.quantization.pixels import Pixels
 from edgekd.quantization.plan import Grid, Layer, Plan
-from edgekd.quantization.scales import round_bias, round_weight
+from edgekd.quantization.scales import round_bias, round_layer
 
 
 def insert(model: ModelProto, plan: Plan) -> ModelProto:
@@ -30,7 +31,7 @@ def insert(model: ModelProto, plan: Plan) -> ModelProto:
         plan: of this graph.
     """
     whole = ir.from_proto(model)
-    work = _Insertion(whole.graph, list_names(model))
+    work = _Insertion(whole.graph, NewNames(model))
     for name in plan.absorbed:
         work.absorb(name)
     for name, shift in plan.shifts.items():
@@ -56,20 +57,10 @@ def insert(model: ModelProto, plan: Plan) -> ModelProto:
     return result
 
 
-def list_names(model: ModelProto) -> set[str]:
-    """Return every name that a graph uses for a node or a tensor, in subgraphs as well."""
-    found: set[str] = set()
-    for node in messages(model, NodeProto):
-        found.update([node.name, *node.input, *node.output])
-    found.update(tensor.name for tensor in messages(model, TensorProto))
-    found.update(value.name for value in messages(model, ValueInfoProto))
-    return found
-
-
 class _Insertion:
     """A graph that is being changed: its values and nodes by their first names."""
 
-    def __init__(self, graph: ir.Graph, names: set[str]) -> None:
+    def __init__(self, graph: ir.Graph, names: NewNames) -> None:
         self._graph = graph
         self._names = names
         self._nodes = {node.name or "": node for node in graph}
@@ -85,7 +76,7 @@ class _Insertion:
         node = self._nodes.pop(name)
         before, after = node.inputs[0], node.outputs[0]
         assert before is not None
-        final, after.name = after.name or "", self._new("gone")
+        final, after.name = after.name or "", self._names.new("gone")
         self._redirect(after, before, after.uses(), outputs=True)
         self._graph.remove(node, safe=True)
         before.name = final
@@ -196,14 +187,12 @@ class _Insertion:
         assert float_weight is not None
         self._floats[layer.weight] = float_weight
         widen = layer.pixels is not None and layer.pixels.has_plane
-        key = (layer.weight, layer.axis, layer.factor.item(), layer.scale.tobytes(), widen)
+        own = b"" if layer.integers is None else layer.integers.tobytes()
+        key = (layer.weight, layer.axis, layer.factor.item(), layer.scale.tobytes(), widen, own)
         if key not in self._dequantized:
             tensor = float_weight.const_value
             assert tensor is not None
-            weight = tensor.numpy() * layer.factor
-            if layer.pixels is not None:
-                weight = layer.pixels.widen(weight)
-            integers = self._initializer(round_weight(weight, layer.axis, layer.scale), "weight")
+            integers = self._initializer(round_layer(layer, tensor.numpy()), "weight")
             self._integers.setdefault(layer.weight, integers)
             zero = self._constant(np.zeros(layer.scale.shape, np.int8), "zero")
             scale = self._constant(layer.scale, "scale")
@@ -280,7 +269,7 @@ class _Insertion:
     def _node(
         self, operator: str, inputs: list[ir.Value], prefix: str, **attributes: int
     ) -> ir.Node:
-        name = self._new(prefix)
+        name = self._names.new(prefix)
         output = ir.Value(name=name)
         return ir.node(operator, inputs, attributes, outputs=[output], name=name)
 
@@ -296,7 +285,7 @@ class _Insertion:
         return self._constants[key]
 
     def _initializer(self, array: NDArray[Any], prefix: str) -> ir.Value:
-        name = self._new(prefix)
+        name = self._names.new(prefix)
         tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
         value = ir.Value(
             name=name,
@@ -306,10 +295,3 @@ class _Insertion:
         )
         self._graph.initializers.add(value)
         return value
-
-    def _new(self, prefix: str) -> str:
-        number = len(self._names)
-        while f"{prefix}{number}" in self._names:
-            number += 1
-        self._names.add(f"{prefix}{number}")
-        return f"{prefix}{number}"

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from edgekd.artifact import Variant
+from edgekd.quantization.accuracy.costs import count_work, measure_savings
+from edgekd.quantization.accuracy.escalation import Accuracy
 from edgekd.quantization.calibrated import DEFAULT, Calibrated, Feeds, Watch, calibrate_watched
 from edgekd.quantization.dynamic import watch_dynamic, write_dynamic
 from edgekd.quantization.half import watch_half, write_half
@@ -22,8 +24,8 @@ class Maker:
     """What makes one variant of a calibrated graph."""
 
     watch: Watch
-    write: Callable[[Calibrated, Path], QuantizedFacts]
-    """Writes the file.
+    write: Callable[[Calibrated, Path, Accuracy], QuantizedFacts]
+    """Writes the file, with repairs of its accuracy where it has any.
 
     Raises:
         NothingToDo: there is nothing to quantize, or what was made does not follow the float file.
@@ -31,13 +33,22 @@ class Maker:
 
 
 def _static(layout: Layout) -> Maker:
-    return Maker(partial(watch_int8, layout=layout), partial(write_int8, layout=layout))
+    def write(calibrated: Calibrated, target: Path, accuracy: Accuracy) -> QuantizedFacts:
+        # Only this machine's kernels can be timed here.
+        costs = measure_savings if layout is ONNX_RUNTIME else count_work
+        return write_int8(calibrated, target, layout=layout, accuracy=accuracy, costs=costs)
+
+    return Maker(partial(watch_int8, layout=layout), write)
+
+
+def _unrepaired(watch: Watch, write: Callable[[Calibrated, Path], QuantizedFacts]) -> Maker:
+    return Maker(watch, lambda calibrated, target, _: write(calibrated, target))
 
 
 MAKERS: Mapping[Variant, Maker] = {
     **{layout.variant: _static(layout) for layout in (ONNX_RUNTIME, XNNPACK, TENSORRT)},
-    "int8-dynamic": Maker(watch_dynamic, write_dynamic),
-    "fp16": Maker(watch_half, write_half),
+    "int8-dynamic": _unrepaired(watch_dynamic, write_dynamic),
+    "fp16": _unrepaired(watch_half, write_half),
 }
 
 
@@ -54,10 +65,12 @@ def calibrate_for(
     return calibrate_watched(source, feeds, watches, ranges=ranges, threads=threads)
 
 
-def make(variant: Variant, calibrated: Calibrated, target: Path) -> QuantizedFacts:
-    """Write the file of one variant.
+def make(
+    variant: Variant, calibrated: Calibrated, target: Path, *, accuracy: Accuracy = "auto"
+) -> QuantizedFacts:
+    """Write the file of one variant, with repairs as `escalate` makes them.
 
     Raises:
         NothingToDo: it cannot be made, with the reason.
     """
-    return MAKERS[variant].write(calibrated, target)
+    return MAKERS[variant].write(calibrated, target, accuracy)

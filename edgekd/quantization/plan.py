@@ -43,6 +43,8 @@ class Layer:
     """Whether the bias becomes int32."""
     pixels: Pixels | None = None
     """What it reads instead of `data`, which is the float form of these pixels."""
+    integers: NDArray[np.int8] | None = None
+    """The rounded weight, where it is not rounded to the nearest."""
 
 
 @dataclass(frozen=True, kw_only=True)

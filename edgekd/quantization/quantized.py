@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,10 @@ class QuantizedFacts:
     """Layers that stayed float: name of the node, reason."""
     ranges: Mapping[str, str] = field(default_factory=dict)
     """Activations that are rounded to a fixed grid: name, how its range was made."""
+    repairs: Sequence[Mapping[str, Any]] = ()
+    """Each step that was taken for accuracy: what it gained in dB, what it cost in seconds."""
+    sensitivity: Sequence[Mapping[str, Any]] = ()
+    """Layers in INT8, the one that errs most first: signal to noise where it alone is rounded."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""

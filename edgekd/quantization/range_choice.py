@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgekd.errors import ModelError
+from edgekd.quantization.accuracy.workshop import measure_noise
 from edgekd.quantization.calibrated import Calibrated
 from edgekd.quantization.insertion import insert
 from edgekd.quantization.layouts import Layout
@@ -40,7 +40,4 @@ def _measure(calibrated: Calibrated, answers: FloatAnswers, layout: Layout) -> f
     plan = make_plan(calibrated.model, calibrated.choice, ranges, layout)
     if not plan.layers:
         return float("inf")
-    try:
-        return max(answers.compare(insert(calibrated.model, plan)).values(), default=0.0)
-    except ModelError:
-        return float("inf")
+    return measure_noise(insert(calibrated.model, plan), answers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.quantization.plan import Activations, Grid
+from edgekd.quantization.plan import Activations, Grid, Layer
 
 _LEAST = 1e-18
 """A width below which a tensor counts as 0 throughout: products of scales must stay normal."""
@@ -75,6 +75,15 @@ def round_weight(
     whole = np.clip(np.rint(weight / scale.reshape(shape)), -127, 127)
     result: NDArray[np.int8] = whole.astype(np.int8)
     return result
+
+
+def round_layer(layer: Layer, weight: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Return the weight of a layer as it is stored; `weight` is the float initializer."""
+    if layer.integers is not None:
+        return layer.integers
+    scaled = weight * layer.factor
+    whole = scaled if layer.pixels is None else layer.pixels.widen(scaled)
+    return round_weight(whole, layer.axis, layer.scale)
 
 
 def round_bias(bias: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.int32]:

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-
-from onnx import ModelProto
 
 from edgekd.errors import NothingToDo
 from edgekd.exporters.input_casts import cast_inputs_first
 from edgekd.exporters.onnx_files import check, save_onnx
 from edgekd.exporters.shapes import lower_opset
 from edgekd.exporters.strip import strip
+from edgekd.quantization.accuracy.costs import count_work
+from edgekd.quantization.accuracy.escalation import Accuracy, Outcome, escalate
+from edgekd.quantization.accuracy.floats import Costs
+from edgekd.quantization.accuracy.sensitivity import rank_layers
+from edgekd.quantization.accuracy.workshop import Workshop, make_plan_of
 from edgekd.quantization.calibrated import (
     DEFAULT,
     Calibrated,
@@ -27,11 +31,8 @@ from edgekd.quantization.calibrated import (
     Watched,
     calibrate_watched,
 )
-from edgekd.quantization.insertion import insert
 from edgekd.quantization.layouts import ONNX_RUNTIME, Layout
-from edgekd.quantization.left_in_float import leave_in_float
-from edgekd.quantization.plan import Plan
-from edgekd.quantization.planning import list_watched, make_plan
+from edgekd.quantization.planning import list_watched
 from edgekd.quantization.proof import FloatAnswers, check_follows
 from edgekd.quantization.quantized import QuantizedFacts
 from edgekd.quantization.range_choice import choose_ranges
@@ -87,7 +88,14 @@ def _require_layers(name: str, layers: Mapping[str, object], left: Mapping[str, 
         )
 
 
-def write_int8(calibrated: Calibrated, target: Path, *, layout: Layout) -> QuantizedFacts:
+def write_int8(
+    calibrated: Calibrated,
+    target: Path,
+    *,
+    layout: Layout,
+    accuracy: Accuracy = "auto",
+    costs: Costs = count_work,
+) -> QuantizedFacts:
     """Write Q/DQ with int8 weights per channel (-127..127).
 
     Equal samples give equal bytes, in any batch and in any order, on the same kind of processor.
@@ -97,6 +105,8 @@ def write_int8(calibrated: Calibrated, target: Path, *, layout: Layout) -> Quant
         target: the file to write.
         layout: of the runtimes that the file is for. Symmetric int8 activations stay unfused on
             most CPUs and are often slower than FP32 there.
+        accuracy: repairs, see `escalate`; () for none.
+        costs: what layers cost in float, where some are left in float.
 
     Raises:
         NothingToDo: the ranges leave nothing to quantize, or the file that was made does not
@@ -104,7 +114,8 @@ def write_int8(calibrated: Calibrated, target: Path, *, layout: Layout) -> Quant
     """
     answers = FloatAnswers(calibrated.model, calibrated.judged, name=calibrated.name)
     calibrated = choose_ranges(calibrated, answers, layout)
-    plan, graph = find_plan(calibrated, answers, layout)
+    outcome = find_outcome(calibrated, answers, layout, accuracy=accuracy, costs=costs)
+    plan, graph = outcome.trial.plan, outcome.trial.graph
     if layout.casts_inputs_first:
         graph = cast_inputs_first(graph)
     if layout.most_opset is not None:
@@ -113,7 +124,7 @@ def write_int8(calibrated: Calibrated, target: Path, *, layout: Layout) -> Quant
     check(quantized, f"the quantized form of {calibrated.name}")
     check_follows(quantized, answers)
     save_onnx(quantized, target)
-    methods = calibrated.methods(layout.activations)
+    methods = outcome.repaired.source.methods(layout.activations)
     return QuantizedFacts(
         kind=plan.kind,
         activations=layout.activations,
@@ -122,22 +133,24 @@ def write_int8(calibrated: Calibrated, target: Path, *, layout: Layout) -> Quant
         layers=len(plan.layers),
         left=plan.left,
         ranges={n: by for n, by in methods.items() if n in plan.tensors},
+        repairs=tuple(asdict(attempt) for attempt in outcome.attempts),
+        sensitivity=rank_layers(outcome),
     )
 
 
-def find_plan(
-    calibrated: Calibrated, answers: FloatAnswers, layout: Layout
-) -> tuple[Plan, ModelProto]:
-    """Return the plan of a calibrated graph, with what has to stay float, and its INT8 graph.
+def find_outcome(
+    calibrated: Calibrated,
+    answers: FloatAnswers,
+    layout: Layout,
+    *,
+    accuracy: Accuracy = "auto",
+    costs: Costs = count_work,
+) -> Outcome:
+    """Return the INT8 graph of a calibrated graph with its repairs, see `escalate`.
 
     Raises:
         NothingToDo: the ranges leave nothing to quantize.
     """
-    model, ranges = calibrated.model, calibrated.ranges(layout.activations)
-
-    def make(floats: Mapping[str, str]) -> Plan:
-        return make_plan(model, calibrated.choice, ranges, layout, floats=floats)
-
-    plan = make({})
+    plan = make_plan_of(calibrated, layout)
     _require_layers(calibrated.name, plan.layers, plan.left)
-    return leave_in_float(model, plan, answers, make, lambda plan: insert(model, plan))
+    return escalate(Workshop(calibrated, answers, layout), accuracy, costs=costs)

@@ -34,7 +34,7 @@ class Quantize(OnnxStep):
     """Static INT8 in Q/DQ form: int8 weights per channel, 8-bit activations."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"calibration data"})
-    revision: ClassVar[int] = 6
+    revision: ClassVar[int] = 7
     name: Literal["quantize"] = "quantize"
     samples: int = Field(
         256, ge=1, le=100_000, examples=[256], description="number of calibration samples"
@@ -59,6 +59,21 @@ class Quantize(OnnxStep):
         "calibration samples, and beyond where others are likely to exceed them; percentile, "
         "entropy, mse: rare extremes are clipped; auto: the one of them that is best for the "
         "activation, on samples that it has not seen",
+    )
+    accuracy: (
+        Literal["auto"]
+        | tuple[
+            Literal["bias-correction", "equalize", "smooth", "rounding", "layers-in-float"], ...
+        ]
+    ) = Field(
+        "auto",
+        examples=["auto"],
+        description="repairs where the outputs of a static INT8 file follow the float file too "
+        "loosely. auto: one after the other until its worst output has a signal-to-noise ratio of "
+        "22 dB, none if it has. A list: exactly these; []: none. bias-correction: the mean error "
+        "of each channel goes into the bias; equalize, smooth: channels get like ranges, in "
+        "convolutions and in transformers; rounding: weights are rounded for the least error of "
+        "the output; layers-in-float: the fewest layers with which 22 dB are reached",
     )
     keep_for: str | None = Field(
         None,
@@ -165,7 +180,7 @@ class Quantize(OnnxStep):
         for v in variants:
             path = stem.with_name(f"{stem.name}.{v}.onnx")
             try:
-                found[v] = make(v, calibrated, path)
+                found[v] = make(v, calibrated, path, accuracy=self.accuracy)
             except NothingToDo as signal:
                 dropped[v] = one_line(signal)
         if not found:

@@ -18,7 +18,7 @@ from edgekd.quantization.calibration import collect
 from edgekd.quantization.headroom import Extremes
 from edgekd.quantization.layouts import ONNX_RUNTIME
 from edgekd.quantization.proof import FloatAnswers
-from edgekd.quantization.static import calibrate, find_plan, quantize_int8
+from edgekd.quantization.static import calibrate, find_outcome, quantize_int8
 
 
 def extremes(samples: NDArray[Any]) -> Extremes:
@@ -113,7 +113,8 @@ def test_a_layer_with_which_the_file_does_not_run_stays_float(
     arrays = {"x": rng.standard_normal((32, 3, 8, 8)).astype("f")}
     calibrated = calibrate(path, lambda: iter([arrays]))
     answers = Refusing(calibrated.model, calibrated.judged, name="it")
-    plan, graph = find_plan(calibrated, answers, ONNX_RUNTIME)
+    trial = find_outcome(calibrated, answers, ONNX_RUNTIME).trial
+    plan, graph = trial.plan, trial.graph
     assert len(plan.layers) == 1
     assert all("does not run" in reason for reason in plan.left.values())
     assert answers.compare(graph)["y"] < 0.01

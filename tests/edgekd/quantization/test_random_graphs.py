@@ -14,14 +14,17 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from edgekd.errors import ModelError, NothingToDo
 from edgekd.exporters.onnx_files import check, load_onnx, messages, save_onnx
 from edgekd.exporters.ort_session import Level, open_session, run
+from edgekd.quantization.accuracy.escalation import Accuracy
 from edgekd.quantization.graph_preparation import prepare
 from edgekd.quantization.layouts import ONNX_RUNTIME, TENSORRT, XNNPACK, Layout
 from edgekd.quantization.plan import Plan
 from edgekd.quantization.proof import FloatAnswers
-from edgekd.quantization.static import calibrate, find_plan, write_int8
+from edgekd.quantization.static import calibrate, find_outcome, write_int8
 from tests.edgekd.quantization.random_graphs import SAMPLES, random_graph
 
 Arrays = dict[str, NDArray[Any]]
+_PLAIN: Accuracy = ("layers-in-float",)
+"""Repairs change weights and biases by more than the noise that is allowed here."""
 _TIMES = 6.0
 """Rounding is not noise: errors of a few equal numbers add up. Faults err a hundred times more."""
 
@@ -88,11 +91,11 @@ def check_law(seed: int, folder: Path, *, fused: bool, layout: Layout = ONNX_RUN
     one = [{"x": arrays["x"][i : i + 1], "flag": arrays["flag"]} for i in range(SAMPLES)]
     try:
         calibrated = calibrate(source, partial(iter, one), layout=layout)
-        facts = write_int8(calibrated, target, layout=layout)
+        facts = write_int8(calibrated, target, layout=layout, accuracy=_PLAIN)
     except NothingToDo:
         return False
-    answers_of_float = FloatAnswers(calibrated.model, calibrated.judged, name="f.onnx")
-    plan, _ = find_plan(calibrated, answers_of_float, layout)
+    float_answers = FloatAnswers(calibrated.model, calibrated.judged, name="f.onnx")
+    plan = find_outcome(calibrated, float_answers, layout, accuracy=_PLAIN).trial.plan
     assert set(plan.layers) | set(plan.left) >= set(calibrated.choice.layers)
     quantized = load_onnx(target)
     check(quantized, "the quantized form")
@@ -100,9 +103,9 @@ def check_law(seed: int, folder: Path, *, fused: bool, layout: Layout = ONNX_RUN
     assert [v.name for v in quantized.graph.output] == [v.name for v in model.graph.output]
     labels = [node.name for node in messages(quantized, NodeProto)]
     assert len(labels) == len(set(labels))
-    made = [t.name for t in quantized.graph.initializer]
-    made += [name for node in quantized.graph.node for name in node.output]
-    assert len(made) == len(set(made))
+    written = [name for node in quantized.graph.node for name in node.output]
+    written += [tensor.name for tensor in quantized.graph.initializer]
+    assert len(written) == len(set(written))
     with pytest.raises(ModelError, match="already quantized"):
         prepare(quantized, "it")
     noises = [answers(disturbed(calibrated.model, plan, s), arrays) for s in range(3)]

@@ -21,17 +21,20 @@ from onnx import ModelProto, NodeProto
 from edgekd.errors import ModelError, NothingToDo
 from edgekd.exporters.onnx_files import check, load_onnx, messages, save_onnx
 from edgekd.exporters.ort_session import Level, open_session, run
+from edgekd.quantization.accuracy.escalation import Accuracy
 from edgekd.quantization.calibrated import Calibrated
 from edgekd.quantization.graph_preparation import prepare
 from edgekd.quantization.layouts import ONNX_RUNTIME, TENSORRT, XNNPACK, Layout
 from edgekd.quantization.proof import FloatAnswers
-from edgekd.quantization.static import calibrate, find_plan, write_int8
+from edgekd.quantization.static import calibrate, find_outcome, write_int8
 from tests.edgekd.quantization.laws.bound import Bounds
 from tests.edgekd.quantization.laws.draft import SAMPLES, Draft
 from tests.edgekd.quantization.laws.layers import layer
 from tests.edgekd.quantization.laws.operators import OPERATORS
 
 Arrays = dict[str, NDArray[Any]]
+_PLAIN: Accuracy = ("layers-in-float",)
+"""Repairs change weights and biases by more than the bounds of rounding to the nearest."""
 
 
 @dataclass(frozen=True)
@@ -139,19 +142,19 @@ def _check_layout(
     target = folder / f"{layout.variant}.onnx"
     refusal = ""
     try:
-        facts = write_int8(calibrated, target, layout=layout)
+        facts = write_int8(calibrated, target, layout=layout, accuracy=_PLAIN)
     except NothingToDo as reason:
         refusal = str(reason)
     if refusal:
         assert "does not run" not in refusal or _REFUSED in refusal, refusal
         return False
     answers = FloatAnswers(calibrated.model, calibrated.judged, name="f.onnx")
-    plan, _ = find_plan(calibrated, answers, layout)
+    plan = find_outcome(calibrated, answers, layout, accuracy=_PLAIN).trial.plan
     assert set(plan.layers) | set(plan.left) >= set(calibrated.choice.layers)
     assert facts.layers == len(plan.layers) > 0
     quantized = load_onnx(target)
     _check_form(quantized, calibrated.model)
-    write_int8(calibrated, folder / "again.onnx", layout=layout)
+    write_int8(calibrated, folder / "again.onnx", layout=layout, accuracy=_PLAIN)
     assert _hash(target) == _hash(folder / "again.onnx")
 
     outputs = [value.name for value in quantized.graph.output]

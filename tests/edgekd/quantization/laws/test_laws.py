@@ -12,7 +12,7 @@ from edgekd.exporters.ort_session import Level, open_session, run
 from edgekd.quantization.insertion import insert
 from edgekd.quantization.layouts import ONNX_RUNTIME
 from edgekd.quantization.proof import FloatAnswers
-from edgekd.quantization.static import calibrate, find_plan
+from edgekd.quantization.static import calibrate, find_outcome
 from tests.edgekd.quantization.laws.bound import Bounds
 from tests.edgekd.quantization.laws.laws import check_operator
 from tests.edgekd.quantization.laws.operators import OPERATORS
@@ -45,7 +45,8 @@ def test_a_bias_that_is_off_by_a_tenth_breaks_the_law(build: Any, batched: Any) 
     feeds = {"x": rng.normal(0, 1, (6, 2, 4, 4)).astype(np.float32)}
     calibrated = calibrate(build(CHAIN, weights), batched(feeds, 6))
     answers = FloatAnswers(calibrated.model, calibrated.judged, name="f.onnx")
-    plan, right = find_plan(calibrated, answers, ONNX_RUNTIME)
+    trial = find_outcome(calibrated, answers, ONNX_RUNTIME, accuracy=()).trial
+    plan, right = trial.plan, trial.graph
     bounds = Bounds(calibrated.model, plan).follow(feeds)
     name, layer = list(plan.layers.items())[1]
     assert layer.bias is not None

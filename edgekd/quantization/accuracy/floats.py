@@ -1,0 +1,107 @@
+"""Mixed precision: leave the fewest layers in float with which the outputs follow as wanted.
+
+Rounding errors of the layers add up in the outputs. Where most of the error comes from a layer that
+gains little from INT8, the file gets it right by leaving that layer as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import isfinite
+
+from edgekd.quantization.accuracy.workshop import Repaired, Trial
+from edgekd.quantization.proof import decibel
+
+_MOST_COST = 0.35
+"""Of what INT8 saves: where INT8 is three times as fast as float, a file that gives this much back
+is still 1.8 times as fast; with half of it the copies to and from INT8 may take the rest."""
+_MOST_LAYERS = 64
+"""Each layer costs a run over the samples. Of deeper networks those are tried whose own errors are
+the greatest."""
+_AT_LEAST = 0.05
+"""Of the cost: layers below it cost next to no time in float, so that only their error counts, and
+not which of them is the smallest."""
+
+Costs = Callable[[Repaired], Mapping[str, float]]
+"""Returns the share of what INT8 saves that each layer gives back in float."""
+
+
+def leave_in_float(
+    repaired: Repaired, trial: Trial, costs: Costs, *, wanted_db: float
+) -> tuple[Trial, dict[str, float]]:
+    """Return the trial, or one with a few layers less that follows as wanted.
+
+    Args:
+        repaired: the graph with its repairs.
+        trial: of it, with nothing left in float.
+        costs: returns what each layer costs in float.
+        wanted_db: signal to noise of the worst output.
+
+    Returns:
+        The trial, and the signal to noise in dB with each layer alone in float.
+    """
+    noise, plan = trial.noise, trial.plan
+    if decibel(noise) >= wanted_db or len(plan.layers) < 2:
+        return trial, {}
+    outputs = {
+        node.name: node.output[0]
+        for node in repaired.source.model.graph.node
+        if node.name in plan.layers
+    }
+    reason = _reason(noise, wanted_db)
+    tried = list(outputs)
+    if len(tried) > _MOST_LAYERS:
+        errors = repaired.rank()
+        tried.sort(key=lambda name: -errors[name].noise if name in errors else 0.0)
+        tried = tried[:_MOST_LAYERS]
+    without = {name: repaired.build({outputs[name]: reason}).noise for name in tried}
+    saved = {name: noise - other for name, other in without.items() if other < noise}
+    cost = costs(repaired)
+    order = sorted(saved, key=lambda name: -saved[name] / max(cost.get(name, 1.0), _AT_LEAST))
+    found = _add(repaired, order, outputs, cost, reason, wanted_db)
+    return found or trial, {name: decibel(other) for name, other in without.items()}
+
+
+def _reason(noise: float, wanted_db: float) -> str:
+    if not isfinite(noise):
+        return "with it in INT8 the file does not run, or gives NaN or infinity"
+    return (
+        f"with it in INT8 the outputs follow the float file at {decibel(noise):.0f} dB only; "
+        f"{wanted_db:.0f} dB are wanted"
+    )
+
+
+def _add(
+    repaired: Repaired,
+    order: list[str],
+    outputs: Mapping[str, str],
+    cost: Mapping[str, float],
+    reason: str,
+    wanted_db: float,
+) -> Trial | None:
+    """Leave layers in float one by one until it is enough, then put back what was not needed.
+
+    Returns:
+        None: it is not enough within what may be given back.
+    """
+    left: list[str] = []
+
+    def build(names: list[str]) -> Trial | None:
+        trial = repaired.build({outputs[name]: reason for name in names})
+        return trial if trial.plan.layers and trial.snr_db >= wanted_db else None
+
+    for name in order:
+        if sum(cost.get(one, 1.0) for one in left) + cost.get(name, 1.0) > _MOST_COST:
+            continue
+        left.append(name)
+        found = build(left)
+        if found is not None:
+            break
+    else:
+        return None
+    for name in left[:-1]:  # the last one was needed
+        fewer = [one for one in left if one != name]
+        trial = build(fewer)
+        if trial is not None:
+            left, found = fewer, trial
+    return found
