@@ -86,6 +86,7 @@ trials: $(VENV)/ready
 	$(TRIAL).baseline --tries 50 --json benchmarks/results/baseline.json
 	$(TRIAL).app
 	$(TRIAL).int8_drop --json benchmarks/results/int8-drop.json
+	$(TRIAL).slowdown --json benchmarks/results/slowdown.json
 	$(TRIAL).foreign_files --json benchmarks/results/foreign-files.json
 	$(TRIAL).early_verdicts runs/mnist --json benchmarks/results/early-verdicts.json
 

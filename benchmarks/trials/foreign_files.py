@@ -36,9 +36,11 @@ from edgekd.exporters.model_stats import inputs_of
 from edgekd.exporters.ort_session import Level, predictor
 from edgekd.pipeline.without_labels import LEAST_SNR
 
+RUN = "run"
+"""The run folder, within the folder that `try_file` is given."""
+SHORT = ("--set", "measure.rounds=3", "--set", "measure.blocks=2")
 _IMAGES, _TEXTS = 32, 96
 _LIMIT_S = 900.0
-_SHORT = ("--set", "measure.rounds=3", "--set", "measure.blocks=2")
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,11 @@ def main() -> int:
     rows: list[Row] = []
     say = Console(highlight=False).print
     with tempfile.TemporaryDirectory(prefix="edgekd-") as scratch:
-        for name, build in _all_files():
+        for name, build in all_files():
             if arguments.only and not any(word in name for word in arguments.only):
                 continue
             say(f"{name} ...", end=" ")
-            options = _SHORT if arguments.short else ()
+            options = SHORT if arguments.short else ()
             rows.append(try_file(name, build, Path(scratch) / str(len(rows)), options))
             say(f"{rows[-1].outcome}, {rows[-1].seconds:.0f} s")
     conclude(
@@ -109,7 +111,7 @@ def try_file(
 ) -> Row:
     """Quantize one file by the command and check what came of it."""
     folder.mkdir()
-    source, data, run = folder / "model.onnx", folder / "data.npz", folder / "run"
+    source, data, run = folder / "model.onnx", folder / "data.npz", folder / RUN
     model, samples = build()
     onnx.save(model, source)
     np.savez(data, **samples)  # type: ignore[arg-type]
@@ -174,7 +176,8 @@ def measure_snr(source: Path, written: Path, samples: Arrays) -> float:
     return worst
 
 
-def _all_files() -> Iterator[tuple[str, Callable[[], tuple[ModelProto, Arrays]]]]:
+def all_files() -> Iterator[tuple[str, Callable[[], tuple[ModelProto, Arrays]]]]:
+    """Return each file by its name: what builds it and its samples."""
     yield from builders().items()
     for name, file, make in (
         ("minilm-l3", "paraphrase-MiniLM-L3-v2.onnx", _texts),
