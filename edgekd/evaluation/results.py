@@ -72,6 +72,34 @@ class DataInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RepairStep:
+    """One thing that was tried so that the outputs of a quantized file follow the float file."""
+
+    method: str
+    snr_db: float | None
+    """Signal to noise of the worst output with it, on samples that nothing was fitted to."""
+    gain_db: float | None
+    """Against what was kept before it; None where that cannot be said."""
+    seconds: float
+    kept: bool
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerNoise:
+    """What INT8 does to one layer."""
+
+    layer: str
+    snr_db: float | None
+    """Of what the layer gives, where it alone is rounded; None: there is no noise."""
+    work: float
+    """Its share of the multiplications."""
+    in_float: bool
+    without_db: float | None
+    """Signal to noise of the worst output of the file with this layer in float; None: not tried."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Calibration:
     """The calibration data of a quantized file."""
 
@@ -81,6 +109,9 @@ class Calibration:
     ranges: Mapping[str, int]
     """How ranges of activations were made: method, number of activations."""
     key: str
+    repairs: tuple[RepairStep, ...] = ()
+    sensitivity: tuple[LayerNoise, ...] = ()
+    """The layer that errs most first."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,9 +22,11 @@ from edgekd.evaluation.results import (
     Calls,
     DataInfo,
     Final,
+    LayerNoise,
     MetricInfo,
     OnTest,
     Origin,
+    RepairStep,
     RungRecord,
     TaskInfo,
     Tested,
@@ -184,7 +186,10 @@ def _rung(rung: Rung) -> RungRecord:
         rulings=rung.verdict.rulings,
         left={
             FP32: read_left(rung.artifact.folder),
-            **{variant: facts["left"] for variant, facts in quantized.items()},
+            **{
+                variant: {_relative(name): why for name, why in facts["left"].items()}
+                for variant, facts in quantized.items()
+            },
         },
         history=tuple(rung.artifact.history),
         calibration={
@@ -194,11 +199,21 @@ def _rung(rung: Rung) -> RungRecord:
                 weights=facts["weights"],
                 ranges=Counter(facts["ranges"].values()),
                 key=str(rung.artifact.history[-1]["key"]),
+                repairs=tuple(RepairStep(**step) for step in facts["repairs"]),
+                sensitivity=tuple(
+                    LayerNoise(**{**row, "layer": _relative(row["layer"])})
+                    for row in facts["sensitivity"]
+                ),
             )
             for variant, facts in quantized.items()
         },
         evidence=rung.evidence,
     )
+
+
+def _relative(name: str) -> str:
+    """Return the name of a node so that no part of it is cut as that of an absolute path is."""
+    return name.lstrip("/")
 
 
 def _quantized(rung: Rung) -> dict[Variant, dict[str, Any]]:
