@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import onnx
 import onnx.version_converter
-from onnx import ModelProto, NodeProto, TensorShapeProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto
 
 from edgekd.errors import ModelError
 from edgekd.exporters.onnx_files import messages
 from edgekd.exporters.ort_session import Level, optimized
+
+_LARGE_BYTES = 2**16
+"""No constant that a shape depends on is so large."""
 
 
 def opset_of(model: ModelProto) -> int:
@@ -41,10 +46,42 @@ def infer_shapes(model: ModelProto) -> ModelProto:
     Raises:
         ModelError: the graph contradicts itself.
     """
+    large = {t.name: t for t in model.graph.initializer if t.ByteSize() > _LARGE_BYTES}
     try:
-        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+        found = onnx.shape_inference.infer_shapes(_without_data(model, large), data_prop=True)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
         raise ModelError(f"the shapes of this ONNX graph do not fit together: {error}") from error
+    for tensor in found.graph.initializer:
+        if tensor.name in large:
+            tensor.CopyFrom(large[tensor.name])
+    return found
+
+
+def _without_data(model: ModelProto, large: Mapping[str, TensorProto]) -> ModelProto:
+    """Return a copy in which large constants have a shape only: onnx copies what it is given."""
+    light, graph = ModelProto(), GraphProto()
+    for target, source, left_out in (
+        (light, model, "graph"),
+        (graph, model.graph, "initializer"),
+    ):
+        for field, value in source.ListFields():
+            if field.name == left_out:
+                continue
+            if hasattr(value, "CopyFrom"):
+                getattr(target, field.name).CopyFrom(value)
+            elif hasattr(value, "MergeFrom"):
+                getattr(target, field.name).MergeFrom(value)
+            else:
+                setattr(target, field.name, value)
+    for tensor in model.graph.initializer:
+        own = graph.initializer.add()
+        if tensor.name in large:
+            own.name, own.data_type = tensor.name, tensor.data_type
+            own.dims.extend(tensor.dims)
+        else:
+            own.CopyFrom(tensor)
+    light.graph.CopyFrom(graph)
+    return light
 
 
 def batch_symbol(model: ModelProto) -> str:
@@ -100,8 +137,10 @@ def fold(model: ModelProto, name: str) -> ModelProto:
     Raises:
         ModelError: ONNX Runtime cannot load it.
     """
-    source = model.SerializeToString(deterministic=True)
-    folded = optimized(source, level=Level.ORT_ENABLE_BASIC, name=name)
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+        source = Path(folder, "source.onnx")  # in memory it would be one more copy of all weights
+        source.write_bytes(model.SerializeToString(deterministic=True))
+        folded = optimized(source, level=Level.ORT_ENABLE_BASIC, name=name)
     domains = {node.domain for node in messages(model, NodeProto)}
     if any(node.domain not in domains for node in messages(folded, NodeProto)):
         return model  # an operator that only ONNX Runtime knows has no place in the file

@@ -36,6 +36,8 @@ from edgekd.models import convnet, efficientnet_lite0
 from edgekd.quantization.insertion import insert
 from edgekd.quantization.layouts import ONNX_RUNTIME, XNNPACK, Layout
 from edgekd.quantization.planning import make_plan
+from edgekd.quantization.proof import FloatAnswers
+from edgekd.quantization.range_choice import choose_ranges
 from edgekd.quantization.ranges import RangeOption
 from edgekd.quantization.static import calibrate
 
@@ -58,7 +60,7 @@ class Row:
     agreement: float | None
     """Share of samples whose greatest output stays the same; None if there are several outputs."""
     taken: Mapping[str, int]
-    """Tensors by the method that `auto` took for them."""
+    """Number of tensors by method."""
 
 
 def main() -> None:
@@ -104,10 +106,13 @@ def measure(name: str, network: Network, samples: int) -> list[Row]:
     calibrated = calibrate(path, lambda: iter(arrays[:samples]))
     tests = arrays[samples:]
     want = _answers(calibrated.model.SerializeToString(), tests)
+    judged = FloatAnswers(calibrated.model, calibrated.judged, name=name)
     rows = []
     for layout in LAYOUTS:
         for method in METHODS:
-            found = replace(calibrated, option=method, _found={})
+            found = replace(calibrated, option=method)
+            if method == "auto":
+                found = choose_ranges(found, judged, layout)
             ranges = found.ranges(layout.activations)
             plan = make_plan(found.model, found.choice, ranges, layout)
             got = _answers(insert(found.model, plan).SerializeToString(), tests)

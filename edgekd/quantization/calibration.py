@@ -8,10 +8,12 @@ than one gets as many samples as it takes; there the order of the samples may ch
 
 from __future__ import annotations
 
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,7 +90,7 @@ def collect(
         ModelError: an input is missing, does not fit, or is NaN or infinite.
     """
     watched = list(dict.fromkeys([*tensors, *magnitudes]))
-    session = open_session(_watching(model, watched))
+    session = _open_watching(model, watched)
     collected = Collected({}, dict.fromkeys(set(watched) - set(tensors), 0.0))
 
     def run_one(call: Call) -> list[NDArray[Any]]:
@@ -134,13 +136,22 @@ def _checked(calls: Iterator[Call]) -> Iterator[Call]:
         yield call
 
 
-def _watching(model: ModelProto, tensors: Sequence[str]) -> bytes:
-    watched = ModelProto()
-    watched.CopyFrom(model)
-    present = {value.name for value in watched.graph.output}
-    for name in tensors:
-        if name not in present:
-            watched.graph.output.append(
-                onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
-            )
-    return bytes(watched.SerializeToString())
+def _open_watching(model: ModelProto, tensors: Sequence[str]) -> Any:
+    """Open a session of a graph that also gives tensors from inside it.
+
+    Messages that follow each other in a file are one message, so that no copy of the weights is
+    made for the outputs.
+    """
+    present = {value.name for value in model.graph.output}
+    added = ModelProto()
+    added.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+        for name in tensors
+        if name not in present
+    )
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+        path = Path(folder, "watched.onnx")
+        path.write_bytes(model.SerializeToString())
+        with path.open("ab") as file:
+            file.write(added.SerializeToString())
+        return open_session(path, name="the model to calibrate")

@@ -34,28 +34,35 @@ def prepare(model: ModelProto, name: str) -> ModelProto:
             f"{name} is already quantized (it contains Q/DQ or integer layers); "
             "start from the float file"
         )
-    ready = ModelProto()
-    ready.CopyFrom(model)
-    if opset_of(ready) < MIN_OPSET:
-        ready = _raise_opset(ready, name)
-    constants = {tensor.name for tensor in ready.graph.initializer}
+    # The parameter is bound anew, so that no copy of all weights stays longer than it is needed.
+    if opset_of(model) < MIN_OPSET:
+        model = _raise_opset(_copied(model), name)
+    constants = {tensor.name for tensor in model.graph.initializer}
     # Before IR 4 weights had to be listed as inputs; as inputs they would not be constants.
-    inputs = [value for value in ready.graph.input if value.name not in constants]
-    del ready.graph.input[:]
-    ready.graph.input.extend(inputs)
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    if len(inputs) < len(model.graph.input):
+        model = _copied(model)
+        del model.graph.input[:]
+        model.graph.input.extend(inputs)
     half = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
-    if not any(tensor.data_type in half for tensor in messages(ready, onnx.TensorProto)):
-        ready = fold(ready, name)  # half-precision graphs come back with casts everywhere
-    ready = infer_shapes(fold_input_scaling(ready))
-    _densify(ready)
-    _write_pads_out(ready)
-    _multiply_by_reciprocals(ready)
+    if not any(tensor.data_type in half for tensor in messages(model, onnx.TensorProto)):
+        model = fold(model, name)  # half-precision graphs come back with casts everywhere
+    model = infer_shapes(fold_input_scaling(model))
+    _densify(model)
+    _write_pads_out(model)
+    _multiply_by_reciprocals(model)
     count = -1
-    while count != len(ready.graph.node):  # what only a removed subgraph read goes the next time
-        count = len(ready.graph.node)
-        ready = apply_passes(ready, common.RemoveUnusedNodesPass())
-    _name_nodes(ready)
-    return ready
+    while count != len(model.graph.node):  # what only a removed subgraph read goes the next time
+        count = len(model.graph.node)
+        model = apply_passes(model, common.RemoveUnusedNodesPass())
+    _name_nodes(model)
+    return model
+
+
+def _copied(model: ModelProto) -> ModelProto:
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    return copy
 
 
 def _name_nodes(model: ModelProto) -> None:
