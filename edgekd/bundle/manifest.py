@@ -92,6 +92,24 @@ class PreprocessFiles(_Part):
     """Those that belong to it."""
 
 
+class Shipped(_Part):
+    """The file that was chosen."""
+
+    file: Name
+    variant: str
+
+
+class Port(_Part):
+    """An input or output of the files."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    kind: str = ""
+    """Of an output: classes, labels, values, ..."""
+    signal: str = ""
+
+
 class Timing(_Part):
     """How it was timed."""
 
@@ -107,6 +125,11 @@ class Manifest(_Part):
     golden: Golden
     preprocess: PreprocessFiles = PreprocessFiles()
     timing: Timing = Timing()
+    shipped: Shipped
+    inputs: tuple[Port, ...] = ()
+    outputs: tuple[Port, ...] = ()
+    labels: Name | None = None
+    recipe: Mapping[str, Any] = {}
     conditions: Mapping[str, Any] = {}
 
     @property
@@ -116,7 +139,8 @@ class Manifest(_Part):
         raw = {name for sample in golden.samples for name in sample.values()}
         how = {self.preprocess.file, *self.preprocess.files}
         models = {model.file for model in self.models}
-        return {golden.inputs, *golden.outputs.values(), *raw, *models, *how}
+        found = {golden.inputs, *golden.outputs.values(), *raw, *models, *how, self.shipped.file}
+        return found | ({self.labels} if self.labels else set())
 
 
 def read_manifest(folder: Path) -> Manifest:

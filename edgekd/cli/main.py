@@ -17,6 +17,7 @@ import typer
 from edgekd.cli.bench import bench
 from edgekd.cli.compress import compress
 from edgekd.cli.data import data
+from edgekd.cli.diff import diff
 from edgekd.cli.export import export
 from edgekd.cli.init import init
 from edgekd.cli.lint import lint
@@ -69,6 +70,7 @@ _COMMANDS = (
     (bench, "time ONNX files side by side: which is faster, and how certain"),
     (lint, "explain why a file is slow, or refused, in a runtime"),
     (export, "what a runtime or a board needs: TensorRT's commands"),
+    (diff, "compare two bundles: answers, speed, size; exit code 1 on a regression"),
     (verify, "check that a bundle still computes its golden outputs"),
     (report, "build the HTML report of a run again"),
     (data, "fetch public data sets and weights into the cache"),

@@ -63,16 +63,16 @@ def _tables(report: VerifyReport) -> list[Table]:
 
     from edgekd.evaluation.formatting import latency_text
 
-    checks = Table(title=_plain(f"{report.bundle} on {report.device}"), title_justify="left")
+    checks = Table(title=plain(f"{report.bundle} on {report.device}"), title_justify="left")
     for column in ("check", "", "found"):
         checks.add_column(column, overflow="fold")
     words = {True: "ok", False: "WRONG", None: "not run"}
     for check in report.checks:
-        checks.add_row(*map(_plain, (check.what, words[check.ok], check.detail)))
+        checks.add_row(*map(plain, (check.what, words[check.ok], check.detail)))
     if not report.speeds:
         return [checks]
     speeds = Table(
-        title=_plain(f"then: {report.measured_on}; now: {report.device_is}"), title_justify="left"
+        title=plain(f"then: {report.measured_on}; now: {report.device_is}"), title_justify="left"
     )
     for column in ("file", "median then", "median now", "against fp32 now"):
         speeds.add_column(column, overflow="fold")
@@ -87,7 +87,7 @@ def _tables(report: VerifyReport) -> list[Table]:
     return [checks, speeds]
 
 
-def _plain(text: str) -> Text:
+def plain(text: str) -> Text:
     """Return untrusted text of a bundle without control characters or markup."""
     from rich.text import Text
 
