@@ -32,6 +32,7 @@ class Row:
 
 
 _TITLES = {
+    "CPUExecutionProvider": "ONNX Runtime on CPUs",
     "XnnpackExecutionProvider": "XNNPACK",
     "CoreMLExecutionProvider": "Core ML",
     "QNNExecutionProvider": "QNN",
@@ -138,6 +139,7 @@ def find_home(variant: Variant, *, runtime: str, provider: str) -> str:
         if row.runtime == runtime and row.provider == (provider or _DEFAULTS.get(runtime, ""))
     ]
     wanting = [row for row in TABLE if row.variant == variant]
+    wanting = wanting or [row for row in TABLE if variant in row.also]
     if variant == FP32 or not here or not wanting:
         return ""
     if any(variant in (row.variant, *row.also) for row in here):

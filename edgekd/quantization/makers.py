@@ -17,6 +17,7 @@ from edgekd.quantization.layouts import ONNX_RUNTIME, TENSORRT, XNNPACK, Layout
 from edgekd.quantization.quantized import QuantizedFacts
 from edgekd.quantization.ranges import RangeOption
 from edgekd.quantization.static import watch_int8, write_int8
+from edgekd.quantization.weights_only import watch_weights, write_weights
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ def _unrepaired(watch: Watch, write: Callable[[Calibrated, Path], QuantizedFacts
 MAKERS: Mapping[Variant, Maker] = {
     **{layout.variant: _static(layout) for layout in (ONNX_RUNTIME, XNNPACK, TENSORRT)},
     "int8-dynamic": _unrepaired(watch_dynamic, write_dynamic),
+    "int8-weights": _unrepaired(watch_weights, partial(write_weights, bits=8)),
+    "int4": _unrepaired(watch_weights, partial(write_weights, bits=4)),
     "fp16": _unrepaired(watch_half, write_half),
 }
 

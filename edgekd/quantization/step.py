@@ -40,7 +40,16 @@ class Quantize(OnnxStep):
         256, ge=1, le=100_000, examples=[256], description="number of calibration samples"
     )
     variants: tuple[
-        Literal["int8", "int8-tensorrt", "int8-xnnpack", "int8-dynamic", "fp16"], ...
+        Literal[
+            "int8",
+            "int8-tensorrt",
+            "int8-xnnpack",
+            "int8-dynamic",
+            "int8-weights",
+            "int4",
+            "fp16",
+        ],
+        ...,
     ] = Field(
         ("int8",),
         min_length=1,
@@ -48,8 +57,9 @@ class Quantize(OnnxStep):
         description="files to write, each judged separately. int8: uint8 activations, which "
         "ONNX Runtime fuses on CPUs; int8-tensorrt: symmetric int8 activations and float biases; "
         "int8-xnnpack: symmetric int8 activations; int8-dynamic: only products with constant "
-        "weights, with ranges by call, for transformers; fp16: float16, with what it cannot "
-        "hold in float32",
+        "weights, with ranges by call, for transformers; int8-weights and int4: only weights of "
+        "large linear layers and embeddings, for size; fp16: float16, with what it cannot hold in "
+        "float32",
     )
 
     ranges: Literal["auto", "minmax", "percentile", "entropy", "mse"] = Field(
@@ -105,6 +115,9 @@ class Quantize(OnnxStep):
     @property
     def makes(self) -> tuple[Variant, ...]:
         return self.variants
+
+    def promise_of(self, variant: Variant) -> Literal["faster", "smaller", "better"]:
+        return "smaller" if variant in ("int8-weights", "int4") else self.promise
 
     @property
     def previews(self) -> tuple[Variant, ...]:
