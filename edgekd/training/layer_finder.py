@@ -74,7 +74,11 @@ def find_layers(network: nn.Module, body: nn.Module, inputs: Mapping[str, Tensor
 
         return hook
 
-    layers = {path: layer for path, layer in body.named_modules() if path}
+    layers = {  # a parametrization returns a weight
+        path: layer
+        for path, layer in body.named_modules()
+        if path and "parametrizations" not in path.split(".")
+    }
     handles = [layer.register_forward_hook(keep(path)) for path, layer in layers.items()]
     try:
         with torch.no_grad():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from edgekd.data.dataset import Arrays
 from edgekd.data.preprocess import Preprocess
@@ -113,11 +115,11 @@ def check_tokens(
         )
 
 
-def tokens_of(preprocess: Preprocess, inputs: Arrays) -> Arrays:
-    """Return the mask of the tokens of texts, if there is one, under the name `tokens`."""
+def tokens_of(preprocess: Preprocess, inputs: Arrays) -> NDArray[Any] | None:
+    """Return the mask of the tokens of texts, if there is one."""
     if not isinstance(preprocess, TextInputs) or preprocess.mask is None:
-        return {}
-    return {"tokens": inputs[preprocess.mask]}
+        return None
+    return inputs[preprocess.mask]
 
 
 def give(trainee: Trainee, batch: TrainingBatch) -> Signals:

@@ -56,7 +56,9 @@ class Compared:
     extra: nn.Module | None = None
     """What `Term.extra` made, in training."""
     tokens: Tensor | None = None
-    """Of texts, [batch, length]: 0 for padding."""
+    """Of the student's texts, [batch, length]: 0 for padding."""
+    teacher_tokens: Tensor | None = None
+    """Of the teacher's."""
 
 
 class Term(Options):

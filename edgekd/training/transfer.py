@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from edgekd.data.dataset import Arrays
 from edgekd.data.preprocess import Preprocess
 from edgekd.networks.trainable import Model
 from edgekd.options import Training
@@ -68,9 +69,9 @@ def transfer(
     layers = joined(term.student_wanted for term in terms).layers
     trainee = Trainee(student.deployed(context.task), layers=layers)
     if guide is not None:
-        _say_what_stands_for_labels(terms, context, lesson.hard_weight)
         both = {TRAINED: student.preprocess, **guide.preprocesses}
         example = Course(context.data, both, training.batch_size).example()
+        _say_what_stands_for_labels(terms, context, lesson.hard_weight, example.targets)
         torch.manual_seed(context.seed)  # the same after a resume, whatever was drawn before
         trainee.extra.update(_extras(trainee, guide, example, context, student.preprocess, terms))
         guide, views = _cached(lesson, guide, context, epochs=training.epochs, work=work)
@@ -119,10 +120,18 @@ def make_objective(
         if guide is None:
             return parts
         teacher = guide.signals(batch, wanted)
-        tokens = to_tensors(tokens_of(preprocess, batch.inputs[TRAINED]), device).get("tokens")
+        tokens = _tokens({TRAINED: preprocess}, batch)
+        its_tokens = _tokens(guide.preprocesses, batch)
         for name, term in named_terms.items():
-            labels = targets if term.wants_labels else {}
-            seen = Compared(student, teacher, task.signals, labels, extras.get(name), tokens)
+            seen = Compared(
+                student,
+                teacher,
+                task.signals,
+                targets if term.wants_labels else {},
+                extras.get(name),
+                tokens=tokens,
+                teacher_tokens=its_tokens,
+            )
             found = term.parts(seen)
             for key, value in found.items():
                 shown = name if len(found) == 1 else f"{name} {key}"
@@ -141,14 +150,25 @@ def name_terms(terms: Sequence[Term]) -> dict[str, Term]:
     return named
 
 
+def _tokens(preprocesses: Mapping[str, Preprocess], batch: TrainingBatch) -> Tensor | None:
+    """Return which tokens of a network's texts are no padding, on the device of the training."""
+    for name, preprocess in preprocesses.items():
+        found = tokens_of(preprocess, batch.inputs[name])
+        if found is not None:
+            return torch.as_tensor(found).to(choose_device())
+    return None
+
+
 def _say_what_stands_for_labels(
-    terms: Sequence[Term], context: Context, hard_weight: float
+    terms: Sequence[Term], context: Context, hard_weight: float, targets: Arrays
 ) -> None:
     kinds = dict.fromkeys(term.kind for term in terms if term.wants_labels)
-    if kinds and not hard_weight:
+    missing = "" if {"label", "mask"} & set(targets) else "the data has none"
+    why = missing if hard_weight else "hard_weight = 0"
+    if kinds and why:
         context.progress.say(
-            f"{', '.join(kinds)}: no labels are used (hard_weight = 0), so the teacher's most "
-            "probable class stands for them"
+            f"{', '.join(kinds)}: no labels are used ({why}), so the teacher's most probable class "
+            "stands for them"
         )
 
 

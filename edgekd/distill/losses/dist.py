@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_LEAST_SQUARE = 1e-8
+"""Added to the squared length of deviations: where probabilities hardly differ, as those of a
+network that gives one answer to everything, the slope would have no bound."""
+
+
 def pearson(a: Tensor, b: Tensor) -> Tensor:
     """Return the correlation over the last axis of two equal shapes; 0 where one is constant."""
     a, b = (x - x.mean(dim=-1, keepdim=True) for x in (a, b))
-    # under the root: the derivative of a root at 0 is infinite
-    norms = (a.square().sum(dim=-1) * b.square().sum(dim=-1) + 1e-16).sqrt()
-    return (a * b).sum(dim=-1) / norms
+    lengths = [(x.square().sum(dim=-1) + _LEAST_SQUARE).sqrt() for x in (a, b)]
+    return (a * b).sum(dim=-1) / (lengths[0] * lengths[1])
 
 
 def dist(
@@ -49,7 +53,8 @@ class Dist(ScoreTerm):
 
     least_batch: ClassVar[int] = 2
     kind: Literal["dist"] = "dist"
-    temperature: float = Field(4.0, gt=0, le=100, description="temperature of both softmaxes")
+    weight: float = Field(2.0, ge=0, le=1e6, description="weight in the sum of all losses")
+    temperature: float = Field(1.0, gt=0, le=100, description="temperature of both softmaxes")
     class_weight: float = Field(
         1.0, ge=0, le=1e6, description="weight of the correlation over the classes of a sample"
     )

@@ -77,8 +77,8 @@ class LayerTerm(Term):
         )
 
     def describe(self) -> str:
-        pairs = [f"{own} learns from {its}" for own, its in (self.layers or {}).items()]
-        return f"{self.kind}: found the layers {', '.join(pairs)} of the teacher"
+        pairs = ", ".join(f"{own} = {its}" for own, its in (self.layers or {}).items())
+        return f"{self.kind}: layers found (student = teacher): {pairs}"
 
     def pairs(self, student: Signals, teacher: Signals) -> list[tuple[str, Tensor, Tensor]]:
         """Return the student's path, its value and the teacher's value of each pair."""

@@ -149,7 +149,7 @@ class SampleTerm(LayerTerm):
         """Return the pairs as vectors; none of a batch too small to compare its samples."""
         found = self.pairs(seen.student, seen.teacher)
         return [
-            (path, vectors_of(own, seen.tokens), vectors_of(its, seen.tokens))
+            (path, vectors_of(own, seen.tokens), vectors_of(its, seen.teacher_tokens))
             for path, own, its in found
             if len(own) >= self.least_batch
         ]
@@ -186,16 +186,16 @@ class Similarity(SampleTerm):
     def parts(self, seen: Compared) -> dict[str, Tensor]:
         found = self.pairs(seen.student, seen.teacher)
         return {
-            path: similarities(_unpadded(own, seen), _unpadded(its, seen))
+            path: similarities(_unpadded(own, seen.tokens), _unpadded(its, seen.teacher_tokens))
             for path, own, its in found
             if len(own) >= self.least_batch
         }
 
 
-def _unpadded(layer: Tensor, seen: Compared) -> Tensor:
-    if seen.tokens is None or layer.ndim != 3 or seen.tokens.shape != layer.shape[:2]:
+def _unpadded(layer: Tensor, tokens: Tensor | None) -> Tensor:
+    if tokens is None or layer.ndim != 3 or tokens.shape != layer.shape[:2]:
         return layer
-    return layer * (seen.tokens != 0)[..., None]
+    return layer * (tokens != 0)[..., None]
 
 
 class Contrast(SampleTerm):
