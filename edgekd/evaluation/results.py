@@ -12,6 +12,7 @@ from edgekd.benchmarks.stats import Estimate
 from edgekd.data.array_facts import Column
 from edgekd.evaluation.evidence import Evidence, FileEvidence
 from edgekd.evaluation.gate import Fault, Findings, Outcome, Ruling
+from edgekd.exporters.lint.finding import Brief
 
 Kind = Literal["image", "array", "text"]
 Split = Literal["train", "calibration", "validation", "test"]
@@ -181,6 +182,8 @@ class RungRecord:
     """Of each quantized variant."""
     evidence: Evidence | None
     """None where the step was skipped."""
+    lint: Mapping[Variant, Brief] = field(default_factory=dict)
+    """Of each quantized variant: what of it is not INT8 in the runtime that it is for, and why."""
     losses: tuple[float, ...] = ()
     """Mean training loss of each epoch; empty where nothing was trained."""
     learned: tuple[str, ...] = ()

@@ -31,6 +31,7 @@ from edgekd.evaluation.results import (
     TaskInfo,
     Tested,
 )
+from edgekd.exporters.lint.finding import Brief
 from edgekd.exporters.onnx_metadata import licence
 from edgekd.networks.bounded import Peak
 from edgekd.networks.channel_notes import read_left
@@ -43,7 +44,7 @@ from edgekd.pipeline.examples.numbers import find_scattered
 from edgekd.pipeline.examples.shipping import Shipping
 from edgekd.pipeline.final import Rung
 from edgekd.pipeline.layer_times import explain_rungs, explain_shipped
-from edgekd.quantization.quantized import QUANTIZED
+from edgekd.quantization.quantized import LINT, QUANTIZED
 from edgekd.recipe.recipe import Recipe
 from edgekd.teacher.step import ORIGIN
 from edgekd.training.losses import read_losses, read_notes
@@ -205,6 +206,10 @@ def _rung(rung: Rung) -> RungRecord:
                     for row in facts["sensitivity"]
                 ),
             )
+            for variant, facts in quantized.items()
+        },
+        lint={
+            variant: TypeAdapter(Brief).validate_python(facts[LINT])
             for variant, facts in quantized.items()
         },
         evidence=rung.evidence,

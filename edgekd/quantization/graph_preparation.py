@@ -49,6 +49,7 @@ def prepare(model: ModelProto, name: str) -> ModelProto:
         model = fold(model, name)  # half-precision graphs come back with casts everywhere
     model = infer_shapes(fold_input_scaling(model))
     _densify(model)
+    _write_sums_as_additions(model)
     _write_pads_out(model)
     _multiply_by_reciprocals(model)
     count = -1
@@ -77,6 +78,29 @@ def _name_nodes(model: ModelProto) -> None:
             node.name = name
             taken.add(name)
         seen.add(node.name)
+
+
+def _write_sums_as_additions(model: ModelProto) -> None:
+    """Replace each Sum of several tensors by Add nodes: runtimes have 8-bit kernels for these."""
+    taken = {name for node in messages(model, NodeProto) for name in [*node.input, *node.output]}
+    nodes: list[NodeProto] = []
+    for node in model.graph.node:
+        if node.op_type != "Sum" or node.domain or len(node.input) < 2:
+            nodes.append(node)
+            continue
+        total, *others = node.input
+        for i, other in enumerate(others):
+            result = node.output[0]
+            if i < len(others) - 1:
+                result = f"{node.output[0]}_{i}"
+                while result in taken:
+                    result += "_"
+                taken.add(result)
+            nodes.append(onnx.helper.make_node("Add", [total, other], [result], node.name))
+            total = result
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
 
 
 def _write_pads_out(model: ModelProto) -> None:

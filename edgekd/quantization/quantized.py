@@ -12,6 +12,8 @@ from edgekd.artifact import Variant
 
 QUANTIZED = "quantized.json"
 """Of each variant: what was quantized, and what was left in float and why."""
+LINT = "lint"
+"""The key of each variant under which it has what is not INT8 in its runtime, and why."""
 DROPPED = "dropped.json"
 """Variants that were made and failed before they were files, with the reason."""
 

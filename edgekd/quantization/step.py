@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -14,7 +15,7 @@ from pydantic import Field, field_validator
 from edgekd.artifact import FP32, Artifact, Variant
 from edgekd.data.preprocess import Preprocess, read_preprocess
 from edgekd.errors import DataError, NothingToDo, one_line
-from edgekd.quantization.quantized import DROPPED, QUANTIZED, QuantizedFacts
+from edgekd.quantization.quantized import DROPPED, LINT, QUANTIZED, QuantizedFacts
 from edgekd.step import Context, Need, OnnxStep, Opened, Preview, Step
 from edgekd.store import write_json
 from edgekd.wording import option
@@ -147,7 +148,13 @@ class Quantize(OnnxStep):
         found, dropped = self._write(
             fp32, folder / "model", preprocess, context.data, self.variants
         )
-        write_json(folder / QUANTIZED, {variant: f.to_json() for variant, f in found.items()})
+        write_json(
+            folder / QUANTIZED,
+            {
+                variant: {**facts.to_json(), LINT: _lint(folder, variant)}
+                for variant, facts in found.items()
+            },
+        )
         if dropped:
             write_json(folder / DROPPED, dropped)
 
@@ -209,3 +216,10 @@ class Quantize(OnnxStep):
                 f"has {have}; take as many ({option('quantize.samples', have)}), or set more "
                 f"aside ({option('data.calibration', self.samples)}), if there are so many"
             )
+
+
+def _lint(folder: Path, variant: Variant) -> dict[str, Any]:
+    """Return what is found in a file that was written, for the runtime that it is for."""
+    from edgekd.exporters.lint.shipped import lint_variant
+
+    return asdict(lint_variant(folder / f"model.{variant}.onnx", variant))

@@ -127,6 +127,57 @@ class Lint:
         return {**asdict(self), "summary": self.summary, "failed": self.failed}
 
 
+@dataclass(frozen=True, kw_only=True)
+class BriefGroup:
+    """Alike findings in a few words."""
+
+    weight: Weight
+    rule: str
+    count: int
+    nodes: tuple[str, ...]
+    """The first few."""
+    reason: str
+    fix: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brief:
+    """What a record of a run keeps of a `Lint`."""
+
+    runtime: str
+    by: str
+    run_here: bool
+    int8_layers: int
+    layers: int
+    left: int | None
+    """Q/DQ nodes that run by themselves; None: the runtime was not asked."""
+    groups: tuple[BriefGroup, ...]
+
+
+def shorten(found: Lint) -> Brief:
+    """Return what a record keeps."""
+    asked = found.quantize_left is not None and found.dequantize_left is not None
+    return Brief(
+        runtime=found.runtime,
+        by=found.by,
+        run_here=found.known == "run here",
+        int8_layers=found.int8_layers,
+        layers=found.int8_layers + found.float_layers,
+        left=(found.quantize_left or 0) + (found.dequantize_left or 0) if asked else None,
+        groups=tuple(
+            BriefGroup(
+                weight=group.first.weight,
+                rule=group.first.rule,
+                count=len(group.findings),
+                nodes=tuple(shortened(name, 60) for name in group.nodes[:3]),
+                reason=group.first.reason,
+                fix=group.first.fix,
+            )
+            for group in found.groups
+        ),
+    )
+
+
 def findings_of(*parts: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return the findings of several rules, each once, in their order."""
     return tuple(dict.fromkeys(found for part in parts for found in part))

@@ -30,7 +30,11 @@ class Target:
 _TENSORRT: tuple[Variant, ...] = ("int8-tensorrt", "fp16")
 _VERSIONS = {"8.6": (8, 6), "10.3": (10, 3), "10.16": (10, 16), "11": (11, 0)}
 TARGETS = (
-    Target("cpu", ("fp32", "int8", "int8-dynamic", "int4"), "ONNX Runtime on a CPU, WASM"),
+    Target(
+        "cpu",
+        ("fp32", "int8", "int8-dynamic", "int8-weights", "int4"),
+        "ONNX Runtime on a CPU, WASM",
+    ),
     Target("openvino", ("int8",), "OpenVINO on a CPU"),
     Target("xnnpack", ("int8-xnnpack",), "XNNPACK in ONNX Runtime, for phones"),
     Target("qnn", ("int8",), "QNN in ONNX Runtime, for NPUs of Qualcomm"),

@@ -19,7 +19,7 @@ from edgekd.report.charts.curves import loss_curve
 from edgekd.report.charts.plots import quality_against_latency
 from edgekd.report.charts.ridges import latency_distributions
 from edgekd.report.charts.scatter import predicted_against_true
-from edgekd.report.run import examples, fidelity, headline, repairs, sections, spent, why
+from edgekd.report.run import examples, fidelity, headline, lint, repairs, sections, spent, why
 from edgekd.report.run.recipe_toml import toml
 from edgekd.report.template import embedded, environment, style
 from edgekd.store import write_atomic
@@ -64,6 +64,7 @@ def page(record: Record, *, samples: bool = True) -> str:
             toml=toml,
             headline=headline,
             sections=sections,
+            lint=lint,
             fidelity=fidelity,
             examples=examples,
             why=why,

@@ -25,6 +25,7 @@ from edgekd.exporters.onnx_files import load_onnx, save_onnx, traces
 from edgekd.exporters.ort_session import predictor
 from edgekd.exporters.parity import parity
 from edgekd.exporters.shapes import fixed_shape
+from edgekd.quantization.graph_preparation import prepare
 from edgekd.quantization.layouts import XNNPACK
 from edgekd.quantization.static import calibrate, quantize_int8
 
@@ -427,3 +428,36 @@ def test_a_fixed_batch_is_calibrated_by_groups_and_gives_equal_ranges(
     assert five.ranges("uint8").keys() == wanted.keys()
     for name, bounds in five.ranges("uint8").items():
         np.testing.assert_allclose(bounds, wanted[name], rtol=1e-5, atol=1e-5)
+
+
+def test_sums_of_several_tensors_run_in_int8(build: Any, batched: Any, tmp_path: Path) -> None:
+    """They are written as additions, which have an 8-bit kernel; a Sum has none."""
+    text = """(float[1, 3, 8, 8] x) => (float[1, 4, 8, 8] y) {
+        a = Conv<pads = [1, 1, 1, 1]>(x, w1)
+        b = Conv<pads = [1, 1, 1, 1]>(x, w2)
+        s = Sum(a, b)
+        r = Relu(s)
+        y = Conv<pads = [1, 1, 1, 1]>(r, w3)
+    }"""
+    rng = np.random.default_rng(0)
+    shapes = {"w1": (4, 3, 3, 3), "w2": (4, 3, 3, 3), "w3": (4, 4, 3, 3)}
+    weights = {name: rng.standard_normal(s).astype(np.float32) for name, s in shapes.items()}
+    source = build(text, weights)
+    data = {"x": rng.standard_normal((8, 3, 8, 8)).astype(np.float32)}
+    target = tmp_path / "int8.onnx"
+    quantize_int8(source, target, batched(data, 1))
+    found = int8_layers(target).operators
+    assert found["QLinearAdd"] == 1
+    assert "Sum" not in found
+    want, got = predictor(source)(data)["y"], predictor(target)(data)["y"]
+    assert np.abs(want - got).max() < 0.05 * np.abs(want).max()
+
+
+def test_a_sum_of_many_is_the_same_sum(build: Any) -> None:
+    source = build("(float[2] a, float[2] b, float[2] c) => (float[2] y) { y = Sum(a, b, c) }", {})
+    ready = prepare(load_onnx(source), "it")
+    assert [node.op_type for node in ready.graph.node] == ["Add", "Add"]
+    data = {name: np.array([2.0**i, -i], np.float32) for i, name in enumerate("abc")}
+    save_onnx(ready, source.with_name("ready.onnx"))
+    found = predictor(source.with_name("ready.onnx"))(data)["y"]
+    np.testing.assert_array_equal(found, predictor(source)(data)["y"])

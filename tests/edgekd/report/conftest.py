@@ -41,10 +41,32 @@ from edgekd.evaluation.results import (
     Tested,
 )
 from edgekd.exporters.file_facts import Entry, OnnxFacts
+from edgekd.exporters.lint.finding import Brief, BriefGroup
 from edgekd.options import Budget
 from edgekd.pipeline.examples.shipping import png_uri
 
 Content = dict[str, Any]
+LINT = Brief(
+    runtime="cpu",
+    by="ONNX Runtime 1.31.1 on this CPU",
+    run_here=True,
+    int8_layers=18,
+    layers=20,
+    left=4,
+    groups=(
+        BriefGroup(
+            weight="warning",
+            rule="no-kernel",
+            count=2,
+            nodes=("act.Tanh", "act_1.Tanh"),
+            reason="ONNX Runtime has no 8-bit Tanh on the CPU",
+            fix="take the Q/DQ pairs around Tanh nodes away",
+        ),
+        BriefGroup(
+            weight="note", rule="edges", count=1, nodes=(), reason="the input is float", fix=""
+        ),
+    ),
+)
 LABELS = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 CONDITIONS = Conditions(
     device="local",
@@ -177,6 +199,7 @@ def rung(title: str, *, timed: bool = True, n: int = 5000) -> RungRecord:
         left={},
         history=({"name": title.split()[0], "key": "3f2a9c01aa77"},),
         calibration={},
+        lint={"int8": LINT} if own == "int8" else {},
         evidence=evidence,
     )
 

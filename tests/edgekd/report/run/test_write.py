@@ -46,6 +46,22 @@ def test_the_ladder_has_a_row_for_every_stage_and_preview(content: Content) -> N
     ]
 
 
+def test_each_quantized_file_of_the_bundle_says_what_is_not_int8(
+    content: Content, read: Any
+) -> None:
+    text = " ".join(read(page(content)).text.split())
+    assert "What runs in INT8" in text
+    table = text.partition("What runs in INT8")[2].partition("Predictions")[0]
+    assert "ONNX Runtime on this CPU" in table
+    assert "18 of 20" in table
+    assert "warning (2: act.Tanh, act_1.Tanh): ONNX Runtime has no 8-bit Tanh" in table
+    assert "Fix: take the Q/DQ pairs" in table
+    assert "the input is float" not in table  # a note
+    for rung in content["rungs"]:
+        rung["lint"] = {}
+    assert "What runs in INT8" not in page(content)
+
+
 def test_the_record_can_be_read_from_the_page(content: Content, read: Any) -> None:
     content["task"]["labels"][0] = f"{HOSTILE} <!-- & \u2028"
     assert json.loads(read(page(content)).record) == shareable(from_json(content)).to_json()

@@ -1,0 +1,55 @@
+"""The table of what runs in INT8 in which runtime, of each file in the bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgekd.evaluation.record import Record
+from edgekd.exporters.lint.finding import Brief, BriefGroup, listed
+
+_NAMES = {
+    "cpu": "ONNX Runtime on this CPU",
+    "xnnpack": "XNNPACK in ONNX Runtime",
+    "cuda": "CUDA in ONNX Runtime",
+    "tensorrt-10.3": "TensorRT 10.3",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One file of the bundle and the runtime that it is for."""
+
+    title: str
+    variant: str
+    runtime: str
+    layers: str
+    left: str
+    findings: tuple[str, ...]
+
+
+def rows(record: Record) -> list[Row]:
+    """Return the quantized files of the bundle, the one that ships first."""
+    found = []
+    for file in (record.ships, *record.beside):
+        lint = record.rung_of(file).lint.get(file.variant)
+        if lint is not None:
+            found.append(_row(file.title, file.variant, lint))
+    return found
+
+
+def _row(title: str, variant: str, lint: Brief) -> Row:
+    source = "" if lint.run_here else " (read from the file)"
+    return Row(
+        title=title,
+        variant=variant,
+        runtime=f"{_NAMES.get(lint.runtime, lint.runtime)}{source}",
+        layers="none" if variant == "fp16" else f"{lint.int8_layers} of {lint.layers}",
+        left="not asked" if lint.left is None else str(lint.left),
+        findings=tuple(_words(group) for group in lint.groups if group.weight != "note"),
+    )
+
+
+def _words(group: BriefGroup) -> str:
+    where = f" ({group.count}: {listed(group.nodes)})" if group.nodes else ""
+    fix = f". Fix: {group.fix}" if group.fix else ""
+    return f"{group.weight}{where}: {group.reason}{fix}"
