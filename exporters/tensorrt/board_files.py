@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from onnx import ModelProto, TensorProto
@@ -20,22 +21,38 @@ from edgekd.exporters.tensorrt.script import BoardFile
 INT8: Variant = "int8-tensorrt"
 
 
-def board_files(source: Source, version: Version) -> list[BoardFile]:
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """What a device with one version of TensorRT builds of a network."""
+
+    files: tuple[BoardFile, ...]
+    """INT8, FP16 as its rival, FP32."""
+    left_out: Mapping[str, str]
+    """File that this version does not read -> why."""
+
+
+def board_of(found: Sequence[BoardFile], version: Version) -> Board:
+    """Return what a version builds of files that were read."""
+    newer = [file for file in found if file.opset > version.highest_opset]
+    reason = f"TensorRT {version.name} reads operator sets of ONNX to {version.highest_opset}"
+    return Board(
+        files=tuple(_with_rival([file for file in found if file not in newer], version)),
+        left_out={file.name: f"{reason}, and it has {file.opset}" for file in newer},
+    )
+
+
+def board_files(source: Source, version: Version) -> Board:
     """Return what a device with that version builds: INT8, FP16 as its rival, FP32.
 
     Raises:
-        ModelError: a file cannot be read, is of a newer operator set than the version reads, or
-            is quantized for other runtimes.
+        ModelError: a file cannot be read, or is quantized for other runtimes; or the version reads
+            no file, for each is of a newer operator set.
     """
-    found = read_files(source)
-    newer = [file for file in found if file.opset > version.highest_opset]
-    if newer:
-        raise ModelError(
-            f"{newer[0].name} has operator set {newer[0].opset} of ONNX, and TensorRT "
-            f"{version.name} reads at most {version.highest_opset}; compress again with "
-            f"export.opset = {version.highest_opset}"
-        )
-    return with_rival(found, version)
+    board = board_of(read_files(source), version)
+    if not board.files:
+        told = "; ".join(f"{name}: {why}" for name, why in board.left_out.items())
+        raise ModelError(f"{told}; compress again with export.opset = {version.highest_opset}")
+    return board
 
 
 def read_files(source: Source) -> list[BoardFile]:
@@ -53,7 +70,7 @@ def read_files(source: Source) -> list[BoardFile]:
     ]
 
 
-def with_rival(found: Sequence[BoardFile], version: Version) -> list[BoardFile]:
+def _with_rival(found: Sequence[BoardFile], version: Version) -> list[BoardFile]:
     """Return the files in order, and float16 of the float32 file where no file has it."""
     found = list(found)
     floats = [file for file in found if file.precision == "fp32"]

@@ -49,6 +49,7 @@ def make_script(
     *,
     models: str,
     note: str = "",
+    remarks: Sequence[str] = (),
     batch: Range = BATCH,
     lengths: Mapping[str, Range] | None = None,
 ) -> str:
@@ -59,6 +60,7 @@ def make_script(
         files: to build, in this order.
         models: what the variable `models` is, as a word of the shell: the folder of the files.
         note: what to know of the version.
+        remarks: lines of its head.
         batch: least, usual and largest number of samples in a call.
         lengths: of other free axes, by their symbol.
 
@@ -73,6 +75,7 @@ def make_script(
         "# FOLDER gets the engines, what trtexec printed, and the times of every query. Engines",
         "# run only on the kind of GPU and the version of TensorRT that built them.",
         *(f"#   {file.label}: {file.name}, {_ROLES[file.precision]}" for file in files),
+        *(f"# {line}" for line in remarks),
         *(f"# {line}" for line in _free_axes(files, lengths or {})),
         "set -eu",
         f"models={models}",

@@ -17,7 +17,7 @@ from edgekd.devices import open_device
 from edgekd.devices.trtexec import find_trtexec, probe_trtexec
 from edgekd.errors import MeasureError, RecipeError
 from edgekd.exporters.target import Exported, Source, Target
-from edgekd.exporters.tensorrt.board_files import INT8, board_files, read_files, with_rival
+from edgekd.exporters.tensorrt.board_files import INT8, board_files, board_of, read_files
 from edgekd.exporters.tensorrt.script import make_script
 from edgekd.exporters.tensorrt.timed import (
     Results,
@@ -43,16 +43,17 @@ def export_tensorrt(source: Source, target: str) -> Exported:
         ModelError: see `board_files`.
     """
     version, note = target_version(target)
-    files = board_files(source, version)
+    board = board_files(source, version)
     folder = source.path if source.path.is_dir() else source.path.parent
-    if all(file.precision != "int8" for file in files):
-        hint = f'no file here is INT8 for TensorRT; variants = ["{INT8}", "fp16"] makes one'
-        note = f"{note}; {hint}" if note else hint
+    remarks = [f"Left out: {name}: {why}." for name, why in board.left_out.items()]
+    if all(file.precision != "int8" for file in board.files) and not remarks:
+        remarks = [f'No file here is INT8 for TensorRT; variants = ["{INT8}", "fp16"] makes one.']
     script = make_script(
         version,
-        files,
+        board.files,
         models=f"${{MODELS:-{shlex.quote(str(folder.resolve()))}}}",
         note=note,
+        remarks=remarks,
         batch=source.batch,
         lengths=source.lengths,
     )
@@ -68,7 +69,7 @@ def build_here(source: Source, target: str) -> Exported:
         ModelError: see `board_files`.
     """
     version, _ = target_version(target)
-    files = board_files(source, version)
+    files = board_files(source, version).files
     fingerprint = open_device("local").fingerprint(Setup("tensorrt"))
     program = find_trtexec()
     if program:
@@ -117,7 +118,7 @@ def read_board(source: Source, target: str, folder: Path) -> Exported:
         MeasureError: see `read_results`.
     """
     version, _ = target_version(target)
-    return _shown(read_results(folder, board_files(source, version), target=target))
+    return _shown(read_results(folder, board_files(source, version).files, target=target))
 
 
 def _shown(results: Results) -> Exported:
@@ -142,19 +143,25 @@ def bundle_scripts(
         ModelError: a file cannot be read.
         RecipeError: an input cannot be named to trtexec.
     """
-    if INT8 not in files:
+    if not {INT8, "fp16"} & set(files):
         return {}
     known: dict[Variant | None, Path] = dict(files.items())
-    source = Source(path=files[INT8].parent, files=known, batch=batch, lengths=lengths)
-    found = read_files(source)
-    newest = max(file.opset for file in found)
-    return {
-        f"{FOLDER}/{version.name}.sh": make_script(
-            version, with_rival(found, version), models=_BESIDE, batch=batch, lengths=lengths
-        )
-        for version in VERSIONS
-        if version.highest_opset >= newest
-    }
+    folder = next(iter(files.values())).parent
+    found = read_files(Source(path=folder, files=known, batch=batch, lengths=lengths))
+    scripts = {}
+    for version in VERSIONS:
+        board = board_of(found, version)
+        if any(file.precision in ("int8", "fp16") for file in board.files):
+            remarks = [f"Left out: {name}: {why}." for name, why in board.left_out.items()]
+            scripts[f"{FOLDER}/{version.name}.sh"] = make_script(
+                version,
+                board.files,
+                models=_BESIDE,
+                remarks=remarks,
+                batch=batch,
+                lengths=lengths,
+            )
+    return scripts
 
 
 def _takes(target: str) -> bool:

@@ -169,7 +169,15 @@ def test_float16_without_a_file_of_it(folder: Path, call: Call) -> None:
     assert "fp16" not in shown
     (folder / "model.int8-tensorrt.onnx").unlink()
     _, shown, _ = call(folder, "--for", "jetson-thor")
-    assert "no file here is INT8 for TensorRT" in shown
+    assert "No file here is INT8 for TensorRT" in shown
+
+
+def test_a_file_of_a_newer_operator_set_stops_no_other(folder: Path, call: Call) -> None:
+    write(folder, "fp32", opset=21)
+    code, shown, _ = call(folder, "--for", "tensorrt-10.3")
+    assert code == 0
+    assert "# Left out: model.fp32.onnx: TensorRT 10.3 reads operator sets of ONNX to 20" in shown
+    assert shown.count("run build-") == 2
 
 
 def test_a_file_alone(folder: Path, call: Call) -> None:
@@ -188,7 +196,10 @@ def test_a_file_alone(folder: Path, call: Call) -> None:
         (["--for", "tensorrt-10.3", "--batch", "1,2"], "--batch 1,2 cannot be read"),
         (["--for", "tensorrt-10.3", "--length", "8"], "--length 8 cannot be read"),
         (["--for", "tensorrt-10.3", "--read", "y", "--out", "x"], "--read and --out do not go"),
-        (["--for", "tensorrt-8.2"], "has operator set 17 of ONNX, and TensorRT 8.2 reads at"),
+        (
+            ["--for", "tensorrt-8.2"],
+            "8.2 reads operator sets of ONNX to 13, and it has 17; compress",
+        ),
     ],
 )
 def test_calls_that_make_no_sense(
