@@ -79,6 +79,7 @@ trials: $(VENV)/ready
 	$(TRIAL).normalisation --json benchmarks/results/normalisation.json
 	$(TRIAL).calibration --json benchmarks/results/calibration.json
 	$(TRIAL).ranges --json benchmarks/results/ranges.json
+	$(TRIAL).fusion --json benchmarks/results/fusion.json
 	$(TRIAL).int8_speed --json benchmarks/results/int8-speed.json
 	$(TRIAL).tensorrt_layers --more --json benchmarks/results/tensorrt-layers.json
 	$(TRIAL).peaks --threads 1,2 --json benchmarks/results/peaks.json

@@ -13,6 +13,7 @@ from edgekd.errors import ModelError, one_line
 from edgekd.exporters.input_scaling import fold_input_scaling
 from edgekd.exporters.onnx_files import apply_passes, messages
 from edgekd.exporters.shapes import fold, infer_shapes, opset_of
+from edgekd.quantization.equal_operators import write_with_kernels
 
 MIN_OPSET = 13
 """From here on DequantizeLinear has an axis, which scales per channel need."""
@@ -51,7 +52,7 @@ def prepare(model: ModelProto, name: str) -> ModelProto:
     _densify(model)
     _write_sums_as_additions(model)
     _write_pads_out(model)
-    _multiply_by_reciprocals(model)
+    write_with_kernels(model)
     count = -1
     while count != len(model.graph.node):  # what only a removed subgraph read goes the next time
         count = len(model.graph.node)
@@ -127,29 +128,6 @@ def _write_pads_out(model: ModelProto) -> None:
         model.graph.initializer.append(numpy_helper.from_array(full.reshape(-1), name))
         node.input[1] = name
         del node.input[3:]
-
-
-def _multiply_by_reciprocals(model: ModelProto) -> None:
-    """Turn divisions by one number into products, as runtimes have 8-bit kernels for these."""
-    numbers = {
-        tensor.name: float(numpy_helper.to_array(tensor).item())
-        for tensor in model.graph.initializer
-        if tensor.data_type == onnx.TensorProto.FLOAT and list(tensor.dims) in ([], [1])
-    }
-    taken = {name for node in messages(model, NodeProto) for name in [*node.input, *node.output]}
-    for node in model.graph.node:
-        divisor = numbers.get(node.input[1], 0.0) if node.op_type == "Div" else 0.0
-        if not np.isfinite(divisor) or not 1e-30 < abs(divisor) < 1e30:
-            continue
-        dims = next(list(t.dims) for t in model.graph.initializer if t.name == node.input[1])
-        name = f"{node.output[0]}_factor"
-        while name in taken:
-            name += "_"
-        taken.add(name)
-        factor = np.full(dims, 1 / divisor, np.float32)
-        model.graph.initializer.append(numpy_helper.from_array(factor, name))
-        node.op_type = "Mul"
-        node.input[1] = name
 
 
 def _densify(model: ModelProto) -> None:

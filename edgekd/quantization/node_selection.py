@@ -26,6 +26,7 @@ _CHAIN = {  # operators with 8-bit kernels; one input carries data
     *("Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid"),
     *("MaxPool", "AveragePool", "GlobalAveragePool"),
     *("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Resize", "Split", "Slice", "Pad"),
+    *("Gather", "DepthToSpace", "SpaceToDepth"),
 }
 _MOVES = SAME_VALUES | {"MaxPool", "Slice", "Split", "Gather", "Resize", "Expand", "Tile", "Pad"}
 _JOIN = {"Add", "Mul", "Concat"}  # all inputs carry data
@@ -215,7 +216,7 @@ def _between(
         barriers: operators that data from or to a layer does not pass.
     """
     constants = {tensor.name for tensor in model.graph.initializer}
-    usable = _usable_constants(model)
+    usable, gelus = _usable_constants(model), _parts_of_gelu(model)
     after: set[str] = set()  # tensors that descend from a chosen layer, through floats only
     inside: set[str] = set()
     floats = _floats(model)
@@ -229,7 +230,7 @@ def _between(
                 data = [name for name in data if name not in usable]
             fits = data and all(name in after and name not in constants for name in data)
             fits = fits and _has_kernel(node) and wide.isdisjoint([*data, *node.output])
-            fits = fits and captured.isdisjoint(node.output)
+            fits = fits and captured.isdisjoint(node.output) and node.name not in gelus
             inside |= {node.name} if fits else set()
     before: set[str] = set()  # tensors from which a chosen layer descends
     ends: set[str] = set()
@@ -257,6 +258,23 @@ def list_data_inputs(node: NodeProto) -> list[str]:
     return [node.input[0]] if node.op_type in {*_CHAIN, *WEIGHTED} and not node.domain else []
 
 
+def _parts_of_gelu(model: ModelProto) -> set[str]:
+    """Return the products and sums around each Erf: with it they are one float kernel."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    readers = find_readers(model)
+    found = set()
+    for node in model.graph.node:
+        if node.op_type == "Erf":
+            parts = [makers[name] for name in node.input if name in makers]
+            behind = [node]
+            for _ in range(3):  # the sum with one, the product with the data, and with a half
+                behind = [user for part in behind for user in readers.get(part.output[0], ())]
+                behind = [user for user in behind if user.op_type in _MIXES]
+                parts += behind
+            found |= {part.name for part in parts if part.op_type in _MIXES}
+    return found
+
+
 def _usable_constants(model: ModelProto) -> set[str]:
     """Return the initializers that an 8-bit addition or product may read."""
     found = set()
@@ -269,11 +287,11 @@ def _usable_constants(model: ModelProto) -> set[str]:
 
 
 def _has_kernel(node: NodeProto) -> bool:
-    """Tell whether the operator has 8-bit kernels in this mode; a cubic Resize overshoots."""
+    """Tell whether the operator has 8-bit kernels in this mode: only a nearest Resize has."""
     if node.op_type == "HardSigmoid":
         return all(a.f > 0 for a in node.attribute if a.name == "alpha")
     modes = {a.name: a.s for a in node.attribute if a.type == onnx.AttributeProto.STRING}
-    return node.op_type != "Resize" or modes.get("mode", b"nearest") != b"cubic"
+    return node.op_type != "Resize" or modes.get("mode", b"nearest") == b"nearest"
 
 
 def _absorbable(node: NodeProto, model: ModelProto) -> bool:

@@ -21,7 +21,7 @@ from edgekd.quantization.scales import find_weight_scale, make_grid, round_weigh
 
 _SAME_GRID = {  # what they give are values that they were given: one grid, or nothing fuses
     *("MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Resize", "Split"),
-    *("Slice",),
+    *("Slice", "Gather", "DepthToSpace", "SpaceToDepth"),
 }
 _EMPTY: Range = (np.float32(0), np.float32(0))
 _SHARES: Range = (np.float32(0), np.float32(1))
