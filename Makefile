@@ -51,7 +51,7 @@ data: $(VENV)/ready
 	$(EDGEKD) data mnist5k cifar10 efficientnet-lite0
 
 test: $(VENV)/ready
-	$(EDGEKD) data mnist5k
+	$(EDGEKD) data mnist5k onnxruntime-web
 	$(PY) -m pytest -m "not slow and not foreign and not gpu and not timing" --numprocesses 2 --dist loadfile
 	$(PY) -m pytest -m "timing and not slow and not gpu"
 

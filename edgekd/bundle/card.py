@@ -8,6 +8,7 @@ from edgekd.bundle.describe import LABELS, Description, Measured
 from edgekd.bundle.loader import JAVASCRIPT, LOADER, make_loaders
 from edgekd.bundle.optimum import describe_loading
 from edgekd.bundle.snippet import call_in_memory, snippet
+from edgekd.bundle.snippets import describe_snippets, make_snippets
 from edgekd.bundle.steps import describe_columns, describe_resizing, list_steps
 from edgekd.data.preprocess import FILE, ArrayPreprocess, ImagePreprocess
 from edgekd.evaluation.beside import describe_beside
@@ -34,6 +35,7 @@ def card(found: Description) -> str:
         *_budget(found),
         "## Run it",
         *_run(found),
+        describe_snippets(list(make_snippets(found))),
         *_optimum(found),
         "## Inputs and outputs",
         *_interface(found),

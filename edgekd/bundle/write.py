@@ -18,6 +18,7 @@ from edgekd.bundle.manifest import MANIFEST, Golden, Tolerance
 from edgekd.bundle.optimum import Pretrained, copy_pretrained
 from edgekd.bundle.private import named_sources, private_words, refuse_traces
 from edgekd.bundle.samples import Sample, read_sample, write_sample
+from edgekd.bundle.snippets import FOLDER, make_snippets
 from edgekd.bundle.sums import write_sums
 from edgekd.bundle.verify import verify
 from edgekd.data.array_facts import ArrayOptions, state_meaning
@@ -31,6 +32,9 @@ from edgekd.exporters.target import text_lengths
 from edgekd.exporters.tensorrt.target import FOLDER as BOARDS
 from edgekd.exporters.tensorrt.target import bundle_scripts
 from edgekd.store import replacing, write_atomic, write_json
+
+OUR_SOURCES = frozenset({LOADER, f"{FOLDER}/python.py"})
+"""Python files of a bundle, which its texts name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +95,14 @@ def write(folder: Path, contents: Contents) -> None:
         write_json(partial / MANIFEST, manifest_of(found))
         for name, text in make_loaders(preprocess).items():
             write_atomic(partial / name, text)
+        for name, text in make_snippets(found).items():
+            (partial / name).parent.mkdir(exist_ok=True)
+            write_atomic(partial / name, text)
         write_atomic(partial / "MODEL_CARD.md", card(found))
         if contents.report is not None:
             write_atomic(partial / "report.html", contents.report)
         words = private_words(record, contents.folders)
-        refuse_traces(partial, words, named_sources(record) | {LOADER})
+        refuse_traces(partial, words, named_sources(record) | OUR_SOURCES)
         write_sums(partial)
         _prove(partial)
 

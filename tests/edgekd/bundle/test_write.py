@@ -15,11 +15,10 @@ from onnx import numpy_helper
 from PIL import Image
 
 from edgekd.bundle.golden import without_filling
-from edgekd.bundle.loader import LOADER
 from edgekd.bundle.manifest import read_manifest
 from edgekd.bundle.private import private_words
 from edgekd.bundle.verify import verify
-from edgekd.bundle.write import Contents, write
+from edgekd.bundle.write import OUR_SOURCES, Contents, write
 from edgekd.data.preprocess import FILE
 from edgekd.errors import ModelError
 from edgekd.exporters.onnx_files import traces
@@ -244,7 +243,8 @@ def test_the_loader_of_texts_takes_sentences_and_files(copy: Get) -> None:
 def test_nothing_that_ships_tells_about_the_developer(bundles: Get, kind: str) -> None:
     for path in bundles(kind).rglob("*"):
         if path.is_file():
-            found = [find for find in traces(path) if find not in ("nets/net.py", LOADER)]
+            known = {"nets/net.py"} | OUR_SOURCES
+            found = [find for find in traces(path) if find not in known]
             assert not found, path
 
 
