@@ -82,6 +82,7 @@ trials: $(VENV)/ready
 	$(TRIAL).fusion --json benchmarks/results/fusion.json
 	$(TRIAL).int8_speed --json benchmarks/results/int8-speed.json
 	$(TRIAL).tensorrt_layers --more --json benchmarks/results/tensorrt-layers.json
+	$(TRIAL).lint_peers --json benchmarks/results/lint-peers.json
 	$(TRIAL).peaks --threads 1,2 --json benchmarks/results/peaks.json
 	$(TRIAL).twins --tries 200 --time 10 --claims 16 --steady 190 --json benchmarks/results/twins.json
 	$(TRIAL).twins --slower 2 --tries 50 --time 60 --precision 0.7 --json benchmarks/results/slower.json
