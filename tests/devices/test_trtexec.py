@@ -133,7 +133,7 @@ def test_what_it_cannot_read_is_told(fake_trtexec: Make, tmp_path: Path) -> None
     with pytest.raises(MeasureError, match=r"cannot read the ONNX file: .*No importer"):
         keep_engine(builder(trtexec, odd))
     with pytest.raises(MeasureError, match="Dynamic dimensions required for input: x"):
-        keep_engine(builder(trtexec, write_model(tmp_path / "m.onnx"), y=SHAPES["x"]))
+        keep_engine(builder(trtexec, write_model(tmp_path / "m.onnx"), other=SHAPES["x"]))
 
 
 def test_programs_that_are_not_trtexec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

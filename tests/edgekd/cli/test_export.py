@@ -260,10 +260,10 @@ def test_a_script_for_another_version_says_which_one_to_take(
     assert "give --for tensorrt-8.5" in error
 
 
-@pytest.mark.parametrize("name", ["a b'c}d\"e$f", "ü", "(x)&;"])
 def test_any_folder_reaches_the_shell(
-    name: str, folder: Path, fake_trtexec: Make, call: Call, tmp_path: Path
+    folder: Path, fake_trtexec: Make, call: Call, tmp_path: Path
 ) -> None:
+    name = "(a b'c}d\"e$f&;ü"
     (folder / "model.fp16.onnx").unlink()
     (folder / "model.int8-tensorrt.onnx").unlink()
     odd = folder.rename(tmp_path / name)
