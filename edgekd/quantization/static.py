@@ -37,6 +37,7 @@ from edgekd.quantization.proof import FloatAnswers, check_follows
 from edgekd.quantization.quantized import QuantizedFacts
 from edgekd.quantization.range_choice import choose_ranges
 from edgekd.quantization.ranges import RangeOption
+from edgekd.quantization.wide_depthwise import widen_depthwise
 
 
 def quantize_int8(
@@ -116,6 +117,8 @@ def write_int8(
     calibrated = choose_ranges(calibrated, answers, layout)
     outcome = find_outcome(calibrated, answers, layout, accuracy=accuracy, costs=costs)
     plan, graph = outcome.trial.plan, outcome.trial.graph
+    if layout.absorbs:
+        graph = widen_depthwise(graph)
     if layout.casts_inputs_first:
         graph = cast_inputs_first(graph)
     if layout.most_opset is not None:
