@@ -80,6 +80,7 @@ trials: $(VENV)/ready
 	$(TRIAL).calibration --json benchmarks/results/calibration.json
 	$(TRIAL).ranges --json benchmarks/results/ranges.json
 	$(TRIAL).fusion --json benchmarks/results/fusion.json
+	$(TRIAL).variant_runtimes --json benchmarks/results/variants.json
 	$(TRIAL).int8_speed --json benchmarks/results/int8-speed.json
 	$(TRIAL).tensorrt_layers --more --json benchmarks/results/tensorrt-layers.json
 	$(TRIAL).lint_peers --json benchmarks/results/lint-peers.json

@@ -18,7 +18,8 @@ class Row:
     provider: str
     variant: Variant
     known: Known
-    """Whether this project's tests run it, a maker's documentation states it, or neither."""
+    """Whether this project's tests or trials run it, its maker's documentation states it, or
+    neither."""
     reason: str
     fixed_shape: bool = False
     """Whether symbolic axes must be fixed first."""
@@ -61,8 +62,9 @@ TABLE = (
         "onnxruntime-web",
         "wasm",
         "int8",
-        "unverified",
+        "run here",
         "the same kernels as the CPU provider, compiled to WebAssembly",
+        also=("int8-dynamic", "int8-weights", "int4"),
     ),
     Row(
         "onnxruntime",
@@ -100,6 +102,7 @@ TABLE = (
         "int8-tensorrt",
         "from documentation",
         "TensorRT needs symmetric int8 and float biases; compare with fp16",
+        also=("fp16",),
     ),
     Row(
         "onnxruntime-web",
@@ -113,14 +116,17 @@ TABLE = (
         "",
         "int8-tensorrt",
         "from documentation",
-        "symmetric int8 and float biases; compare with fp16",
+        "symmetric int8 and float biases; TensorRT-RTX builds it here, no GPU has run it; compare "
+        "with fp16",
+        also=("fp16",),
     ),
     Row(
         "openvino",
         "CPU",
         "int8",
-        "unverified",
-        "it accepts signed and unsigned Q/DQ activations",
+        "run here",
+        "it multiplies in 8 bits for signed and unsigned Q/DQ alike",
+        also=("int8-tensorrt", "int8-xnnpack", "int8-weights", "int4"),
     ),
 )
 

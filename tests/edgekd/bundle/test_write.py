@@ -80,7 +80,7 @@ def test_the_manifest_tells_what_a_program_needs(bundles: Get) -> None:
     assert found["outputs"][0]["kind"] == "classes"
     types = {"activations": "uint8", "weights": "int8", "ranges": {"mse": 3}}
     calibration = {"data_fingerprint": "f" * 64, "samples": 64, "key": "0" * 64, **types}
-    assert found["calibration"] == {"int8": calibration}
+    assert found["calibration"]["int8"].items() >= calibration.items()
     assert found["licences"] == {"data": "CC0", "teacher": "not stated"}
     rows = {(r["runtime"], r["provider"]): r for r in found["runtimes"]}
     assert rows["onnxruntime", "CPUExecutionProvider"]["file"] == "model.int8.onnx"
