@@ -154,7 +154,7 @@ def _networks(folder: Path, count: int) -> dict[str, Callable[[], Network]]:
         "digits": partial(_digits, folder, count),
         "efficientnet-lite0": partial(_lite0, folder, count),
         "open-nsfw": partial(_nsfw, count),
-        "minilm-l3": partial(_minilm, count),
+        "minilm-l3": partial(minilm, count),
     }
 
 
@@ -208,7 +208,7 @@ def _nsfw(count: int) -> Network:
     return fetch("open-nsfw") / "open-nsfw.onnx", _one_by_one("input:0", images)
 
 
-def _minilm(count: int) -> Network:
+def minilm(count: int) -> Network:
     """Texts of two splits, each in its own length."""
     tokenizer = Tokenizer.from_file(str(fetch("minilm-l6") / "tokenizer.json"))
     tokenizer.no_padding()

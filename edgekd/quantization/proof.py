@@ -60,6 +60,13 @@ class FloatAnswers:
                 noise[output] += error
         return {name: noise[name] / signal[name] if signal[name] else 0.0 for name in self.outputs}
 
+    def worst(self, quantized: ModelProto) -> float:
+        """Return noise / signal of the worst output; infinite: the form does not run."""
+        try:
+            return max(self.compare(quantized).values(), default=0.0)
+        except ModelError:
+            return float("inf")
+
 
 def check_follows(quantized: ModelProto, answers: FloatAnswers, *, form: str = "INT8") -> None:
     """Run a quantized graph, fused and as it is written, and compare every output.

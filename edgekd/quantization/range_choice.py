@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgekd.quantization.accuracy.workshop import measure_noise
 from edgekd.quantization.calibrated import Calibrated
 from edgekd.quantization.insertion import insert
 from edgekd.quantization.layouts import Layout
@@ -45,4 +44,4 @@ def _measure(calibrated: Calibrated, answers: FloatAnswers, layout: Layout) -> f
     plan = make_plan(calibrated.model, calibrated.choice, ranges, layout)
     if not plan.layers:
         return float("inf")
-    return measure_noise(insert(calibrated.model, plan), answers)
+    return answers.worst(insert(calibrated.model, plan))

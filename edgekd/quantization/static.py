@@ -47,11 +47,12 @@ def quantize_int8(
     *,
     layout: Layout = ONNX_RUNTIME,
     ranges: RangeOption = DEFAULT,
+    accuracy: Accuracy = "auto",
     threads: int = 1,
 ) -> QuantizedFacts:
     """Write the INT8 form of a float ONNX file: `calibrate`, then `write_int8`."""
     calibrated = calibrate(source, feeds, layout=layout, ranges=ranges, threads=threads)
-    return write_int8(calibrated, target, layout=layout)
+    return write_int8(calibrated, target, layout=layout, accuracy=accuracy)
 
 
 def calibrate(

@@ -17,11 +17,14 @@ from edgekd.quantization.accuracy.costs import count_work
 from edgekd.quantization.accuracy.floats import Costs, leave_in_float
 from edgekd.quantization.accuracy.workshop import Repair, Repaired, Trial, Workshop
 
-Method = Literal["bias-correction", "equalize", "smooth", "rounding", "layers-in-float"]
+Method = Literal["ranges", "bias-correction", "equalize", "smooth", "rounding", "layers-in-float"]
 Accuracy = Literal["auto"] | tuple[Method, ...]
 WANTED_DB = 22.0
 """Of the worst output: the floor for files without labels is 20 dB, and the validation samples err
 more than those seen here; 2 dB is 1.6 times the noise."""
+
+_LEAST_GAIN_DB = 0.1
+"""A repair with less is not worth a difference to the plain file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +103,8 @@ def escalate(
             )
             continue
         better = candidate.build()
-        is_better = better.noise < trial.noise
+        gains = better.snr_db >= trial.snr_db + _LEAST_GAIN_DB
+        is_better = better.noise < trial.noise and gains  # infinite noise is no better than itself
         attempts.append(_attempt(method, better, trial, begin, is_better))
         if is_better:
             repaired, trial = candidate, better

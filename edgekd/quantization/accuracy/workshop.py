@@ -1,8 +1,8 @@
 """Make the INT8 graph of a calibrated float graph with any set of repairs, and measure its noise.
 
-Repairs come in two kinds. Rewrites of equal function change the float graph, which is then
-calibrated again: `equalize` and `smooth`. Edits change the plan: `rounding` and `bias-correction`.
-Each is worked out once, on samples other than those that the noise is measured on.
+`equalize` and `smooth` are rewrites of equal function: they change the float graph, which is then
+calibrated again. `ranges` makes the ranges in another way. `rounding` and `bias-correction` are
+edits of the plan, worked out on samples other than those that the noise is measured on.
 """
 
 from __future__ import annotations
@@ -13,23 +13,25 @@ from typing import Literal
 
 from onnx import ModelProto
 
-from edgekd.errors import ModelError, NothingToDo
+from edgekd.errors import NothingToDo
 from edgekd.quantization.accuracy.bias_correction import correct_biases
 from edgekd.quantization.accuracy.equalization import equalize, find_pairs
 from edgekd.quantization.accuracy.layer_errors import LayerError, measure_layers
 from edgekd.quantization.accuracy.peaks import find_peaks
 from edgekd.quantization.accuracy.rounding import round_adaptively
 from edgekd.quantization.accuracy.smoothing import find_products, smooth
-from edgekd.quantization.calibrated import Calibrated
+from edgekd.quantization.calibrated import DEFAULT, Calibrated
 from edgekd.quantization.insertion import insert
 from edgekd.quantization.layouts import Layout
 from edgekd.quantization.node_selection import choose
 from edgekd.quantization.plan import Layer, Plan
 from edgekd.quantization.planning import list_watched, make_plan
 from edgekd.quantization.proof import FloatAnswers, decibel
+from edgekd.quantization.range_choice import choose_ranges
 
-Repair = Literal["bias-correction", "equalize", "smooth", "rounding"]
-_REWRITES: frozenset[Repair] = frozenset({"equalize", "smooth"})
+Repair = Literal["ranges", "bias-correction", "equalize", "smooth", "rounding"]
+_OF_SOURCE: frozenset[Repair] = frozenset({"ranges", "equalize", "smooth"})
+"""What changes the float graph or its ranges."""
 _EQUAL_DB = 80.0
 """Of a rewrite to the float graph: sums of float32 in another order stay above 100 dB."""
 
@@ -67,7 +69,7 @@ class Repaired:
             self.source.model, with_rounding(plan, self.rounded), self.shifts
         )
         graph = insert(model, plan)
-        return Trial(plan, graph, measure_noise(graph, self.answers))
+        return Trial(plan, graph, self.answers.worst(graph))
 
     def rank(self) -> dict[str, LayerError]:
         """Return the error of each layer where it alone is rounded."""
@@ -92,7 +94,7 @@ class Workshop:
         Raises:
             NothingToDo: a rewrite finds nothing to change in this graph.
         """
-        rewrites = frozenset(repairs & _REWRITES)
+        rewrites = frozenset(repairs & _OF_SOURCE)
         source = self._rewrite(rewrites)
         plan = make_plan_of(source, self._layout)
         rounded: Mapping[str, Layer] = {}
@@ -114,12 +116,16 @@ class Workshop:
                 source = self._again(_equalized(source))
             if "smooth" in rewrites:
                 source = self._again(_smoothed(source))
+            if "ranges" in rewrites:
+                if source.option != DEFAULT:
+                    raise NothingToDo("how ranges are made was given")
+                source = choose_ranges(replace(source, option="auto"), self._answers, self._layout)
             self._sources[rewrites] = source
         return self._sources[rewrites]
 
     def _again(self, model: ModelProto) -> Calibrated:
         """Return the calibration of a rewritten graph."""
-        if decibel(measure_noise(model, self._answers)) < _EQUAL_DB:
+        if decibel(self._answers.worst(model)) < _EQUAL_DB:
             raise NothingToDo("the rewritten graph does not compute the same")
         choice = choose(model)
         watched = list_watched(model, choice, self._layout)
@@ -144,14 +150,6 @@ def with_rounding(plan: Plan, rounded: Mapping[str, Layer]) -> Plan:
         for name, layer in plan.layers.items()
     }
     return replace(plan, layers=layers)
-
-
-def measure_noise(graph: ModelProto, answers: FloatAnswers) -> float:
-    """Return the noise of the worst output of a graph; infinite: it does not run."""
-    try:
-        return max(answers.compare(graph).values(), default=0.0)
-    except ModelError:
-        return float("inf")
 
 
 def _equalized(source: Calibrated) -> ModelProto:

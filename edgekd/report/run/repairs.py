@@ -10,6 +10,7 @@ from edgekd.evaluation.results import LayerNoise, RepairStep
 _MOST_LAYERS = 10
 _NAMES = {
     "plain": "plain",
+    "ranges": "ranges of activations",
     "bias-correction": "bias correction",
     "equalize": "cross-layer equalization",
     "smooth": "SmoothQuant",
