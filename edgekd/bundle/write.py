@@ -22,7 +22,13 @@ from edgekd.bundle.snippets import FOLDER, make_snippets
 from edgekd.bundle.sums import write_sums
 from edgekd.bundle.verify import verify
 from edgekd.data.array_facts import ArrayOptions, state_meaning
-from edgekd.data.preprocess import ArrayPreprocess, Preprocess, read_preprocess, write_preprocess
+from edgekd.data.preprocess import (
+    ArrayPreprocess,
+    ImagePreprocess,
+    Preprocess,
+    read_preprocess,
+    write_preprocess,
+)
 from edgekd.data.text_preprocess import TextInputs
 from edgekd.errors import BadInput, ModelError, VerifyFailed
 from edgekd.evaluation.privacy import shareable
@@ -209,6 +215,9 @@ def _lengths(model: Any, preprocess: Preprocess) -> dict[str, int] | None:
     axes = [list(value.type.tensor_type.shape.dim) for value in inputs_of(model)]
     if all(dim.HasField("dim_value") for dims in axes for dim in dims):
         return None
+    if isinstance(preprocess, ImagePreprocess):
+        sides = zip(axes[0][1:], preprocess.shape, strict=False)
+        return {dim.dim_param: side for dim, side in sides if dim.dim_param}
     if not isinstance(preprocess, TextInputs):
         return {}
     symbols = {dims[1].dim_param for dims in axes if len(dims) > 1}

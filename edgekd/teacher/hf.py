@@ -46,7 +46,7 @@ class HfTeacher(OnnxStep):
         description="task of optimum: text-classification, feature-extraction, ...; default: by "
         "the architecture in config.json",
     )
-    opset: int | None = Field(
+    export_opset: int | None = Field(
         None,
         ge=13,
         le=20,
@@ -141,7 +141,7 @@ class HfTeacher(OnnxStep):
         from edgekd.exporters.hf_export import MODEL, export_hf, find_folder
 
         folder = find_folder(self.hf, root=root)
-        exported = export_hf(folder, task=self._task(folder), opset=self.opset)
+        exported = export_hf(folder, task=self._task(folder), opset=self.export_opset)
         spec = self.input.model_copy(update=_stated(exported, self.input))
         return OnnxTeacher(onnx=str(exported / MODEL), input=spec), exported
 

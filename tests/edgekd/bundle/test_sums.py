@@ -14,6 +14,8 @@ from edgekd.store import file_sha256
 FILES = (
     *("MODEL_CARD.md", "SHA256SUMS", "labels.json", "manifest.json", "preprocess.json"),
     *("load.py", "load.mjs"),
+    *("snippets/python.py", "snippets/javascript.mjs", "snippets/cpp.cpp"),
+    *("snippets/kotlin.kt", "snippets/swift.swift"),
     *("model.fp32.batch1.onnx", "model.fp32.onnx"),
     *("model.int8.batch1.onnx", "model.int8.onnx"),
     *("report.html", "golden/inputs.npz", "golden/outputs.fp32.npz", "golden/outputs.int8.npz"),

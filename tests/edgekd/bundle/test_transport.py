@@ -49,7 +49,7 @@ def test_files_that_systems_add_are_passed_over_by_name(copy: Get) -> None:
     report = verify(folder)
     assert report.ok, report.faults
     detail = report.checks[0].detail
-    assert detail.startswith("18 files, every sha256 is right; passed over, added by the system: ")
+    assert detail.startswith("23 files, every sha256 is right; passed over, added by the system: ")
     assert all(name in detail for name in names)
 
 

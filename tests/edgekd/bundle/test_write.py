@@ -336,3 +336,21 @@ def test_a_fixed_file_may_give_more_for_what_fills_its_inputs() -> None:
     assert without_filling(short, padded).shape == (1, 3, 2)
     assert without_filling(padded, short).shape == (1, 3, 2)
     assert without_filling(short, np.ones(3)).shape == (3,)
+
+
+def test_free_sides_of_a_picture_are_fixed_at_those_of_the_preprocessing(
+    make_stage: Callable[[Path, str], Contents], tmp_path: Path
+) -> None:
+    """As optimum exports networks of pictures: height and width have names."""
+    here = make_stage(tmp_path / "stage", "planes")
+    for variant in here.variants:
+        path = here.artifact / f"model.{variant}.onnx"
+        model = onnx.load(path)
+        for dim, name in zip(
+            model.graph.input[0].type.tensor_type.shape.dim[2:], ("high", "wide"), strict=True
+        ):
+            dim.dim_param = name
+        onnx.save(model, path)
+    write(tmp_path / "bundle", here)
+    fixed = onnx.load(tmp_path / "bundle" / "model.int8.batch1.onnx").graph.input[0]
+    assert [dim.dim_value for dim in fixed.type.tensor_type.shape.dim] == [1, 3, 8, 6]
