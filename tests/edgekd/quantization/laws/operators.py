@@ -308,6 +308,18 @@ def sigmoid_gate(draft: Draft) -> None:
         draft.add("Mul", [before, draft.last] if draft.flip() else [draft.last, before])
 
 
+def wide_depthwise(draft: Draft) -> None:
+    """Filter 40 channels each by itself, between layers that make and read them, mostly."""
+    if len(draft.shape) < 2 or 0 in draft.shape:
+        return
+    sides = [1 for _ in draft.shape[1:]]
+    draft.add("Conv", [draft.last, draft.weight(40, draft.shape[0], *sides), draft.weight(40)])
+    draft.pick(gate, sigmoid_gate, unary("HardSwish", 14), unary("Relu"))(draft)
+    draft.add("Conv", [draft.last, draft.weight(40, 1, *sides)], group=40)
+    draft.pick(gate, join("Add"), unary("Tanh"), unary("Relu"))(draft)
+    draft.add("Conv", [draft.last, draft.weight(3, 40, *sides)])
+
+
 def branch(draft: Draft) -> None:
     """Read a tensor of this graph from within a subgraph."""
     last = draft.last
@@ -377,6 +389,7 @@ OPERATORS: dict[str, Callable[[Draft], None]] = {
     "hard-swish written out": hard_swish_written_out,
     "squeeze and excite": gate,
     "sigmoid gate": sigmoid_gate,
+    "wide depthwise": wide_depthwise,
     "If": branch,
     "Expand": expand,
 }
