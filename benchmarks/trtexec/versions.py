@@ -117,6 +117,12 @@ BOARDS = {
 """Board or JetPack -> its TensorRT, and what to know of that."""
 
 
+def found_on(version: Version) -> str:
+    """Return the releases of JetPack that have a version, as in "JetPack 6.1, 6.2"; or ""."""
+    names = [n for n, (v, _) in BOARDS.items() if v == version.name and n.startswith("jetpack-")]
+    return "JetPack " + ", ".join(n.removeprefix("jetpack-") for n in names) if names else ""
+
+
 def version_of(name: str) -> Version:
     """Return the options of a version such as "10.3", "8.6.1" or "11".
 

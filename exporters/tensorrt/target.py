@@ -12,7 +12,14 @@ from edgekd.benchmarks.measurement import Setup
 from edgekd.benchmarks.runtimes import missing
 from edgekd.benchmarks.runtimes import version as installed_version
 from edgekd.benchmarks.trtexec.shapes import BATCH, Range
-from edgekd.benchmarks.trtexec.versions import BOARDS, VERSIONS, Version, target_version, version_of
+from edgekd.benchmarks.trtexec.versions import (
+    BOARDS,
+    VERSIONS,
+    Version,
+    found_on,
+    target_version,
+    version_of,
+)
 from edgekd.devices import open_device
 from edgekd.devices.trtexec import find_trtexec, probe_trtexec
 from edgekd.errors import MeasureError, RecipeError
@@ -52,7 +59,7 @@ def export_tensorrt(source: Source, target: str) -> Exported:
         version,
         board.files,
         models=f"${{MODELS:-{shlex.quote(str(folder.resolve()))}}}",
-        note=note,
+        note=note or found_on(version),
         remarks=remarks,
         batch=source.batch,
         lengths=source.lengths,
@@ -157,6 +164,7 @@ def bundle_scripts(
                 version,
                 board.files,
                 models=_BESIDE,
+                note=found_on(version),
                 remarks=remarks,
                 batch=batch,
                 lengths=lengths,

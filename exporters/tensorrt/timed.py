@@ -206,14 +206,17 @@ def _gain(rows: Sequence[Row]) -> list[str]:
     if found is None:
         return []
     rival, times = found
-    lines = [f"speed of INT8 over {rival}: {times:.2f}x, by medians of processes one after another"]
+    lines = [f"speed of INT8 over {rival}: {times:.3f}x, by medians of processes one after another"]
     if rival == "fp32":
         lines.append(
             "FP16 was not timed, and it is the rival: this version needs a file with float16 "
             'weights for it, variants = [..., "fp16"]'
         )
     elif times < LEAST_GAIN:
-        lines.append(f"that is no gain worth having: ship {rival}, which loses nothing to rounding")
+        lines.append(
+            f"a gain of less than {LEAST_GAIN - 1:.0%} is not shown by that: ship {rival}, which "
+            "loses less to rounding"
+        )
     return lines
 
 

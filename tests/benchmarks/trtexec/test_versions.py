@@ -7,6 +7,7 @@ import pytest
 from edgekd.benchmarks.trtexec.versions import (
     BOARDS,
     VERSIONS,
+    found_on,
     target_version,
     version_in_banner,
     version_of,
@@ -71,6 +72,11 @@ def test_every_board_has_a_version() -> None:
         assert target_version(name)[0].name == version
     with pytest.raises(RecipeError, match="target 'jetson' is unknown; known are tensorrt-VERSION"):
         target_version("jetson")
+
+
+def test_a_version_names_its_releases_of_jetpack() -> None:
+    assert found_on(version_of("10.3")) == "JetPack 6.1, 6.2"
+    assert found_on(version_of("11")) == ""
 
 
 def test_rows_are_in_order() -> None:

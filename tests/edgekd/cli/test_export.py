@@ -116,7 +116,8 @@ def test_the_script_builds_times_and_is_read(
     assert all(row["build_s"] == 1.5 for row in found["engines"])
     assert found["int8_over"]["rival"] == "fp16"
     assert found["int8_over"]["times"] == pytest.approx(0.65 / 0.62, rel=1e-4)
-    assert "speed of INT8 over fp16: 1.05x" in found["text"]
+    assert "speed of INT8 over fp16: 1.048x" in found["text"]
+    assert "less than 5% is not shown by that: ship fp16" in found["text"]
 
 
 def test_it_builds_and_times_here(
