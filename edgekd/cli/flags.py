@@ -146,7 +146,7 @@ Ranges = Annotated[
     typer.Option(
         metavar="METHOD",
         help="how ranges of activations are made: auto, minmax, percentile, entropy or mse "
-        "[default: minmax]",
+        "[default: auto]",
     ),
 ]
 SkipBroken = Annotated[

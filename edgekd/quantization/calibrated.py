@@ -23,6 +23,7 @@ from edgekd.quantization.ranges import Method, RangeOption
 
 Feeds = Callable[[], Iterator[Mapping[str, NDArray[Any]]]]
 DEFAULT: RangeOption = "minmax"
+"""Of these functions: the plain way. A recipe asks for "auto" if nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,8 @@ def calibrate_watched(
             variant; where all do, nothing is calibrated.
         ranges: how ranges are made. "minmax": from the least to the greatest value over all
             samples, and beyond where other samples are likely to exceed them; "percentile",
-            "entropy" and "mse" clip rare extremes; "auto": the one of these that is best for the
-            tensor, on samples that it has not seen.
+            "entropy" and "mse" clip rare extremes; "auto": for each tensor the one of these that
+            is best on samples that it has not seen, until `choose_ranges` tries the outputs.
         mask: input that is 0 where a sample is padded at its end, as texts of unlike lengths in
             one batch are. Where its length is free, padding is cut off before the graph runs, and
             changes no result. Other padding counts as data: give such samples one at a time.

@@ -28,6 +28,8 @@ from edgekd.quantization.kept_samples import KeptSamples
 from edgekd.quantization.sample_calls import Call, cut_calls
 from edgekd.quantization.statistics import Statistics
 
+_AT_ONCE_BYTES = 2**30
+"""Of the activations of samples that run at once, or wait to be counted."""
 MASK = "attention_mask"
 """The usual name of the input that is 0 where a text is padded."""
 
@@ -83,7 +85,8 @@ def collect(
         magnitudes: names of further float tensors, of which only the greatest magnitude is wanted.
         mask: input that is 0 where a sample is padded; see `cut_calls`. Other padding counts as
             data: give such samples one at a time, or in equal lengths.
-        threads: samples that run at once. They change no result; each takes its own memory.
+        threads: the most samples that run at once; fewer where activations are large. They change
+            no result.
 
     Raises:
         DataError: there is no sample.
@@ -100,6 +103,7 @@ def collect(
     calls = _checked(call for batch in batches for call in cut_calls(model, batch, mask=mask))
     for call, arrays in _run_all(calls, run_one, threads):
         collected.add(call, dict(zip(watched, arrays, strict=True)))
+        arrays.clear()  # before the next ones are made
     if not collected.samples:
         raise DataError("there are no calibration samples; give at least one")
     return collected
@@ -108,15 +112,25 @@ def collect(
 def _run_all(
     calls: Iterator[Call], run_one: Callable[[Call], list[NDArray[Any]]], threads: int
 ) -> Iterator[tuple[Call, list[NDArray[Any]]]]:
-    """Run calls, several at once, and yield what they give in their order."""
-    if threads == 1:
+    """Run calls, several at once, and yield what they give in their order.
+
+    As many at once as the first one shows to fit into `_AT_ONCE_BYTES`.
+    """
+    first_call = next(calls, None)
+    if first_call is None:
+        return
+    arrays = run_one(first_call)
+    size = sum(array.nbytes for array in arrays)
+    yield first_call, arrays
+    at_once = min(threads, _AT_ONCE_BYTES // max(1, size) - 1)
+    if at_once <= 1:
         yield from ((call, run_one(call)) for call in calls)
         return
     running: deque[tuple[Call, Future[list[NDArray[Any]]]]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         for call in calls:
             running.append((call, pool.submit(run_one, call)))
-            if len(running) > threads:
+            if len(running) > at_once:
                 first, future = running.popleft()
                 yield first, future.result()
         for first, future in running:

@@ -64,12 +64,12 @@ class Quantize(OnnxStep):
     )
 
     ranges: Literal["auto", "minmax", "percentile", "entropy", "mse"] = Field(
-        "minmax",
-        examples=["auto"],
-        description="how the range of an activation is made. minmax: all values of the "
-        "calibration samples, and beyond where others are likely to exceed them; percentile, "
-        "entropy, mse: rare extremes are clipped; auto: the one of them that is best for the "
-        "activation, on samples that it has not seen",
+        "auto",
+        examples=["minmax"],
+        description="how ranges of activations are made. minmax: all values of the calibration "
+        "samples, and beyond where others are likely to exceed them; percentile, entropy, mse: "
+        "rare extremes are clipped; auto: minmax, unless the outputs follow the float file "
+        "better with another, or with the best one of each activation",
     )
     accuracy: (
         Literal["auto"]
