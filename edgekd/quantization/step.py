@@ -53,7 +53,6 @@ class Quantize(OnnxStep):
         ...,
     ] = Field(
         ("int8",),
-        min_length=1,
         examples=[["int8"]],
         description="files to write, each judged separately. int8: uint8 activations, which "
         "ONNX Runtime fuses on CPUs; int8-tensorrt: symmetric int8 activations and float biases; "
@@ -103,6 +102,8 @@ class Quantize(OnnxStep):
     @field_validator("variants")
     @classmethod
     def _distinct(cls, value: tuple[Variant, ...]) -> tuple[Variant, ...]:
+        if not value:
+            raise ValueError("no variant is named; give at least one, such as int8")
         if len(set(value)) < len(value):
             raise ValueError(f"a variant is named twice in {', '.join(value)}")
         return value

@@ -7,8 +7,9 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from edgekd.artifact import FP32, Variant
 from edgekd.errors import RecipeError
 from edgekd.store import locate
 from edgekd.tasks import REFERENCE
@@ -176,3 +177,22 @@ def _named(only: object) -> list[str]:
                 f"several: {option('only', 'prune,quantize')}"
             )
     return [str(name) for name in names]
+
+
+def parse_variants(text: str | Sequence[str]) -> list[str]:
+    """Return the variants that quantize is to write.
+
+    Raises:
+        RecipeError: none is named, or one is unknown.
+    """
+    parts = text.split(",") if isinstance(text, str) else text
+    names = [part.strip() for part in parts if part.strip()]
+    known = [name for name in get_args(Variant) if name != FP32]
+    strangers = [name for name in names if name not in known]
+    if strangers or not names:
+        fault = f"{strangers[0]!r} is not one" if strangers else "none is named"
+        raise RecipeError(
+            f"{option('quantize.variants', ','.join(names))} lists the files that quantize writes, "
+            f"and {fault}; give one or more of {', '.join(known)}"
+        )
+    return names

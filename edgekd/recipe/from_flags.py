@@ -13,7 +13,13 @@ from typing import Any, TypedDict, Unpack
 
 from edgekd.data.source import KNOWN_DATA, Source
 from edgekd.errors import RecipeError
-from edgekd.recipe.flag_values import choose_steps, choose_task, parse_normalize, parse_size
+from edgekd.recipe.flag_values import (
+    choose_steps,
+    choose_task,
+    parse_normalize,
+    parse_size,
+    parse_variants,
+)
 from edgekd.recipe.model_files import refuse_weights
 from edgekd.teacher.hf import PREFIX
 from edgekd.user_code import MODULE
@@ -348,8 +354,7 @@ def _quantize(asked: Asked) -> dict[str, Any]:
     found = {k: value for k, value in given.items() if value is not None}
     variants = asked.get("variants")
     if variants is not None:
-        names = variants.split(",") if isinstance(variants, str) else variants
-        found["variants"] = [name.strip() for name in names if name.strip()]
+        found["variants"] = parse_variants(variants)
     return {"name": "quantize", **found}
 
 

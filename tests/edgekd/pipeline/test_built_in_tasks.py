@@ -42,6 +42,7 @@ def one():
 def three():
     return mlp(3)
 """
+VARIANTS = ["int8", "int8-tensorrt", "int8-dynamic", "int8-weights", "int4", "fp16"]
 QUICK = (
     'devices=["emulator"]', "model.train.epochs=15",
     "model.train.learning_rate=0.01", "data.licence=CC0-1.0",
@@ -89,7 +90,8 @@ def test_regression_from_a_table_of_numbers(place: Path) -> None:
     y = 5 + 2 * x[:, 0] - x[:, 1] * (x[:, 2] > 0)
     lines = [";".join(f"{value:.4f}" for value in (*row, y[i])) for i, row in enumerate(x)]
     (place / "prices.CSV").write_text("\n".join(["a;b;c;d;e;f;price", *lines]))
-    changes = ("task=regression", "data.label_column=price")
+    quantize = (f"steps.1.variants={json.dumps(VARIANTS)}", "steps.1.gate=false")
+    changes = ("task=regression", "data.label_column=price", *quantize)
     content = run(place, model="one", data="prices.CSV", changes=changes)
     teacher = content["rungs"][0]["evidence"]["files"][0]
     assert {"R2", "mean absolute error", "root mean squared error"} <= set(teacher["metrics"])
@@ -102,6 +104,12 @@ def test_regression_from_a_table_of_numbers(place: Path) -> None:
         place / "run" / "report.html"
     ).read_text("utf8")
     check_int8(content, place / "run" / "bundle")
+    rung = content["rungs"][2]
+    assert set(rung["calibration"]) == set(VARIANTS)
+    if not teacher_ships(content):
+        for variant in VARIANTS:
+            assert (place / "run" / "bundle" / f"model.{variant}.onnx").is_file()
+            assert (place / "run" / "bundle" / f"golden/outputs.{variant}.npz").is_file()
 
 
 def test_multilabel_from_rows_of_zeros_and_ones(place: Path) -> None:
