@@ -117,6 +117,7 @@ def calibrate_watched(
     ranges: RangeOption = DEFAULT,
     mask: str = MASK,
     threads: int = 1,
+    norms_as_convolutions: bool = False,
 ) -> Calibrated:
     """Choose what to quantize and collect its statistics in one pass, once for all variants.
 
@@ -136,6 +137,7 @@ def calibrate_watched(
             one batch are. Where its length is free, padding is cut off before the graph runs, and
             changes no result. Other padding counts as data: give such samples one at a time.
         threads: samples that run at once; they change no result.
+        norms_as_convolutions: see `prepare`.
 
     Raises:
         DataError: no sample.
@@ -143,7 +145,7 @@ def calibrate_watched(
         ModelError: the file cannot be read or is quantized already; a sample does not fit; an
             input is NaN or infinite.
     """
-    model = prepare(load_onnx(source), source.name)
+    model = prepare(load_onnx(source), source.name, norms_as_convolutions=norms_as_convolutions)
     chosen = Chosen(model, choose(model), source.name)
     watched: list[Watched] = []
     refused: list[str] = []

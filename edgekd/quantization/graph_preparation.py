@@ -14,17 +14,20 @@ from edgekd.exporters.input_scaling import fold_input_scaling
 from edgekd.exporters.onnx_files import apply_passes, messages
 from edgekd.exporters.shapes import fold, infer_shapes, opset_of
 from edgekd.quantization.equal_operators import write_with_kernels
+from edgekd.quantization.norms_as_convolutions import write_norms_as_convolutions
 
 MIN_OPSET = 13
 """From here on DequantizeLinear has an axis, which scales per channel need."""
 
 
-def prepare(model: ModelProto, name: str) -> ModelProto:
+def prepare(model: ModelProto, name: str, *, norms_as_convolutions: bool = False) -> ModelProto:
     """Return an equal model whose constants and batch norms are folded and whose tensors are typed.
 
     Args:
         model: untrusted; it is not changed.
         name: of the file, for messages.
+        norms_as_convolutions: whether batch norms in front of convolutions become convolutions,
+            for runtimes that do not compute them together with their neighbours.
 
     Raises:
         ModelError: it is already quantized, cannot be raised to operator set 13, or ONNX Runtime
@@ -49,6 +52,10 @@ def prepare(model: ModelProto, name: str) -> ModelProto:
     if not any(tensor.data_type in half for tensor in messages(model, onnx.TensorProto)):
         model = fold(model, name)  # half-precision graphs come back with casts everywhere
     model = infer_shapes(fold_input_scaling(model))
+    if norms_as_convolutions and write_norms_as_convolutions(
+        model
+    ):  # a scale behind one is folded into it
+        model = infer_shapes(fold(model, name))
     _densify(model)
     _write_sums_as_additions(model)
     _write_pads_out(model)

@@ -65,7 +65,14 @@ def calibrate(
 ) -> Calibrated:
     """Choose what to quantize and collect its statistics, as `calibrate_watched` does."""
     watches = [partial(watch_int8, layout=layout)]
-    return calibrate_watched(source, feeds, watches, ranges=ranges, threads=threads)
+    return calibrate_watched(
+        source,
+        feeds,
+        watches,
+        ranges=ranges,
+        threads=threads,
+        norms_as_convolutions=layout.rounds == "regions",
+    )
 
 
 def watch_int8(chosen: Chosen, *, layout: Layout) -> Watched:
