@@ -37,11 +37,13 @@ from edgekd.benchmarks.trials.odd_graphs import Arrays
 from edgekd.benchmarks.trials.report import conclude
 from edgekd.devices import open_device
 from edgekd.exporters.model_stats import facts
+from edgekd.exporters.variants import TABLE
 from edgekd.store import write_json
 
 Build = Callable[[], tuple[ModelProto, Arrays]]
 
-VARIANTS = ("int8", "int8-dynamic")
+_ROW = next(row for row in TABLE if row.provider == "CPUExecutionProvider")
+VARIANTS = (_ROW.variant, *_ROW.also)
 """Those that ONNX Runtime's CPU provider is for."""
 _ERROR = 0.01
 _LARGE = 10_000_000

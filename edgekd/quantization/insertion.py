@@ -74,8 +74,8 @@ class _Insertion:
     def absorb(self, name: str) -> None:
         """Take out a node; what is before it gets the name of what it gave."""
         node = self._nodes.pop(name)
-        before, after = node.inputs[0], node.outputs[0]
-        assert before is not None
+        after = node.outputs[0]
+        before = next(v for v in node.inputs if v is not None and not v.is_initializer())
         final, after.name = after.name or "", self._names.new("gone")
         self._redirect(after, before, after.uses(), outputs=True)
         self._graph.remove(node, safe=True)
@@ -88,7 +88,7 @@ class _Insertion:
         node.op_type = "Add"
         node.attributes.clear()
         integer = np.array(255 if shift > 0 else 0, np.uint8)
-        zero = np.array(0 if shift > 0 else 255, np.uint8)
+        zero = np.array(255 if shift < 0 else 0, np.uint8)
         scale = np.array(abs(shift) / 255 if shift else 1, np.float32)
         inputs = [self._constant(integer, "number"), self._constant(scale, "scale")]
         inputs.append(self._constant(zero, "zero"))

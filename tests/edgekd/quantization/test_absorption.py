@@ -18,6 +18,8 @@ BODIES = {
     "operator": "h = HardSwish(a)",
     "divided": "c = Add(a, three) z = Clip(c, zero, six) m = Mul(a, z) h = Div(m, six)",
     "multiplied": "c = Add(three, a) z = Clip(c, zero, six) m = Mul(z, a) h = Mul(m, sixth)",
+    "number first": "c = Add(a, shift) m = Mul(sixth, c) h = HardSigmoid<beta = 0.0>(m)",
+    "lower": "h = HardSigmoid<alpha = 0.5, beta = -0.1>(a)",
     "gate": """p = GlobalAveragePool(a) e = Conv(p, w1) r = Relu(e) g = Conv(r, w1)
         s = HardSigmoid<alpha = 0.1666667, beta = 0.5>(g) h = Mul(s, a)""",
     "sigmoid gate": """p = GlobalAveragePool(a) e = Conv(p, w1) r = Relu(e) g = Conv(r, w1)

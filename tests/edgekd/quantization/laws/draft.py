@@ -34,9 +34,13 @@ def run_node(node: NodeProto, given: dict[str, Array], opset: int) -> list[Array
             name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
         )
         for name, array in given.items()
+        if array.shape != (0,)
     ]
+    # From operator set 13 on a Resize takes empty scales only as a constant.
+    empty = [numpy_helper.from_array(a, name) for name, a in given.items() if a.shape == (0,)]
+    given = {name: array for name, array in given.items() if array.shape != (0,)}
     made = [helper.make_empty_tensor_value_info(name) for name in outputs]
-    graph = helper.make_graph([node], "one", inputs, made)
+    graph = helper.make_graph([node], "one", inputs, made, empty)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
     try:
         session = open_session(bytes(model.SerializeToString()), level=Level.ORT_DISABLE_ALL)
