@@ -55,7 +55,7 @@ def find_target(name: str) -> Target:
     for target in TARGETS:
         if wanted in (target.name, target.name.removeprefix("tensorrt-")):
             return target
-    known = ", ".join(target.name for target in TARGETS)
+    known = "; ".join(f"{target.name}: {target.about}" for target in TARGETS)
     raise RecipeError(f"lint knows no runtime {name!r}; it knows {known}")
 
 

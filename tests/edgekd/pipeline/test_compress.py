@@ -120,6 +120,14 @@ def test_every_stage_starts_from_the_last_that_was_kept(finished: Path) -> None:
     assert quantized["facts"]["int8_share"] > 0.9
 
 
+def test_the_quantized_file_says_what_of_it_is_not_int8(finished: Path) -> None:
+    """It runs whole in INT8 here, so that lint finds nothing of weight in it."""
+    lint = record(finished)["rungs"][-1]["lint"]["int8"]
+    assert (lint["runtime"], lint["run_here"]) == ("cpu", True)
+    assert lint["int8_layers"] == lint["layers"] > 0
+    assert {group["weight"] for group in lint["groups"]} <= {"note"}
+
+
 def test_splits_are_written_and_disjoint(finished: Path) -> None:
     splits = json.loads((finished / "splits.json").read_text(encoding="utf8"))
     parts = {k: set(splits[k]) for k in ("train", "validation", "test")}
