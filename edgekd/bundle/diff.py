@@ -86,10 +86,10 @@ def _ports(ports: Sequence[Port]) -> str:
 
 
 def _plain(preprocess: Preprocess) -> dict[str, Any]:
-    """Return what an app must follow; ranges of the training data tell nothing of it."""
+    """Return what an app must follow: no ranges of the data, no scale that the graph applies."""
     content = preprocess.model_dump(mode="json")
-    content.pop("facts", None)
-    return content
+    inside = ("mean", "std") if content.get("in_graph") else ()
+    return {key: value for key, value in content.items() if key not in ("facts", *inside)}
 
 
 def _short(value: object) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.benchmarks.stats import Estimate
-from edgekd.bundle.manifest import Manifest, read_manifest
-from edgekd.bundle.sums import check_sums
+from edgekd.bundle.manifest import MANIFEST, Manifest, read_manifest
+from edgekd.bundle.sums import SUMS, check_sums
 from edgekd.data.preprocess import Preprocess, read_preprocess
 from edgekd.errors import BadInput, one_line
 from edgekd.evaluation.formatting import quality
@@ -85,6 +85,10 @@ def open_side(folder: Path) -> Side:
     """
     if not folder.is_dir():
         raise BadInput(f"{folder} is not a folder; give the folder `bundle` of a run, or a copy")
+    if not any((folder / name).is_file() for name in (SUMS, MANIFEST)):
+        inside = folder / "bundle"
+        hint = f"it contains {inside}, which is" if inside.is_dir() else "give `bundle` of a run"
+        raise BadInput(f"{folder} is not a bundle: it has no {MANIFEST}; {hint}")
     _, faults, _ = check_sums(folder)
     if faults:
         shown = "; ".join(fault.text for fault in faults[:3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -142,6 +143,20 @@ def test_what_an_app_must_change_is_a_regression(bundles: Bundles, copy: Copy) -
     assert line(found, "preprocessing").old == "colours = rgb"
 
 
+def test_a_scale_that_the_graph_applies_is_no_change_for_an_app(
+    bundles: Bundles, copy: Copy
+) -> None:
+    """Another training split gives another mean; of planes the app itself takes it off."""
+    for kind, changed in (("pixels", False), ("planes", True)):
+        other = copy(kind)
+        preprocess = json.loads((other / "preprocess.json").read_text())
+        preprocess["mean"] = [121.0, 90.0, 60.0]
+        (other / "preprocess.json").write_text(json.dumps(preprocess))
+        reseal(other)
+        assert line(compare(bundles(kind), other), "preprocessing").regression == changed
+        shutil.rmtree(other)
+
+
 def test_samples_of_another_kind_are_not_compared(bundles: Bundles) -> None:
     found = diff(bundles("text"), bundles("array"))
     assert "samples of other kinds: text and array" in line(found, "golden").change
@@ -166,7 +181,7 @@ def test_nan_and_a_larger_file_are_regressions(bundles: Bundles, copy: Copy) -> 
     ("damage", "message"),
     [
         ("missing", "is not a folder"),
-        ("empty", "is damaged|cannot be read"),
+        ("empty", "is not a bundle: it has no manifest.json; give `bundle`"),
         ("flipped", "is damaged .*sha256"),
         ("labels", "is not a list of labels"),
         ("manifest", "cannot be read"),
