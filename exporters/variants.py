@@ -131,7 +131,7 @@ TABLE = (
 )
 
 
-def find_home(variant: Variant, *, runtime: str, provider: str) -> str:
+def find_home(variant: str, *, runtime: str, provider: str) -> str:
     """Return which runtimes a variant is for, in words, if this one is not among them; or "".
 
     Args:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from edgekd.devices import open_device
 from edgekd.devices.device import Device
 from edgekd.errors import BadInput, EdgekdError, ModelError, VerifyFailed
 from edgekd.exporters.onnx_files import load_onnx
+from edgekd.exporters.variants import find_home
 from edgekd.progress import Share
 
 _SHOWN_FAULTS = 20
@@ -279,9 +281,15 @@ def _timed(
     *,
     progress: Share | None,
 ) -> tuple[tuple[Speed, ...], Conditions]:
-    """Time the files with a free batch again, FP32 first, on the golden inputs."""
+    """Time the files with a free batch again, FP32 first, on the golden inputs.
+
+    Those for another runtime are not timed, as they were not when the bundle was made.
+    """
+    setup = Setup(threads=manifest.timing.threads)
+    home = partial(find_home, runtime=setup.runtime, provider=setup.provider)
     models = sorted(
-        (m for m in manifest.models if m.batch is None), key=lambda m: m.variant != FP32
+        (m for m in manifest.models if m.batch is None and not home(m.variant)),
+        key=lambda m: m.variant != FP32,
     )
     if not models:
         raise ModelError(
@@ -291,7 +299,6 @@ def _timed(
     with tempfile.TemporaryDirectory(prefix="edgekd-") as scratch:
         feeds = Path(scratch) / "feeds.npz"
         save_feeds(feeds, _stacked(_evened(rows, model_inputs(folder / models[0].file))))
-        setup = Setup(threads=manifest.timing.threads)
         candidates = [Candidate(folder / model.file, feeds, setup) for model in models]
         session = device.measure(candidates, timing, progress=progress)
     first = session.measurements[0]
