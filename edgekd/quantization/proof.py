@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,12 @@ class FloatAnswers:
                 signal[output] += energy
                 noise[output] += error
         return {name: noise[name] / signal[name] if signal[name] else 0.0 for name in self.outputs}
+
+    def head(self, count: int) -> FloatAnswers:
+        """Return those of the first samples."""
+        found = copy(self)
+        found.samples, found._answers = self.samples[:count], self._answers[:count]
+        return found
 
     def worst(self, quantized: ModelProto) -> float:
         """Return noise / signal of the worst output; infinite: the form does not run."""

@@ -6,7 +6,8 @@ gains little from INT8, the file gets it right by leaving that layer as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import isfinite
 
 from edgekd.quantization.accuracy.workshop import Repaired, Trial
@@ -15,12 +16,17 @@ from edgekd.quantization.proof import decibel
 _MOST_COST = 0.35
 """Of what INT8 saves: where INT8 is three times as fast as float, a file that gives this much back
 is still 1.8 times as fast; with half of it the copies to and from INT8 may take the rest."""
+_RANKED_ON = 4
+"""Samples for the order of the layers. Whether it is enough is decided on all."""
 _MOST_LAYERS = 64
 """Each layer costs a run over the samples. Of deeper networks those are tried whose own errors are
 the greatest."""
 _AT_LEAST = 0.05
 """Of the cost: layers below it cost next to no time in float, so that only their error counts, and
 not which of them is the smallest."""
+
+_MOST_PUT_BACK = 8
+"""Layers that are tried in INT8 again once the others are in float: each costs a run."""
 
 Costs = Callable[[Repaired], Mapping[str, float]]
 """Returns the share of what INT8 saves that each layer gives back in float."""
@@ -54,8 +60,10 @@ def leave_in_float(
         errors = repaired.rank()
         tried.sort(key=lambda name: -errors[name].noise if name in errors else 0.0)
         tried = tried[:_MOST_LAYERS]
-    without = {name: repaired.build({outputs[name]: reason}).noise for name in tried}
-    saved = {name: noise - other for name, other in without.items() if other < noise}
+    few = replace(repaired, answers=repaired.answers.head(_RANKED_ON))
+    begin = few.answers.worst(trial.graph)
+    without = {name: few.build({outputs[name]: reason}).noise for name in tried}
+    saved = {name: begin - other for name, other in without.items() if other < begin}
     cost = costs(repaired)
     order = sorted(saved, key=lambda name: -saved[name] / max(cost.get(name, 1.0), _AT_LEAST))
     found = _add(repaired, order, outputs, cost, reason, wanted_db)
@@ -79,29 +87,35 @@ def _add(
     reason: str,
     wanted_db: float,
 ) -> Trial | None:
-    """Leave layers in float one by one until it is enough, then put back what was not needed.
+    """Leave the first layers of an order in float, as few as are enough.
 
     Returns:
-        None: it is not enough within what may be given back.
+        None: as many as may be given back are not enough.
     """
-    left: list[str] = []
 
-    def build(names: list[str]) -> Trial | None:
+    def build(names: Sequence[str]) -> Trial | None:
         trial = repaired.build({outputs[name]: reason for name in names})
         return trial if trial.plan.layers and trial.snr_db >= wanted_db else None
 
+    left: list[str] = []
     for name in order:
-        if sum(cost.get(one, 1.0) for one in left) + cost.get(name, 1.0) > _MOST_COST:
-            continue
-        left.append(name)
-        found = build(left)
-        if found is not None:
-            break
-    else:
+        if sum(cost.get(one, 1.0) for one in [*left, name]) <= _MOST_COST:
+            left.append(name)
+    found = build(left) if left else None
+    if found is None:
         return None
-    for name in left[:-1]:  # the last one was needed
-        fewer = [one for one in left if one != name]
-        trial = build(fewer)
+    least, most = 1, len(left)
+    while least < most:  # each further layer takes noise out, or nearly so
+        middle = (least + most) // 2
+        trial = build(left[:middle])
+        if trial is None:
+            least = middle + 1
+        else:
+            most, found = middle, trial
+    left = left[:most]
+    for name in left[:-1][:_MOST_PUT_BACK]:  # the last one was needed
+        trial = build([one for one in left if one != name])
         if trial is not None:
-            left, found = fewer, trial
+            left.remove(name)
+            found = trial
     return found
