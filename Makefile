@@ -76,6 +76,8 @@ trials: $(VENV)/ready
 	$(TRIAL).threads --json benchmarks/results/threads.json
 	$(TRIAL).blocks --json benchmarks/results/blocks.json
 	$(TRIAL).widths --json benchmarks/results/widths.json
+	$(TRIAL).repairs $(if $(LITE0),--lite0 $(LITE0)) --json benchmarks/results/repairs.json
+	$(TRIAL).quantize_time --json benchmarks/results/quantize-time.json
 	$(TRIAL).normalisation --json benchmarks/results/normalisation.json
 	$(TRIAL).calibration --json benchmarks/results/calibration.json
 	$(TRIAL).ranges --json benchmarks/results/ranges.json

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from edgekd.benchmarks.trials.ranges import minilm
-from edgekd.benchmarks.trials.report import conclude
+from edgekd.benchmarks.trials.report import conclude, origin
 from edgekd.data.dataset import Arrays
 from edgekd.data.downloads import open_known
 from edgekd.exporters.ort_session import open_session
@@ -103,12 +103,14 @@ def main() -> None:
             for row in measure(network, Path(scratch) / "model.onnx"):
                 rows.append(row)
                 say("  ".join(_words(row)), markup=False)
-    columns = ["network", "variant", "accuracy", "kept", "SNR, dB", "top-1, %", "change, points"]
+    command = origin()["command"]
+    if arguments.lite0 is not None:
+        command = command.replace(str(arguments.lite0), arguments.lite0.name)
     conclude(
         "Repairs of INT8 files",
-        [*columns, "cosine", "s", "speed-up"],
+        ["file", "accuracy", "SNR, dB", "top-1, %", "change, points", "cosine", "s", "speed-up"],
         [_words(row) for row in rows],
-        {"files": [asdict(row) for row in rows]},
+        {"command": command, "files": [asdict(row) for row in rows]},
         arguments.json,
     )
 
@@ -221,7 +223,8 @@ def _words(row: Row) -> list[str]:
         middle, low, high = row.change
         change = f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]"
     return [
-        *(row.network, row.variant, row.repairs, row.kept),
+        f"{row.network} {row.variant}",
+        row.repairs if row.repairs == row.kept else f"{row.repairs}: {row.kept}",
         f"{row.snr_db:.1f}",
         "-" if row.right is None else f"{row.right:.2f}",
         change,
