@@ -73,21 +73,17 @@ class Quantize(OnnxStep):
     accuracy: (
         Literal["auto"]
         | tuple[
-            Literal[
-                "ranges", "bias-correction", "equalize", "smooth", "rounding", "layers-in-float"
-            ],
-            ...,
+            Literal["bias-correction", "equalize", "smooth", "rounding", "layers-in-float"], ...
         ]
     ) = Field(
         "auto",
         examples=["auto"],
         description="repairs where the outputs of a static INT8 file follow the float file too "
         "loosely. auto: one after the other until its worst output has a signal-to-noise ratio of "
-        "22 dB, none if it has. A list: exactly these; []: none. ranges: as ranges = auto; "
-        "bias-correction: the mean error of each channel goes into the bias; equalize, smooth: "
-        "channels get like ranges, in convolutions and in transformers; rounding: weights are "
-        "rounded for the least error of the output; layers-in-float: the fewest layers with which "
-        "22 dB are reached",
+        "22 dB, none if it has. A list: exactly these; []: none. bias-correction: the mean error "
+        "of each channel goes into the bias; equalize, smooth: channels get like ranges, in "
+        "convolutions and in transformers; rounding: weights are rounded for the least error of "
+        "the output; layers-in-float: the fewest layers with which 22 dB are reached",
     )
     keep_for: str | None = Field(
         None,

@@ -1,8 +1,8 @@
 """Make the INT8 graph of a calibrated float graph with any set of repairs, and measure its noise.
 
 `equalize` and `smooth` are rewrites of equal function: they change the float graph, which is then
-calibrated again. `ranges` makes the ranges in another way. `rounding` and `bias-correction` are
-edits of the plan, worked out on samples other than those that the noise is measured on.
+calibrated again. `rounding` and `bias-correction` are edits of the plan, worked out on samples
+other than those that the noise is measured on.
 """
 
 from __future__ import annotations
@@ -20,18 +20,16 @@ from edgekd.quantization.accuracy.layer_errors import LayerError, measure_layers
 from edgekd.quantization.accuracy.peaks import find_peaks
 from edgekd.quantization.accuracy.rounding import round_adaptively
 from edgekd.quantization.accuracy.smoothing import find_products, smooth
-from edgekd.quantization.calibrated import DEFAULT, Calibrated
+from edgekd.quantization.calibrated import Calibrated
 from edgekd.quantization.insertion import insert
 from edgekd.quantization.layouts import Layout
 from edgekd.quantization.node_selection import choose
 from edgekd.quantization.plan import Layer, Plan
 from edgekd.quantization.planning import list_watched, make_plan
 from edgekd.quantization.proof import FloatAnswers, decibel
-from edgekd.quantization.range_choice import choose_ranges
 
-Repair = Literal["ranges", "bias-correction", "equalize", "smooth", "rounding"]
-_OF_SOURCE: frozenset[Repair] = frozenset({"ranges", "equalize", "smooth"})
-"""What changes the float graph or its ranges."""
+Repair = Literal["bias-correction", "equalize", "smooth", "rounding"]
+_REWRITES: frozenset[Repair] = frozenset({"equalize", "smooth"})
 _EQUAL_DB = 80.0
 """Of a rewrite to the float graph: sums of float32 in another order stay above 100 dB."""
 
@@ -94,7 +92,7 @@ class Workshop:
         Raises:
             NothingToDo: a rewrite finds nothing to change in this graph.
         """
-        rewrites = frozenset(repairs & _OF_SOURCE)
+        rewrites = frozenset(repairs & _REWRITES)
         source = self._rewrite(rewrites)
         plan = make_plan_of(source, self._layout)
         rounded: Mapping[str, Layer] = {}
@@ -116,10 +114,6 @@ class Workshop:
                 source = self._again(_equalized(source))
             if "smooth" in rewrites:
                 source = self._again(_smoothed(source))
-            if "ranges" in rewrites:
-                if source.option != DEFAULT:
-                    raise NothingToDo("how ranges are made was given")
-                source = choose_ranges(replace(source, option="auto"), self._answers, self._layout)
             self._sources[rewrites] = source
         return self._sources[rewrites]
 

@@ -10,7 +10,6 @@ from edgekd.evaluation.results import LayerNoise, RepairStep
 _MOST_LAYERS = 10
 _NAMES = {
     "plain": "plain",
-    "ranges": "ranges of activations",
     "bias-correction": "bias correction",
     "equalize": "cross-layer equalization",
     "smooth": "SmoothQuant",
