@@ -17,7 +17,7 @@ from edgekd.quantization.accuracy.costs import count_work
 from edgekd.quantization.accuracy.floats import Costs, leave_in_float
 from edgekd.quantization.accuracy.workshop import Repair, Repaired, Trial, Workshop
 
-Method = Literal["ranges", "bias-correction", "equalize", "smooth", "rounding", "layers-in-float"]
+Method = Literal["bias-correction", "equalize", "smooth", "rounding", "layers-in-float"]
 Accuracy = Literal["auto"] | tuple[Method, ...]
 WANTED_DB = 22.0
 """Of the worst output: the floor for files without labels is 20 dB, and the validation samples err
