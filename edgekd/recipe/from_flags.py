@@ -203,7 +203,7 @@ def _check(model: str, data: str, asked: Asked) -> None:
             kind = "an ONNX file" if model.endswith(".onnx") else "a folder of transformers"
             raise RecipeError(
                 f"{' and '.join(extra)} cannot be used with {model}: {kind} cannot be "
-                f"trained here, only quantized; leave {those} out, or give "
+                f"trained, only quantized; leave {those} out, or give "
                 f"the PyTorch model: {option('model', 'path/to/file.py:function')}"
             )
     elif model.endswith(_BARE_WEIGHTS):

@@ -245,7 +245,7 @@ def test_flags_name_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert table["model"] == {"hf": "my bert"}
     assert table["name"] == "my-bert-texts"
     assert [step["name"] for step in table["steps"]] == ["quantize"]
-    with pytest.raises(RecipeError, match="a folder of transformers cannot be trained here"):
+    with pytest.raises(RecipeError, match="a folder of transformers cannot be trained"):
         make_recipe_table(model="hf:my bert", data="texts.txt", epochs=3)
     (tmp_path / "here" / "bert").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
