@@ -10,10 +10,17 @@ import numpy as np
 from edgekd.exporters.onnx_files import load_onnx
 from edgekd.exporters.ort_session import optimized
 from edgekd.quantization.graph_preparation import prepare
+from edgekd.quantization.layouts import XNNPACK
 from edgekd.quantization.static import quantize_int8
 
 EDGE = """(float[batch, 2, 4] x) => (float[batch, 2, 5] y) {
     y = Pad<mode = "edge", pads = [0, 0, 0, 0, 0, 1], value = -3.0>(x)
+}"""
+OPSET_21 = """(float[batch, 3, 6, 5] x) => (float[batch, 3, 6, 5, 1] m, int64[n, a, b, c, d] i) {
+    a = Conv(x, w)
+    b = Conv(a, w)
+    u = Unsqueeze(b, axes)
+    m, i = MaxPool<auto_pad = "SAME_LOWER", kernel_shape = [3, 2, 1]>(u)
 }"""
 BETWEEN = """(float[batch, 2, 4, 4] x) => (float[batch, 2, 8, 8] y) {
     a = Conv(x, w)
@@ -26,6 +33,19 @@ def test_a_pad_that_repeats_the_edge_may_have_a_constant(build: Any) -> None:
     ready = prepare(load_onnx(build(EDGE, {}, opset=9)), "it")
     (pad,) = ready.graph.node
     assert {a.name for a in pad.attribute} == {"mode"}
+
+
+def test_int8_activations_load_whatever_the_operator_set(
+    build: Any, batched: Any, tmp_path: Path
+) -> None:
+    """ONNX Runtime mistypes nodes that it adds at operator set 21, so the file has 20."""
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.standard_normal((3, 3, 1, 1)).astype(np.float32), "axes": np.array([-1])}
+    feeds = batched({"x": rng.standard_normal((4, 3, 6, 5)).astype(np.float32)}, 4)
+    source = build(OPSET_21, weights, opset=21)
+    quantize_int8(source, tmp_path / "q.onnx", feeds, layout=XNNPACK)
+    assert load_onnx(tmp_path / "q.onnx").opset_import[0].version == 20
+    optimized(tmp_path / "q.onnx")
 
 
 def test_a_float_layer_between_int8_layers_is_not_rounded_behind_our_back(

@@ -20,7 +20,7 @@ from tests.edgekd.quantization.laws.operators import OPERATORS
 
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_a_few_graphs_around_each_operator(operator: str, saturates: bool) -> None:
-    check_operator(operator, 3, fused=not saturates)
+    check_operator(operator, 2, fused=not saturates)
 
 
 @pytest.mark.slow
