@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgekd.data.text_lengths import describe_lengths, find_edge
 from edgekd.data.text_preprocess import PADDING, UNKNOWN
 from edgekd.data.tokenizer_files import describe_lost
 from edgekd.data.tokenizers import AnyText, largest_number
@@ -122,19 +123,15 @@ class _Fitting:
         if works > most:
             if self.asked.max_length:
                 raise self._too_short(works, works)
-            self._say(f"takes texts of {works} tokens; shorter ones are padded, longer ones cut")
+            for words in describe_lengths(works, works, most):
+                self._say(words)
             return call, (works, works)
         low = self._edge(call, works, 0)
         high = most if works == most else self._edge(call, works, most)
         if high < most and self.asked.max_length:
             raise self._too_short(low, high)
-        if low == high:
-            self._say(f"takes texts of {low} tokens; shorter ones are padded, longer ones cut")
-            return call, (low, high)
-        if high < most:
-            self._say(f"takes at most {high} tokens; longer texts are cut there")
-        if low > 1:
-            self._say(f"takes at least {low} tokens; shorter texts are padded to that")
+        for words in describe_lengths(low, high, most):
+            self._say(words)
         return call, (low, high)
 
     def _find(self, call: TextCall) -> tuple[TextCall, int]:
@@ -158,11 +155,7 @@ class _Fitting:
         raise self._refused(call)
 
     def _edge(self, call: TextCall, good: int, bad: int) -> int:
-        """Return the last length from `good` towards `bad` on which it runs; `bad` is excluded."""
-        while abs(good - bad) > 1:
-            middle = (good + bad) // 2
-            good, bad = (good, middle) if self.trial.fault(call, middle) else (middle, bad)
-        return good
+        return find_edge(lambda length: self.trial.fault(call, length) is None, good, bad)
 
     def _axes(self, call: TextCall, length: int) -> TextCall:
         """Find the order of the axes: each text has an answer, whatever the others are."""

@@ -19,6 +19,7 @@ from edgekd.options import Options
 from edgekd.step import Context, OnnxModel
 from edgekd.store import digest, locate
 from edgekd.teacher.file_inputs import check_words, image_spec, match_arrays, text_spec
+from edgekd.teacher.file_lengths import fit_lengths
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -114,19 +115,25 @@ class OnnxFile(Options):
         preprocess = data.choose_preprocess(spec, root=context.root)
         if isinstance(preprocess, TextInputs):
             lost = describe_lost(preprocess)
-            return preprocess.changed(**inputs), [*notes, lost] if lost else notes
+            notes += [lost] if lost else []
+            preprocess = preprocess.changed(**inputs)
+            if any(isinstance(side, int) for entry in entries for side in entry.shape[1:]):
+                return preprocess, notes  # the file fixes the length
+            asked = spec.max_length is not None
+            preprocess, found = fit_lengths(path, preprocess, asked=asked, file=self.onnx)
+            return preprocess, [*notes, *found]
         if isinstance(preprocess, ArrayPreprocess):
             arrays, notes = match_arrays(entries, sample, file=self.onnx)
             names = tuple(entry.name for entry in entries)
-            found = tuple(sample[array].dtype.name for array in arrays)
+            have = tuple(sample[array].dtype.name for array in arrays)
             dtypes = tuple(
-                have if entry.dtype == "?" else entry.dtype
-                for entry, have in zip(entries, found, strict=True)
+                own if entry.dtype == "?" else entry.dtype
+                for entry, own in zip(entries, have, strict=True)
             )
             preprocess = ArrayPreprocess(
                 names=names,
                 arrays=() if arrays == names else arrays,
-                dtypes=() if dtypes == found else dtypes,
+                dtypes=() if dtypes == have else dtypes,
                 facts=tuple(one for one in preprocess.facts if one.array in arrays),
                 targets=preprocess.targets,
             )
