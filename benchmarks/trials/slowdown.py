@@ -36,7 +36,7 @@ from edgekd.benchmarks.trials.foreign_files import RUN, SHORT, all_files, try_fi
 from edgekd.benchmarks.trials.odd_graphs import Arrays
 from edgekd.benchmarks.trials.report import conclude
 from edgekd.devices import open_device
-from edgekd.exporters.model_stats import facts
+from edgekd.exporters.model_stats import facts, inputs_of
 from edgekd.exporters.variants import TABLE
 from edgekd.store import write_json
 
@@ -118,7 +118,17 @@ def _try(name: str, build: Build, folder: Path, *, short: bool) -> Row:
     variants = ", ".join(f'"{variant}"' for variant in VARIANTS)
     options = ["--set", f"steps.0.variants=[{variants}]", *(SHORT if short else ())]
     made = try_file(name, build, folder / "job", options)
-    macs = facts(folder / "job" / "model.onnx").macs or 0
+    source = folder / "job" / "model.onnx"
+    with np.load(folder / "job" / "data.npz") as arrays:
+        lengths = {
+            axis.dim_param: size
+            for value in inputs_of(onnx.load(source))
+            for axis, size in zip(
+                value.type.tensor_type.shape.dim, arrays[value.name].shape, strict=True
+            )
+            if axis.dim_param
+        }
+    macs = facts(source, lengths=lengths).macs or 0
     bundle = folder / "job" / RUN / "bundle"
     plain = bundle / "model.fp32.onnx"
     files = [bundle / f"model.{variant}.onnx" for variant in VARIANTS]
