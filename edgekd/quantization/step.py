@@ -35,7 +35,7 @@ class Quantize(OnnxStep):
     """Static INT8 in Q/DQ form: int8 weights per channel, 8-bit activations."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"calibration data"})
-    revision: ClassVar[int] = 8
+    revision: ClassVar[int] = 9
     name: Literal["quantize"] = "quantize"
     samples: int = Field(
         256, ge=1, le=100_000, examples=[256], description="number of calibration samples"

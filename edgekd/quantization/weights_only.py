@@ -7,7 +7,7 @@ DequantizeLinear of constants and the MatMul behind it to one kernel, MatMulNBit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,12 @@ from edgekd.quantization.node_selection import find_readers
 from edgekd.quantization.proof import FloatAnswers, check_follows
 from edgekd.quantization.quantized import QuantizedFacts
 from edgekd.quantization.scales import find_weight_scale, round_weight
+from edgekd.quantization.weights_fusion import (
+    NOT_FUSED,
+    clip_with_maximum,
+    find_clips,
+    find_dequantized,
+)
 
 BLOCK = 32
 """Weights that share a scale in int4, along the axis that is summed over."""
@@ -49,6 +55,8 @@ class _Found:
     tables: Mapping[str, str]
     """Gather nodes, and the table of embeddings that each reads."""
     left: Mapping[str, str]
+    clips: frozenset[str] = frozenset()
+    """Relu and Clip nodes that would keep layers from being fused."""
 
 
 def watch_weights(chosen: Chosen) -> Watched:
@@ -75,8 +83,8 @@ def write_weights(calibrated: Calibrated, target: Path, *, bits: int) -> Quantiz
     """
     name = calibrated.name
     model = calibrated.model if bits == 8 else _raise_opset(calibrated.model, name)
-    found = _require(model, name)
-    quantized = strip(insert_weights(model, found, bits=bits))
+    found, whole = _insert_fused(model, _require(model, name), bits=bits, name=name)
+    quantized = strip(whole)
     check(quantized, f"the form of {name} with int{bits} weights")
     answers = FloatAnswers(calibrated.model, calibrated.judged, name=name)
     check_follows(quantized, answers, form=f"int{bits} weights")
@@ -89,6 +97,24 @@ def write_weights(calibrated: Calibrated, target: Path, *, bits: int) -> Quantiz
         layers=len(found.layers) + len(found.tables),
         left=found.left,
     )
+
+
+def _insert_fused(
+    model: ModelProto, found: _Found, *, bits: int, name: str
+) -> tuple[_Found, ModelProto]:
+    """Give those layers small weights that ONNX Runtime computes without dequantizing them."""
+    while True:
+        quantized, weights = insert_weights(model, found, bits=bits)
+        whole = find_dequantized(quantized, weights.values())
+        slow = {node for node, weight in weights.items() if weight in whole}
+        if not slow:
+            return found, quantized
+        layers = {node: layer for node, layer in found.layers.items() if node not in slow}
+        found = replace(found, layers=layers, left={**found.left, **dict.fromkeys(slow, NOT_FUSED)})
+        if not layers and not found.tables:
+            raise NothingToDo(
+                f"{name}: none of its large layers gets faster or smaller: {NOT_FUSED}"
+            )
 
 
 def _raise_opset(model: ModelProto, name: str) -> ModelProto:
@@ -125,7 +151,8 @@ def _require(model: ModelProto, name: str) -> _Found:
             f"{name} has no MatMul or Gemm and no table of embeddings with {_LEAST:,} constant "
             "float32 weights or more: there is nothing that small weights would make smaller"
         )
-    return _Found(layers, tables, left)
+    nodes = [node for node in model.graph.node if node.name in layers]
+    return _Found(layers, tables, left, frozenset(find_clips(nodes, readers, constants)))
 
 
 def _count(tensor: TensorProto) -> int:
@@ -146,18 +173,26 @@ def _reads_table(node: NodeProto, constants: Mapping[str, TensorProto]) -> bool:
     )
 
 
-def insert_weights(model: ModelProto, found: _Found, *, bits: int) -> ModelProto:
-    """Return the graph with small weights; `model` is not changed."""
+def insert_weights(
+    model: ModelProto, found: _Found, *, bits: int
+) -> tuple[ModelProto, dict[str, str]]:
+    """Return the graph with small weights, and by layer the integers that it reads.
+
+    `model` is not changed.
+    """
     draft = Draft(model)
+    weights: dict[str, str] = {}
 
     def change(node: NodeProto) -> list[NodeProto]:
         if node.name in found.tables:
             return _read_rows(draft, node)
         if node.name in found.layers:
-            return _multiply(draft, node, found.layers[node.name], bits=bits)
-        return [node]
+            nodes = _multiply(draft, node, found.layers[node.name], bits=bits)
+            weights[node.name] = nodes[0].input[0]
+            return nodes
+        return clip_with_maximum(draft, node) if node.name in found.clips else [node]
 
-    return draft.rewrite(change)
+    return draft.rewrite(change), weights
 
 
 def _read_rows(draft: Draft, node: NodeProto) -> list[NodeProto]:
@@ -189,8 +224,10 @@ def _multiply(draft: Draft, node: NodeProto, layer: Semantics, *, bits: int) -> 
         found = find_weight_scale(weight, 1, np.float32(1), None, step=0.0)
         assert not isinstance(found, str)  # only a bias could be refused
         whole, scale = round_weight(weight, 1, found), found
-    kept = draft.add_constant(whole, f"{layer.weight}_int{bits}")
-    scales = draft.add_constant(scale, f"{layer.weight}_scale")
+    # ONNX Runtime fuses only a weight and scales that nothing else reads.
+    kept, scales = draft.new(f"{layer.weight}_int{bits}"), draft.new(f"{layer.weight}_scale")
+    for array, stored in ((whole, kept), (scale, scales)):
+        draft.add_tensor(numpy_helper.from_array(np.ascontiguousarray(array), stored))
     final = node.output[0]
     floats = draft.new(f"{final}_weight")
     product = final if layer.bias is None else draft.new(f"{final}_product")

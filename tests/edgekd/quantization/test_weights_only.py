@@ -15,6 +15,7 @@ from edgekd.errors import NothingToDo
 from edgekd.exporters.onnx_files import load_onnx
 from edgekd.exporters.ort_session import Level, optimized, predictor
 from edgekd.exporters.shapes import opset_of
+from edgekd.quantization import weights_only
 from edgekd.quantization.makers import calibrate_for, make
 from edgekd.quantization.quantized import QuantizedFacts
 from edgekd.quantization.weights_only import round_blocks
@@ -120,6 +121,50 @@ def test_other_idioms_follow(case: str, variant: Variant, build: Build, tmp_path
         assert list(got) == list(want)
         for name, mine in want.items():
             assert np.square(mine - got[name]).sum() <= np.square(mine).sum() / least
+
+
+@pytest.mark.parametrize("variant", ["int8-weights", "int4"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        "a = Gemm(x, w, b) r = Relu(a)",
+        "a = Gemm<transB = 1>(x, w, b) r = Relu(a)",
+        "a = MatMul(x, w) r = Relu(a)",
+        "a = MatMul(x, w) c = Add(b, a) i = Identity(c) r = Relu(i)",
+        "a = Gemm(x, w) r = Clip(a, low, high)",
+        "a = Gemm(x, w) r = Clip(a, , high)",
+        "a = Gemm(x, w) c = Clip(a, low) s = Gemm(c, w) r = Relu(s)",
+        "a = Gemm(x, w) r = LeakyRelu(a)",
+        "a = Gemm(x, w) c = Relu(a) d = Neg(c) e = Sigmoid(a) r = Add(d, e)",
+    ],
+)
+def test_activations_behind_a_layer_leave_it_fused(
+    first: str, variant: Variant, build: Build, tmp_path: Path
+) -> None:
+    text = f"(float[b, 64] x) => (float[b, 64] y) {{ {first} y = Gemm(r, v) }}"
+    weights = WEIGHTS | {"low": np.float32(-0.5), "high": np.float32(6)}
+    used = {name: weights[name] for name in ("w", "v", "b", "low", "high") if f"{name}" in text}
+    source = build(text, used)
+    facts = quantize(variant, source, tmp_path / "q.onnx")
+    assert not facts.left
+    operators = [node.op_type for node in optimized(tmp_path / "q.onnx").graph.node]
+    assert operators.count("MatMulNBits") == facts.layers
+    assert "DequantizeLinear" not in operators
+    want, got = predictor(source)({"x": X})["y"], predictor(tmp_path / "q.onnx")({"x": X})["y"]
+    assert np.square(want - got).sum() <= np.square(want).sum() / 20
+
+
+def test_a_layer_that_is_not_fused_stays_float(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "(float[b, 64] x) => (float[b, 64] y) { a = Gemm(x, w, b) r = Relu(a) y = Gemm(r, v) }"
+    source = build(text, {name: WEIGHTS[name] for name in "wvb"})
+    monkeypatch.setattr(weights_only, "find_clips", lambda *_: ())  # as if nobody knew of Relu
+    facts = quantize("int8-weights", source, tmp_path / "q.onnx")
+    assert facts.layers == 1
+    assert [reason.partition(" here")[0][-11:] for reason in facts.left.values()] == ["MatMulNBits"]
+    operators = [node.op_type for node in optimized(tmp_path / "q.onnx").graph.node]
+    assert "DequantizeLinear" not in operators
 
 
 def test_what_does_not_fill_blocks_gets_int8_in_an_int4_file(build: Build, tmp_path: Path) -> None:
