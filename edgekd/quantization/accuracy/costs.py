@@ -55,7 +55,7 @@ def measure_savings(repaired: Repaired) -> dict[str, float]:
     saved: dict[str, float] = {}
     for node in repaired.source.model.graph.node:
         if node.name in found:
-            was, now = (_time_of(node, nodes, readers) for nodes in (before, after))
+            was, now = (find_time(node, nodes, readers) for nodes in (before, after))
             if was is not None and now is not None:
                 saved[node.name] = max(0.0, was - now)
     total = sum(saved.values())
@@ -73,7 +73,7 @@ def _profile(model: ModelProto, repaired: Repaired) -> Sequence[Node]:
         return profile_nodes(Candidate(file, feeds))
 
 
-def _time_of(
+def find_time(
     node: NodeProto, nodes: Sequence[Node], readers: Mapping[str, Sequence[NodeProto]]
 ) -> float | None:
     """Return the seconds of the node that a layer became, or None.
