@@ -32,7 +32,8 @@ from edgekd.exporters.lint.cpu_fusion import (
 from edgekd.exporters.lint.finding import Finding, Lint, findings_of, listed
 from edgekd.exporters.lint.graph import Graph, index, label, names
 from edgekd.exporters.lint.layers import WEIGHTED, layers, output_axis, wrong_axis
-from edgekd.exporters.lint.rules import is_quantized
+from edgekd.exporters.lint.provider_operators import unknown_operators
+from edgekd.exporters.lint.rules import apply_rules, is_quantized
 from edgekd.exporters.ort_session import Level, optimized
 
 RUNTIME = "cpu"
@@ -53,12 +54,14 @@ def lint_cpu(path: Path, model: ModelProto) -> Lint:
     try:
         best = Graph((loaded := optimized(path, level=Level.ORT_ENABLE_EXTENDED)).graph, loaded)
     except ModelError as error:
+        unknown = findings_of(apply_rules(file, [unknown_operators]))
+        fix = "export the file again, or for another operator set; what it names is the cause"
         refused = Finding(
             rule="not-loaded",
             weight="error",
             node="",
             reason=str(error),
-            fix="export the file again, or for another operator set; what it names is the cause",
+            fix="" if unknown else fix,
         )
         return Lint(
             file=path.name,
@@ -68,7 +71,7 @@ def lint_cpu(path: Path, model: ModelProto) -> Lint:
             int8_layers=0,
             quantized=is_quantized(file),
             float_layers=sum(1 for scope in file.scopes() for _ in layers(scope)),
-            findings=findings_of([refused], _axes(file)),
+            findings=findings_of([refused], unknown, _axes(file)),
         )
     scopes = list(best.scopes())
     found = Counter(node.op_type for scope in scopes for node in scope.nodes)

@@ -1,10 +1,8 @@
 """CoreML, WebGPU and CUDA as providers of ONNX Runtime: they compute in float.
 
 ONNX Runtime replaces Q/DQ groups by integer kernels for its CPU provider (and DirectML), which is
-in qdq_selector_action_transformer.cc. Operators: coreml_supported_mlprogram_ops.md and
-webgpu-operators.md of its repository; both lists grow, and a newer release may have more. CUDA:
-issues 12229, 24807 and 7745 (integer operators run on the CPU, between copies). Nothing was run
-here.
+in qdq_selector_action_transformer.cc. Operators: `provider_operators`. CUDA: issues 12229, 24807
+and 7745 of its repository (integer operators run on the CPU, between copies). Nothing was run here.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from onnx import ModelProto
 
 from edgekd.exporters.lint.finding import Finding, Lint, findings_of
 from edgekd.exporters.lint.graph import Graph, index, label
+from edgekd.exporters.lint.provider_operators import COREML, WEBGPU, unknown_operators
 from edgekd.exporters.lint.rules import (
     INTEGER_OPERATORS,
     apply_rules,
@@ -42,29 +41,9 @@ class Provider(NamedTuple):
     images_only: bool
 
 
-_COREML_NAMES = """
-Add ArgMax AveragePool BatchNormalization Cast Ceil Clip Concat Conv ConvTranspose Cos
-DepthToSpace Div Elu Erf Exp Flatten GatherND Gelu Gemm GlobalAveragePool GlobalMaxPool
-GridSample GroupNormalization HardSigmoid Identity InstanceNormalization LRN LayerNormalization
-LeakyRelu MatMul Max MaxPool Mul PRelu Pad Pow Range Reciprocal ReduceMax ReduceMean ReduceSum
-Relu Reshape Resize Round Shape Sigmoid Sin Slice Softmax Softplus Split Sqrt Squeeze Sub Tanh
-Tile Transpose Unsqueeze
-"""
-_COREML = frozenset(_COREML_NAMES.split())
-_WEBGPU_NAMES = """
-Abs Acos Acosh Add ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast Ceil
-Clip Concat Conv ConvTranspose Cos Cosh Div Einsum Elu Equal Erf Exp Expand Flatten Floor Gather
-GatherElements Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual HardSigmoid
-Identity If InstanceNormalization LayerNormalization LeakyRelu Less LessOrEqual Log MatMul
-MaxPool Mul Neg Not Pad Pow Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp
-ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize Shape
-Sigmoid Sin Sinh Slice Softmax Split Sqrt Squeeze Sub Tan Tanh ThresholdedRelu Tile Transpose
-Unsqueeze Where
-"""
-_WEBGPU = frozenset(_WEBGPU_NAMES.split())
 PROVIDERS = {
-    "coreml": Provider("CoreML", _COREML, fixed_shapes=True, images_only=False),
-    "webgpu": Provider("WebGPU", _WEBGPU, fixed_shapes=False, images_only=True),
+    "coreml": Provider("CoreML", COREML, fixed_shapes=True, images_only=False),
+    "webgpu": Provider("WebGPU", WEBGPU, fixed_shapes=False, images_only=True),
     "cuda": Provider("CUDA", None, fixed_shapes=False, images_only=False),
 }
 
@@ -106,8 +85,31 @@ def operators(graph: Graph, provider: Provider) -> Iterator[Finding]:
     if provider.operators is None:
         return
     known = provider.operators | INTEGER_OPERATORS | {"QuantizeLinear", "DequantizeLinear"}
-    what = f"{{operator}} is not in the list of the {provider.name} provider, and runs on the CPU"
+    what = (
+        f"{{operator}} is not in the documented list of the {provider.name} provider, so that it "
+        "may be left to the CPU; a newer release may have it"
+    )
     yield from unsupported(graph, known, what=what, weight="warning", source="from documentation")
+    if provider.name == "CoreML":
+        yield from _gathers(graph)
+
+
+def _gathers(graph: Graph) -> Iterator[Finding]:
+    """Note Gather by a single number, which older releases of the CoreML provider leave out."""
+    for node in graph.nodes:
+        if node.op_type == "Gather" and not node.domain and graph.dims(node.input[1]) == ():
+            dims = graph.dims(node.input[0])
+            fixed = dims is not None and None not in dims and len(dims) <= 4
+            yield found_at(
+                node,
+                "gather-one",
+                "note" if fixed else "warning",
+                "its index is a single number: older releases of the CoreML provider take a "
+                "Gather by indices of one axis or more only, newer ones where its data has a fixed "
+                "shape of four axes or fewer",
+                "write it as a Gather by a list of one index and a Squeeze, if it runs on the CPU",
+                source="from documentation",
+            )
 
 
 def shapes(graph: Graph, provider: Provider) -> Iterator[Finding]:
@@ -145,7 +147,7 @@ def lint_float_provider(path: Path, model: ModelProto, runtime: str) -> Lint:
     """
     provider = PROVIDERS[runtime]
     file = index(model)
-    rules = [partial(rule, provider=provider) for rule in (quantized, integers, operators, shapes)]
+    own = [partial(rule, provider=provider) for rule in (quantized, integers, operators, shapes)]
     return Lint(
         file=path.name,
         runtime=runtime,
@@ -154,5 +156,5 @@ def lint_float_provider(path: Path, model: ModelProto, runtime: str) -> Lint:
         int8_layers=0,
         quantized=is_quantized(file),
         float_layers=sum(count_layers(file)),
-        findings=findings_of(apply_rules(file, rules)),
+        findings=findings_of(apply_rules(file, (unknown_operators, *own))),
     )

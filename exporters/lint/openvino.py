@@ -18,6 +18,7 @@ from edgekd.errors import one_line
 from edgekd.exporters.lint.finding import Finding, Lint, findings_of
 from edgekd.exporters.lint.graph import Graph, index, is_zero, label
 from edgekd.exporters.lint.layers import layers, wrong_axis
+from edgekd.exporters.lint.provider_operators import unknown_operators
 from edgekd.exporters.lint.rules import (
     apply_rules,
     count_layers,
@@ -131,7 +132,7 @@ def factors(graph: Graph) -> Iterator[Finding]:
         )
 
 
-RULES = (operator_format, integer_operators, activations, weights, factors)
+RULES = (unknown_operators, operator_format, integer_operators, activations, weights, factors)
 _FLOAT = frozenset({"activation", "weight", "float-input"})
 
 

@@ -1,7 +1,7 @@
 """QNN as a provider of ONNX Runtime, for the NPU of Qualcomm's chips.
 
-From ONNX Runtime's page on the provider: fixed shapes, no Loop and If, its list of operators, types
-of activations. Nothing was run here.
+From ONNX Runtime's page on the provider: fixed shapes, no Loop and If, types of activations. From
+its source: the operators. Nothing was run here.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from onnx import ModelProto
 from edgekd.exporters.lint.finding import Finding, Lint, findings_of
 from edgekd.exporters.lint.graph import Graph, index
 from edgekd.exporters.lint.layers import layers
+from edgekd.exporters.lint.provider_operators import QNN, unknown_operators
 from edgekd.exporters.lint.rules import (
     INTEGER_OPERATORS,
     apply_rules,
@@ -29,16 +30,6 @@ from edgekd.exporters.lint.rules import (
 )
 
 RUNTIME = "qnn"
-_OPERATORS_NAMES = """
-Abs Add And ArgMax ArgMin Asin Atan AveragePool BatchNormalization Cast Clip Concat Conv
-ConvTranspose Cos DepthToSpace DequantizeLinear Div Elu Equal Exp Expand Flatten Floor Gather
-Gelu Gemm GlobalAveragePool Greater GreaterOrEqual GridSample HardSwish Identity
-InstanceNormalization LRN LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax
-LpNormalization MatMul Max MaxPool Min Mul Neg Not Or PRelu Pad Pow QuantizeLinear ReduceMax
-ReduceMean ReduceMin ReduceProd ReduceSum Relu Reshape Resize Round Sigmoid Sign Sin Slice
-Softmax SpaceToDepth Split Sqrt Squeeze Sub Tanh Tile TopK Transpose Unsqueeze Where
-"""
-_OPERATORS = frozenset(_OPERATORS_NAMES.split())
 
 
 def shapes(graph: Graph) -> Iterator[Finding]:
@@ -55,11 +46,13 @@ def shapes(graph: Graph) -> Iterator[Finding]:
 
 def operators(graph: Graph) -> Iterator[Finding]:
     """Find operators that run on the CPU."""
-    what = "{operator} is not in the list of the QNN provider, and runs on the CPU"
+    what = "{operator} is not among the operators that the QNN provider registers in its source "
+    what += "(op_builder_factory.cc): unless a newer release has it, it runs on the CPU"
     yield from unsupported(
         graph,
-        _OPERATORS | INTEGER_OPERATORS,
+        QNN | INTEGER_OPERATORS,
         what=what,
+        domains=("com.microsoft",),
         weight="warning",
         source="from documentation",
     )
@@ -129,13 +122,14 @@ def products(graph: Graph) -> Iterator[Finding]:
 def lint_qnn(path: Path, model: ModelProto) -> Lint:
     """Apply the rules to a file."""
     file = index(model)
-    found = findings_of(apply_rules(file, (shapes, operators, activations, products)))
+    rules = (unknown_operators, shapes, operators, activations, products)
+    found = findings_of(apply_rules(file, rules))
     int8, floats = count_layers(file)
     return Lint(
         file=path.name,
         runtime=RUNTIME,
         known="read from the file",
-        by="the documentation of ONNX Runtime's QNN provider",
+        by="the documentation and source of ONNX Runtime's QNN provider",
         int8_layers=int8,
         quantized=is_quantized(file),
         float_layers=floats,

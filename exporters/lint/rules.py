@@ -82,9 +82,15 @@ def count_layers(file: Graph, slow: Collection[str] = ()) -> tuple[int, int]:
 
 
 def unsupported(
-    graph: Graph, operators: Collection[str], *, what: str, weight: Weight, source: Source
+    graph: Graph,
+    operators: Collection[str],
+    *,
+    what: str,
+    weight: Weight,
+    source: Source,
+    domains: Collection[str] = (),
 ) -> Iterator[Finding]:
-    """Find operators of the standard that a runtime does not have.
+    """Find operators of the standard that a runtime does not have, besides integer ones.
 
     Args:
         graph: one scope.
@@ -92,10 +98,13 @@ def unsupported(
         what: the runtime and what it does with others, as in "XNNPACK leaves X to the CPU".
         weight: of each finding.
         source: of the list.
+        domains: others than the standard's that the list is complete for.
     """
     folded = _folded(graph)
     for node in graph.nodes:
-        known = node.domain or node.op_type in operators or node.op_type == "Constant"
+        listed = node.op_type in operators or node.op_type.startswith("QLinear")
+        other = node.domain not in ("", "ai.onnx", *domains)
+        known = other or listed or node.op_type == "Constant"
         indices = all(graph.dtype(name) in _INDICES for name in node.output)
         if not (known or indices or node.output[0] in folded):
             yield found_at(

@@ -16,7 +16,14 @@ from edgekd.exporters.lint.cpu_fusion import quantizers
 from edgekd.exporters.lint.finding import Finding, Lint, findings_of
 from edgekd.exporters.lint.graph import Graph, attribute, index, is_zero
 from edgekd.exporters.lint.layers import Layer, layers
-from edgekd.exporters.lint.rules import apply_rules, count_layers, found_at, is_quantized
+from edgekd.exporters.lint.provider_operators import unknown_operators
+from edgekd.exporters.lint.rules import (
+    INTEGER_OPERATORS,
+    apply_rules,
+    count_layers,
+    found_at,
+    is_quantized,
+)
 
 RUNTIME = "xnnpack"
 _CONVOLVES = ("Conv", "ConvTranspose")
@@ -113,10 +120,29 @@ def products(graph: Graph) -> Iterator[Finding]:
             )
 
 
+def operator_format(graph: Graph) -> Iterator[Finding]:
+    """Find integer operators: XNNPACK's integer kernels replace groups of Q/DQ."""
+    for node in graph.nodes:
+        kind = node.op_type
+        integer = kind in INTEGER_OPERATORS or kind.startswith("QLinear")
+        if integer or kind in ("QGemm", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"):
+            yield found_at(
+                node,
+                "operator-format",
+                "warning",
+                f"{kind} is of the operator format: XNNPACK takes float operators between Q/DQ "
+                "pairs, and this runs in ONNX Runtime's own kernels",
+                "quantize statically in Q/DQ format with int8 activations (edgekd quantize: "
+                "variants = ['int8-xnnpack']; onnxruntime: quant_format=QuantFormat.QDQ)",
+                source="unverified" if kind == "QLinearConv" else "from documentation",
+            )
+
+
 def lint_xnnpack(path: Path, model: ModelProto) -> Lint:
     """Apply the rules to a file."""
     file = index(model)
-    found = findings_of(apply_rules(file, (types, results, shapes, products)))
+    rules = (unknown_operators, types, results, shapes, products, operator_format)
+    found = findings_of(apply_rules(file, rules))
     int8, floats = count_layers(file, {one.node for one in found if one.weight != "note"})
     return Lint(
         file=path.name,

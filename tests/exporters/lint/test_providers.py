@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, helper
 
 from edgekd.exporters.lint.finding import Lint
 from edgekd.exporters.lint.float_providers import PROVIDERS, lint_float_provider
+from edgekd.exporters.lint.openvino import lint_openvino
 from edgekd.exporters.lint.qnn import lint_qnn
-from edgekd.exporters.lint.targets import TARGETS, find_target, shipped_for
+from edgekd.exporters.lint.targets import TARGETS, find_target, run_lint, shipped_for
 from edgekd.exporters.lint.xnnpack import lint_xnnpack
 from tests.exporters.lint.small import Small
 
@@ -100,9 +101,61 @@ def test_qnn_takes_unsigned_activations_and_fixed_shapes() -> None:
 def test_qnn_leaves_other_operators_and_half_quantized_layers_to_the_cpu() -> None:
     s = Small()
     y = s.op("Conv", s.pair(s.x), s.constant("w", np.ones((4, 4, 3, 3))))
-    found = lint_qnn(FILE, s.build(s.op("Selu", y)))
+    found = lint_qnn(FILE, s.build(s.op("Det", y)))
     assert rules(found) == {"operator", "float-input"}
-    assert "Selu" in next(one.reason for one in found.findings if one.rule == "operator")
+    assert "Det" in next(one.reason for one in found.findings if one.rule == "operator")
+
+
+def test_qnn_has_what_its_source_registers() -> None:
+    s = Small()
+    ends = [s.op(kind, s.x) for kind in ("HardSigmoid", "Selu", "Softplus", "Tan", "GlobalMaxPool")]
+    ends += [s.op("Mean", s.x, s.x), s.op("Mod", s.x, s.x, fmod=1)]
+    assert not lint_qnn(FILE, s.build(*ends)).findings
+    s = Small()
+    (found,) = lint_qnn(FILE, s.build(s.op("BiasGelu", s.x, domain="com.microsoft"))).findings
+    assert "op_builder_factory.cc" in found.reason
+
+
+@pytest.mark.parametrize("domain", ["com.acme", "com.microsoft", ""])
+@pytest.mark.parametrize("target", [t for t in TARGETS if t.name[:3] not in ("cpu", "ten")])
+def test_every_provider_names_an_operator_that_nothing_defines(target: Any, domain: str) -> None:
+    s = Small()
+    s.nodes.append(helper.make_node("MyScale", ["x"], ["y"], domain=domain))
+    graph = helper.make_graph(s.nodes, "g", s.inputs, [helper.make_empty_tensor_value_info("y")])
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid(domain or "com.acme", 1)]
+    model = helper.make_model(graph, opset_imports=imports, ir_version=9)
+    here = target.name == "openvino"
+    found = lint_openvino(FILE, model, load=False) if here else run_lint(FILE, model, target)
+    assert "unknown-operator" in rules(found)
+    assert found.failed
+
+
+def test_a_function_of_the_file_is_not_an_unknown_operator() -> None:
+    s = Small()
+    body = [helper.make_node("Mul", ["a", "a"], ["b"])]
+    standard = helper.make_opsetid("", 17)
+    model = s.build(s.op("MyScale", s.x, domain="com.acme"))
+    model.functions.append(
+        helper.make_function("com.acme", "MyScale", ["a"], ["b"], body, [standard])
+    )
+    assert not lint_qnn(FILE, model).findings
+
+
+@pytest.mark.parametrize(("shape", "weight"), [((1, 4, 8), "note"), (("n", 4, 8), "warning")])
+def test_coreml_takes_a_gather(shape: Any, weight: str) -> None:
+    s = Small(shape=shape)
+    row = s.op("Gather", s.x, s.constant("i", [0], "int64"), axis=1)
+    fixed = lint_float_provider(FILE, s.build(row), "coreml")
+    assert "operator" not in rules(fixed)
+    one = s.op("Gather", s.x, s.constant("i", 0, "int64"), axis=1)
+    found = lint_float_provider(FILE, s.build(row, one), "coreml").findings
+    assert [f.weight for f in found if f.rule == "gather-one"] == [weight]
+
+
+def test_xnnpack_calls_operator_format_what_it_is() -> None:
+    s = Small()
+    found = lint_xnnpack(FILE, s.build(s.op("DynamicQuantizeLinear", s.x, outputs=3)))
+    assert rules(found) == {"operator-format"}
 
 
 def test_what_qnn_documents_for_matmul_only_is_marked_as_not_verified() -> None:
