@@ -160,7 +160,7 @@ def _equalized(source: Calibrated) -> ModelProto:
 
 def _smoothed(source: Calibrated) -> ModelProto:
     axes = dict.fromkeys(find_products(source.model, source.choice.layers), -1)
-    if axes:
+    if axes and source.choice.kind == "transformer":  # a Mul before a classifier costs bits
         peaks = find_peaks(source.model, axes, source.fitted, name=source.name)
         model = smooth(source.model, source.choice.layers, peaks)
         if model is not None:
