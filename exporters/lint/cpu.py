@@ -29,6 +29,7 @@ from edgekd.exporters.lint.cpu_fusion import (
     rounded_sides,
     why_float,
 )
+from edgekd.exporters.lint.cpu_weights import find_dequantized_weights
 from edgekd.exporters.lint.finding import Finding, Lint, findings_of, listed
 from edgekd.exporters.lint.graph import Graph, index, label, names
 from edgekd.exporters.lint.layers import WEIGHTED, layers, output_axis, wrong_axis
@@ -113,7 +114,6 @@ def _float_layers(graph: Graph) -> Iterator[NodeProto]:
 
 def _unfused(best: Graph, file: Graph) -> Iterator[Finding]:
     """Explain each QuantizeLinear and DequantizeLinear that runs by itself."""
-    edges: list[NodeProto] = []
     told: set[str] = set()
     for node in best.nodes:
         if is_conversion(node):
@@ -122,7 +122,6 @@ def _unfused(best: Graph, file: Graph) -> Iterator[Finding]:
         left = [n for n in neighbours(best, node) if n.output[0] not in told]
         is_layer = node.op_type.removeprefix("Fused") in WEIGHTED and _rounded(best, node)
         if not (reads and written) and not is_layer:
-            edges += left if reads or written else []
             continue
         scope, original = _original(file, node)
         why = why_float(scope, original)
@@ -132,6 +131,10 @@ def _unfused(best: Graph, file: Graph) -> Iterator[Finding]:
         told.update(n.output[0] for n in pair)
         yield found
     rest = [n for n in best.nodes if is_conversion(n) and n.output[0] not in told]
+    for node, layer, why in find_dequantized_weights(best, file, rest):
+        told.add(node.output[0])
+        yield _finding(layer, why, [node])
+    rest = [n for n in rest if n.output[0] not in told]
     yield from _edges(best, rest)
 
 

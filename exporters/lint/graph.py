@@ -18,6 +18,8 @@ from edgekd.benchmarks.operators import QDQ
 Shape = tuple[int | None, ...]
 """Lengths of axes; None: not fixed."""
 
+_KEEPS_WEIGHTS = (*QDQ, "Transpose", "Reshape", "Identity", "Cast")
+"""What may stand between a constant and its layer. Float16 is cast for a CPU."""
 _SMALL = 4096  # elements; weights are larger and steer no shape
 
 
@@ -165,7 +167,7 @@ class Graph:
             if self.constant(name) is not None:
                 return name
             node = self.maker(name)
-            if node is None or node.op_type not in (*QDQ, "Transpose", "Reshape", "Identity"):
+            if node is None or node.op_type not in _KEEPS_WEIGHTS:
                 return None
             name = node.input[0]
         return None

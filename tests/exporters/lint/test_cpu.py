@@ -294,7 +294,9 @@ def test_float16_on_a_cpu_is_said(tmp_path: Path) -> None:
     s = Small()
     w = s.constant("w", np.ones((4, 4, 3, 3)), "float16")
     s.inputs[0].type.tensor_type.elem_type = TensorProto.FLOAT16
-    assert rules(lint(s.build(s.op("Conv", s.x, w)), tmp_path)) == {"float16-on-cpu"}
+    found = lint(s.build(s.op("Conv", s.x, w)), tmp_path)
+    assert rules(found) == {"float16-on-cpu"}
+    assert "1 layer with weights, all in float" in found.summary
 
 
 def test_a_float_file_has_no_findings(tmp_path: Path) -> None:
