@@ -98,6 +98,8 @@ def _short(value: object) -> str:
 
 
 def _names(labels: Sequence[str]) -> str:
+    if not labels:
+        return "none"
     shown = ", ".join(labels[:4]) + (", ..." if len(labels) > 4 else "")
     return f"{len(labels)}: {shown}"
 

@@ -73,20 +73,31 @@ def _shipped(bundle: Path, targets: Sequence[Target]) -> list[tuple[Path, list[T
     """
     from edgekd.exporters.lint.targets import shipped_for
 
-    files = {path.name.split(".")[1]: path for path in sorted(bundle.glob("model.*.onnx"))}
+    found = sorted(bundle.glob("model.*.onnx"))
+    fixed = {path.name.split(".")[1]: path for path in found if path.name.endswith(_FIXED)}
+    free = {path.name.split(".")[1]: path for path in found if not path.name.endswith(_FIXED)}
+    files = {**fixed, **free}
     if not files:
         raise RecipeError(
             f"{bundle} contains no model.<variant>.onnx; give an .onnx file, or the bundle of a run"
         )
-    found = shipped_for(files, targets)
-    if not found:
+    shipped = shipped_for(files, targets)
+    if not shipped:
         wanted = sorted({v for target in targets for v in target.variants})
         raise RecipeError(
             f"{bundle} ships {', '.join(files)}, and nothing of that is for "
             f"{', '.join(t.name for t in targets)}, which needs {' or '.join(wanted)}; give the "
             "file itself to check it all the same"
         )
-    return [(files[variant], some) for variant, some in found.items()]
+    by_file: dict[Path, list[Target]] = {}
+    for variant, some in shipped.items():
+        for target in some:
+            path = fixed.get(variant, files[variant]) if target.fixed else files[variant]
+            by_file.setdefault(path, []).append(target)
+    return list(by_file.items())
+
+
+_FIXED = ".batch1.onnx"
 
 
 def _show(found: Sequence[Lint]) -> None:

@@ -83,21 +83,39 @@ def quantizers(graph: Graph, node: NodeProto) -> tuple[list[NodeProto], NodeProt
     return readers, None
 
 
-def _no_kernel(_: Graph, node: NodeProto) -> Reason | None:
+def _lacks_kernel(node: NodeProto) -> bool:
     kind = node.op_type
-    if (not node.domain and kind in REQUANTIZES | SAME_GRID) or kind in ("ArgMax", *CLIPS):
+    has = (not node.domain and kind in REQUANTIZES | SAME_GRID) or kind in ("ArgMax", *CLIPS, *QDQ)
+    return not has
+
+
+_INSTEAD = {
+    "HardSigmoid": "use edgekd quantize on the float file: it writes a HardSigmoid as an addition "
+    "whose grid clips, and additions have an 8-bit kernel. With other tools the conversions stay, "
+    "unless the network is trained with Sigmoid, which has a kernel",
+    "HardSwish": "a network with Relu or Relu6 in its place runs in INT8 throughout",
+    "ReduceMean": "GlobalAveragePool computes the mean over all pixels in 8 bits",
+}
+
+
+def _instead(kind: str) -> str:
+    """Return what to do about an operator without an 8-bit kernel."""
+    return _INSTEAD.get(
+        kind,
+        f"between 8-bit layers the conversions are the price of {kind}, and only a network with "
+        "another operator avoids them; next to other float operators take the Q/DQ pairs between "
+        f"{kind} and these away",
+    )
+
+
+def _no_kernel(_: Graph, node: NodeProto) -> Reason | None:
+    if not _lacks_kernel(node):
         return None
-    other = {
-        "HardSwish": "; a network with Relu or Relu6 in its place runs in INT8 throughout",
-        "HardSigmoid": "; Sigmoid has an 8-bit kernel, HardSigmoid has none",
-        "ReduceMean": "; GlobalAveragePool computes the mean over all pixels in 8 bits",
-    }.get(kind, "")
     return Reason(
         "no-kernel",
-        f"ONNX Runtime has no 8-bit {kind} on the CPU: it computes it in float between two "
+        f"ONNX Runtime has no 8-bit {node.op_type} on the CPU: it computes it in float between two "
         "conversions",
-        f"take the Q/DQ pairs around {kind} nodes away, so that their neighbours convert once"
-        f"{other}",
+        _instead(node.op_type),
     )
 
 
@@ -142,6 +160,16 @@ def _float_input(graph: Graph, node: NodeProto) -> Reason | None:
         bare = [name for name in bare if graph.rounded_constant(name) is None]
     if not bare:
         return None
+    makers = [graph.maker(name) for name in bare]
+    lacking = [made.op_type for made in makers if made is not None and _lacks_kernel(made)]
+    if node.op_type in ("Add", "Mul", "Concat", "Where") and "Constant" not in lacking and lacking:
+        return Reason(
+            "float-input",
+            f"an input of it is the float result of {lacking[0]}, which has no 8-bit kernel on the "
+            "CPU, and the 8-bit kernel of this node needs all inputs quantized",
+            _instead(lacking[0]),
+            listed(bare),
+        )
     constant = all(graph.constant(name) is not None for name in bare)
     return Reason(
         "float-input",

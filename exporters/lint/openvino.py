@@ -99,10 +99,12 @@ def weights(graph: Graph) -> Iterator[Finding]:
     """Find layers whose weights have no integer kernel."""
     for layer in layers(graph):
         rounded = layer.rounded
-        if rounded is None or not layer.quantized or layer.node.op_type not in _CONVOLVES:
+        if rounded is None or not layer.quantized:
             continue
         if rounded.dtype == "uint8" or not is_zero(rounded.zero):
             why = "its weight is uint8, or has a zero point"
+        elif layer.node.op_type not in _CONVOLVES:
+            continue
         elif layer.node.op_type == "Conv" and wrong_axis(graph, layer) is not None:
             why = "the scales of its weight are not those of the output channels"
         elif layer.node.op_type == "ConvTranspose":

@@ -25,6 +25,8 @@ class Target:
     name: str
     variants: tuple[Variant, ...]
     about: str
+    fixed: bool = False
+    """Whether it wants fixed shapes: of a bundle it takes the files with `batch1` in their name."""
 
 
 _TENSORRT: tuple[Variant, ...] = ("int8-tensorrt", "fp16")
@@ -37,8 +39,8 @@ TARGETS = (
     ),
     Target("openvino", ("int8",), "OpenVINO on a CPU"),
     Target("xnnpack", ("int8-xnnpack",), "XNNPACK in ONNX Runtime, for phones"),
-    Target("qnn", ("int8",), "QNN in ONNX Runtime, for NPUs of Qualcomm"),
-    Target("coreml", ("fp16",), "CoreML in ONNX Runtime"),
+    Target("qnn", ("int8",), "QNN in ONNX Runtime, for NPUs of Qualcomm", fixed=True),
+    Target("coreml", ("fp16",), "CoreML in ONNX Runtime", fixed=True),
     Target("webgpu", ("fp16",), "WebGPU in ONNX Runtime Web"),
     Target("cuda", ("fp16",), "CUDA in ONNX Runtime"),
     *(Target(f"tensorrt-{name}", _TENSORRT, f"TensorRT {name}") for name in _VERSIONS),

@@ -141,6 +141,8 @@ def test_what_an_app_must_change_is_a_regression(bundles: Bundles, copy: Copy) -
     worse = {one.what for one in found.regressions}
     assert {"outputs", "labels", "preprocessing"} <= worse
     assert line(found, "preprocessing").old == "colours = rgb"
+    change(other, labels=None)
+    assert line(compare(bundles("pixels"), other), "labels").new == "none"
 
 
 def test_a_scale_that_the_graph_applies_is_no_change_for_an_app(

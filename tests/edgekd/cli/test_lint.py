@@ -72,6 +72,18 @@ def test_json_has_every_finding(call: Call, bundle: Path) -> None:
     assert len(squash["left"]) == 2
 
 
+def test_runtimes_that_want_fixed_shapes_get_the_fixed_file(call: Call, tmp_path: Path) -> None:
+    for name, batch in (("model.fp16.onnx", "n"), ("model.fp16.batch1.onnx", 1)):
+        s = Small(shape=(batch, 4, 8, 8))
+        onnx.save(s.build(s.op("Relu", s.x)), tmp_path / name)
+    code, out, _ = call(tmp_path, "--json")
+    found = {one["runtime"]: one["file"] for one in json.loads(out)}
+    assert (code, found["coreml"]) == (0, "model.fp16.batch1.onnx")
+    assert found["webgpu"] == "model.fp16.onnx"
+    (tmp_path / "model.fp16.batch1.onnx").unlink()
+    assert call(tmp_path, "--for", "coreml")[0] == 1
+
+
 def test_each_file_of_a_bundle_is_checked_for_what_it_is_for(call: Call, bundle: Path) -> None:
     code, out, _ = call(bundle, "--for", "cpu", "--json")
     assert code == 1

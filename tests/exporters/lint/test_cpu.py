@@ -342,6 +342,21 @@ def test_counts_are_those_of_the_whole_optimization(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("rounded", [True, False])
+def test_the_advice_on_a_gate_does_not_go_in_a_circle(rounded: bool, tmp_path: Path) -> None:
+    """Without the pairs around a HardSigmoid its product lacks them: both get the same advice."""
+    s = Small()
+    x = s.pair(s.conv(s.pair(s.x)))
+    gate = s.op("HardSigmoid", x)
+    found = lint(
+        s.build(s.pair(s.conv(s.pair(s.op("Mul", x, s.pair(gate) if rounded else gate))))), tmp_path
+    )
+    (one,) = [f for f in found.findings if f.weight != "note"]
+    assert one.rule == ("no-kernel" if rounded else "float-input")
+    assert "HardSigmoid" in one.reason
+    assert one.fix.startswith("use edgekd quantize on the float file")
+
+
 def test_a_file_that_is_not_loaded_is_an_error(tmp_path: Path) -> None:
     s = Small()
     found = lint(s.build(s.op("Blur", s.conv(s.x), domain="my.own")), tmp_path)

@@ -37,10 +37,11 @@ def conv(read: str = "uint8", **kw: Any) -> Build:
     return build
 
 
-def matmul(**grid: Any) -> Build:
+def matmul(*, kind: str = "MatMul", weight: dict[str, Any] | None = None, **grid: Any) -> Build:
     def build() -> ModelProto:
         s = Small(shape=(4, 16))
-        return s.build(s.op("MatMul", s.pair(s.x, **grid), s.weight((16, 8), axis=1)))
+        w = s.weight((16, 8), **(weight or {"axis": 1}))
+        return s.build(s.op(kind, s.pair(s.x, **grid), w, name="layer"))
 
     return build
 
@@ -50,6 +51,8 @@ FLOAT: dict[str, Build] = {
     "activation (16 bits)": conv("uint16", opset=21),
     "weight": conv(weight="uint8", axis=None),
     "weight (zero point)": conv(at=3, axis=None),
+    "weight (Gemm)": matmul(kind="Gemm", weight={"dtype": "uint8", "axis": None}),
+    "weight (MatMul, zero point)": matmul(weight={"axis": 1, "zero": 3}),
     "weight (axis)": conv(axis=1),
     "float-input": conv(bare=True),
     "float-input (weight)": conv(float_weight=True),
