@@ -18,12 +18,13 @@ from edgekd.data.augment import Augment
 from edgekd.data.batches import Data
 from edgekd.data.dataset import Dataset
 from edgekd.data.model_classes import number_classes
-from edgekd.data.preprocess import ImagePreprocess
+from edgekd.data.preprocess import ArrayPreprocess, ImagePreprocess
 from edgekd.data.source import KNOWN_DATA, Source, open_source
 from edgekd.errors import BadInput, DataError, EdgekdError, one_line
 from edgekd.evaluation.fidelity import MOST_SAMPLES
 from edgekd.evaluation.quality import estimate, estimate_gain
 from edgekd.evaluation.reduced import Reduced, reduce_split
+from edgekd.exporters.file_facts import Entry
 from edgekd.exporters.ort_session import batch_size, predictor
 from edgekd.exporters.parity import parity
 from edgekd.tasks import REFERENCE, TASKS, open_task
@@ -169,7 +170,13 @@ def compare_data(old: Side, new: Side, on: OnData) -> Iterator[Line]:
     known = open_task(asked, root=on.root)
     labelled = asked != REFERENCE
     wanted = getattr(known, "target", None)
-    dataset = open_source(_source(on.data, old), root=on.root, wanted=wanted, labelled=labelled)
+    dataset = open_source(
+        _source(on.data, old),
+        root=on.root,
+        wanted=wanted,
+        labelled=labelled,
+        inputs=_inputs(old),
+    )
     if labelled and not dataset.targets:
         raise DataError(
             f"{flag('data', on.data)} has no labels, and {flag('task', asked)} is judged by them; "
@@ -180,6 +187,13 @@ def compare_data(old: Side, new: Side, on: OnData) -> Iterator[Line]:
         if old.labels:
             dataset = number_classes(dataset, old.labels)
     yield from _judge(old, new, dataset, known, asked)
+
+
+def _inputs(side: Side) -> tuple[Entry, ...]:
+    """Return the arrays that the bundle takes, with a free axis for the samples."""
+    if not isinstance(side.preprocess, ArrayPreprocess):
+        return ()
+    return tuple(Entry(one.array, one.dtype, ("n", *one.shape)) for one in side.preprocess.facts)
 
 
 def _source(data: str, side: Side) -> Source:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgekd.data.array_rows import are_pairs, find_broken, renumber, take_apart, without_rows
 from edgekd.data.dataset import Dataset, Kind
+from edgekd.data.input_forms import InputForm, is_given_as_it_is
 from edgekd.data.targets import check_finite, read_target
 from edgekd.errors import DataError
 from edgekd.tasks.task import Target
@@ -49,6 +50,7 @@ def dataset_from_parts(
     *,
     labels: Sequence[str] | None = None,
     wanted: Target | None = None,
+    inputs: Sequence[InputForm] = (),
     skip_broken: bool = False,
     where: str,
 ) -> Dataset:
@@ -59,16 +61,17 @@ def dataset_from_parts(
     `read_target` sees in them: whole numbers [n] or names are "label", 0 and 1 [n, several]
     "labels", other numbers "value"; a mapping of targets keeps its names. Targets that are None
     are left out. For identities two inputs of one form are pairs: both of a row belong together,
-    or those whose target is 1. `skip_broken` leaves out rows with NaN or infinity.
+    or those whose target is 1. `skip_broken` leaves out rows with NaN or infinity. `inputs` are
+    those of the file that gets the samples: bytes of such a form are no images.
 
     Raises:
         DataError: types or shapes that cannot be used; the message names `where`.
     """
-    inputs = {name: _inputs(part[0], where) for name, part in parts.items()}
+    parted = {name: _inputs(part[0], where) for name, part in parts.items()}
     targets = {name: _named(part[1], "label") for name, part in parts.items()}
-    lengths = {name: len(next(iter(group.values()))) for name, group in inputs.items()}
+    lengths = {name: len(next(iter(group.values()))) for name, group in parted.items()}
     names: tuple[str, ...] = tuple(labels or ())
-    given, joined, fixed = _join(inputs, where), _join(targets, where), _fixed(lengths)
+    given, joined, fixed = _join(parted, where), _join(targets, where), _fixed(lengths)
     skipped = find_broken(given, joined) if skip_broken else np.zeros(0, np.int64)
     if len(skipped):
         given, joined = without_rows(given, skipped), without_rows(joined, skipped)
@@ -79,7 +82,7 @@ def dataset_from_parts(
         array = joined.pop("label")
         name, array, names = read_target(array, wanted=wanted, labels=labels, where=where)
         joined[name] = array
-    kind, samples = _samples(given, where)
+    kind, samples = _samples(given, inputs, where)
     rows = tuple(f"sample {row}" for row in skipped.tolist())
     return Dataset(kind, samples, joined, names, fixed=fixed, skipped=rows)
 
@@ -89,6 +92,7 @@ def open_npz(
     *,
     labels: Sequence[str] | None,
     wanted: Target | None = None,
+    inputs: Sequence[InputForm] = (),
     skip_broken: bool = False,
 ) -> Dataset:
     """Read an .npz: inputs, beside `y` or `label` if there are labels; or `x_train`, `x_test`, ...
@@ -109,12 +113,13 @@ def open_npz(
         {split: (x, next(iter(y.values()), None)) for split, (x, y) in parts.items()},
         labels=labels,
         wanted=wanted,
+        inputs=inputs,
         skip_broken=skip_broken,
         where=str(path),
     )
 
 
-def open_npy(path: Path) -> Dataset:
+def open_npy(path: Path, *, inputs: Sequence[InputForm] = ()) -> Dataset:
     """Read an .npy: one array of inputs, without labels.
 
     Raises:
@@ -129,7 +134,8 @@ def open_npy(path: Path) -> Dataset:
         ) from error
     if array.ndim == 0:
         raise DataError(f"{path} contains one number; its first axis must count the samples")
-    return dataset_from_parts({None: ({"x": np.asarray(array)}, None)}, where=str(path))
+    parts: Mapping[str | None, Part] = {None: ({"x": np.asarray(array)}, None)}
+    return dataset_from_parts(parts, inputs=inputs, where=str(path))
 
 
 def _load_npz(path: Path) -> dict[str, NDArray[Any]]:
@@ -212,12 +218,15 @@ def _fixed(lengths: Mapping[str | None, int]) -> dict[str, NDArray[np.int64]]:
     return fixed
 
 
-def _samples(inputs: dict[str, NDArray[Any]], where: str) -> tuple[Kind, dict[str, NDArray[Any]]]:
+def _samples(
+    inputs: dict[str, NDArray[Any]], forms: Sequence[InputForm], where: str
+) -> tuple[Kind, dict[str, NDArray[Any]]]:
     if len(inputs) == 1:
-        (array,) = inputs.values()
+        ((key, array),) = inputs.items()
         if array.dtype.kind in "OUT":
             return "text", {"text": array.astype(object)}
-        if array.dtype == np.uint8 and array.ndim in (3, 4):
+        is_form = array.dtype == np.uint8 and array.ndim in (3, 4)
+        if is_form and not is_given_as_it_is(key, array, forms):
             return "image", {"image": _images(array, where)}
     for name, array in inputs.items():
         if array.dtype.kind not in "buif":

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from edgekd.data.dataset import Dataset
+from edgekd.errors import DataError
+from edgekd.wording import describe_root
 
 
 def number_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
@@ -31,3 +34,24 @@ def number_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
         return dataset
     targets = {**dataset.targets, "label": place[label]}
     return replace(dataset, targets=targets, labels=tuple(names), folders=())
+
+
+def read_class_list(path: Path) -> tuple[str, ...]:
+    """Return the names in a text file, one a line.
+
+    Raises:
+        DataError: it cannot be read, is empty, or has a name twice.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"the class list {path} cannot be read ({error}); give a text file with one name per "
+            f"line; {describe_root()}"
+        ) from error
+    names = tuple(line.strip() for line in lines if line.strip())
+    double = next((name for name in names if names.count(name) > 1), None)
+    if double is not None or not names:
+        what = "is empty" if double is None else f"contains {double!r} twice"
+        raise DataError(f"the class list {path} {what}; give each class once, in the model's order")
+    return names

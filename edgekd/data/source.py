@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self, get_args
@@ -16,10 +17,12 @@ from edgekd.data.dataset import Dataset
 from edgekd.data.downloads import open_known
 from edgekd.data.form_options import FormOptions
 from edgekd.data.images import SizesDiffer, open_folder
+from edgekd.data.input_forms import InputForm
 from edgekd.data.mask_files import find_folders
 from edgekd.data.masks import open_masks, picture_root, refuse_masks
 from edgekd.data.mixture import Extra, mix_sources
 from edgekd.data.mnist_and_cifar import is_idx, open_cifar10, open_idx, refuse_pickle
+from edgekd.data.model_classes import read_class_list
 from edgekd.data.objects import NoSize, collect, resize_pictures
 from edgekd.data.stored_splits import SplitOptions
 from edgekd.data.table_pictures import Decoding
@@ -182,6 +185,7 @@ def open_source(
     root: Path,
     labelled: bool = True,
     wanted: Target | None = None,
+    inputs: Sequence[InputForm] = (),
     skip_broken: bool = False,
     progress: Progress | None = None,
 ) -> Dataset:
@@ -192,6 +196,7 @@ def open_source(
         root: relative paths start here.
         labelled: False leaves labels out, where there are any.
         wanted: how targets are read; None: by their form.
+        inputs: of the file that gets the samples: an array of such a form is no image.
         skip_broken: adds to the recipe's.
         progress: reports while data is decoded.
 
@@ -199,7 +204,7 @@ def open_source(
         DataError: it is not there, not readable, or nothing that can be learned from.
     """
     listener = progress or Silent()
-    read = _Reading(labelled=labelled, wanted=wanted, pictures=spec)
+    read = _Reading(labelled=labelled, wanted=wanted, pictures=spec, inputs=inputs)
     main = _open_origin(spec, root, skip_broken, listener, read)
     if not spec.mix:
         return main
@@ -222,6 +227,7 @@ class _Reading:
     labelled: bool
     wanted: Target | None
     pictures: FormOptions
+    inputs: Sequence[InputForm]
 
 
 def _open_origin(
@@ -230,7 +236,7 @@ def _open_origin(
     """Open one source, which may be one of several."""
     spec = spec.model_copy(update={"skip_broken": spec.skip_broken or skip_broken})
     if spec.classes is not None:
-        spec = spec.model_copy(update={"labels": _class_list(locate(spec.classes, root=root))})
+        spec = spec.model_copy(update={"labels": read_class_list(locate(spec.classes, root=root))})
     if spec.name is not None:
         dataset = open_known(spec.name, progress=progress)
     elif spec.call is not None:
@@ -243,22 +249,6 @@ def _open_origin(
     return dataset if read.labelled else replace(dataset, targets={}, labels=())
 
 
-def _class_list(path: Path) -> tuple[str, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"the class list {path} cannot be read ({error}); give a text file with one name per "
-            f"line; {describe_root()}"
-        ) from error
-    names = tuple(line.strip() for line in lines if line.strip())
-    double = next((name for name in names if names.count(name) > 1), None)
-    if double is not None or not names:
-        what = "is empty" if double is None else f"contains {double!r} twice"
-        raise DataError(f"the class list {path} {what}; give each class once, in the model's order")
-    return names
-
-
 def _opened(spec: Origin, path: Path, progress: Progress, read: _Reading) -> Dataset:
     if not path.exists():
         raise DataError(f"the data {path} does not exist; {describe_root()}")
@@ -266,10 +256,14 @@ def _opened(spec: Origin, path: Path, progress: Progress, read: _Reading) -> Dat
     match spec.format or _format(path):
         case "npz":
             return open_npz(
-                path, labels=spec.labels, wanted=read.wanted, skip_broken=spec.skip_broken
+                path,
+                labels=spec.labels,
+                wanted=read.wanted,
+                inputs=read.inputs,
+                skip_broken=spec.skip_broken,
             )
         case "npy":
-            return open_npy(path)
+            return open_npy(path, inputs=read.inputs)
         case "table":
             return open_table(
                 path,
@@ -374,7 +368,12 @@ def _called(spec: Origin, call: str, root: Path, read: _Reading) -> Dataset:
         ) from signal
     names = spec.labels or parts.labels or None
     dataset = dataset_from_parts(
-        parts, labels=names, wanted=read.wanted, skip_broken=spec.skip_broken, where=where
+        parts,
+        labels=names,
+        wanted=read.wanted,
+        inputs=read.inputs,
+        skip_broken=spec.skip_broken,
+        where=where,
     )
     columns = {
         **({"x": collected.columns} if collected.columns and dataset.kind == "array" else {}),

@@ -133,7 +133,14 @@ def _open_data(
 ) -> tuple[Recipe, Dataset]:
     """Open the data; images that differ in size are brought to the size that the model takes."""
     wanted, labelled = getattr(task or Classification(), "target", None), wants_labels(recipe)
-    opened = partial(open_source, root=root, wanted=wanted, labelled=labelled, progress=progress)
+    opened = partial(
+        open_source,
+        root=root,
+        wanted=wanted,
+        labelled=labelled,
+        inputs=recipe.model.input_forms(root),
+        progress=progress,
+    )
     try:
         return recipe, opened(recipe.data)
     except SizesDiffer:

@@ -41,7 +41,8 @@ def image_spec(
     if len(entry.shape) != 4:
         raise ModelError(
             f"{takes}, and images have four axes: [batch, channels, height, width] or [batch, "
-            "height, width, channels]; give its inputs as arrays (an .npz or a callable)"
+            "height, width, channels]; give its inputs as arrays of its type and shape (an .npz "
+            "or a callable): uint8 is read as images"
         )
     if entry.dtype not in ("uint8", "float32"):
         raise ModelError(

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from edgekd.artifact import FP32, Artifact
+from edgekd.data.input_forms import InputForm
 from edgekd.data.input_options import InputSpec
 from edgekd.data.preprocess import read_preprocess
 from edgekd.errors import ModelError
@@ -74,6 +75,10 @@ class HfTeacher(OnnxStep):
     def input_size(self, root: Path) -> tuple[int, int] | None:
         """Return (height, width) of the images that it takes; None: any, or it takes no images."""
         return self._file(root)[0].input_size(root)
+
+    def input_forms(self, root: Path) -> tuple[InputForm, ...]:
+        """Return nothing: its arrays are read by their own form."""
+        return ()
 
     def class_names(self, root: Path) -> tuple[str, ...]:
         """Return the names of its classes, where config.json has others than LABEL_0."""

@@ -24,6 +24,8 @@ from edgekd.teacher.file_lengths import fit_lengths
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+    from edgekd.exporters.file_facts import Entry
+
 
 class OnnxFile(Options):
     """An untrusted ONNX file."""
@@ -61,6 +63,12 @@ class OnnxFile(Options):
         except (ModelError, IndexError):
             return None
         return spec.height_width
+
+    def input_forms(self, root: Path) -> tuple[Entry, ...]:
+        """Return the inputs that the file states."""
+        from edgekd.exporters.model_stats import facts
+
+        return facts(self.file(root)).inputs
 
     def class_names(self, root: Path) -> tuple[str, ...]:
         """Return the names of its classes, where metadata of the file states all of them."""

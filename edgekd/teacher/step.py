@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from edgekd.artifact import FP32, Artifact
+from edgekd.data.input_forms import InputForm
 from edgekd.data.input_options import InputSpec
 from edgekd.data.preprocess import ImagePreprocess, write_preprocess
 from edgekd.errors import ModelError, RecipeError
@@ -124,6 +125,10 @@ class Teacher(TorchStep):
 
         weights = None if self.weights is None else find_weights(self.weights, root)
         return find_size(build_early(self.spec, root=root), weights)
+
+    def input_forms(self, root: Path) -> tuple[InputForm, ...]:
+        """Return nothing: its arrays are read by their own form."""
+        return ()
 
     def class_names(self, root: Path) -> tuple[str, ...]:
         """Return nothing: a network states no names."""
