@@ -54,7 +54,10 @@ def export_fixed(source: Source, target: str) -> Exported:
         data = written.read_bytes()
     name = f"{path.stem}.{target}.onnx"
     shapes = ", ".join(f"{e.name} {e.dtype} {list(e.shape)}" for e in entries)
-    note = "" if variant == row.variant else f" ({row.variant}, which suits it best, is not here)"
+    note = ""
+    if variant != row.variant:
+        note = f"\n{row.variant}, which suits {target} best, is not here: edgekd quantize "
+        note += f"--variants {row.variant} makes it"
     text = (
         f"{name}: {path.name} with fixed axes{note}\ninputs: {shapes}\ngives the same outputs "
         f"{words}\nprovider: {row.provider} ({row.known}: {row.reason})\n"

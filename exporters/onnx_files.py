@@ -80,6 +80,23 @@ def check(model: ModelProto, name: str) -> None:
         ) from error
 
 
+def file_parts(path: Path) -> dict[str, bytes]:
+    """Return a file and its external data as they lie in its folder, by their names there.
+
+    Raises:
+        ModelError: as `load_onnx`.
+    """
+    load_onnx(path)  # refuses external data that is absent, or not beside the file
+    names = {
+        entry.value
+        for tensor in messages(onnx.load(path, load_external_data=False), TensorProto)
+        if tensor.data_location == TensorProto.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return {name: (path.parent / name).read_bytes() for name in [path.name, *sorted(names)]}
+
+
 def _read_external(model: ModelProto, path: Path, limit_bytes: int) -> None:
     folder = path.resolve().parent
     tensors = [t for t in messages(model, TensorProto) if t.data_location == TensorProto.EXTERNAL]

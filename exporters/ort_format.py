@@ -15,7 +15,7 @@ from pathlib import Path
 
 import onnxruntime
 
-from edgekd.artifact import Variant
+from edgekd.artifact import FP32, Variant
 from edgekd.errors import ModelError, one_line
 from edgekd.exporters.ort_session import open_session, run
 from edgekd.exporters.target import Exported, Source, Target
@@ -45,6 +45,9 @@ def export_ort(source: Source, target: str) -> Exported:
             except ModelError as error:
                 ok, words, data = False, one_line(error), b""
             name = f"{path.stem}.ort"
+            reason = _no_gain(variant, data, found.get(f"model.{FP32}.ort"))
+            if ok and reason:
+                ok, words = False, reason
             if ok:
                 found[name] = data
                 lines.append(
@@ -60,8 +63,19 @@ def export_ort(source: Source, target: str) -> Exported:
     files: dict[str, str | bytes] = {**found, OPERATORS: operators}
     return Exported(
         text="\n".join([*lines, "", operators]),
+        notes="\n".join([*lines, ""]),
         files=files,
         facts={"platform": platform, "dropped": dropped, "operators": operators.splitlines()},
+    )
+
+
+def _no_gain(variant: Variant | None, data: bytes, plain: bytes | None) -> str:
+    """Return why a file of float16 is of no use beside that of float32, or ""."""
+    if variant != "fp16" or plain is None or len(data) < len(plain):
+        return ""
+    return (
+        f"it is no smaller than that of FP32 ({len(data):,} and {len(plain):,} bytes) and no "
+        "faster: ONNX Runtime computes in float32 on a CPU, and stores the weights so in .ort files"
     )
 
 

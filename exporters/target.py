@@ -32,6 +32,8 @@ class Exported:
 
     text: str
     """To show where nothing is written: commands, or what the files would be."""
+    notes: str | None = None
+    """To show where files are written; None: the text."""
     files: Mapping[str, str | bytes] = field(default_factory=dict)
     """To write: name -> content."""
     facts: Mapping[str, Any] = field(default_factory=dict)

@@ -23,9 +23,7 @@ def export(
             "--for", metavar="TARGET", help="tensorrt-10.3, jetson-orin, ort-arm, qnn, ..."
         ),
     ],
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="write files there instead of printing")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="write the files there")] = None,
     batch: Annotated[
         str,
         typer.Option(metavar="MIN,USUAL,MAX", help="samples in a call, where the file leaves it"),
@@ -47,10 +45,10 @@ def export(
 ) -> None:
     """Print or write what a runtime or a board needs to run the files.
 
-    For TensorRT that is a shell script: it builds an engine of each file on the device, INT8, FP16
-    as its rival, and FP32, and times them. `ort` and `ort-arm` give .ort files with their list of
-    operators, `qnn`, `coreml` and `xnnpack` a file with fixed axes; each is run and compared here.
-    `openvino` reads the files as they are.
+    For TensorRT that is a shell script, and with --out the ONNX files beside it: it builds an
+    engine of each file on the device, INT8, FP16 as its rival, and FP32, and times them. `ort` and
+    `ort-arm` give .ort files with their list of operators, `qnn`, `coreml` and `xnnpack` a file
+    with fixed axes; each is run and compared here. `openvino` reads the files as they are.
 
     Example: edgekd export runs/mnist/bundle --for tensorrt-10.3 --out board
     """
@@ -80,10 +78,12 @@ def export(
             json.dumps({"target": target, "text": found.text, "written": written, **found.facts})
         )
     else:
-        if out is None or build:
-            typer.echo(found.text, nl=False)
+        shown = out is None or build or found.notes is None
+        typer.echo(found.text if shown else found.notes, nl=False)
         for place in written.values():
             typer.echo(f"wrote {place}")
+        if out is not None and not build and not written:
+            typer.echo(f"wrote nothing into {out}: {target} needs no other files")
 
 
 def _refuse_two(

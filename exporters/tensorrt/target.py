@@ -23,6 +23,7 @@ from edgekd.benchmarks.trtexec.versions import (
 from edgekd.devices import open_device
 from edgekd.devices.trtexec import find_trtexec, probe_trtexec
 from edgekd.errors import MeasureError, RecipeError
+from edgekd.exporters.onnx_files import file_parts
 from edgekd.exporters.target import Exported, Source, Target
 from edgekd.exporters.tensorrt.board_files import INT8, board_files, board_of, read_files
 from edgekd.exporters.tensorrt.script import make_script
@@ -38,12 +39,14 @@ from edgekd.wording import flag
 
 FOLDER = "tensorrt"
 """Of a bundle: one script a version."""
-_BESIDE = '$(CDPATH="" cd -- "$(dirname -- "$0")/.." && pwd)'
-"""The folder of the bundle, as a script in it finds it."""
+_HERE, _ABOVE = (
+    f'${{MODELS:-$(CDPATH="" cd -- "$(dirname -- "$0"){up}" && pwd)}}' for up in ("", "/..")
+)
+"""The folder of the ONNX files, as a script finds it: its own, or that of the bundle above it."""
 
 
 def export_tensorrt(source: Source, target: str) -> Exported:
-    """Return a script for the version or board that `target` names.
+    """Return a script for the version or board that `target` names, and the files that it reads.
 
     Raises:
         RecipeError: no such version or board; an input cannot be named to trtexec.
@@ -51,20 +54,23 @@ def export_tensorrt(source: Source, target: str) -> Exported:
     """
     version, note = target_version(target)
     board = board_files(source, version)
-    folder = source.path if source.path.is_dir() else source.path.parent
     remarks = [f"Left out: {name}: {why}." for name, why in board.left_out.items()]
     if all(file.precision != "int8" for file in board.files) and not remarks:
         remarks = [f'No file here is INT8 for TensorRT; variants = ["{INT8}", "fp16"] makes one.']
     script = make_script(
         version,
         board.files,
-        models=f"${{MODELS:-{shlex.quote(str(folder.resolve()))}}}",
+        models=_HERE,
         note=note or found_on(version),
         remarks=remarks,
         batch=source.batch,
         lengths=source.lengths,
     )
-    return Exported(text=script, files={f"{target}.sh": script})
+    wanted = {file.name for file in board.files}
+    models = [path for path in source.files.values() if path.name in wanted]
+    parts = {name: data for path in models for name, data in file_parts(path).items()}
+    notes = "".join(f"{line}\n" for line in remarks)
+    return Exported(text=script, notes=notes, files={f"{target}.sh": script, **parts})
 
 
 def build_here(source: Source, target: str) -> Exported:
@@ -163,7 +169,7 @@ def bundle_scripts(
             scripts[f"{FOLDER}/{version.name}.sh"] = make_script(
                 version,
                 board.files,
-                models=_BESIDE,
+                models=_ABOVE,
                 note=found_on(version),
                 remarks=remarks,
                 batch=batch,

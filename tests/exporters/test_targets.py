@@ -85,10 +85,19 @@ def test_the_variant_is_that_of_the_runtime_else_float(tmp_path: Path) -> None:
     assert list(export(tmp_path, "qnn").files) == ["model.int8.qnn.onnx"]
     coreml = export(tmp_path, "coreml")
     assert list(coreml.files) == ["model.fp32.coreml.onnx"]
-    assert "fp16, which suits it best, is not here" in coreml.text
+    assert "fp16, which suits coreml best, is not here: edgekd quantize" in coreml.text
     assert sorted(export(tmp_path, "ort-arm").files) == [
         *("model.fp32.ort", "model.int8.ort", OPERATORS),
     ]
+
+
+def test_float16_that_an_ort_file_does_not_keep_is_left_out_with_its_reason(tmp_path: Path) -> None:
+    save(tmp_path, GRAPHS["plain"], "model.fp32.onnx")
+    halves = "{ h = Cast<to = 10>(x) r = Relu(h) y = Cast<to = 1>(r) }"
+    save(tmp_path, f"(float[batch,4] x) => (float[batch,4] y) {halves}", "model.fp16.onnx")
+    found = export(tmp_path, "ort")
+    assert sorted(found.files) == ["model.fp32.ort", OPERATORS]
+    assert "model.fp16.ort is left out: it is no smaller than that of FP32" in found.notes
 
 
 def test_a_file_that_cannot_be_converted_is_left_out_with_its_reason(tmp_path: Path) -> None:

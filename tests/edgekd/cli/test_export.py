@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -118,6 +119,48 @@ def test_the_script_builds_times_and_is_read(
     assert found["int8_over"]["times"] == pytest.approx(0.65 / 0.62, rel=1e-4)
     assert "speed of INT8 over fp16: 1.048x" in found["text"]
     assert "less than 5% is not shown by that: ship fp16" in found["text"]
+
+
+def test_a_folder_for_a_board_is_whole_and_may_be_moved(
+    folder: Path, fake_trtexec: Make, call: Call, tmp_path: Path
+) -> None:
+    model = onnx.load(folder / "model.fp32.onnx")
+    onnx.save(
+        model,
+        folder / "model.fp32.onnx",
+        save_as_external_data=True,
+        size_threshold=0,
+        location="weights.bin",
+    )
+    write(folder, "int8", zero=np.uint8)
+    assert call(folder, "--for", "jetson-orin", "--out", tmp_path / "board")[0] == 0
+    board = (tmp_path / "board").rename(tmp_path / "elsewhere")
+    names = {path.name for path in board.iterdir()}
+    assert names == {"jetson-orin.sh", "weights.bin", *(f"model.{v}.onnx" for v in ALL)}
+    script = (board / "jetson-orin.sh").read_text()
+    assert str(tmp_path) not in script
+    assert "MODELS" in script.partition("set -eu")[0]
+    folder.rename(tmp_path / "gone")
+    environment = {**os.environ, "TRTEXEC": str(fake_trtexec("10.3"))}
+    command = ["sh", "jetson-orin.sh"]
+    assert subprocess.run(command, cwd=board, env=environment, capture_output=True).returncode == 0
+    assert (tmp_path / "tensorrt-10.3" / "int8.plan").is_file()
+
+
+def test_what_is_missing_is_said_where_files_are_written(folder: Path, call: Call) -> None:
+    code, shown, _ = call(folder, "--for", "qnn", "--out", folder / "out")
+    assert code == 0
+    assert "int8, which suits qnn best, is not here" in shown
+    assert "wrote " in shown
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="needs openvino")
+def test_openvino_says_its_result_and_that_nothing_is_written(folder: Path, call: Call) -> None:
+    code, shown, _ = call(folder / "model.fp32.onnx", "--for", "openvino", "--out", folder / "out")
+    assert code == 0
+    assert "model.fp32.onnx: OpenVINO gives its outputs" in shown
+    assert f"wrote nothing into {folder / 'out'}: openvino needs no other files" in shown
+    assert not (folder / "out").exists()
 
 
 def test_it_builds_and_times_here(
