@@ -188,8 +188,8 @@ class RungRecord:
     """Mean training loss of each epoch; empty where nothing was trained."""
     learned: tuple[str, ...] = ()
     """Lines on what its training chose by itself: layers, for instance."""
-    layers: LayerTimes | None = None
-    """Beside the stage before, where its speed is why it is not kept."""
+    layers: Mapping[Variant, LayerTimes] = field(default_factory=dict)
+    """Of each variant whose speed is why it is not kept, beside the file before."""
 
     @property
     def kept(self) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from pydantic import TypeAdapter
 
-from edgekd.artifact import FP32
+from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.layers.nodes import Node
 from edgekd.benchmarks.layers.profile import profile_nodes
 from edgekd.benchmarks.measurement import Candidate, Setup
@@ -28,19 +28,17 @@ FORMS = re.compile(r"^(QLinear|Fused|Q(?=Gemm|Attention))|(IntegerToFloat|Intege
 """What the runtime adds to the name of an operator that it fused or computes in INT8."""
 
 
-def explain_rungs(bench: Bench, rungs: Sequence[Rung]) -> dict[str, LayerTimes]:
-    """Return the layer times of each stage that did not pay for its speed, by title."""
-    best, found = rungs[0], {}
+def explain_rungs(bench: Bench, rungs: Sequence[Rung]) -> dict[str, dict[Variant, LayerTimes]]:
+    """Return the layer times of each variant that did not pay for its speed, by title of stage."""
+    best, found = rungs[0], dict[str, dict[Variant, LayerTimes]]()
     for rung in rungs[1:]:
-        if rung.evidence is not None and rung.verdict.faults & {"slower", "gain not shown"}:
-            after, before = next(
-                found.compared
-                for found, ruling in zip(rung.evidence.findings, rung.verdict.rulings, strict=True)
-                if {"slower", "gain not shown"} & set(ruling.faults)
-            )
-            times = _compare(bench, (best, before), (rung, after))
-            if times is not None:
-                found[rung.title] = times
+        judged = rung.evidence.findings if rung.evidence is not None else ()
+        for findings, ruling in zip(judged, rung.verdict.rulings, strict=True):
+            if {"slower", "gain not shown"} & set(ruling.faults):
+                after, before = findings.compared
+                times = _compare(bench, (best, before), (rung, after))
+                if times is not None:
+                    found.setdefault(rung.title, {})[ruling.variant] = times
         best = rung if rung.verdict.kept else best
     return found
 

@@ -82,7 +82,7 @@ def record(
         rungs=tuple(
             replace(
                 _rung(rung),
-                layers=slow.get(rung.title),
+                layers=slow.get(rung.title, {}),
                 losses=read_losses(bench.folder, rung.artifact.history) if rung.evidence else (),
                 learned=read_notes(bench.folder, rung.artifact.history) if rung.evidence else (),
             )

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from edgekd.artifact import FP32
+from edgekd.artifact import FP32, Variant
 from edgekd.evaluation.evidence import FileEvidence
 from edgekd.evaluation.formatting import (
     NOT_MEASURED,
@@ -235,6 +235,9 @@ class NotKept:
     rung: RungRecord
     reasons: tuple[str, ...]
     facts: list[tuple[str, str]] = field(default_factory=list)
+    variant: Variant | None = None
+    last: bool = True
+    """Whether it is the last of its stage: what to try next follows it."""
 
 
 def not_kept(record: Record) -> list[NotKept]:
@@ -247,7 +250,17 @@ def not_kept(record: Record) -> list[NotKept]:
             if not ruling.kept:
                 facts = _findings(record, file, findings, before)
                 title = rung.name_of(file)
-                found.append(NotKept(title=title, rung=rung, reasons=ruling.reasons, facts=facts))
+                last = ruling is rung.rulings[-1]
+                found.append(
+                    NotKept(
+                        title=title,
+                        rung=rung,
+                        reasons=ruling.reasons,
+                        facts=facts,
+                        variant=ruling.variant,
+                        last=last,
+                    )
+                )
         before = rung.title if rung.kept else before
     return found
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
+from edgekd.artifact import Variant
 from edgekd.benchmarks.measurement import Conditions
 from edgekd.benchmarks.operators import RECURRENT
 from edgekd.benchmarks.stats import Estimate
@@ -35,10 +36,20 @@ INT8_LAYOUTS = ("int8", "int8-xnnpack")
 
 
 def explain_stage(rung: RungRecord) -> list[str]:
-    """Return in words why a stage does not pay: what stayed in float, and times by operator."""
-    found = [] if rung.layers is None else explain(rung.layers)
-    floats = (left_in_float(file.facts) for file, _, _ in rung.judged)
-    return [*list(dict.fromkeys(filter(None, floats)))[:1], *found]
+    """Return in words why files of a stage do not pay, each under its variant if it has several."""
+    return [
+        f"{ruling.variant}: {text}" if len(rung.rulings) > 1 else text
+        for _, _, ruling in rung.judged
+        if ruling.reasons
+        for text in explain_variant(rung, ruling.variant)
+    ]
+
+
+def explain_variant(rung: RungRecord, variant: Variant | None) -> list[str]:
+    """Return in words why one file does not pay: what stayed in float, and times by operator."""
+    floats = [left_in_float(file.facts) for file, _, own in rung.judged if own.variant == variant]
+    times = rung.layers.get(variant) if variant is not None else None
+    return [*filter(None, floats), *([] if times is None else explain(times))]
 
 
 def left_in_float(facts: OnnxFacts) -> str:

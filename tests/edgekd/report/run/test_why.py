@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from edgekd.artifact import Variant
 from edgekd.benchmarks.stats import Estimate
 from edgekd.evaluation.evidence import FileEvidence
 from edgekd.evaluation.gate import Fault
@@ -19,7 +20,14 @@ from edgekd.evaluation.spent_time import Spent
 from edgekd.recipe.overrides import changed
 from edgekd.report.run.spent import duration, spent_line
 from edgekd.report.run.table import outcome
-from edgekd.report.run.why import ci_commands, explain, explain_stage, next_steps, unconfirmed
+from edgekd.report.run.why import (
+    ci_commands,
+    explain,
+    explain_stage,
+    explain_variant,
+    next_steps,
+    unconfirmed,
+)
 from edgekd.report.run.write import page
 from tests.edgekd.report.conftest import CONDITIONS
 
@@ -238,13 +246,47 @@ def test_work_of_other_programs_stands_near_the_headline(record: Record) -> None
             assert (words in unescape(text)) == said
 
 
+def test_each_variant_is_explained_by_its_own_profile(record: Record) -> None:
+    rung = next(rung for rung in record.rungs if rung.outcome == "rolled back")
+    assert rung.evidence is not None
+    file, ruling = rung.evidence.own[0], replace(rung.rulings[0], kept=False, reasons=("slower",))
+    variants: tuple[Variant, ...] = ("fp32", "int8-weights", "int4")
+    part = replace(file.facts, int8_share=0.9, int8_bytes_share=0.3, float_weights={"Gather": 0.7})
+    whole = replace(part, int8_share=0.0, int8_bytes_share=0.9, float_weights={})
+    files = [
+        replace(file, label=variant, variant=variant, facts=part if variant == "fp32" else whole)
+        for variant in variants
+    ]
+    several = replace(
+        rung,
+        outcome="rolled back",
+        rulings=tuple(replace(ruling, variant=variant) for variant in variants),
+        layers={"int4": TIMES},
+        evidence=replace(
+            rung.evidence,
+            files=tuple(files),
+            findings=tuple(replace(rung.evidence.findings[0], variant=v) for v in variants),
+        ),
+    )
+    assert [len(explain_variant(several, variant)) for variant in variants] == [1, 0, 3]
+    words = explain_stage(several)
+    assert words[0].startswith("fp32: tables of embeddings (Gather) stay in float")
+    assert all(text.startswith("int4: ") for text in words[1:])
+    shown = page(
+        replace(record, rungs=tuple(several if one is rung else one for one in record.rungs))
+    )
+    assert shown.count("Time per operator, before and after") == 1
+    assert shown.count("tables of embeddings (Gather) stay") == 0  # it begins a sentence
+    assert shown.count("Tables of embeddings (Gather) stay") == 1
+
+
 def test_a_kept_stage_needs_no_advice(record: Record) -> None:
     assert all(not next_steps(record, rung) for rung in record.rungs if rung.kept)
 
 
 def test_page_and_terminal_say_it(record: Record) -> None:
     rolled = next(rung for rung in record.rungs if rung.outcome == "rolled back")
-    rungs = tuple(replace(r, layers=TIMES) if r is rolled else r for r in record.rungs)
+    rungs = tuple(replace(r, layers={"fp32": TIMES}) if r is rolled else r for r in record.rungs)
     spent = (Spent("teacher", "train", 90.0), Spent("teacher", "measure", 30.0))
     told = replace(record, rungs=rungs, spent=spent, layers=TIMES)
     for text in (" ".join(outcome(told)), page(told)):
