@@ -65,7 +65,11 @@ def estimate(metric: Metric, model: Reduced) -> Estimate:
             low, high = wilson(int((values > 0).sum()), n)
             return Estimate(value, low * top, high * top, n)
         return _bootstrap(lambda rows: float(values[rows].mean()), value, n)
-    return _bootstrap(lambda rows: metric.of(_Rows(arrays, rows)), value, n)
+    drawn = _draw(lambda rows: metric.of(_Rows(arrays, rows)), n)
+    low, high = recentred(drawn, value)
+    top = 100.0 if metric.is_percentage else math.inf
+    bottom = 0.0 if drawn.min() >= 0 else -math.inf  # an R2 may be negative
+    return Estimate(value, max(low, min(bottom, value)), min(high, max(top, value)), n)
 
 
 def _hit(metric: Metric) -> float:
@@ -91,15 +95,34 @@ def estimate_gain(metric: Metric, after: Reduced, before: Reduced) -> Estimate:
         new, old = (metric.of(_Rows(m.arrays, rows)) for m in (after, before))
         return sign * (new - old)
 
-    return _bootstrap(resampled, value, n)
+    return Estimate(value, *recentred(_draw(resampled, n), value), n)
 
 
 def _bootstrap(of: Callable[[NDArray[np.int64]], float], value: float, n: int) -> Estimate:
-    """Percentile bootstrap over samples; a fixed seed: equal predictions give equal bytes."""
-    rng = np.random.default_rng(0)
-    drawn = [of(rng.integers(0, n, n)) for _ in range(RESAMPLES)]
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    """Percentile bootstrap over samples, of a mean."""
+    low, high = np.quantile(_draw(of, n), [0.025, 0.975])
     return Estimate(value, float(low), float(high), n)
+
+
+def _draw(of: Callable[[NDArray[np.int64]], float], n: int) -> NDArray[np.float64]:
+    """Return the values of resamples; a fixed seed: equal predictions give equal bytes."""
+    rng = np.random.default_rng(0)
+    return np.array([of(rng.integers(0, n, n)) for _ in range(RESAMPLES)])
+
+
+def recentred(drawn: NDArray[np.float64], value: float) -> tuple[float, float]:
+    """Return the 95 % interval of a metric that is not a mean, which contains its value.
+
+    Resamples of an R2, a worst class or a ratio lie to one side of the value, for few samples all
+    of them. Their percentiles are moved back by that bias. Where the R2 of a model is near 0, this
+    raises the coverage of 30 samples from 5-77 % to 92 % or more, and leaves it within 4 points
+    elsewhere (test_quality); the basic bootstrap covers the worst class in 68 %, BCa an R2 in 42 %.
+    """
+    low, high = (float(v) for v in np.quantile(drawn, [0.025, 0.975]))
+    bias = float(np.mean(drawn)) - value
+    if math.isfinite(bias):
+        low, high = low - bias, high - bias
+    return min(low, value), max(high, value)
 
 
 def estimate_metrics(task: Task, model: Reduced) -> Mapping[str, Estimate]:

@@ -11,10 +11,12 @@ from edgekd.evaluation.quality import (
     estimate_gain,
     expected_interval,
     matched_difference,
+    recentred,
     wilson,
 )
 from edgekd.evaluation.reduced import Reduced
 from edgekd.tasks.classification import Classification, calibration_error, worst_class
+from edgekd.tasks.regression import Regression
 from edgekd.tasks.task import Metric
 
 TOP1 = Classification.metrics[0]
@@ -119,3 +121,51 @@ def test_the_interval_expected_of_few_samples_is_that_of_matched_pairs() -> None
     low, high = matched_difference(50, 50, 5000)  # 2 % of the answers changed
     assert expected_interval(5000) == pytest.approx((high - low) / 2, rel=0.02)
     assert 100 * expected_interval(60) == pytest.approx(3.58, abs=0.01)
+
+
+def test_the_interval_of_a_ratio_contains_its_value_by_hand() -> None:
+    # resamples at 1, 2, ..., 41 around 21, whose value is 50: all of them move up by 29
+    assert recentred(np.arange(1.0, 42.0), 50.0) == pytest.approx((31.0, 69.0))
+
+
+def _r2(answer: np.ndarray, truth: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """R2 of resamples [draws, n], the mean over the values."""
+    picked, said = truth[rows], answer[rows]
+    error = ((picked - said) ** 2).sum(axis=1)
+    spread = ((picked - picked.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+    return np.asarray((1 - error / spread).mean(axis=1))
+
+
+@pytest.mark.parametrize(
+    ("slope", "noise", "true", "before"),
+    [(0.0, 0.02, -0.0004, 0.3), (1.0, 0.3, 0.91, 0.95)],
+)
+def test_the_interval_of_an_r2_holds_the_truth(
+    slope: float, noise: float, true: float, before: float
+) -> None:
+    """Coverage for 30 samples of four values, of a model that knows nothing and of a good one."""
+    rng = np.random.default_rng(0)
+    plain = moved = 0
+    for _ in range(150):
+        truth = rng.normal(size=(30, 4))
+        answer = slope * truth + noise * rng.normal(size=truth.shape)
+        (value,) = _r2(answer, truth, np.arange(30)[None])
+        drawn = _r2(answer, truth, rng.integers(0, 30, (200, 30)))
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        plain += low <= true <= high
+        low, high = recentred(drawn, float(value))
+        moved += low <= true <= high
+        assert low <= value <= high
+    assert plain / 150 < before
+    assert moved / 150 > 0.9
+
+
+def test_intervals_of_r2_and_worst_class_stay_in_their_range() -> None:
+    said = answers([0, 1, 2, 0, 1, 2, 0, 0], [0, 1, 2, 0, 1, 2, 1, 0])
+    found = estimate(Classification.metrics[1], said)
+    assert 0 <= found.low <= found.value <= found.high <= 100
+    rng = np.random.default_rng(1)
+    truth = rng.normal(size=(30, 16))
+    arrays = {"answer": 0.02 * rng.normal(size=truth.shape), "value": truth}
+    r2 = estimate(Regression.metrics[0], Reduced(arrays, np.arange(30)))
+    assert r2.low <= r2.value <= r2.high <= 100
