@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import ModelProto
 
 from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.feeds import Input, model_inputs
@@ -55,7 +56,7 @@ def export_fixed(source: Source, target: str) -> Exported:
     name = f"{path.stem}.{target}.onnx"
     shapes = ", ".join(f"{e.name} {e.dtype} {list(e.shape)}" for e in entries)
     note = ""
-    if variant != row.variant:
+    if not (variant == row.variant or (variant is None and _is_quantized(model))):
         note = f"\n{row.variant}, which suits {target} best, is not here: edgekd quantize "
         note += f"--variants {row.variant} makes it"
     text = (
@@ -77,6 +78,10 @@ def _pick(source: Source, row: Row) -> tuple[Variant | None, Path]:
             return variant, source.files[variant]
     variant, path = next(iter(source.files.items()))
     return variant, path
+
+
+def _is_quantized(model: ModelProto) -> bool:
+    return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
 
 
 def _refuse_free(path: Path, batch: str, known: Mapping[str, int]) -> None:

@@ -114,7 +114,9 @@ class Lint:
             )
         counts = {w: sum(f.weight == w for f in self.findings) for w in WEIGHTS}
         told = [_count(counts[w], w) for w in WEIGHTS if counts[w]]
-        yield f"Found: {', '.join(told)}." if told else "Nothing to improve was found."
+        unexplained = self.quantized and layers and not self.int8_layers
+        nothing = "No rule of lint says why." if unexplained else "Nothing to improve was found."
+        yield f"Found: {', '.join(told)}." if told else nothing
         here = self.known == "run here"
         yield f"(Loaded by {self.by}.)" if here else f"(Read from {self.by}; not run.)"
 

@@ -103,7 +103,7 @@ def unsupported(
     folded = _folded(graph)
     for node in graph.nodes:
         listed = node.op_type in operators or node.op_type.startswith("QLinear")
-        other = node.domain not in ("", "ai.onnx", *domains)
+        other = node.domain not in ("", "ai.onnx", "ai.onnx.ml", *domains)
         known = other or listed or node.op_type == "Constant"
         indices = all(graph.dtype(name) in _INDICES for name in node.output)
         if not (known or indices or node.output[0] in folded):

@@ -22,6 +22,7 @@ from edgekd.exporters.lint.rules import (
     apply_rules,
     count_layers,
     found_at,
+    half_quantized,
     is_quantized,
 )
 
@@ -120,6 +121,19 @@ def products(graph: Graph) -> Iterator[Finding]:
             )
 
 
+def factors(graph: Graph) -> Iterator[Finding]:
+    """Find layers of which one factor is float: what is stored small is not computed so."""
+    for layer, bare in half_quantized(graph):
+        yield found_at(
+            layer.node,
+            "float-input",
+            "warning",
+            f"its {bare} is not quantized: it is computed in float, in ONNX Runtime's own kernels",
+            _REMAKE,
+            source="from documentation",
+        )
+
+
 def operator_format(graph: Graph) -> Iterator[Finding]:
     """Find integer operators: XNNPACK's integer kernels replace groups of Q/DQ."""
     for node in graph.nodes:
@@ -141,7 +155,7 @@ def operator_format(graph: Graph) -> Iterator[Finding]:
 def lint_xnnpack(path: Path, model: ModelProto) -> Lint:
     """Apply the rules to a file."""
     file = index(model)
-    rules = (unknown_operators, types, results, shapes, products, operator_format)
+    rules = (unknown_operators, types, results, shapes, products, factors, operator_format)
     found = findings_of(apply_rules(file, rules))
     int8, floats = count_layers(file, {one.node for one in found if one.weight != "note"})
     return Lint(

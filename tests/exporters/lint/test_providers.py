@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,20 @@ def test_coreml_takes_a_gather(shape: Any, weight: str) -> None:
     one = s.op("Gather", s.x, s.constant("i", 0, "int64"), axis=1)
     found = lint_float_provider(FILE, s.build(row, one), "coreml").findings
     assert [f.weight for f in found if f.rule == "gather-one"] == [weight]
+
+
+def test_xnnpack_computes_layers_with_one_small_factor_in_float() -> None:
+    s = Small(shape=(1, 16))
+    found = lint_xnnpack(FILE, s.build(s.op("MatMul", s.x, s.weight((16, 8), axis=1))))
+    assert rules(found) == {"float-input"}
+    assert "Nothing to improve" not in replace(found, findings=()).summary
+
+
+@pytest.mark.parametrize("runtime", ["coreml", "webgpu"])
+def test_operators_of_classical_models_are_left_to_the_cpu(runtime: str) -> None:
+    s = Small(shape=(1, 4))
+    model = s.build(s.op("Scaler", s.x, domain="ai.onnx.ml", offset=[0.0] * 4, scale=[1.0] * 4))
+    assert rules(lint_float_provider(FILE, model, runtime)) == {"operator"}
 
 
 def test_xnnpack_calls_operator_format_what_it_is() -> None:
