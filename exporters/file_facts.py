@@ -28,7 +28,8 @@ class OnnxFacts:
     int8_share: float | None
     """Share of `macs` whose weight and other factor both come as 8-bit integers; None: no macs."""
     int8_bytes_share: float | None
-    """Share of the bytes of all weights and biases that are 8-bit integers; None: no weights."""
+    """Share of the bytes of all weights and biases that are integers of 8 bits or fewer; None: no
+    weights."""
     size_bytes: int
     opset: int
     inputs: tuple[Entry, ...]

@@ -22,6 +22,7 @@ _QUANTIZED_INPUTS = {  # inputs that may be weights or biases as integers
 }
 _FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
 _EIGHT_BITS = {TensorProto.INT8, TensorProto.UINT8}
+_FOUR_BITS = {TensorProto.INT4, TensorProto.UINT4}
 _COUNTED = {name for name, product in operators.PRODUCTS.items() if product.count is not None}
 _COUNTED |= operators.RECURRENT
 
@@ -94,14 +95,15 @@ def _weights(graph: GraphProto) -> Iterator[TensorProto]:
 
 
 def _share_of_bytes(graph: GraphProto) -> float | None:
-    """Return which share of the bytes of all weights and biases are 8-bit integers."""
-    total, eight = 0, 0
+    """Return which share of the bytes of all weights and biases are integers of 8 bits or fewer."""
+    total, small = 0.0, 0.0
     for tensor in _weights(graph):
         kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-        size_bytes = math.prod(tensor.dims) * kind.itemsize
+        share = 0.5 if tensor.data_type in _FOUR_BITS else 1.0
+        size_bytes = math.prod(tensor.dims) * kind.itemsize * share
         total += size_bytes
-        eight += size_bytes if tensor.data_type in _EIGHT_BITS else 0
-    return eight / total if total else None
+        small += size_bytes if tensor.data_type in _EIGHT_BITS | _FOUR_BITS else 0
+    return small / total if total else None
 
 
 def _float_weights(graph: GraphProto) -> dict[str, float]:

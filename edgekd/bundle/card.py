@@ -270,8 +270,9 @@ def _runtimes(found: Description) -> Iterator[str]:
             "on a GPU is FP16; INT8 may gain nothing over it at batch 1."
         )
     yield (
-        "*run here*: edgekd's own tests or trials run it. *from documentation*: its maker states "
-        "it. *unverified*: neither. None of these is a measurement on your device."
+        "*measured*: this run timed it there, on the device named above. *run here*: edgekd's own "
+        "tests or trials run it. *from documentation*: its maker states it. *unverified*: neither. "
+        "The last three are no measurements."
     )
 
 

@@ -20,6 +20,8 @@ from edgekd.exporters.file_facts import Entry, OnnxFacts
 from edgekd.exporters.variants import TABLE
 from edgekd.store import file_sha256
 
+MEASURED = "measured"
+"""How well a file is known for the runtime of the run itself."""
 LABELS = "labels.json"
 
 
@@ -155,7 +157,7 @@ def describe(folder: Path, shipped: Shipped, record: Record, golden: Golden) -> 
         inputs=reference.inputs,
         outputs=tuple(Output(**vars(o), signal=signal, kind=kind) for o, (signal, kind) in pairs),
         models=tuple(_models(folder, shipped, record)),
-        runtimes=tuple(runtimes(shipped)),
+        runtimes=tuple(runtimes(shipped, record)),
         golden=golden,
     )
 
@@ -208,12 +210,26 @@ def _measured(record: Record, sha256: str) -> Measured | None:
     return found if names else None
 
 
-def runtimes(shipped: Shipped) -> Iterator[RuntimeFile]:
+def runtimes(shipped: Shipped, record: Record) -> Iterator[RuntimeFile]:
     """Yield which file each runtime should load.
 
-    A runtime whose best variant is not in the bundle gets FP32, which every one of them computes.
+    The runtime in which the run timed its files gets the one that ships there. Another whose best
+    variant is not in the bundle gets FP32, which every one of them computes.
     """
+    here = record.final.conditions
+    timed = record.ships.latency_s is not None and not record.ships.only_for
     for row in TABLE:
+        if timed and (here.runtime.split(" ")[0], here.provider) == (row.runtime, row.provider):
+            yield RuntimeFile(
+                runtime=row.runtime,
+                provider=row.provider,
+                best_variant=shipped.variant,
+                file=shipped.file,
+                in_bundle=True,
+                known=MEASURED,
+                reason=f"chosen among all kept files, which were timed on {record.devices[0]}",
+            )
+            continue
         has = row.variant in shipped.dynamic
         variant = row.variant if has else FP32
         fixed = row.fixed_shape and variant in shipped.fixed

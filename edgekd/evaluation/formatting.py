@@ -59,7 +59,9 @@ def int8_share(facts: OnnxFacts) -> str:
     if facts.int8_share is None or facts.int8_bytes_share is None:
         return ""
     macs, weights = (f"{100 * s:.0f} %" for s in (facts.int8_share, facts.int8_bytes_share))
-    return "none" if not facts.int8_share else f"{macs} of MACs, {weights} of weight bytes"
+    if not facts.int8_share:
+        return f"weights only, {weights} of their bytes" if facts.int8_bytes_share else "none"
+    return f"{macs} of MACs, {weights} of weight bytes"
 
 
 def decimals(width: float) -> int:

@@ -38,12 +38,13 @@ def rows(record: Record) -> list[Row]:
 
 
 def _row(title: str, variant: str, lint: Brief) -> Row:
+    only = ", weights only" if variant in ("int8-weights", "int4") else ""
     source = "" if lint.run_here else " (read from the file)"
     return Row(
         title=title,
         variant=variant,
         runtime=f"{_NAMES.get(lint.runtime, lint.runtime)}{source}",
-        layers="none" if variant == "fp16" else f"{lint.int8_layers} of {lint.layers}",
+        layers="none" if variant == "fp16" else f"{lint.int8_layers} of {lint.layers}{only}",
         left="not asked" if lint.left is None else str(lint.left),
         findings=tuple(_words(group) for group in lint.groups if group.weight != "note"),
     )
