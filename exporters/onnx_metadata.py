@@ -63,15 +63,16 @@ def licence(metadata: Mapping[str, str]) -> str | None:
 
 
 def list_left_out(model: ModelProto) -> list[str]:
-    """Return in words what of a foreign file does not ship."""
+    """Return in words what of a foreign file does not ship.
+
+    Its producer's name and version become edgekd's, which needs no word: they name a program.
+    """
     return list(_left_out(model))
 
 
 def _left_out(model: ModelProto) -> Iterator[str]:
     for key, reason in split_metadata(model)[1].items():
         yield f"metadata {key!r} ({reason})"
-    if model.producer_name not in ("", "edgekd"):
-        yield f"the producer's name, {f'{model.producer_name} {model.producer_version}'.strip()}"
     if model.domain or model.model_version:
         yield "the model's domain and version"
     texts = [m for m in messages(model, onnx.GraphProto) if m.doc_string]

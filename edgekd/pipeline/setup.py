@@ -33,6 +33,7 @@ from edgekd.pipeline.without_labels import (
     wants_labels,
 )
 from edgekd.progress import Progress
+from edgekd.quantization.step import Quantize
 from edgekd.recipe.image_options import USUAL_SIZE
 from edgekd.recipe.option_tree import list_functions
 from edgekd.recipe.recipe import QUICK_SAMPLES, Recipe
@@ -41,6 +42,7 @@ from edgekd.tasks.classification import Classification
 from edgekd.tasks.reference import Reference
 from edgekd.tasks.task import Task
 from edgekd.teacher.hf import HfTeacher
+from edgekd.teacher.onnx_file import OnnxFile
 from edgekd.user_code import is_given, resolve
 from edgekd.wording import option
 
@@ -122,10 +124,21 @@ def _check_code(recipe: Recipe, *, root: Path, progress: Progress) -> None:
         progress.say(f"this recipe runs code: {', '.join(files)}")
     for step in (recipe.model, *recipe.steps):
         step.content(root)
+    _check_float(recipe, root=root)
     for name in dict.fromkeys(code):
         resolve(name, root=root)
     for step in (recipe.model, *recipe.steps):
         step.check_early(root)
+
+
+def _check_float(recipe: Recipe, *, root: Path) -> None:
+    """Refuse a file that is quantized already and is to be quantized, before it is timed."""
+    from edgekd.exporters.model_stats import facts
+    from edgekd.quantization.graph_preparation import refuse_quantized
+
+    model = recipe.model
+    if isinstance(model, OnnxFile) and any(isinstance(step, Quantize) for step in recipe.steps):
+        refuse_quantized(facts(model.file(root)).operators, model.onnx)
 
 
 def _open_data(

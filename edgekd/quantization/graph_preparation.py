@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import onnx
 import onnx.version_converter
@@ -20,6 +22,19 @@ MIN_OPSET = 13
 """From here on DequantizeLinear has an axis, which scales per channel need."""
 
 
+def refuse_quantized(operators: Iterable[str], name: str) -> None:
+    """Refuse a file with operators of INT8.
+
+    Raises:
+        ModelError: it is already quantized; `name` is the file in the message.
+    """
+    if any(map(is_quantized, operators)):
+        raise ModelError(
+            f"{name} is already quantized (it contains Q/DQ or integer layers); "
+            "start from the float file"
+        )
+
+
 def prepare(model: ModelProto, name: str, *, norms_as_convolutions: bool = False) -> ModelProto:
     """Return an equal model whose constants and batch norms are folded and whose tensors are typed.
 
@@ -33,11 +48,7 @@ def prepare(model: ModelProto, name: str, *, norms_as_convolutions: bool = False
         ModelError: it is already quantized, cannot be raised to operator set 13, or ONNX Runtime
             cannot load it.
     """
-    if any(is_quantized(node.op_type) for node in messages(model, NodeProto)):
-        raise ModelError(
-            f"{name} is already quantized (it contains Q/DQ or integer layers); "
-            "start from the float file"
-        )
+    refuse_quantized((node.op_type for node in messages(model, NodeProto)), name)
     # The parameter is bound anew, so that no copy of all weights stays longer than it is needed.
     if opset_of(model) < MIN_OPSET:
         model = _raise_opset(_copied(model), name)

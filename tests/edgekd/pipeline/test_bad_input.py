@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.parser
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -224,7 +225,7 @@ def test_paths_in_flags_beside_a_recipe_start_at_the_current_folder(
         (["compress", "--model", "n.onnx", "--data", "photos", "--epochs", "2"], "only quantized"),
         (["compress", "--model", "net.py:small", "--data", "cifar10"], "edgekd data cifar10"),
         (["quantize", "gone.onnx", "--data", "rows.npz"], "gone.onnx does not exist"),
-        (["quantize", "net.py", "--data", "rows.npz"], "not an .onnx file"),
+        (["quantize", "net.py", "--data", "rows.npz"], "neither an .onnx file"),
         (["quantize", "gone.onnx"], "--data is missing"),
         (["init", "--model", "net.py:small"], "--data is missing"),
         (["init", "--model", "a:b", "--data", "d", "--out", "net.py"], "net.py exists already"),
@@ -347,6 +348,21 @@ def test_an_onnx_file_that_does_not_fit_the_data(place: Path, refused: Call) -> 
     said = refused("quantize", "m.onnx", "--data", "rows.npz", *FEW)
     assert "m.onnx takes float32 [" in said
     assert "as its input 'pixels', and the array 'x' is float32 [n, 5]" in said
+
+
+def test_a_file_that_is_quantized_already_is_refused_by_its_own_name(
+    place: Path, refused: Call
+) -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        m (float[batch, 4] x) => (float[batch, 4] y) <float s = {0.1}, int8 z = {0}> {
+          q = QuantizeLinear (x, s, z)
+          y = DequantizeLinear (q, s, z)
+        }"""
+    )
+    onnx.save(model, place / "done.onnx")
+    said = refused("quantize", "done.onnx", "--data", "gone.npz", *FEW)
+    assert "done.onnx is already quantized" in said  # before the data is opened
 
 
 def test_a_run_folder_of_another_recipe(place: Path, refused: Call) -> None:
