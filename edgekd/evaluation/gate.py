@@ -103,11 +103,22 @@ class Verdict:
         """One line for people."""
         if not self.rulings:
             return self.skipped_because
-        found = tuple(f"{self._name(ruling)}{ruling.text}" for ruling in self.rulings)
-        return "; ".join(found + self.dropped)
+        if not self._several:
+            return self.rulings[0].text
+        found = tuple(
+            f"{ruling.variant} {'kept' if ruling.kept else 'dropped'}: {ruling.text}"
+            for ruling in self.rulings
+        )
+        return "; ".join(
+            (*found, *(reason.replace(": ", " not made: ", 1) for reason in self.dropped))
+        )
+
+    @property
+    def _several(self) -> bool:
+        return len(self.rulings) + len(self.dropped) > 1
 
     def _name(self, ruling: Ruling) -> str:
-        return f"{ruling.variant}: " if len(self.rulings) + len(self.dropped) > 1 else ""
+        return f"{ruling.variant}: " if self._several else ""
 
 
 REFERENCE = Verdict(outcome="kept", rulings=(Ruling(variant=FP32, kept=True, numbers="reference"),))

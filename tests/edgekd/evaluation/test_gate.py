@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -127,9 +128,11 @@ def test_of_several_variants_those_that_do_not_pay_are_dropped() -> None:
     assert verdict.reasons == ("int8-xnnpack: slower",)
     lost = "-0.20 points relative to the teacher, no difference shown"
     assert verdict.text == (
-        f"int8: 2.00x faster [1.90, 2.10], {lost}; "
-        f"int8-xnnpack: slower (2.00x slower [1.92, 2.08] (int8 against fp32), {lost})"
+        f"int8 kept: 2.00x faster [1.90, 2.10], {lost}; "
+        f"int8-xnnpack dropped: slower (2.00x slower [1.92, 2.08] (int8 against fp32), {lost})"
     )
+    absent = replace(verdict, dropped=("int4: it has: no layer",))
+    assert absent.text.endswith("; int4 not made: it has: no layer")
 
 
 @pytest.mark.parametrize(
@@ -188,7 +191,7 @@ def test_a_variant_of_another_runtime_is_judged_by_quality_and_not_timed() -> No
     assert verdict.variants == ("int8", "int8-tensorrt")
     assert [ruling.not_measured_on for ruling in verdict.rulings] == ["", "TensorRT"]
     assert verdict.text.endswith(
-        "int8-tensorrt: not measured on TensorRT, -0.20 points relative "
+        "int8-tensorrt kept: not measured on TensorRT, -0.20 points relative "
         "to the teacher, no difference shown"
     )
 
