@@ -25,6 +25,7 @@ from edgekd.evaluation.other_work import describe_session
 from edgekd.evaluation.record import QUICK_REMARK, Record
 from edgekd.evaluation.results import MetricInfo
 from edgekd.options import Budget
+from edgekd.report.run.own_sessions import explain_rows
 from edgekd.report.run.why import unconfirmed
 
 
@@ -79,7 +80,8 @@ def below(record: Record) -> list[str]:
     found = [f"Also in the bundle: {line}." for line in describe_beside(record)]
     if record.budget.max_latency is not None and not record.over_budget:
         found.insert(0, f"Latency budget {record.latency_against_budget}.")
-    return [*filter(None, [unconfirmed(record), describe_session(record.final.conditions)]), *found]
+    conditions = describe_session(record.final.conditions)
+    return [*filter(None, [explain_rows(record), unconfirmed(record), conditions]), *found]
 
 
 def _nothing_paid(record: Record) -> str:

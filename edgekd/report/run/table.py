@@ -20,6 +20,7 @@ from edgekd.evaluation.gate import (
 from edgekd.evaluation.other_work import describe_session
 from edgekd.evaluation.record import QUICK_REMARK, Record
 from edgekd.evaluation.results import Elsewhere, Finalist, RungRecord
+from edgekd.report.run.own_sessions import explain_rows
 from edgekd.report.run.spent import describe_memory, spent_line
 from edgekd.report.run.why import explain_stage, next_steps, unconfirmed
 
@@ -120,7 +121,8 @@ def outcome(record: Record) -> list[str]:
         f"{_speed_of(record, ships)}{faster}"
         f"{per_sample(ships.latency_s, record.samples_per_call)}"
     )
-    found += filter(None, [unconfirmed(record), describe_session(record.final.conditions)])
+    conditions = describe_session(record.final.conditions)
+    found += filter(None, [explain_rows(record), unconfirmed(record), conditions])
     found += [f"also in the bundle: {line}" for line in describe_beside(record)]
     found += [line for line in (describe_not_kept(record), describe_left_out(record)) if line]
     found += [_on(device, record.final.chosen) for device in record.final.elsewhere]

@@ -18,6 +18,7 @@ from edgekd.evaluation.record import Record, from_json
 from edgekd.evaluation.results import LayerTimes, OperatorTime, RungRecord
 from edgekd.evaluation.spent_time import Spent
 from edgekd.recipe.overrides import changed
+from edgekd.report.run.own_sessions import explain_rows
 from edgekd.report.run.spent import duration, spent_line
 from edgekd.report.run.table import outcome
 from edgekd.report.run.why import (
@@ -235,6 +236,32 @@ def test_what_the_last_session_does_not_confirm_is_said(record: Record) -> None:
     assert "--set measure.rounds=20" in said
     assert said in outcome(doubted)
     assert "does not confirm that" in page(doubted)
+
+
+def test_rows_that_contradict_their_ratio_are_explained(record: Record) -> None:
+    assert not explain_rows(record)
+    first, second, *rest = record.rungs
+    assert first.evidence is not None
+    assert second.evidence is not None
+    slow = Estimate(0.92, 0.85, 0.98, 3)  # against a teacher that seems slower in the table
+    assert first.judged[0][0].latency_s is not None
+    faster = replace(first.judged[0][0].latency_s, value=0.99 * first.judged[0][0].latency_s.value)
+    own = {id(file) for file, _, _ in second.judged}
+    files = tuple(
+        replace(file, latency_s=faster) if id(file) in own else file
+        for file in second.evidence.files
+    )
+    findings = tuple(
+        replace(one, speedup=slow, compared=(one.variant, "fp32"))
+        for one in second.evidence.findings
+    )
+    evidence = replace(second.evidence, files=files, findings=findings)
+    odd = replace(record, rungs=(first, replace(second, evidence=evidence), *rest))
+    said = explain_rows(odd)
+    assert "each from the session of its own stage" in said
+    assert "the ratio is 0.92x [0.85, 0.98], and that decides" in said
+    assert said in outcome(odd)
+    assert "each from the session of its own stage" in page(odd).partition("<main>")[0]
 
 
 def test_work_of_other_programs_stands_near_the_headline(record: Record) -> None:
