@@ -38,6 +38,8 @@ class OnnxFacts:
     """The number of each operator, with subgraphs; sorted by name."""
     float_weights: Mapping[str, float] = field(default_factory=dict)
     """Operator -> share of the elements of all weights and biases that it reads as floats."""
+    float_type: str = "float32"
+    """The type that most float weights are stored in."""
 
 
 @dataclass(frozen=True, kw_only=True)

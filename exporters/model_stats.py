@@ -58,6 +58,7 @@ def facts(path: Path, *, lengths: Mapping[str, int] | None = None) -> OnnxFacts:
         outputs=tuple(_entry(value) for value in model.graph.output),
         operators=dict(Counter(nodes)),
         float_weights=_float_weights(flat.graph),
+        float_type=find_float_type(flat) or "float32",
     )
 
 
@@ -92,6 +93,16 @@ def _weights(graph: GraphProto) -> Iterator[TensorProto]:
             and any(i not in operators.SCALES.get(op, ()) for op, i in uses.get(name, ()))
         ):
             yield tensor
+
+
+def find_float_type(model: ModelProto) -> str:
+    """Return the type that most float weights and biases of a model are stored in, or ""."""
+    found = Counter[int]()
+    for tensor in _weights(model.graph):
+        if tensor.data_type in _FLOATS:
+            found[tensor.data_type] += math.prod(tensor.dims)
+    kinds = [onnx.helper.tensor_dtype_to_np_dtype(kind) for kind, _ in found.most_common(1)]
+    return kinds[0].name if kinds else ""
 
 
 def _share_of_bytes(graph: GraphProto) -> float | None:

@@ -27,9 +27,10 @@ from edgekd.evaluation.results import SPLITS
 def card(found: Description) -> str:
     """Return the model card as Markdown."""
     shipped, record = found.shipped, found.record
+    label = record.shown_label(record.ships)
     parts = [
         f"# {_cell(record.name)}",
-        f"Ships `{shipped.file}` ({shipped.variant}, stage {_cell(record.ships.title)}). "
+        f"Ships `{shipped.file}` ({label}, stage {_cell(record.ships.title)}). "
         "`manifest.json` contains every number below and more; `edgekd verify .` checks the files "
         "and that they still compute the golden outputs.",
         *_budget(found),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekd.artifact import Artifact, Variant
+from edgekd.artifact import FP32, Artifact, Variant
 from edgekd.benchmarks.measurement import Conditions
 from edgekd.benchmarks.stats import Estimate
 from edgekd.evaluation.fidelity import Fidelity
@@ -51,6 +51,13 @@ class FileEvidence:
     """Against the teacher's FP32 file."""
     fidelity: tuple[Fidelity, ...] = ()
     """How near each output is to PyTorch's, or to that of the float file of its stage."""
+
+    @property
+    def shown_label(self) -> str:
+        """The label, with the true type of a reference that is no float32 file."""
+        kind = self.facts.float_type
+        is_other = self.label == FP32 and kind != "float32"
+        return kind if is_other else self.label
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -139,6 +139,11 @@ class Record:
         numbers = (i for i in self.final.bundled if i != self.final.chosen)
         return tuple(self.final.files[i] for i in numbers)
 
+    def shown_label(self, file: Finalist) -> str:
+        """Return the variant of a kept file, with the true type of one that is no float32 file."""
+        own = (one for one in self.rung_of(file).files if one.label == file.variant)
+        return next((one.shown_label for one in own), file.variant)
+
     def other_device(self, file: Finalist) -> str:
         """Return the device that is not here and that a file was kept for; or ""."""
         rulings = self.rung_of(file).rulings

@@ -94,7 +94,7 @@ class OnnxFile(Options):
         path = self.file(context.root)
         model = load_onnx(path)  # a file that cannot be read is refused here
         preprocess, notes = self._preprocess(path, context)
-        for note in [*notes, *_origin_notes(model)]:
+        for note in [*notes, *_precision_notes(model, path.name), *_origin_notes(model)]:
             context.progress.say(note)
         return OnnxModel(path, preprocess)
 
@@ -197,6 +197,20 @@ def _known_scale(path: Path) -> tuple[InputSpec, str] | None:
         return None
     mean, std, where = found
     return InputSpec(mean=mean, std=std, colours=stated_colours(metadata)), where
+
+
+def _precision_notes(model: ModelProto, name: str) -> list[str]:
+    """Return a warning of a file whose weights are no float32: before anything is timed."""
+    from edgekd.exporters.model_stats import find_float_type
+
+    kind = find_float_type(model)
+    if kind in ("", "float32"):
+        return []
+    return [
+        f"warning: the weights of {name} are {kind}, and only float32 ones can be quantized: "
+        "export the network in float32 (network.float() before torch.onnx.export). Its own file "
+        f"is measured as it is, {kind}, whatever a file name says"
+    ]
 
 
 def _origin_notes(model: ModelProto) -> Iterator[str]:

@@ -222,3 +222,12 @@ def test_recurrent_layers_count_and_int8_behind_them_is_a_small_share(
     assert found.int8_share == pytest.approx(last / (inner + last))
     assert found.int8_bytes_share == pytest.approx(48 / (48 + 4 * 2 * rows * 11))
     assert found.float_weights == {kind: pytest.approx(2 * rows * 11 / (48 + 2 * rows * 11))}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_type_of_float_weights_is_read(dtype: str, tmp_path: Path) -> None:
+    kind = {"float32": "float", "float16": "float16"}[dtype]
+    text = f"({kind}[1, 4] x) => ({kind}[1, 3] y) {{ y = Gemm(x, w, b) }}"
+    weights = {"w": np.ones((4, 3), dtype), "b": np.ones(3, dtype)}
+    save_onnx(build(text, weights), tmp_path / "m.onnx")
+    assert facts(tmp_path / "m.onnx").float_type == dtype

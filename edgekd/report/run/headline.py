@@ -57,7 +57,7 @@ def headline(record: Record) -> list[Piece]:
     smaller = base.size_bytes / ships.size_bytes
     word = "smaller" if smaller >= 1 else "larger"
     pieces = [
-        Piece(text=f"{ships.title} ({ships.variant}) is "),
+        Piece(text=f"{ships.title} ({record.shown_label(ships)}) is "),
         Piece(figure=f"{ratio(max(smaller, 1 / smaller))} {word}"),
         *_speed_pieces(ships.speedup),
     ]

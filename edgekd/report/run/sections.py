@@ -94,7 +94,7 @@ def _row(record: Record, rung: RungRecord, file: FileEvidence, *, kept: bool) ->
     speedup = times(file.speedup) if file.speedup else ""
     return Row(
         title=rung.title,
-        label=file.label,
+        label=file.shown_label,
         own=False,
         kept=kept,
         quality=quality(file.metrics[record.metric.name]),
@@ -133,7 +133,7 @@ def figures(record: Record) -> tuple[list[str], list[list[str]]]:
     found = []
     for rung in record.rungs:
         for file in rung.files:
-            cells = [f"{rung.title} {file.label}"]
+            cells = [f"{rung.title} {file.shown_label}"]
             is_reference = record.is_against_teacher and rung is record.rungs[0]
             cells += [
                 "reference" if is_reference else quality(file.metrics[metric.name])

@@ -53,7 +53,7 @@ def lines(record: Record, rung: RungRecord) -> list[Line]:
     return [
         Line(
             cells=(
-                f"{rung.title} {file.label}",
+                f"{rung.title} {file.shown_label}",
                 "" if is_reference else interval(file.metrics[record.metric.name]),
                 size(file.facts.size_bytes),
                 latency_text(file.latency_s),
@@ -117,7 +117,7 @@ def outcome(record: Record) -> list[str]:
     faster = f", {describe_speed(ships.speedup)} against the teacher" if ships.speedup else ""
     verb = "would ship" if record.quick else "ships"
     found.append(
-        f"{verb} {ships.title} ({ships.variant}): {size(ships.size_bytes)}, "
+        f"{verb} {ships.title} ({record.shown_label(ships)}): {size(ships.size_bytes)}, "
         f"{_speed_of(record, ships)}{faster}"
         f"{per_sample(ships.latency_s, record.samples_per_call)}"
     )
