@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekd.data.inputs import show_input_option
 from edgekd.data.text_lengths import describe_lengths, find_edge
 from edgekd.data.tokenizers import AnyText
 from edgekd.errors import ModelError
+from edgekd.wording import option
 
 _LONG = 512
 """Beyond it one text is tried and not two: attention takes memory by the square of a length."""
@@ -42,9 +42,11 @@ def fit_lengths(
         low = 1 if trial.runs(1) else find_edge(trial.runs, works, 1)
     if asked and high != most:
         takes = f"only {low}" if low == high else f"{low} to {high}"
+        if works > most:
+            takes = f"no fewer than {works}"
         raise ModelError(
-            f"max_length is {most}, and {file} takes {takes} tokens; set "
-            f"{show_input_option('max_length')} to {high}, or export it for longer texts"
+            f"max_length is {most}, and {file} takes {takes} tokens; "
+            f"{option('model.input.max_length', high)}, or export it for other lengths"
         )
     shortest = high if preprocess.is_fixed else min(max(low, preprocess.min_length), high)
     notes = [f"{file} {words}" for words in describe_lengths(low, high, most)]

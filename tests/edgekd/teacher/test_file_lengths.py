@@ -80,8 +80,13 @@ def test_a_length_that_was_asked_for_is_not_changed(tmp_path: Path) -> None:
     path = write(TABLE, tmp_path / "m.onnx")
     short = WORDS.changed(max_length=24)
     assert fit_lengths(path, short, asked=True, file="m") == (short, [])
-    with pytest.raises(ModelError, match=r"max_length is 60, and m takes 1 to 40 tokens; set"):
+    with pytest.raises(
+        ModelError, match=r"max_length is 60, and m takes 1 to 40 tokens; .*max_length.*40"
+    ):
         fit_lengths(path, WORDS.changed(max_length=60), asked=True, file="m")
+    path = write(KERNEL, tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match=r"max_length is 3, and m takes no fewer than 5 tokens"):
+        fit_lengths(path, WORDS.changed(max_length=3), asked=True, file="m")
 
 
 def test_one_length_for_all_texts_becomes_the_longest_that_runs(tmp_path: Path) -> None:
