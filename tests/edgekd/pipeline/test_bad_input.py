@@ -186,7 +186,7 @@ def _onnx(path: Path, *, weights: TensorProto | None = None, name: str = "x") ->
         ("model.weights=w.pt", "w.pt do not exist"),
         ("model.input={mean=0.5,std=0.25}", "multiply values for pixels in 0..1 by 255"),
         ("steps.0.student={build='net.py:broken'}", "ZeroDivisionError"),
-        ("steps.0.student.options={classes=2}", "the student gives 2 logits"),
+        ("steps.0.student.options={classes=2}", "'logits' of the student, .2. for each sample"),
         ("data.path=pixels.npz.gz", "does not exist"),
     ],
 )
