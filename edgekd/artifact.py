@@ -14,6 +14,8 @@ from edgekd.store import file_sha256, seal, write_json
 
 SEAL = "artifact.json"
 WORK = "work"
+SPENT = "spent.json"
+"""What the making took: no two runs share it, so it is not sealed and no hash contains it."""
 # fmt: off
 Variant = Literal[
     "fp32", "fp16",
@@ -101,7 +103,7 @@ def open_artifact(folder: Path) -> Artifact:
 def seal_artifact(partial: Path, done: Path, history: Sequence[Mapping[str, Any]]) -> Artifact:
     """Drop the work folder, record every file's hash, and commit `partial` as `done`."""
     shutil.rmtree(partial / WORK, ignore_errors=True)
-    paths = sorted(p for p in partial.rglob("*") if p.is_file() and p.name != SEAL)
+    paths = sorted(p for p in partial.rglob("*") if p.is_file() and p.name not in (SEAL, SPENT))
     files = {path.relative_to(partial).as_posix(): file_sha256(path) for path in paths}
     write_json(partial / SEAL, {"files": files, "history": list(history)})
     seal(partial, done)

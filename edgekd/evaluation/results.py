@@ -81,8 +81,9 @@ class RepairStep:
     """Signal to noise of the worst output with it, on samples that nothing was fitted to."""
     gain_db: float | None
     """Against what was kept before it; None where that cannot be said."""
-    seconds: float
     kept: bool
+    seconds: float | None = None
+    """None: what it took is not known."""
     note: str = ""
 
 

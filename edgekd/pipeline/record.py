@@ -8,11 +8,12 @@ import platform
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from edgekd.artifact import FP32, Variant
+from edgekd.artifact import FP32, SPENT, Variant
 from edgekd.benchmarks.measurement import Session
 from edgekd.data.array_facts import describe_arrays
 from edgekd.evaluation.budget import over_budget
@@ -227,7 +228,19 @@ def _quantized(rung: Rung) -> dict[Variant, dict[str, Any]]:
     if path.name not in rung.artifact.files:
         return {}
     found: dict[Variant, dict[str, Any]] = json.loads(path.read_text(encoding="utf8"))
+    for variant, took_s in _read_spent(path.with_name(SPENT)).items():
+        for repair, repair_s in zip(found[variant]["repairs"], took_s, strict=False):
+            repair["seconds"] = repair_s
     return found
+
+
+def _read_spent(path: Path) -> dict[Variant, list[float]]:
+    """Return what the repairs of each variant took; nothing where that was lost or damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf8"))
+        return TypeAdapter(dict[Variant, list[float]]).validate_python(found)
+    except (OSError, ValueError):
+        return {}
 
 
 def _calls(bench: Bench, final: Final) -> tuple[Calls, ...]:

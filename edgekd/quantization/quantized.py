@@ -36,13 +36,16 @@ class QuantizedFacts:
     ranges: Mapping[str, str] = field(default_factory=dict)
     """Activations that are rounded to a fixed grid: name, how its range was made."""
     repairs: Sequence[Mapping[str, Any]] = ()
-    """Each step that was taken for accuracy: what it gained in dB, what it cost in seconds."""
+    """Each step that was taken for accuracy: what it gained in dB."""
     sensitivity: Sequence[Mapping[str, Any]] = ()
     """Layers in INT8, the one that errs most first: signal to noise where it alone is rounded."""
 
+    repair_s: Sequence[float] = ()
+    """Seconds that each of `repairs` took."""
+
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
+        """Return plain values, without what no two runs share."""
+        return {name: value for name, value in asdict(self).items() if name != "repair_s"}
 
 
 def read_dropped(folder: Path) -> tuple[str, ...]:

@@ -144,7 +144,11 @@ def write_int8(
         layers=len(plan.layers),
         left=plan.left,
         ranges={n: by for n, by in methods.items() if n in plan.tensors},
-        repairs=tuple(asdict(attempt) for attempt in outcome.attempts),
+        repairs=tuple(
+            {name: value for name, value in asdict(attempt).items() if name != "seconds"}
+            for attempt in outcome.attempts
+        ),
+        repair_s=tuple(attempt.seconds for attempt in outcome.attempts),
         sensitivity=rank_layers(outcome),
     )
 

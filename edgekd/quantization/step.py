@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from edgekd.artifact import FP32, Artifact, Variant
+from edgekd.artifact import FP32, SPENT, Artifact, Variant
 from edgekd.data.preprocess import Preprocess, read_preprocess
 from edgekd.errors import DataError, NothingToDo, one_line
 from edgekd.quantization.quantized import DROPPED, LINT, QUANTIZED, QuantizedFacts
@@ -156,6 +156,7 @@ class Quantize(OnnxStep):
                 for variant, facts in found.items()
             },
         )
+        write_json(folder / SPENT, {variant: facts.repair_s for variant, facts in found.items()})
         if dropped:
             write_json(folder / DROPPED, dropped)
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from edgekd.artifact import SPENT, seal_artifact
 from edgekd.errors import RunFolderError
-from edgekd.store import digest, file_sha256, replacing, run_lock, seal, write_atomic
+from edgekd.store import digest, file_sha256, replacing, run_lock, seal, write_atomic, write_json
 
 
 def test_digest_ignores_the_order_of_keys_and_nothing_else() -> None:
@@ -109,3 +110,17 @@ def test_file_sha256_is_the_standard_one(tmp_path: Path) -> None:
     (tmp_path / "e").write_bytes(b"abc")
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert file_sha256(tmp_path / "e") == expected
+
+
+def test_what_the_making_took_is_not_sealed(tmp_path: Path) -> None:
+    """Two runs that make equal files are equal, however long each took."""
+    sealed = []
+    for name, took_s in (("one", 1.0), ("two", 2.5)):
+        partial = tmp_path / f"{name}.partial"
+        partial.mkdir()
+        (partial / "model.fp32.onnx").write_bytes(b"a")
+        write_json(partial / SPENT, {"int8": [took_s]})
+        sealed.append(seal_artifact(partial, tmp_path / name, []))
+        assert (tmp_path / name / SPENT).exists()
+    assert sealed[0].files == sealed[1].files
+    assert list(sealed[0].files) == ["model.fp32.onnx"]
