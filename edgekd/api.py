@@ -77,6 +77,7 @@ def compress(  # each argument is a flag of the command
     no_labels: bool | None = None,
     epochs: int | None = None,
     samples: int | None = None,
+    ranges: str | None = None,
     ship: str | Sequence[str] | None = None,
     variants: str | Sequence[str] | None = None,
     keep_for: str | None = None,
@@ -134,6 +135,7 @@ def compress(  # noqa: D417  # its arguments are those of the first overload
         no_labels: compare with the model's own outputs.
         epochs: epochs of every training; default 20.
         samples: number of calibration samples; default 256.
+        ranges: how ranges of activations are made: auto, minmax, percentile, entropy or mse.
         ship: the file to ship: "fastest" (default), "smallest", or variants such as ["int8"].
         variants: files that quantize writes, such as ["int8", "int8-tensorrt", "fp16"].
         keep_for: a device that is not here, which INT8 is kept for if its quality allows.

@@ -31,6 +31,7 @@ def init(  # noqa: PLR0913  # each parameter is a flag
     no_labels: flags.NoLabels = False,
     epochs: flags.Epochs = None,
     samples: flags.Samples = None,
+    ranges: flags.Ranges = None,
     only: flags.Only = None,
     no_distill: flags.NoDistill = False,
     no_prune: flags.NoPrune = False,
