@@ -281,8 +281,8 @@ def _slow_kernels(best: Graph) -> Iterator[Finding]:
                 weight="warning",
                 node=label(node),
                 operator=kind,
-                reason="ConvInteger, of dynamic quantization, has no fast kernel: measured 16 "
-                "times slower than Conv in float32",
+                reason="ConvInteger, of dynamic quantization, has no fast kernel: it is far "
+                "slower than Conv in float32",
                 fix="quantize convolutions statically, with samples (edgekd quantize), or leave "
                 "them in float",
             )
@@ -296,7 +296,7 @@ def _slow_kernels(best: Graph) -> Iterator[Finding]:
                 node=label(node),
                 operator=kind,
                 reason="it computes on int8 activations, for which x86 has no fast convolution: "
-                "measured 10 times slower than float32",
+                "far slower than float32",
                 fix="quantize again with uint8 activations and int8 weights, in Q/DQ format "
                 "(edgekd quantize; onnxruntime: activation_type=QuantType.QUInt8)",
             )

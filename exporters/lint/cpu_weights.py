@@ -62,7 +62,7 @@ def _reason(kind: str, count: int, *, clipped: bool, shared: bool) -> Reason:
             else "store the weight as float32, or quantize the activations too (edgekd quantize)"
         )
         return Reason("dequantized-weight", f"{cost}: {kind} has no kernel for it", fix, values)
-    cost = f"{cost}, measured 10 to 26 times slower than float32"
+    cost = f"{cost}, which takes longer than the whole layer in float32"
     if clipped:
         why = "no Relu or Clip reads the product or its sum with the bias"
         fix = "write that Relu as Max(x, 0), a Clip as Max and Min; edgekd quantize does that"

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edgekd.benchmarks.trtexec.versions import VERSIONS
 from edgekd.exporters.lint.finding import Finding
 from edgekd.exporters.lint.graph import Graph, attribute
 from edgekd.exporters.lint.rules import INTEGER_OPERATORS, found_at, found_in_file
 
 Version = tuple[int, int]
-OPSETS: dict[Version, int] = {(8, 6): 17, (10, 3): 20, (10, 16): 24, (11, 0): 25}
+OPSETS: dict[Version, int] = {(v.major, v.minor): v.highest_opset for v in VERSIONS}
 """The newest operator set that each version reads. That of 10.3 is documented for 10.0 and 10.1,
 that of 10.16 for 10.15."""
 _OLDEST = 9
