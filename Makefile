@@ -73,6 +73,7 @@ trials: $(VENV)/ready
 	$(TRIAL).overhead --json benchmarks/results/overhead.json
 	$(TRIAL).training --json benchmarks/results/training.json
 	$(TRIAL).teacher_cache --json benchmarks/results/teacher-cache.json
+	$(TRIAL).input_ahead --json benchmarks/results/input-ahead.json
 	$(TRIAL).threads --json benchmarks/results/threads.json
 	$(TRIAL).blocks --json benchmarks/results/blocks.json
 	$(TRIAL).widths --json benchmarks/results/widths.json

@@ -39,6 +39,23 @@ class Training(Options):
     clip_norm: float | None = Field(
         None, gt=0, examples=[1.0], description="clip the norm of the gradient to this"
     )
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        examples=[0.999],
+        description="average the weights over the steps, keeping this share of the average in each "
+        "(exponential moving average); the average is evaluated and ships; default: the last "
+        "weights",
+    )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        examples=[10],
+        description="evaluate on validation after every epoch and stop when the first metric has "
+        "not improved for this many; the weights of the best epoch ship; default: all epochs are "
+        "trained and the last one ships",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
         examples=["auto"],

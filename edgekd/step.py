@@ -43,6 +43,10 @@ BUILT = "built"
 """Below `work/`: a network as it was before its training."""
 
 
+def _ignore(title: str, curves: Mapping[str, Sequence[float | None]]) -> None:
+    pass
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """All that a step may use besides its source. It does not contain the test split."""
@@ -58,10 +62,12 @@ class Context:
     identity: Mapping[Need, str]
     """Content hash of each part above; the data has three."""
     progress: Progress = field(default_factory=Silent)
+    watch: Callable[[str, Mapping[str, Sequence[float | None]]], None] = _ignore
+    """Called after every epoch of a training with its title and its curves by name."""
 
     def only(self, needs: frozenset[Need]) -> Context:
         """Return it with the rest withheld: reading what was not declared fails at once."""
-        known = {*needs, "root", "identity", "progress"}
+        known = {*needs, "root", "identity", "progress", "watch"}
         withheld: dict[str, Any] = {f.name: None for f in fields(self) if f.name not in known}
         parts = {part for need, part in DATA_NEEDS.items() if need in needs}
         if parts:
@@ -100,6 +106,12 @@ class Step(Options):
         examples=[True],
         description="false: keep the stage even if it does not pay",
     )
+
+    @property
+    def needed(self) -> frozenset[Need]:
+        """What it needs as its options are: a training that may stop early needs validation."""
+        watched = self.training is not None and self.training.patience is not None
+        return self.needs | {"validation data"} if watched else self.needs
 
     @property
     def other_device(self) -> str:
@@ -144,7 +156,7 @@ class Step(Options):
         Args:
             source: opens the network that it would start from, untrained.
             teacher: opens the teacher's, untrained.
-            context: with what is in `needs`.
+            context: with what is in `needed`.
 
         Raises:
             NothingToDo: it can change nothing in `source`.
@@ -198,7 +210,7 @@ class Step(Options):
 
     def key(self, source: Artifact, context: Context) -> str:
         """Equal keys, equal results."""
-        needs = {need: context.identity[need] for need in sorted(self.needs)}
+        needs = {need: context.identity[need] for need in sorted(self.needed)}
         options = self.model_dump(mode="json")
         used, content = dict(self.select_files(source)), dict(self.content(context.root))
         environment = dict(self.environment(source, context))

@@ -60,16 +60,18 @@ OUTPUTS: Sequence[tuple[str, tuple[int, ...], int | None]] = (
 )
 
 
-def context_of(samples: int, root: Path) -> Context:
-    """Return a task, and random images with the views that are usual for CIFAR-10."""
+USUAL = Augment(crop=4, flip=True)
+"""What is usual for CIFAR-10."""
+
+
+def context_of(samples: int, root: Path, augment: Augment = USUAL) -> Context:
+    """Return a task, and random images with these views."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 255, (samples, 32, 32, 3), dtype=np.uint8)
     dataset = Dataset("image", {"image": images}, {"label": np.arange(samples) % 10})
     return Context(
         task=Classification(),
-        data=Data(
-            dataset, {"train": np.arange(samples)}, augment=Augment(crop=4, flip=True), seed=0
-        ),
+        data=Data(dataset, {"train": np.arange(samples)}, augment=augment, seed=0),
         teachers=(),
         device=None,  # type: ignore[arg-type]  # nothing is measured on a device
         budget=Budget(),

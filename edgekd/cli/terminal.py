@@ -20,6 +20,12 @@ def output() -> Console:
     return console if console.is_terminal else Console(width=160)
 
 
+def _shown(spent_s: float, done: float, total: float) -> str:
+    """Write the time that work took, and how long the rest takes at the same pace."""
+    left_s = spent_s * (total - done) / done if done else 0.0
+    return f"{spent_s:.0f} s" + (f", about {left_s:.0f} s left" if left_s >= 1 else "")
+
+
 class Terminal:
     """Shows the progress of long-running work on stderr."""
 
@@ -75,7 +81,8 @@ class Terminal:
             if now - last >= PLAIN_EVERY_S or done >= total:
                 last = now
                 self.say(
-                    f"{title}: {100 * done / total:.0f} %, {now - start:.0f} s  {note}".rstrip()
+                    f"{title}: {100 * done / total:.0f} %, {_shown(now - start, done, total)}  "
+                    f"{note}".rstrip()
                 )
 
         return tick

@@ -1,105 +1,224 @@
-"""Augmentation of images. A view is a function of (seed, view number, index), in any process.
+"""The options of augmentation, and whether they suit the data. `views.py` makes the views.
 
-Exact resume, a teacher's cached answers and several processes all rest on that.
+A view is a function of (seed, view number, index), in any process: exact resume, a teacher's cached
+outputs and several processes all rest on that.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Mapping
+from typing import Literal
+
 from pydantic import Field
 
 from edgekd.data.dataset import Dataset
-from edgekd.data.seeded_random import below, mix
 from edgekd.errors import DataError
 from edgekd.options import Options
 
-_PURPOSE = 2
+Axis = Literal["time", "frequency"]
+
+
+class Jitter(Options):
+    """Random changes of colour: a factor from 1 - x to 1 + x for each, and a turn of the hue."""
+
+    brightness: float = Field(default=0.4, ge=0, le=1, description="largest change of brightness")
+    contrast: float = Field(default=0.4, ge=0, le=1, description="largest change of contrast")
+    saturation: float = Field(
+        default=0.4, ge=0, le=1, description="largest change of saturation; nothing if grey"
+    )
+    hue: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="largest turn of the hue, as a share of the circle; nothing if grey",
+    )
 
 
 class Augment(Options):
-    """Augmentation of training images. Other kinds of data cannot be augmented."""
+    """Augmentation of training samples; teacher and student see the same view."""
 
     crop: int = Field(
         default=0,
         ge=0,
         le=512,
-        description="random shift of up to this many pixels; borders are reflected",
+        description="images: random shift of up to this many pixels; borders are reflected",
     )
     shift: int = Field(
         default=0,
         ge=0,
         le=512,
-        description="random shift of up to this many pixels; borders are repeated",
+        description="images: random shift of up to this many pixels; borders are repeated",
     )
     flip: bool = Field(
-        default=False, description="mirror half of the images left to right, at random"
+        default=False, description="images: mirror half of them left to right, at random"
+    )
+    resized_crop: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="images: cut out a box with this share of the area or more, resize it to the "
+        "size of the image; 0.08 is usual for photographs, 0.5 for small images",
+    )
+    jitter: Jitter | None = Field(
+        default=None,
+        description="images: random brightness, contrast, saturation and hue",
+    )
+    trivial_augment: bool = Field(
+        default=False,
+        description="images: one of 14 changes with a random strength for each image "
+        "(TrivialAugment, wide)",
+    )
+    cutout: int = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        description="images: fill a random square of this side, in pixels, with the mean colour",
+    )
+    mixup: float | None = Field(
+        default=None,
+        ge=0.05,
+        le=1,
+        description="blend each sample with another one; the share is drawn from Beta(x, x); 0.2 "
+        "and 1 are usual; images, and arrays of floating point numbers",
+    )
+    cutmix: float | None = Field(
+        default=None,
+        ge=0.05,
+        le=1,
+        description="images: replace a random box by that of another image; its area is drawn from "
+        "Beta(x, x); with mixup too, each sample gets one of the two at random",
+    )
+    time_mask: int = Field(
+        default=0,
+        ge=0,
+        description="arrays with an axis 'time' (`axes` in [data]): replace up to this many steps "
+        "by the mean of the sample",
+    )
+    frequency_mask: int = Field(
+        default=0,
+        ge=0,
+        description="arrays with an axis 'frequency': replace up to this many bands by the mean",
     )
 
     @property
     def active(self) -> bool:
         """Whether anything is varied."""
-        return bool(self.crop or self.shift or self.flip)
+        return self != Augment()
+
+    @property
+    def mixes(self) -> bool:
+        """Whether samples are mixed with others."""
+        return self.mixup is not None or self.cutmix is not None
+
+    @property
+    def masks(self) -> Mapping[Axis, int]:
+        """Name of an axis -> the largest number of its places that are masked, at least 1."""
+        sizes: dict[Axis, int] = {"time": self.time_mask, "frequency": self.frequency_mask}
+        return {axis: size for axis, size in sizes.items() if size}
+
+
+_MOVES = frozenset({"crop", "shift", "flip", "resized_crop", "trivial_augment", "cutout"})
+_SUITS: Mapping[str, frozenset[str]] = {
+    "image": _MOVES | {"jitter", "mixup", "cutmix"},
+    "array": frozenset({"mixup", "time_mask", "frequency_mask"}),
+    "text": frozenset(),
+}
+_EIGHTH = "an eighth of the side is usual"
 
 
 def check_augment(options: Augment, dataset: Dataset) -> None:
-    """Raise DataError if this data cannot be varied so."""
+    """Refuse augmentation that this data cannot have.
+
+    Raises:
+        DataError: with what to change.
+    """
     if not options.active:
         return
-    if dataset.kind != "image":
+    used = {name for name, value in options if value != Augment.model_fields[name].default}
+    wrong = sorted(used - _SUITS[dataset.kind])
+    if wrong:
+        known = ", ".join(sorted(_SUITS[dataset.kind])) or "nothing"
         raise DataError(
-            f"augment = {options.model_dump(exclude_defaults=True)} is for images, and the data is "
-            f"of kind {dataset.kind!r}; remove it"
+            f"augment = {options.model_dump(exclude_defaults=True)}: {', '.join(wrong)} cannot be "
+            f"used, since the data is of kind {dataset.kind!r}, of which can be varied: {known}; "
+            "remove it"
         )
-    if "mask" in dataset.targets:
+    _check_targets(options, used, dataset)
+    if dataset.kind == "image":
+        _check_sizes(options, dataset)
+    for axis, size in options.masks.items():
+        _check_mask(axis, size, dataset)
+    if options.mixes and dataset.kind == "array":
+        _check_blending(dataset)
+
+
+def _check_targets(options: Augment, used: set[str], dataset: Dataset) -> None:
+    moving = sorted(used & (_MOVES | {"mixup", "cutmix"}))
+    if "mask" in dataset.targets and moving:
         raise DataError(
-            "augment moves the pixels of images, but not those of their masks; remove it, or vary "
-            "images and masks alike in the data itself"
+            f"augment ({', '.join(moving)}) moves the pixels of images, but not those of their "
+            "masks; remove it, or vary images and masks alike in the data itself; jitter is "
+            "possible, since it moves nothing"
         )
+    if dataset.identities and options.mixes:
+        raise DataError(
+            "augment mixes samples (mixup, cutmix), but here samples of one label are to be found "
+            "by each other, and a mixed one has two labels; remove it"
+        )
+
+
+def _check_sizes(options: Augment, dataset: Dataset) -> None:
     side = min(dataset.samples["image"].shape[1:3])
     if max(options.crop, options.shift) >= side:
         raise DataError(
             f"augment moves images by up to {max(options.crop, options.shift)} pixels, but their "
-            f"shorter side has {side}; an eighth of the side is usual"
+            f"shorter side has {side}; {_EIGHTH}"
+        )
+    if options.cutout >= side:
+        raise DataError(
+            f"augment cuts out squares of {options.cutout} pixels, but the shorter side of the "
+            f"images has {side}: nothing would be left of many; half of the side is usual"
         )
 
 
-def augment(
-    images: NDArray[np.uint8],
-    *,
-    seed: int,
-    view: int,
-    index: NDArray[np.int64],
-    options: Augment,
-) -> NDArray[np.uint8]:
-    """Return view number `view` of each of uint8 [n, height, width, c].
-
-    `index` [n] are the numbers of the samples in their data set.
-    """
-    if not options.active:
-        return images
-    n, height, width, channels = images.shape
-    rows = _positions(height, seed, view, index, options, lane=0)
-    columns = _positions(width, seed, view, index, options, lane=2)
-    if options.flip:
-        mirrored = mix(_PURPOSE, seed, view, index, 4) >> np.uint64(63) == 1
-        columns = np.where(mirrored[:, None], columns[:, ::-1], columns)
-    first = np.arange(n, dtype=np.int64)[:, None, None] * (height * width)
-    flat = first + rows[:, :, None] * width + columns[:, None, :]
-    pixels: NDArray[np.uint8] = images.reshape(-1, channels).take(flat.reshape(-1), axis=0)
-    return pixels.reshape(images.shape)
+def masked_axes(axis: Axis, dataset: Dataset) -> dict[str, int]:
+    """Return the arrays that have an axis of this name, with its place; the samples' is 0."""
+    named = dataset.meaning.axes
+    return {name: 1 + axes.index(axis) for name, axes in named.items() if axis in axes}
 
 
-def _positions(
-    length: int, seed: int, view: int, index: NDArray[np.int64], options: Augment, *, lane: int
-) -> NDArray[np.int64]:
-    """Return for each image [n, length]: the line of the image that each line of the view shows."""
-    last = length - 1
-    position = np.arange(length, dtype=np.int64)[None, :]
-    if options.crop:
-        move = below(mix(_PURPOSE, seed, view, index, lane), 2 * options.crop + 1) - options.crop
-        position = last - np.abs(last - np.abs(position + move[:, None]))
-    if options.shift:
-        move = below(mix(_PURPOSE, seed, view, index, lane + 1), 2 * options.shift + 1)
-        position = np.clip(position + (move - options.shift)[:, None], 0, last)
-    return np.broadcast_to(position, (len(index), length))
+def _check_mask(axis: Axis, size: int, dataset: Dataset) -> None:
+    found = masked_axes(axis, dataset)
+    arrays = {name: list(array.shape[1:]) for name, array in dataset.samples.items()}
+    if not found:
+        shown = ", ".join(f"{name}: {shape}" for name, shape in arrays.items())
+        name, shape = next(iter(arrays.items()))
+        example = ", ".join(["'...'"] * max(0, len(shape) - 1) + [f"'{axis}'"])
+        raise DataError(
+            f"augment.{axis}_mask needs an array with an axis named {axis!r}, and no axis has this "
+            f"name (the shape of each sample is {shown}); name the axes in [data], for instance "
+            f"axes = {{ {name} = [{example}] }}, or remove it"
+        )
+    for name, place in found.items():
+        array = dataset.samples[name]
+        if array.dtype.kind == "b":
+            raise DataError(
+                f"augment.{axis}_mask replaces values by their mean, and the array {name!r} has "
+                "only true and false; remove it, or give the array as numbers"
+            )
+        if size >= array.shape[place]:
+            raise DataError(
+                f"augment.{axis}_mask = {size}, but the axis {axis!r} of {name!r} has the length "
+                f"{array.shape[place]}: nothing would be left of some samples; a fifth of the "
+                "length is usual"
+            )
+
+
+def _check_blending(dataset: Dataset) -> None:
+    whole = {n: a.dtype for n, a in dataset.samples.items() if a.dtype.kind != "f"}
+    if whole:
+        name, number_type = next(iter(whole.items()))
+        raise DataError(
+            f"augment.mixup blends numbers, and the array {name!r} has whole ones ({number_type}), "
+            "which may be categories or bytes of a fixed scale; give it as float32, or remove mixup"
+        )

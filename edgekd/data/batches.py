@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -12,13 +13,16 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.data.augment import Augment, augment, check_augment
+from edgekd.data.ahead import run_ahead
+from edgekd.data.augment import Augment
 from edgekd.data.dataset import Dataset, array_sha256
 from edgekd.data.epoch_order import count_per_epoch, order_epoch
 from edgekd.data.input_options import InputSpec
 from edgekd.data.inputs import choose_preprocess
+from edgekd.data.mixing import Mixed
 from edgekd.data.preprocess import Preprocess
 from edgekd.data.strata import pair_up
+from edgekd.data.views import Views
 from edgekd.errors import DataError
 from edgekd.store import digest
 
@@ -44,6 +48,8 @@ class Batch:
     """The samples' numbers in the data set. With `view`, the key of a cache of answers."""
     view: int | None
     """The number of the view; None where nothing is varied."""
+    mixed: Mixed | None = None
+    """The partners of the samples, where augmentation mixes them."""
 
 
 class Data:
@@ -68,11 +74,10 @@ class Data:
                 f"splits {sorted(splits)} cannot be used together: a step sees "
                 f"{', '.join(sorted(VISIBLE))}; the test split is used once, at the end"
             )
-        check_augment(augment, dataset)
         self._dataset = dataset
         self._shares = dataset.shares
         self._splits = dict(splits)
-        self._augment = augment
+        self._views = Views(dataset, augment, seed=seed)
         self._seed = seed
 
     @property
@@ -112,8 +117,8 @@ class Data:
         indices = array_sha256(self._indices(SPLIT_OF[part]))
         if part != "training":
             return digest(self._dataset.main_fingerprint, indices)
-        augment, weights = self._augment.model_dump(mode="json"), [s.weight for s in self._shares]
-        return digest(self._dataset.fingerprint, indices, augment, weights, self._seed)
+        views, weights = self._views.identity, [share.weight for share in self._shares]
+        return digest(self._dataset.fingerprint, indices, views, weights, self._seed)
 
     def only(self, parts: Set[Part]) -> Self:
         """Return the same data without the parts that are not named."""
@@ -162,6 +167,7 @@ class Data:
         size: int,
         order: int | None = None,
         view: int | None = None,
+        workers: int = 0,
     ) -> Iterator[Batch]:
         """Yield batches of `size`, the last one shorter, so that every sample comes once.
 
@@ -179,6 +185,7 @@ class Data:
             size: samples of a batch.
             order: number of the order, a shuffle by (seed, order); None is the split's own order.
             view: number of the view: augmented by (seed, view, index); None is not augmented.
+            workers: threads that prepare batches ahead; the batches are the same for any number.
 
         Raises:
             DataError: there is no such split here.
@@ -191,29 +198,24 @@ class Data:
             if self._dataset.identities:
                 indices = pair_up(indices, self._dataset.targets["label"])
         starts = batch_starts(len(indices), size, training=order is not None)
-        return self._walk(indices, preprocesses, starts, view)
+        varied = view if self._views.active else None
+        whole = self._indices(split)
+        jobs = [
+            partial(self._make, indices[start:stop], preprocesses, varied, whole)
+            for start, stop in pairwise([*starts, len(indices)])
+        ]
+        return run_ahead(jobs, workers=workers)
 
-    def _walk(
+    def _make(
         self,
-        indices: NDArray[np.int64],
+        index: NDArray[np.int64],
         preprocesses: tuple[Preprocess, ...],
-        starts: Sequence[int],
         view: int | None,
-    ) -> Iterator[Batch]:
-        varied = view if self._augment.active else None
-        for start, stop in pairwise([*starts, len(indices)]):
-            index = indices[start:stop]
-            samples, targets = self._dataset.take(index)
-            if varied is not None:
-                samples["image"] = augment(
-                    samples["image"],
-                    seed=self._seed,
-                    view=varied,
-                    index=index,
-                    options=self._augment,
-                )
-            inputs = tuple(preprocess.encode(samples) for preprocess in preprocesses)
-            yield Batch(inputs, targets, index, varied)
+        split: NDArray[np.int64],
+    ) -> Batch:
+        seen = self._views.take(index, view, split)
+        inputs = tuple(preprocess.encode(seen.samples) for preprocess in preprocesses)
+        return Batch(inputs, seen.targets, index, view, seen.mixed)
 
     def _indices(self, split: str) -> NDArray[np.int64]:
         if split not in self._splits:

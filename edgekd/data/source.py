@@ -157,7 +157,7 @@ class Source(Origin, FormOptions):
     augment: Augment = Field(
         default=Augment(),
         examples=[{"flip": True, "crop": 4}],
-        description="augmentation of training images: crop, shift, flip",
+        description="augmentation of training samples; teacher and student see the same view",
     )
     mix: tuple[FurtherSource, ...] = Field(
         default=(),

@@ -187,6 +187,8 @@ class RungRecord:
     """Of each quantized variant: what of it is not INT8 in the runtime that it is for, and why."""
     losses: tuple[float, ...] = ()
     """Mean training loss of each epoch; empty where nothing was trained."""
+    curves: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    """What else is known of each epoch: the parts of the loss, the metric on validation."""
     learned: tuple[str, ...] = ()
     """Lines on what its training chose by itself: layers, for instance."""
     layers: Mapping[Variant, LayerTimes] = field(default_factory=dict)

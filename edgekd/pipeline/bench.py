@@ -15,6 +15,7 @@ from edgekd.devices.device import Device, Place
 from edgekd.evaluation.examiner import Examiner
 from edgekd.evaluation.predictions import Predictions
 from edgekd.evaluation.spent_time import TimeLog
+from edgekd.pipeline.live_curves import LiveCurves
 from edgekd.progress import Progress
 from edgekd.recipe.recipe import Recipe
 from edgekd.step import DATA_NEEDS, Context, Need
@@ -39,6 +40,8 @@ class Bench:
     timing: Timing
     progress: Progress
     log: TimeLog
+    live: LiveCurves | None = None
+    """What shows trainings while they go on; only in a run."""
 
     @property
     def device(self) -> Device:
@@ -68,6 +71,7 @@ class Bench:
             root=self.root,
             identity=self._identity(teachers),
             progress=self.progress,
+            **({} if self.live is None else {"watch": self.live}),
         )
 
     def examiner(self, teacher: Artifact, place: Place | None = None) -> Examiner:

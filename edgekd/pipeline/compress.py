@@ -21,6 +21,7 @@ from edgekd.pipeline.bench import Bench
 from edgekd.pipeline.deliver import deliver
 from edgekd.pipeline.export import Export
 from edgekd.pipeline.final import TEACHER, Rung, judge_on_test, measure_finalists
+from edgekd.pipeline.live_curves import LiveCurves
 from edgekd.pipeline.memory import keep_peak
 from edgekd.pipeline.record import record
 from edgekd.pipeline.run_folder import check_owner, claim
@@ -134,7 +135,10 @@ def compress(
         bench = set_up(recipe, root=root, folder=out, progress=listener)
         claim(bench, command=command)
         bench.log.add("prepare", time.monotonic() - start)
+        live = LiveCurves(recipe.name, out, bench.log, tensorboard=recipe.tensorboard)
+        bench = replace(bench, live=live)
         rungs = run_steps(bench)
+        live.close()
         final = measure_finalists(bench, rungs)
         test = judge_on_test(bench, rungs)
         most = keep_peak(out, peak())

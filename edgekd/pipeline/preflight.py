@@ -69,7 +69,7 @@ def forecast_networks(
     steps = [("teacher", recipe.working_teacher), *titled(recipe.working_steps)]
     for i, (title, step) in enumerate(steps):
         try:
-            seen = step.preview(source, teacher, context.only(step.needs))
+            seen = step.preview(source, teacher, context.only(step.needed))
         except NothingToDo as signal:
             found.append(NetworkForecast(title=title, note=f"skipped: {one_line(signal)}"))
             continue
@@ -267,10 +267,12 @@ def _try_training(step: Step, model: Model, context: Context, *, path: str) -> i
     import torch
 
     from edgekd.networks.blueprint import named
+    from edgekd.training.early_stop import check_early_stop
     from edgekd.training.loop import choose_device, to_tensors
     from edgekd.training.precision import computing
 
     place, training = next((n, value) for n, value in step if isinstance(value, Training))
+    check_early_stop(training, context.task, context.data)
     called, cpu = f"{step.network_name} {code_title(model.blueprint.build)}", torch.device("cpu")
     if not any(p.requires_grad for p in model.body.parameters()):
         raise ModelError(

@@ -48,7 +48,8 @@ from edgekd.pipeline.layer_times import explain_rungs, explain_shipped
 from edgekd.quantization.quantized import LINT, QUANTIZED
 from edgekd.recipe.recipe import Recipe
 from edgekd.teacher.step import ORIGIN
-from edgekd.training.losses import read_losses, read_notes
+from edgekd.training.curves import LOSS, RATE
+from edgekd.training.losses import curves_of, read_notes
 
 SHOWN_CALLS = 400
 PACKAGES = ("edgekd", "torch", "onnx", "onnxruntime", "onnxscript", "numpy")
@@ -84,7 +85,7 @@ def record(
             replace(
                 _rung(rung),
                 layers=slow.get(rung.title, {}),
-                losses=read_losses(bench.folder, rung.artifact.history) if rung.evidence else (),
+                **(_curves(bench, rung) if rung.evidence else {}),
                 learned=read_notes(bench.folder, rung.artifact.history) if rung.evidence else (),
             )
             for rung in rungs
@@ -104,6 +105,13 @@ def record(
         peak_bytes=peak.most_bytes,
         held_bytes=peak.held_bytes,
     )
+
+
+def _curves(bench: Bench, rung: Rung) -> dict[str, Any]:
+    """Return the curves of a rung's training, as fields of its record."""
+    curves = {name: tuple(c) for name, c in curves_of(bench.folder, rung.artifact.history).items()}
+    others = {name: curve for name, curve in curves.items() if name not in (LOSS, RATE)}
+    return {"losses": curves.get(LOSS, ()), "curves": others}
 
 
 def _remarks(bench: Bench, teacher: Rung) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from edgekd.data.stored_splits import write_splits
 from edgekd.errors import RunFolderError, few
 from edgekd.evaluation.spent_time import FILE
 from edgekd.pipeline.bench import Bench
+from edgekd.pipeline.live_curves import EVENTS, PAGE
 from edgekd.recipe.recipe import Recipe
 from edgekd.store import digest, write_atomic, write_json
 from edgekd.training.losses import FOLDER as LOSSES
@@ -26,6 +27,8 @@ OWN = {
     "splits.json",
     "recipe.json",
     FILE,
+    PAGE,
+    EVENTS,
 }
 """Files that a run folder without its record may contain."""
 

@@ -39,7 +39,7 @@ def run_step(step: Step, source: Artifact, context: Context, stages: Path) -> Ar
     if (source.folder / FILE).exists():  # a new network brings its own
         copy_preprocess(source.folder, partial)
     try:
-        step.apply(source, context.only(step.needs), partial)
+        step.apply(source, context.only(step.needed), partial)
         keep_losses(partial / WORK, stages.parent, done.name)
     except NothingToDo as signal:
         shutil.rmtree(partial)

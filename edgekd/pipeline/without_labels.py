@@ -84,7 +84,7 @@ def open_reference(recipe: Recipe, context: Context, asked: Task) -> Reference:
         ModelError: it cannot be run, or an output cannot be compared.
     """
     step = recipe.model
-    quiet = replace(context.only(step.needs), progress=Silent())  # the preflight reports it
+    quiet = replace(context.only(step.needed), progress=Silent())  # the preflight reports it
     seen = step.preview(_nothing, _nothing, quiet)
     assert seen is not None  # a teacher is a network or a file
     forms = _of_file(seen, context) if isinstance(seen, OnnxModel) else _of_network(seen, context)

@@ -163,6 +163,11 @@ class Recipe(Options):
         False,
         description="continue with a given model that is not better than a guess on validation",
     )
+    tensorboard: bool = Field(
+        False,
+        description="also write the curves of every training for TensorBoard, to tensorboard/ in "
+        "the run folder; the page training.html there shows them in any case",
+    )
     task: UserFunction | None = Field(
         None,
         examples=["classification"],

@@ -6,10 +6,11 @@ killed resumes from its last checkpoint to the same bytes as one that was not.
 
 from __future__ import annotations
 
-import io
-import json
 import math
+import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +21,16 @@ from torch import Tensor, nn
 
 from edgekd.data.batches import Data, batch_starts
 from edgekd.data.dataset import Arrays
+from edgekd.data.mixing import Mixed
 from edgekd.data.preprocess import Preprocess
 from edgekd.errors import TrainingDiverged
 from edgekd.options import Training
-from edgekd.progress import Progress
-from edgekd.store import write_atomic, write_json
-from edgekd.training.losses import LOSSES
+from edgekd.progress import Progress, Tick
+from edgekd.training.averaging import WeightAverage
+from edgekd.training.checkpoint import TrainingState
+from edgekd.training.curves import RATE, EpochSums, Watch, describe_step, note_epoch
+from edgekd.training.early_stop import Best, Judge
+from edgekd.training.losses import LOSSES, Curves, add_notes
 from edgekd.training.precision import computing
 from edgekd.training.signals import Signals
 from edgekd.training.terms import Part
@@ -47,6 +52,22 @@ class TrainingBatch:
     """The samples' numbers in the data set. With `view`, the key of a cache of signals."""
     view: int | None
     """The number of the view; None where nothing is varied."""
+    mixed: Mixed | None = None
+    """The partners of the samples, where augmentation mixes them."""
+
+
+_MOST_WORKERS = 8
+
+
+def choose_workers(kind: str, device: torch.device) -> int:
+    """Return the number of threads that prepare batches ahead of a training; no result depends on.
+
+    Texts are prepared by one, since a tokenizer may serve only one thread at a time. On a CPU they
+    are the cores that the training leaves, at least one.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    free = (cores or 1) - (torch.get_num_threads() if device.type == "cpu" else 1)
+    return 1 if kind == "text" else min(_MOST_WORKERS, max(1, free))
 
 
 @dataclass(frozen=True)
@@ -60,6 +81,8 @@ class Course:
     """Samples of a batch."""
     views: int | None = None
     """The number of views, which come again in turn; None: every epoch has its own."""
+    workers: int = 0
+    """Threads that prepare batches ahead; no result depends on it."""
 
     @property
     def samples(self) -> int:
@@ -80,15 +103,35 @@ class Course:
         return next(self._named(order=None, view=None, size=2))
 
     def _named(self, *, order: int | None, view: int | None, size: int) -> Iterator[TrainingBatch]:
-        encoders = self.preprocesses.values()
-        for batch in self.data.batches("train", *encoders, size=size, order=order, view=view):
+        for batch in self.data.batches(
+            "train",
+            *self.preprocesses.values(),
+            size=size,
+            order=order,
+            view=view,
+            workers=self.workers,
+        ):
             inputs = dict(zip(self.preprocesses, batch.inputs, strict=True))
-            yield TrainingBatch(inputs, batch.targets, batch.index, batch.view)
+            yield TrainingBatch(inputs, batch.targets, batch.index, batch.view, batch.mixed)
 
 
+_LOOK_S = 0.5
+"""On an accelerator the loss is read this often."""
 Objective = Callable[[Signals, TrainingBatch, float], Sequence[Part]]
 """Of the trained network's signals, the batch and the share of the training that is over: the
 parts whose weighted sum, in this order, goes down."""
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """Where a training reports to, and where it keeps its checkpoints."""
+
+    work: Path
+    """A folder; checkpoints, curves and notes are files in it."""
+    progress: Progress
+    title: str
+    watch: Watch = lambda curves: None
+    """Called after every epoch."""
 
 
 def choose_device() -> torch.device:
@@ -151,53 +194,139 @@ def fit(
     training: Training,
     *,
     seed: int,
-    work: Path,
-    progress: Progress,
-    title: str,
+    log: TrainingLog,
+    judge: Judge | None = None,
 ) -> None:
-    """Train in place; checkpoints in `work` after every epoch, resumed from there.
+    """Train in place; checkpoints in `log.work` after every epoch, resumed from there.
 
-    The last epoch's weights are the result.
+    The result are the weights of the last epoch, with `ema` their average over the steps. With
+    `patience` it is the best epoch by `judge`, which must be given then.
 
     Raises:
-        TrainingDiverged: the loss is not a finite number; `work/last.pt` keeps the last good epoch.
+        TrainingDiverged: the loss is not a finite number; `last.pt` keeps the last good epoch.
     """
+    work, title = log.work, log.title
     device = choose_device()
     place(trainee, device)
     example = to_tensors(course.example().inputs[TRAINED], device)
     _lay_out(trainee, example)
-    optimizer = _optimizer(trainee, training)
-    first = _resume(trainee, optimizer, work / "last.pt")
+    average = None if training.ema is None else WeightAverage(trainee, training.ema)
+    state = TrainingState(trainee, _optimizer(trainee, training), average, Best())
+    done = first = state.resume(work / "last.pt")
     steps_per_epoch = len(batch_starts(course.samples, training.batch_size, training=True))
-    last = max(1, training.epochs * steps_per_epoch - 1)
+    total = training.epochs * steps_per_epoch
     threads = choose_threads(trainee, example, size=training.batch_size)
-    with threads, progress.track(title, training.epochs * steps_per_epoch) as tick:
+    with threads, log.progress.track(title, total) as tick:
         tick(first * steps_per_epoch)
-        for epoch in range(first, training.epochs):
-            torch.manual_seed((seed << 20) + epoch)  # dropout; the same after a resume
-            trainee.train()
-            total = 0.0
-            for i, batch in enumerate(course.batches(epoch)):
-                step = epoch * steps_per_epoch + i
-                for group in optimizer.param_groups:
-                    group["lr"] = learning_rate(training, step, steps_per_epoch)
-                with computing(training.precision, device):
-                    signals = trainee(to_tensors(batch.inputs[TRAINED], device))
-                parts = objective(signals, batch, step / last)
-                loss = _descend(trainee, optimizer, parts, training)
-                if not math.isfinite(loss):
-                    raise TrainingDiverged(_diverged(title, epoch, i, loss, first, training, work))
-                total += loss
-                tick(1, f"epoch {epoch + 1}/{training.epochs}  {describe_loss(loss, parts)}")
-            _note_loss(work / LOSSES, epoch, total / steps_per_epoch)
-            _checkpoint(trainee, optimizer, epoch + 1, work / "last.pt")
-    trainee.eval()
+        runner = _Runner(state, course, objective, training, steps_per_epoch, tick)
+        while done < training.epochs and not _is_over(state.best, done, training):
+            torch.manual_seed((seed << 20) + done)  # dropout; the same after a resume
+            sums = runner.run_epoch(done)
+            broken = sums.first_broken()
+            if broken is not None:
+                raise TrainingDiverged(_diverged(title, done, *broken, first, training, work))
+            values = {**sums.means(), RATE: learning_rate(training, runner.step, steps_per_epoch)}
+            if judge is not None:
+                values[judge.title] = _measure(state, judge, done)
+            curves: Curves = note_epoch(work / LOSSES, done, values)
+            done += 1
+            state.save(work / "last.pt", done)
+            log.watch(curves)
+        if done < training.epochs:
+            tick(total - done * steps_per_epoch)
+    _settle(state, judge, training, done, log)
 
 
-def describe_loss(loss: float, parts: Sequence[Part]) -> str:
-    """Write a loss as progress shows it, with its parts before their weights if it has several."""
-    named = [f"{part.name} {float(part.value.detach()):.3g}" for part in parts]
-    return "  ".join([f"loss {loss:.4f}", *(named if len(named) > 1 else [])])
+def _is_over(best: Best, epochs: int, training: Training) -> bool:
+    return training.patience is not None and best.is_over(epochs, training.patience)
+
+
+class _Runner:
+    """Takes the steps of an epoch."""
+
+    def __init__(
+        self,
+        state: TrainingState,
+        course: Course,
+        objective: Objective,
+        training: Training,
+        steps_per_epoch: int,
+        tick: Tick,
+    ) -> None:
+        self._state, self._course, self._objective = state, course, objective
+        self._training, self._per_epoch, self._tick = training, steps_per_epoch, tick
+        self._device, self._last = choose_device(), max(1, training.epochs * steps_per_epoch - 1)
+        self._start, self._samples, self._looked = time.monotonic(), 0, 0.0
+        self.step = 0
+
+    def run_epoch(self, epoch: int) -> EpochSums:
+        """Train one epoch; it ends early where the loss is seen to be no finite number."""
+        trainee, training, sums = self._state.trainee, self._training, EpochSums()
+        trainee.train()
+        for i, batch in enumerate(self._course.batches(epoch)):
+            self.step = epoch * self._per_epoch + i
+            for group in self._state.optimizer.param_groups:
+                group["lr"] = learning_rate(training, self.step, self._per_epoch)
+            with computing(training.precision, self._device):
+                signals = trainee(to_tensors(batch.inputs[TRAINED], self._device))
+            parts = self._objective(signals, batch, self.step / self._last)
+            sums.add(_descend(trainee, self._state.optimizer, parts, training), parts)
+            if self._state.average is not None:
+                self._state.average.update(self.step)
+            self._samples += len(batch.index)
+            note, is_fine = self._look(epoch, sums)
+            if not is_fine:
+                break
+            self._tick(1, note)
+        return sums
+
+    def _look(self, epoch: int, sums: EpochSums) -> tuple[str, bool]:
+        """Return what is shown of the last step, and whether its loss is a finite number.
+
+        On an accelerator only now and then, since a look waits for all steps that were begun.
+        """
+        now = time.monotonic()
+        if self._device.type != "cpu" and now - self._looked < _LOOK_S:
+            return "", True
+        self._looked, values = now, sums.last()
+        rate = self._samples / max(now - self._start, 1e-9)
+        shown = f"epoch {epoch + 1}/{self._training.epochs}  {describe_step(values)}"
+        return f"{shown}  {rate:,.0f} samples/s", math.isfinite(values["loss"])
+
+
+def _measure(state: TrainingState, judge: Judge, epoch: int) -> float:
+    """Return the metric of the weights that would ship, and keep them if they are the best."""
+    averaged = nullcontext() if state.average is None else state.average.applied()
+    with averaged:
+        state.trainee.eval()
+        value = judge.measure(state.trainee)
+        state.best.take(judge, epoch, value, state.trainee)
+    return value
+
+
+def _settle(
+    state: TrainingState,
+    judge: Judge | None,
+    training: Training,
+    epochs: int,
+    log: TrainingLog,
+) -> None:
+    """Give the trainee the weights that ship, and say which these are."""
+    lines = []
+    if training.ema is not None:
+        lines.append(
+            f"ema: the average of the weights ({training.ema:g} of it is kept in each step) is "
+            "evaluated and ships"
+        )
+    if judge is not None:
+        lines.append(state.best.describe(judge, epochs, training.epochs))
+        state.trainee.load_state_dict(state.best.state)
+    elif state.average is not None:
+        state.average.give()
+    for line in lines:
+        log.progress.say(line)
+    add_notes(log.work, lines)
+    state.trainee.eval()
 
 
 def _descend(
@@ -205,7 +334,7 @@ def _descend(
     optimizer: torch.optim.Optimizer,
     parts: Sequence[Part],
     training: Training,
-) -> float:
+) -> Tensor:
     """Take one step down the weighted sum of `parts`; return the sum."""
     first, *others = parts
     loss = first.weight * first.value
@@ -216,30 +345,7 @@ def _descend(
     if training.clip_norm is not None:
         nn.utils.clip_grad_norm_(trainee.parameters(), training.clip_norm)
     optimizer.step()
-    return float(loss.detach())
-
-
-def _note_loss(path: Path, epoch: int, loss: float) -> None:
-    """Keep the mean loss of each epoch; one that is repeated after a crash replaces its own."""
-    known = json.loads(path.read_text(encoding="utf8")) if path.exists() else []
-    write_json(path, [*known[:epoch], round(loss, 6)])
-
-
-def _checkpoint(trainee: Trainee, optimizer: torch.optim.Optimizer, epoch: int, path: Path) -> None:
-    state = {"trainee": trainee.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
-    buffer = io.BytesIO()  # so that a full disk is an OSError, whatever torch makes of it
-    torch.save(state, buffer)
-    write_atomic(path, buffer.getbuffer())
-
-
-def _resume(trainee: Trainee, optimizer: torch.optim.Optimizer, path: Path) -> int:
-    """Load the checkpoint if there is one; return the epoch to resume with."""
-    if not path.exists():
-        return 0
-    state = torch.load(path, weights_only=True)
-    trainee.load_state_dict(state["trainee"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["epoch"])
+    return loss.detach()
 
 
 def _diverged(

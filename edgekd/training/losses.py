@@ -1,4 +1,4 @@
-"""The mean training loss of every epoch, and notes: kept beside the stages, no part of a result."""
+"""The curves of every training, and notes: kept beside the stages, no part of a result."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 from edgekd.store import write_json
 
+Curves = Mapping[str, Sequence[float | None]]
+"""Name -> one value for each epoch: "loss" and its parts, the metric on validation, the rate."""
 LOSSES = "losses.json"
 """In the work folder of a training."""
 NOTES = "notes.json"
@@ -33,20 +35,31 @@ def keep_losses(work: Path, run: Path, stage: str) -> None:
             shutil.copyfile(work / name, run / FOLDER / f"{stage}{suffix}.json")
 
 
-def read_losses(run: Path, history: Sequence[Mapping[str, Any]]) -> tuple[float, ...]:
-    """Return the losses of the step that a history ends with, exported or not; () if none."""
-    return tuple(float(value) for value in _read(run, history, ""))
+def read_curves(path: Path) -> Curves:
+    """Return the curves in a file, in the order of their first epoch; empty if there is none."""
+    return dict(json.loads(path.read_text(encoding="utf8"))) if path.exists() else {}
+
+
+def write_curves(path: Path, curves: Curves) -> None:
+    """Write the curves to a file, atomically."""
+    write_json(path, [[name, list(values)] for name, values in curves.items()])
+
+
+def curves_of(run: Path, history: Sequence[Mapping[str, Any]]) -> Curves:
+    """Return the curves of the step that a history ends with, exported or not."""
+    path = _path(run, history, "")
+    return {} if path is None else read_curves(path)
 
 
 def read_notes(run: Path, history: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """Return the notes of the step that a history ends with, exported or not; () if none."""
-    return tuple(str(line) for line in _read(run, history, ".notes"))
+    path = _path(run, history, ".notes")
+    return () if path is None else tuple(map(str, json.loads(path.read_text(encoding="utf8"))))
 
 
-def _read(run: Path, history: Sequence[Mapping[str, Any]], suffix: str) -> Sequence[Any]:
+def _path(run: Path, history: Sequence[Mapping[str, Any]], suffix: str) -> Path | None:
     for entry in reversed(history[-2:]):
         path = run / FOLDER / f"{entry['name']}-{str(entry['key'])[:12]}{suffix}.json"
         if path.exists():
-            found: list[Any] = json.loads(path.read_text(encoding="utf8"))
-            return found
-    return ()
+            return path
+    return None

@@ -28,7 +28,7 @@ from edgekd.step import Context
 from edgekd.store import cache_folder, digest
 from edgekd.training.cache_packing import Packing, bytes_per_sample, choose_packing
 from edgekd.training.cache_store import Form, Rows, ViewFolder, cut, make_room
-from edgekd.training.loop import Course, TrainingBatch, choose_device
+from edgekd.training.loop import Course, TrainingBatch, choose_device, choose_workers
 from edgekd.training.signals import Signals, Wanted
 from edgekd.training.teacher_outputs import TeacherOutputs
 
@@ -95,7 +95,8 @@ def open_cache(
     Raises:
         DataError: the cache cannot be written.
     """
-    course = Course(context.data, guide.preprocesses, CHUNK)
+    workers = choose_workers(context.data.kind, choose_device())
+    course = Course(context.data, guide.preprocesses, CHUNK, workers=workers)
     first = next(course.in_order(view=0))
     signals = _flat(guide.signals(first, wanted))
     packings = {

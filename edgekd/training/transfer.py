@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from edgekd.data.dataset import Arrays
 from edgekd.data.preprocess import Preprocess
+from edgekd.errors import ModelError
 from edgekd.networks.trainable import Model
 from edgekd.options import Training
 from edgekd.step import Context
+from edgekd.tasks.task import Task
+from edgekd.training.early_stop import check_early_stop, make_judge
 from edgekd.training.loop import (
     TRAINED,
     Course,
     Objective,
     TrainingBatch,
+    TrainingLog,
     choose_device,
+    choose_workers,
     fit,
     to_tensors,
 )
@@ -76,15 +83,20 @@ def transfer(
         trainee.extra.update(_extras(trainee, guide, example, context, student.preprocess, terms))
         guide, views = _cached(lesson, guide, context, epochs=training.epochs, work=work)
     preprocesses = {TRAINED: student.preprocess, **(guide.preprocesses if guide else {})}
+    device, size = choose_device(), training.batch_size
+    workers = choose_workers(context.data.kind, device)
+    check_early_stop(training, context.task, context.data)
+    judge = None
+    if training.patience is not None:
+        judge = make_judge(context.task, context.data, student.preprocess, size=size, device=device)
     fit(
         trainee,
-        Course(context.data, preprocesses, training.batch_size, views),
+        Course(context.data, preprocesses, size, views, workers),
         make_objective(trainee, replace(lesson, guide=guide), context, student.preprocess),
         training,
         seed=context.seed,
-        work=work,
-        progress=context.progress,
-        title=title,
+        log=TrainingLog(work, context.progress, title, partial(context.watch, title)),
+        judge=judge,
     )
 
 
@@ -113,13 +125,12 @@ def make_objective(
 
     def objective(student: Signals, batch: TrainingBatch, done: float) -> list[Part]:
         parts = []
-        targets = to_tensors(batch.targets, device) if hard_weight else {}
         if hard_weight:
-            hard = task.loss(student.outputs, targets)
-            parts.append(Part("hard", hard_weight, hard.mean()))
+            parts.append(Part("hard", hard_weight, hard_loss(student, batch, task, device)))
         if guide is None:
             return parts
         teacher = guide.signals(batch, wanted)
+        targets = to_tensors(_main_targets(batch), device) if hard_weight else {}
         tokens = _tokens({TRAINED: preprocess}, batch)
         its_tokens = _tokens(guide.preprocesses, batch)
         for name, term in named_terms.items():
@@ -139,6 +150,40 @@ def make_objective(
         return parts
 
     return objective
+
+
+def hard_loss(student: Signals, batch: TrainingBatch, task: Task, device: torch.device) -> Tensor:
+    """Return the mean of the task's own loss over a batch.
+
+    Of a mixed sample it is the loss against its own target and that against its partner's, each by
+    its share (Zhang et al. 2018, whose loss for two classes this equals).
+
+    Raises:
+        ModelError: samples are mixed, and the task's loss is not one number for each sample.
+    """
+    own = task.loss(student.outputs, to_tensors(batch.targets, device))
+    if batch.mixed is None:
+        return own.mean()
+    other = task.loss(student.outputs, to_tensors(batch.mixed.targets, device))
+    share = torch.as_tensor(batch.mixed.share).to(device)
+    if own.shape != share.shape:
+        raise ModelError(
+            f"the loss of the task has the shape {list(own.shape)}, and mixed samples (mixup, "
+            f"cutmix) need one number for each of the {len(share)} samples; return a loss of the "
+            "shape [batch], or remove these from augment"
+        )
+    return (share * own + (1 - share) * other).mean()
+
+
+def _main_targets(batch: TrainingBatch) -> Arrays:
+    """Return the targets; of a mixed sample those of which it has the larger share."""
+    if batch.mixed is None:
+        return batch.targets
+    own = batch.mixed.share >= 0.5
+    return {
+        name: np.where(own.reshape(-1, *[1] * (array.ndim - 1)), array, batch.mixed.targets[name])
+        for name, array in batch.targets.items()
+    }
 
 
 def name_terms(terms: Sequence[Term]) -> dict[str, Term]:

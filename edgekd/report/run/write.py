@@ -15,7 +15,7 @@ from edgekd.evaluation.formatting import change, latency_text, quality, seconds,
 from edgekd.evaluation.privacy import shareable
 from edgekd.evaluation.record import Record, read_record, write_record
 from edgekd.evaluation.results import SPLITS
-from edgekd.report.charts.curves import loss_curve
+from edgekd.report.charts.curves import curves_of
 from edgekd.report.charts.plots import quality_against_latency
 from edgekd.report.charts.ridges import latency_distributions
 from edgekd.report.charts.scatter import predicted_against_true
@@ -81,7 +81,9 @@ def page(record: Record, *, samples: bool = True) -> str:
             ridges=None if ridges is None else Markup(ridges),
             scatters=[(one, Markup(predicted_against_true(one))) for one in clean.scattered],
             curves=[
-                Markup(loss_curve(rung.title, rung.losses)) for rung in clean.rungs if rung.losses
+                Markup(curve)
+                for rung in clean.rungs
+                for curve in curves_of(rung.title, rung.losses, rung.curves)
             ],
             css=style("style.css"),
             embedded=embedded(clean.to_json()),

@@ -16,7 +16,7 @@ from edgekd.data.preprocess import ImagePreprocess
 from edgekd.networks.blueprint import Deployed
 from edgekd.options import Training
 from edgekd.progress import Silent
-from edgekd.training.loop import TRAINED, Course, TrainingBatch, fit
+from edgekd.training.loop import TRAINED, Course, TrainingBatch, TrainingLog, fit
 from edgekd.training.signals import Signals
 from edgekd.training.terms import Part
 from edgekd.training.trainee import Trainee
@@ -68,9 +68,7 @@ def test_a_view_after_a_convolution_trains(make: type[nn.Module], tmp_path: Path
         objective,
         training,
         seed=0,
-        work=tmp_path / "work",
-        progress=Silent(),
-        title="t",
+        log=TrainingLog(tmp_path / "work", Silent(), "t"),
     )
     assert not torch.equal(before, body.get_parameter("fc.weight"))
     weight = body.get_parameter("conv.weight")
