@@ -146,6 +146,8 @@ def check_augment(options: Augment, dataset: Dataset) -> None:
     _check_targets(options, used, dataset)
     if dataset.kind == "image":
         _check_sizes(options, dataset)
+        if options.jitter is not None:
+            _check_jitter(options.jitter, dataset.samples["image"].shape[3])
     for axis, size in options.masks.items():
         _check_mask(axis, size, dataset)
     if options.mixes and dataset.kind == "array":
@@ -181,6 +183,16 @@ def _check_sizes(options: Augment, dataset: Dataset) -> None:
         )
 
 
+def _check_jitter(options: Jitter, channels: int) -> None:
+    coloured = max(options.saturation, options.hue) if channels > 1 else 0.0
+    if not max(options.brightness, options.contrast, coloured):
+        grey = ": grey images have no saturation and no hue" if channels == 1 else ""
+        raise DataError(
+            f"augment.jitter = {options.model_dump()} changes nothing{grey}; give brightness or "
+            "contrast, or remove it"
+        )
+
+
 def masked_axes(axis: Axis, dataset: Dataset) -> dict[str, int]:
     """Return the arrays that have an axis of this name, with its place; the samples' is 0."""
     named = dataset.meaning.axes
@@ -193,11 +205,11 @@ def _check_mask(axis: Axis, size: int, dataset: Dataset) -> None:
     if not found:
         shown = ", ".join(f"{name}: {shape}" for name, shape in arrays.items())
         name, shape = next(iter(arrays.items()))
-        example = ", ".join(["'...'"] * max(0, len(shape) - 1) + [f"'{axis}'"])
+        example = ", ".join(["'...'"] * (len(shape) - 1) + [f"'{axis}'"])
+        names = f"name the axes in [data], for instance axes = {{ {name} = [{example}] }}, or "
         raise DataError(
             f"augment.{axis}_mask needs an array with an axis named {axis!r}, and no axis has this "
-            f"name (the shape of each sample is {shown}); name the axes in [data], for instance "
-            f"axes = {{ {name} = [{example}] }}, or remove it"
+            f"name (the shape of each sample is {shown}); {names if shape else ''}remove it"
         )
     for name, place in found.items():
         array = dataset.samples[name]

@@ -57,6 +57,16 @@ def test_a_move_wider_than_the_image_is_refused(images: Maker) -> None:
     check_augment(Augment(cutout=3), images(2, 2, width=4))
 
 
+def test_a_jitter_that_changes_nothing_is_refused(images: Maker) -> None:
+    only_hue = Augment(jitter=Jitter(brightness=0, contrast=0, saturation=0.5, hue=0.5))
+    check_augment(only_hue, images(2, 2))
+    with pytest.raises(DataError, match=r"changes nothing: grey images have no saturation"):
+        check_augment(only_hue, images(2, 2, channels=1))
+    nothing = Augment(jitter=Jitter(brightness=0, contrast=0, saturation=0))
+    with pytest.raises(DataError, match=r"changes nothing; give brightness"):
+        check_augment(nothing, images(2, 2))
+
+
 def test_masks_of_images_stay_where_they_are(images: Maker) -> None:
     plain = images(2, 2)
     masks = Dataset("image", plain.samples, {"mask": np.zeros((4, 6, 6), np.uint8)})
@@ -85,6 +95,8 @@ def test_a_mask_needs_an_axis_of_that_name() -> None:
     signal = np.zeros((4, 16), np.float32)
     with pytest.raises(DataError, match=r"axes = \{ x = \['time'\] \}"):
         check_augment(Augment(time_mask=3), arrays(signal))
+    with pytest.raises(DataError, match=r"sample is x: \[\]\); remove it"):
+        check_augment(Augment(time_mask=3), arrays(np.zeros(4, np.float32)))
     both = np.zeros((4, 8, 16), np.int16)
     with pytest.raises(DataError, match=r"named 'frequency'.*axes = \{ x = \['...', 'frequency'"):
         check_augment(Augment(frequency_mask=3), arrays(both, "sensor", "time"))
