@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -47,7 +48,8 @@ class Best:
 
     def take(self, judge: Judge, epoch: int, value: float, trainee: Trainee) -> None:
         """Keep the weights of `trainee` if `value` is better than all before."""
-        if self.epoch >= 0 and not judge.is_better(value, self.value):
+        is_first = self.epoch < 0 or math.isnan(self.value)
+        if not is_first and not judge.is_better(value, self.value):
             return
         self.epoch, self.value = epoch, value
         self.state = {name: one.detach().clone() for name, one in trainee.state_dict().items()}

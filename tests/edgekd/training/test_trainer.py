@@ -308,8 +308,7 @@ def test_the_first_of_equal_epochs_is_the_best() -> None:
     judge = make_judge(Classification(), None, PIXELS, size=1, device=choose_device())  # type: ignore[arg-type]
     model, best = nn.Linear(1, 1), Best()
     for epoch, value in enumerate((float("nan"), 50.0, 60.0, 60.0, float("nan"), 59.0)):
-        if epoch:  # NaN first would never be beaten
-            best.take(judge, epoch, value, model)  # type: ignore[arg-type]
+        best.take(judge, epoch, value, model)  # type: ignore[arg-type]
     assert (best.epoch, best.value) == (2, 60.0)
     assert not best.is_over(5, 3)
     assert best.is_over(6, 3)
