@@ -48,8 +48,7 @@ from edgekd.pipeline.layer_times import explain_rungs, explain_shipped
 from edgekd.quantization.quantized import LINT, QUANTIZED
 from edgekd.recipe.recipe import Recipe
 from edgekd.teacher.step import ORIGIN
-from edgekd.training.curves import LOSS, RATE
-from edgekd.training.losses import curves_of, read_notes
+from edgekd.training.losses import LOSS, RATE, curves_of, read_notes
 
 SHOWN_CALLS = 400
 PACKAGES = ("edgekd", "torch", "onnx", "onnxruntime", "onnxscript", "numpy")

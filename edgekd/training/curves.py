@@ -9,10 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from edgekd.training.losses import Curves, read_curves, write_curves
+from edgekd.training.losses import LOSS, Curves, read_curves, write_curves
 from edgekd.training.terms import Part
 
-LOSS, RATE = "loss", "learning rate"
 Watch = Callable[[Curves], None]
 """Called after every epoch with all curves of the training so far."""
 

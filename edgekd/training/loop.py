@@ -28,9 +28,9 @@ from edgekd.options import Training
 from edgekd.progress import Progress, Tick
 from edgekd.training.averaging import WeightAverage
 from edgekd.training.checkpoint import TrainingState
-from edgekd.training.curves import RATE, EpochSums, Watch, describe_step, note_epoch
+from edgekd.training.curves import EpochSums, Watch, describe_step, note_epoch
 from edgekd.training.early_stop import Best, Judge
-from edgekd.training.losses import LOSSES, Curves, add_notes
+from edgekd.training.losses import LOSS, LOSSES, RATE, Curves, add_notes
 from edgekd.training.precision import computing
 from edgekd.training.signals import Signals
 from edgekd.training.terms import Part
@@ -291,7 +291,7 @@ class _Runner:
         self._looked, values = now, sums.last()
         rate = self._samples / max(now - self._start, 1e-9)
         shown = f"epoch {epoch + 1}/{self._training.epochs}  {describe_step(values)}"
-        return f"{shown}  {rate:,.0f} samples/s", math.isfinite(values["loss"])
+        return f"{shown}  {rate:,.0f} samples/s", math.isfinite(values[LOSS])
 
 
 def _measure(state: TrainingState, judge: Judge, epoch: int) -> float:

@@ -12,6 +12,8 @@ from edgekd.store import write_json
 
 Curves = Mapping[str, Sequence[float | None]]
 """Name -> one value for each epoch: "loss" and its parts, the metric on validation, the rate."""
+LOSS, RATE = "loss", "learning rate"
+"""Names of two curves."""
 LOSSES = "losses.json"
 """In the work folder of a training."""
 NOTES = "notes.json"

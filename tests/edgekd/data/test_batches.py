@@ -205,7 +205,7 @@ def test_senseless_calls_are_refused(dataset: Dataset) -> None:
     with pytest.raises(DataError, match="at least 1"):
         feed(dataset).batches("train", size=0)
     texts = Dataset("text", {"text": np.array(["a", "b"])}, {"label": np.array([0, 1])})
-    with pytest.raises(DataError, match="for images"):
+    with pytest.raises(DataError, match="crop cannot be used"):
         Data(texts, {"train": np.arange(2)}, augment=Augment(crop=1), seed=0)
 
 
