@@ -22,9 +22,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from edgekd.artifact import FP32, Artifact, Variant, open_artifact, seal_artifact
+from edgekd.artifact import FP32, SEAL, Artifact, Variant, open_artifact, seal_artifact
 from edgekd.benchmarks.trials.report import conclude
 from edgekd.data.downloads import fetch
+from edgekd.data.preprocess import copy_preprocess
 from edgekd.evaluation.quality import estimate, estimate_gain
 from edgekd.pipeline.bench import Bench
 from edgekd.pipeline.compress import compress
@@ -35,6 +36,8 @@ from edgekd.quantization.step import Quantize
 from edgekd.recipe.recipe import Recipe, load_recipe
 
 RECIPES = Path(__file__).parent / "trained"
+EXPORTED = f"stages/export-*/{SEAL}"
+"""Of the stages of a run that have the FP32 file of a network."""
 WORST_DROP, MEDIAN_DROP = 0.5, 0.1
 """Points that INT8 may cost at most, on one network and on half of them."""
 
@@ -76,7 +79,7 @@ def main() -> int:
     rows = [
         drop
         for name in given.only
-        for drop in measure(name, step, runs=given.runs, short=given.short)
+        for drop in measure(_recipe(name, short=given.short), step, given.runs / name)
     ]
     found = {v: [d.drop[0] for d in rows if d.variant == v and d.drop] for v in given.variants}
     worst = {v: max(drops) for v, drops in found.items() if drops}
@@ -111,25 +114,24 @@ def _parsed(text: str) -> tuple[str, Any]:
         return key, value
 
 
-def measure(name: str, step: Quantize, *, runs: Path, short: bool) -> list[Drop]:
+def measure(recipe: Recipe, step: Quantize, folder: Path) -> list[Drop]:
     """Train a network, or take the one that was trained before, and return its drops.
 
     Args:
-        name: of a recipe.
+        recipe: trains the network; the last network that it makes is quantized.
         step: writes the variants.
-        runs: the folder of run folders.
-        short: train for one epoch.
+        folder: of the run.
     """
-    folder, recipe = runs / name, _recipe(name, short=short)
-    if not list(folder.glob("stages/teacher-*/artifact.json")):
+    if not list(folder.glob(EXPORTED)):
         compress(recipe, root=Path.cwd(), out=folder)
     bench = set_up(recipe, root=Path.cwd(), folder=folder, progress=Silent(), export=False)
-    teacher = open_artifact(max(folder.glob("stages/teacher-*"), key=lambda p: p.stat().st_mtime))
+    sealed = max(folder.glob(EXPORTED), key=lambda path: path.stat().st_mtime)
+    source = open_artifact(sealed.parent)
     with tempfile.TemporaryDirectory(prefix="edgekd-") as scratch:
         start = time.monotonic()
-        quantized = _quantize(step, teacher, bench, Path(scratch))
+        quantized = _quantize(step, source, bench, Path(scratch))
         took_s = time.monotonic() - start
-        return [_drop(name, v, teacher, quantized, bench, took_s) for v in step.variants]
+        return [_drop(recipe.name, v, source, quantized, bench, took_s) for v in step.variants]
 
 
 def _recipe(name: str, *, short: bool) -> Recipe:
@@ -139,32 +141,25 @@ def _recipe(name: str, *, short: bool) -> Recipe:
     return load_recipe(RECIPES / f"{name}.toml", changes=changes)
 
 
-def _quantize(step: Quantize, teacher: Artifact, bench: Bench, scratch: Path) -> Artifact:
+def _quantize(step: Quantize, source: Artifact, bench: Bench, scratch: Path) -> Artifact:
     """Run the step as a run does."""
     partial = scratch / "partial"
     partial.mkdir()
-    for path in teacher.folder.glob("preprocess*"):
-        target = partial / path.name
-        if path.is_dir():
-            target.mkdir()
-            for file in path.iterdir():
-                (target / file.name).write_bytes(file.read_bytes())
-        else:
-            target.write_bytes(path.read_bytes())
-    step.apply(teacher, bench.context(teacher).only(step.needs), partial)
+    copy_preprocess(source.folder, partial)
+    step.apply(source, bench.context(source).only(step.needs), partial)
     return seal_artifact(partial, scratch / "done", [])
 
 
 def _drop(
     name: str,
     variant: Variant,
-    teacher: Artifact,
+    source: Artifact,
     quantized: Artifact,
     bench: Bench,
     took_s: float,
 ) -> Drop:
-    held_out, metric = bench.held_out(teacher), bench.task.metrics[0]
-    base = held_out.reduced(teacher, teacher.onnx(FP32))
+    held_out, metric = bench.held_out(source), bench.task.metrics[0]
+    base = held_out.reduced(source, source.onnx(FP32))
     fp32 = estimate(metric, base)
     facts = json.loads((quantized.folder / QUANTIZED).read_text(encoding="utf8")).get(variant, {})
     drop = None
