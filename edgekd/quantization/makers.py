@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from edgekd.artifact import Variant
-from edgekd.quantization.accuracy.costs import count_work, measure_savings
+from edgekd.quantization.accuracy.costs import count_work, measure_savings, remember
 from edgekd.quantization.accuracy.escalation import Accuracy
+from edgekd.quantization.accuracy.floats import Costs
 from edgekd.quantization.calibrated import DEFAULT, Calibrated, Feeds, Watch, calibrate_watched
 from edgekd.quantization.dynamic import watch_dynamic, write_dynamic
 from edgekd.quantization.half import watch_half, write_half
@@ -25,8 +26,8 @@ class Maker:
     """What makes one variant of a calibrated graph."""
 
     watch: Watch
-    write: Callable[[Calibrated, Path, Accuracy], QuantizedFacts]
-    """Writes the file, with repairs of its accuracy where it has any.
+    write: Callable[[Calibrated, Path, Accuracy, Path | None], QuantizedFacts]
+    """Writes the file, with repairs of its accuracy where it has any; see `make`.
 
     Raises:
         NothingToDo: there is nothing to quantize, or what was made does not follow the float file.
@@ -34,16 +35,20 @@ class Maker:
 
 
 def _static(layout: Layout) -> Maker:
-    def write(calibrated: Calibrated, target: Path, accuracy: Accuracy) -> QuantizedFacts:
+    def write(
+        calibrated: Calibrated, target: Path, accuracy: Accuracy, work: Path | None
+    ) -> QuantizedFacts:
         # Only this machine's kernels can be timed here.
-        costs = measure_savings if layout is ONNX_RUNTIME else count_work
+        costs: Costs = measure_savings if layout is ONNX_RUNTIME else count_work
+        if work is not None:
+            costs = remember(costs, work / f"{target.stem}.costs.json")
         return write_int8(calibrated, target, layout=layout, accuracy=accuracy, costs=costs)
 
     return Maker(partial(watch_int8, layout=layout), write)
 
 
 def _unrepaired(watch: Watch, write: Callable[[Calibrated, Path], QuantizedFacts]) -> Maker:
-    return Maker(watch, lambda calibrated, target, _: write(calibrated, target))
+    return Maker(watch, lambda calibrated, target, *_: write(calibrated, target))
 
 
 MAKERS: Mapping[Variant, Maker] = {
@@ -81,11 +86,24 @@ def calibrate_for(
 
 
 def make(
-    variant: Variant, calibrated: Calibrated, target: Path, *, accuracy: Accuracy = "auto"
+    variant: Variant,
+    calibrated: Calibrated,
+    target: Path,
+    *,
+    accuracy: Accuracy = "auto",
+    work: Path | None = None,
 ) -> QuantizedFacts:
     """Write the file of one variant, with repairs as `escalate` makes them.
+
+    Args:
+        variant: of the table.
+        calibrated: for it, see `calibrate_for`.
+        target: the file.
+        accuracy: which repairs.
+        work: a folder for what is measured on the way: a call that was killed, made again with
+            the same folder, writes what it would have written.
 
     Raises:
         NothingToDo: it cannot be made, with the reason.
     """
-    return MAKERS[variant].write(calibrated, target, accuracy)
+    return MAKERS[variant].write(calibrated, target, accuracy, work)

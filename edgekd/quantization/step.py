@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from edgekd.artifact import FP32, SPENT, Artifact, Variant
+from edgekd.artifact import FP32, SPENT, WORK, Artifact, Variant
 from edgekd.data.preprocess import Preprocess, read_preprocess
 from edgekd.errors import DataError, NothingToDo, one_line
 from edgekd.quantization.quantized import DROPPED, LINT, QUANTIZED, QuantizedFacts
@@ -202,7 +202,9 @@ class Quantize(OnnxStep):
         for v in variants:
             path = stem.with_name(f"{stem.name}.{v}.onnx")
             try:
-                found[v] = make(v, calibrated, path, accuracy=self.accuracy)
+                found[v] = make(
+                    v, calibrated, path, accuracy=self.accuracy, work=stem.parent / WORK
+                )
             except NothingToDo as signal:
                 dropped[v] = one_line(signal)
         if not found:

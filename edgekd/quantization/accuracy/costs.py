@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -17,9 +18,11 @@ from edgekd.benchmarks.measurement import Candidate
 from edgekd.errors import EdgekdError
 from edgekd.exporters.onnx_files import save_onnx
 from edgekd.exporters.ort_session import open_session, run
+from edgekd.quantization.accuracy.floats import Costs
 from edgekd.quantization.accuracy.layer_errors import watch
 from edgekd.quantization.accuracy.workshop import Repaired
 from edgekd.quantization.node_selection import find_readers
+from edgekd.store import write_json
 
 
 def count_work(repaired: Repaired) -> dict[str, float]:
@@ -62,6 +65,30 @@ def measure_savings(repaired: Repaired) -> dict[str, float]:
     if len(saved) < len(found) or not total:
         return found
     return {name: value / total for name, value in saved.items()}
+
+
+def remember(costs: Costs, path: Path) -> Costs:
+    """Return costs that are found once: written to a file before they are used, then read from it.
+
+    No two measurements are equal, and the layers that are left in float depend on them. A run that
+    was killed goes on with what it measured, to the bytes that it would have written.
+
+    Args:
+        costs: what finds them.
+        path: the file, of one graph; what it has of other layers is replaced.
+    """
+
+    def find(repaired: Repaired) -> Mapping[str, float]:
+        if path.exists():
+            stored: dict[str, float] = json.loads(path.read_text(encoding="utf8"))
+            if stored.keys() == repaired.plan.layers.keys():
+                return stored
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found = dict(costs(repaired))
+        write_json(path, found)
+        return found
+
+    return find
 
 
 def _profile(model: ModelProto, repaired: Repaired) -> Sequence[Node]:
