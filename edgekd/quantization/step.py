@@ -22,6 +22,7 @@ from edgekd.wording import option
 
 if TYPE_CHECKING:
     from edgekd.data.batches import Data
+    from edgekd.exporters.lint.finding import Brief
 
 _MOST_AT_ONCE = 4
 """Samples that run at once in calibration: each takes the memory of its activations."""
@@ -35,7 +36,7 @@ class Quantize(OnnxStep):
     """Static INT8 in Q/DQ form: int8 weights per channel, 8-bit activations."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"calibration data"})
-    revision: ClassVar[int] = 9
+    revision: ClassVar[int] = 10
     name: Literal["quantize"] = "quantize"
     samples: int = Field(
         256, ge=1, le=100_000, examples=[256], description="number of calibration samples"
@@ -108,7 +109,12 @@ class Quantize(OnnxStep):
         from edgekd.benchmarks.runtimes import version
         from edgekd.devices.local import processor_name
 
-        return {"calibrated by": version("onnxruntime"), "device": processor_name()}
+        found = {"calibrated by": version("onnxruntime"), "device": processor_name()}
+        if "int8-tensorrt" in self.variants:
+            from edgekd.exporters.tensorrt.rtx import installed
+
+            found["TensorRT-RTX"] = installed()
+        return found
 
     @property
     def other_device(self) -> str:
@@ -152,11 +158,13 @@ class Quantize(OnnxStep):
         write_json(
             folder / QUANTIZED,
             {
-                variant: {**facts.to_json(), LINT: _lint(folder, variant)}
-                for variant, facts in found.items()
+                variant: {**facts.to_json(), LINT: asdict(lint)}
+                for variant, (facts, lint) in found.items()
             },
         )
-        write_json(folder / SPENT, {variant: facts.repair_s for variant, facts in found.items()})
+        write_json(
+            folder / SPENT, {variant: facts.repair_s for variant, (facts, _) in found.items()}
+        )
         if dropped:
             write_json(folder / DROPPED, dropped)
 
@@ -171,11 +179,12 @@ class Quantize(OnnxStep):
         preprocess: Preprocess,
         data: Data,
         variants: tuple[Variant, ...],
-    ) -> tuple[dict[Variant, QuantizedFacts], dict[Variant, str]]:
+    ) -> tuple[dict[Variant, tuple[QuantizedFacts, Brief]], dict[Variant, str]]:
         """Write `<stem>.<variant>.onnx` of each variant from one calibration.
 
         Returns:
-            What was quantized, by variant; why a variant is not there.
+            What was quantized, by variant, and what is found in it for the runtime that it is for;
+            why a variant is not there.
 
         Raises:
             NothingToDo: not one of them is.
@@ -197,14 +206,13 @@ class Quantize(OnnxStep):
         calibrated = calibrate_for(
             variants, fp32, feeds, ranges=self.ranges, threads=min(_MOST_AT_ONCE, cores)
         )
-        found: dict[Variant, QuantizedFacts] = {}
+        found: dict[Variant, tuple[QuantizedFacts, Brief]] = {}
         dropped: dict[Variant, str] = {}
         for v in variants:
             path = stem.with_name(f"{stem.name}.{v}.onnx")
             try:
-                found[v] = make(
-                    v, calibrated, path, accuracy=self.accuracy, work=stem.parent / WORK
-                )
+                facts = make(v, calibrated, path, accuracy=self.accuracy, work=stem.parent / WORK)
+                found[v] = facts, _check_accepted(path, v)
             except NothingToDo as signal:
                 dropped[v] = one_line(signal)
         if not found:
@@ -222,8 +230,18 @@ class Quantize(OnnxStep):
             )
 
 
-def _lint(folder: Path, variant: Variant) -> dict[str, Any]:
-    """Return what is found in a file that was written, for the runtime that it is for."""
-    from edgekd.exporters.lint.shipped import lint_variant
+def _check_accepted(path: Path, variant: Variant) -> Brief:
+    """Return what is found in a file that was written, for the runtime that it is for.
 
-    return asdict(lint_variant(folder / f"model.{variant}.onnx", variant))
+    Raises:
+        NothingToDo: that does not take it; then the file is removed.
+    """
+    from edgekd.exporters.lint.shipped import lint_variant, why_refused
+
+    found = lint_variant(path, variant)
+    if reason := why_refused(path, variant, found):
+        path.unlink()
+        raise NothingToDo(
+            f"the file was written, and the runtime that it is for refuses it: {reason}"
+        )
+    return found

@@ -90,7 +90,7 @@ def _proven(proof: Proof, known: set[str]) -> Iterator[Finding]:
     if proof.build.message:
         yield Finding(
             rule="not-built",
-            weight="error",
+            weight="error" if proof.build.version else "warning",  # it gave no answer
             node="",
             reason=proof.build.message,
             fix="export the file again without what it names",

@@ -6,6 +6,8 @@ such a build proves and what not.
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 import importlib.util
 import json
 import subprocess
@@ -32,6 +34,7 @@ _CHILD = Path(__file__).with_name("rtx_child.py")
 _NOISE = "cudaError 35"
 """It finds no driver and says so beside every message; to build an engine it needs none."""
 _PACKAGES = ("tensorrt_rtx", "tensorrt_rtx_bindings")
+_DISTRIBUTIONS = ("tensorrt-rtx", "tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu12-bindings")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,16 @@ def missing() -> str:
         "TensorRT-RTX is not installed; it exists for Linux and Windows on x86-64 processors: "
         f"pip install 'edgekd[{EXTRA}]'"
     )
+
+
+def installed() -> str:
+    """Return the version that is installed; "none", or "unknown". Nothing is imported."""
+    if missing():
+        return "none"
+    for name in _DISTRIBUTIONS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(name)
+    return "unknown"
 
 
 def build_engine(
