@@ -164,7 +164,7 @@ def _quality(found: Description) -> Iterator[str]:
         f"split ({splits['test']:,} samples) was used once, at the end. In brackets: 95 % "
         "intervals."
     )
-    measured = [(model.file, model.measured) for model in found.models if model.measured]
+    measured = [(model.shown, model.measured) for model in found.models if model.measured]
     if found.record.is_against_teacher:
         yield (
             "The data has no labels: quality is how near the outputs are to those of the teacher "
@@ -172,7 +172,7 @@ def _quality(found: Description) -> Iterator[str]:
         )
         own = {file.sha256 for file in found.record.rungs[0].files}
         measured = [
-            (m.file, m.measured) for m in found.models if m.measured and m.sha256 not in own
+            (m.shown, m.measured) for m in found.models if m.measured and m.sha256 not in own
         ]
     rows = []
     for file, figures in measured:
@@ -187,7 +187,7 @@ def _quality(found: Description) -> Iterator[str]:
     for file, figures in measured:
         if figures.test_gain is not None and not found.record.is_against_teacher:
             yield (
-                f"`{file}` relative to the teacher, {found.record.metric.name} on the test split: "
+                f"{file} relative to the teacher, {found.record.metric.name} on the test split: "
                 f"{change(figures.test_gain)}."
             )
 
@@ -205,7 +205,7 @@ def _speed(found: Description) -> Iterator[str]:
         figures = model.measured or Measured()
         rows.append(
             (
-                f"`{model.file}`",
+                model.shown,
                 size(model.facts.size_bytes),
                 int8_share(model.facts),
                 latency_text(figures.latency_s),
@@ -259,7 +259,7 @@ def _runtimes(found: Description) -> Iterator[str]:
         oldest = model.oldest_runtime
         loads = f"ONNX Runtime {oldest} or newer loads it" if oldest else "the oldest is not known"
         yield (
-            f"`{model.file}`: operator set {model.facts.opset}, IR version {model.ir_version}; "
+            f"{model.shown}: operator set {model.facts.opset}, IR version {model.ir_version}; "
             f"{loads}. Loaded here with ONNX Runtime "
             f"{found.record.versions.get('onnxruntime', 'unknown')}."
         )

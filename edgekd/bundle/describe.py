@@ -14,6 +14,7 @@ from edgekd.artifact import FP32, Variant
 from edgekd.benchmarks.stats import Estimate
 from edgekd.bundle.manifest import FORMAT, Golden
 from edgekd.data.preprocess import FILE, Preprocess
+from edgekd.evaluation.evidence import find_other_type
 from edgekd.evaluation.record import Record
 from edgekd.evaluation.results import Calibration
 from edgekd.exporters.file_facts import Entry, OnnxFacts
@@ -93,6 +94,12 @@ class ModelFile:
     """The oldest ONNX Runtime that loads it; None where that is not known."""
     facts: OnnxFacts
     measured: Measured | None
+
+    @property
+    def shown(self) -> str:
+        """Its name, and the true type of a reference that is no float32 file, as Markdown."""
+        kind = find_other_type(self.variant, self.facts)
+        return f"`{self.file}`" + (f" ({kind})" if kind else "")
 
 
 @dataclass(frozen=True, kw_only=True)

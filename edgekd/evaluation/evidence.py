@@ -55,9 +55,12 @@ class FileEvidence:
     @property
     def shown_label(self) -> str:
         """The label, with the true type of a reference that is no float32 file."""
-        kind = self.facts.float_type
-        is_other = self.label == FP32 and kind != "float32"
-        return kind if is_other else self.label
+        return find_other_type(self.label, self.facts) or self.label
+
+
+def find_other_type(label: str, facts: OnnxFacts) -> str:
+    """Return the type of a reference whose weights are no float32, as its maker left it; or ""."""
+    return facts.float_type if label == FP32 and facts.float_type != "float32" else ""
 
 
 @dataclass(frozen=True, kw_only=True)

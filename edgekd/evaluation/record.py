@@ -139,10 +139,10 @@ class Record:
         numbers = (i for i in self.final.bundled if i != self.final.chosen)
         return tuple(self.final.files[i] for i in numbers)
 
-    def shown_label(self, file: Finalist) -> str:
-        """Return the variant of a kept file, with the true type of one that is no float32 file."""
-        own = (one for one in self.rung_of(file).files if one.label == file.variant)
-        return next((one.shown_label for one in own), file.variant)
+    def shown_label(self, file: Finalist | Tested) -> str:
+        """Return the label of a kept file, with the true type of one that is no float32 file."""
+        own = (one for one in self.rung_of(file).files if one.label == file.label)
+        return next((one.shown_label for one in own), file.label)
 
     def other_device(self, file: Finalist) -> str:
         """Return the device that is not here and that a file was kept for; or ""."""
@@ -166,7 +166,7 @@ class Record:
         key = (file.title, file.label)
         return next((t for t in self.test.files if (t.title, t.label) == key), None)
 
-    def rung_of(self, file: Finalist) -> RungRecord:
+    def rung_of(self, file: Finalist | Tested) -> RungRecord:
         """Return the stage that a kept file belongs to."""
         return next(rung for rung in self.rungs if rung.title == file.title)
 

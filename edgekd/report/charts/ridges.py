@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,12 @@ from edgekd.report.charts.svg import (
 def latency_distributions(record: Record) -> str | None:
     """Return a ridge of calls for every finalist, or None where nothing was timed."""
     files = {(file.title, file.label): file for file in record.final.files}
-    rows = [(calls, files[calls.title, calls.label]) for calls in record.calls if calls.seconds]
+    rows = [
+        (replace(calls, label=record.shown_label(file)), file)
+        for calls in record.calls
+        for file in [files[calls.title, calls.label]]
+        if calls.seconds
+    ]
     if not rows:
         return None
     return both_widths(lambda width: _Ridges(rows, record.ships, width).draw())

@@ -29,7 +29,7 @@ def parity_rows(record: Record) -> list[list[str]]:
             for one in file.fidelity:
                 if (one.inputs, one.output) not in seen:
                     seen.add((one.inputs, one.output))
-                    found.append([f"{rung.title} {file.label}", *_cells(one)])
+                    found.append([f"{rung.title} {file.shown_label}", *_cells(one)])
     return found
 
 

@@ -29,15 +29,15 @@ def explain_rows(record: Record) -> str:
             ratio, rows = math.log(speed.value), math.log(before[1].value / after.value)
             if ratio * rows < 0 and min(abs(ratio), abs(rows)) > _LEAST:
                 return (
-                    f"In the table, {rung.title} {file.label} has {_short(after)} and {before[0]} "
-                    f"{_short(before[1])}, each from the session of its own stage, between which "
-                    f"the machine's speed can change. Side by side in one session the ratio is "
-                    f"{times(speed)}, and that decides."
+                    f"In the table, {rung.title} {file.shown_label} has {_short(after)} and "
+                    f"{before[0]} {_short(before[1])}, each from the session of its own stage, "
+                    f"between which the machine's speed can change. Side by side in one session "
+                    f"the ratio is {times(speed)}, and that decides."
                 )
         if rung.kept:
             plain = next((f for f, _ in own if f.variant == FP32 and f.latency_s), None)
             if plain is not None and plain.latency_s is not None:
-                before = f"{rung.title} {plain.label}", plain.latency_s
+                before = f"{rung.title} {plain.shown_label}", plain.latency_s
     return ""
 
 

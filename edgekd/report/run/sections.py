@@ -214,11 +214,11 @@ def conditions(record: Record) -> list[tuple[str, str]]:
     ]
 
 
-def files_elsewhere(found: Elsewhere) -> list[tuple[str, str, str, str]]:
+def files_elsewhere(record: Record, found: Elsewhere) -> list[tuple[str, str, str, str]]:
     """Return every kept file on a further device: name, latency, 90th percentile, speed-up."""
     return [
         (
-            f"{file.title} {file.label}",
+            f"{file.title} {record.shown_label(file)}",
             "does not run" if file.refused else latency_text(file.latency_s),
             latency_text(file.p90_s),
             "reference" if file.latency_s and file is found.files[0] else times(file.speedup),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from edgekd.artifact import Variant
-from edgekd.bundle.describe import Shipped, runtimes
+from edgekd.bundle.describe import ModelFile, Shipped, runtimes
 from edgekd.bundle.write import Contents
 from edgekd.evaluation.formatting import int8_share
 from edgekd.exporters.file_facts import OnnxFacts
@@ -39,6 +39,35 @@ def test_the_runtime_that_was_measured_loads_what_ships(ships: Variant, stage: S
     elsewhere = replace(record, final=replace(final, files=files), calls=())
     rows = {(row.runtime, row.provider): row for row in runtimes(shipped, elsewhere)}
     assert rows["onnxruntime", "CPUExecutionProvider"].file == "model.int8.onnx"
+
+
+def test_a_reference_that_is_no_float32_file_is_called_what_it_is() -> None:
+    facts = OnnxFacts(
+        parameters=1,
+        macs=1,
+        int8_share=0.0,
+        int8_bytes_share=0.0,
+        size_bytes=1,
+        opset=20,
+        inputs=(),
+        outputs=(),
+        operators={},
+        float_type="float16",
+    )
+    file = ModelFile(
+        file="model.fp32.onnx",
+        variant="fp32",
+        batch=None,
+        sha256="",
+        ir_version=8,
+        oldest_runtime=None,
+        facts=facts,
+        measured=None,
+    )
+    assert file.shown == "`model.fp32.onnx` (float16)"
+    assert replace(file, facts=replace(facts, float_type="float32")).shown == "`model.fp32.onnx`"
+    half = replace(file, variant="fp16", file="model.fp16.onnx")
+    assert half.shown == "`model.fp16.onnx`"  # it says so itself
 
 
 def test_small_weights_are_not_called_none() -> None:

@@ -62,6 +62,21 @@ def test_each_quantized_file_of_the_bundle_says_what_is_not_int8(
     assert "What runs in INT8" not in page(content)
 
 
+def test_a_reference_that_is_no_float32_file_is_called_what_it_is(
+    content: Content, read: Any
+) -> None:
+    """A file of float16 that was given keeps the file name of the reference, model.fp32.onnx."""
+    teacher = content["rungs"][0]
+    teacher["lint"] = {"fp32": {**content["rungs"][-1]["lint"]["int8"], "int8_layers": 0}}
+    assert "teacher fp32" in " ".join(read(page(content)).text.split())
+    for file in teacher["evidence"]["files"]:
+        file["facts"]["float_type"] = "float16"
+    text = " ".join(read(page(content)).text.split())
+    assert "teacher fp32" not in text
+    for heading in ("What runs in INT8", "The kept files side by side", "The test split"):
+        assert "teacher float16" in text.partition(heading)[2], heading
+
+
 def test_the_record_can_be_read_from_the_page(content: Content, read: Any) -> None:
     content["task"]["labels"][0] = f"{HOSTILE} <!-- & \u2028"
     assert json.loads(read(page(content)).record) == shareable(from_json(content)).to_json()
