@@ -33,6 +33,7 @@ from edgekd.evaluation.results import (
     Tested,
 )
 from edgekd.exporters.lint.finding import Brief
+from edgekd.exporters.lint.shipped import lint_variant
 from edgekd.exporters.onnx_metadata import licence
 from edgekd.networks.bounded import Peak
 from edgekd.networks.channel_notes import read_left
@@ -83,6 +84,7 @@ def record(
         rungs=tuple(
             replace(
                 _rung(rung),
+                lint={**_lint_float(rung, rungs, final), **_lint(rung)},
                 layers=slow.get(rung.title, {}),
                 **(_curves(bench, rung) if rung.evidence else {}),
                 learned=read_notes(bench.folder, rung.artifact.history) if rung.evidence else (),
@@ -216,12 +218,27 @@ def _rung(rung: Rung) -> RungRecord:
             )
             for variant, facts in quantized.items()
         },
-        lint={
-            variant: TypeAdapter(Brief).validate_python(facts[LINT])
-            for variant, facts in quantized.items()
-        },
         evidence=rung.evidence,
     )
+
+
+def _lint(rung: Rung) -> dict[Variant, Brief]:
+    """Return what the step found in each variant that it quantized."""
+    return {
+        variant: TypeAdapter(Brief).validate_python(facts[LINT])
+        for variant, facts in _quantized(rung).items()
+    }
+
+
+def _lint_float(rung: Rung, rungs: Sequence[Rung], final: Final) -> dict[Variant, Brief]:
+    """Return what is found in the float file of the bundle, at the stage that made it."""
+
+    def network(one: Rung) -> str:
+        return one.artifact.sha256(one.artifact.onnx(FP32))
+
+    ships = next(one for one in rungs if one.title == final.ships.title)
+    maker = next(one for one in rungs if one.evidence and network(one) == network(ships))
+    return {FP32: lint_variant(rung.artifact.onnx(FP32), FP32)} if rung is maker else {}
 
 
 def _relative(name: str) -> str:

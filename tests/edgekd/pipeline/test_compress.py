@@ -128,6 +128,16 @@ def test_the_quantized_file_says_what_of_it_is_not_int8(finished: Path) -> None:
     assert {group["weight"] for group in lint["groups"]} <= {"note"}
 
 
+def test_the_float_file_of_the_bundle_is_linted_at_the_stage_that_made_it(finished: Path) -> None:
+    content = record(finished)
+    ships = content["final"]["files"][content["final"]["chosen"]]["title"]
+    (linted,) = (rung for rung in content["rungs"] if "fp32" in rung["lint"])
+    assert linted["title"] == ("prune" if ships == "quantize" else ships)
+    lint = linted["lint"]["fp32"]
+    assert (lint["runtime"], lint["int8_layers"], lint["left"]) == ("cpu", 0, 0)
+    assert lint["layers"] > 0
+
+
 def test_splits_are_written_and_disjoint(finished: Path) -> None:
     splits = json.loads((finished / "splits.json").read_text(encoding="utf8"))
     parts = {k: set(splits[k]) for k in ("train", "validation", "test")}
