@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from edgekd.distill.losses import AnyTerm, SoftTargets
 from edgekd.errors import RecipeError
 from edgekd.options import Cache, Options, Training
-from edgekd.training.signals import Wanted, joined
+from edgekd.training.signals import SCALED, Wanted, joined
 
 if TYPE_CHECKING:
     from edgekd.artifact import Artifact
@@ -43,6 +43,23 @@ class LearnsFromTeacher(Options):
         description="losses against the teacher, summed with their weights",
     )
 
+    teacher_temperature: float = Field(
+        1.0,
+        gt=0,
+        le=100,
+        examples=[1.0],
+        description="the teacher's class or label scores are divided by it before any loss; "
+        "`edgekd audit` fits it on the validation split",
+    )
+    distrust_labels: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        examples=[0.95],
+        description="labels do not count that the teacher contradicts with at least this "
+        "probability of its own answer; default: all labels count",
+    )
+
     cache: Cache | None = Field(
         None,
         examples=[{"views": 4, "max_bytes": "2 GB"}],
@@ -54,6 +71,18 @@ class LearnsFromTeacher(Options):
     def _something_to_learn(self) -> Self:
         if not self.hard_weight and not self.active:
             raise ValueError("hard_weight and the weights of all terms are 0: nothing is learned")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_to_distrust(self) -> Self:
+        if self.distrust_labels is None:
+            return self
+        if not self.hard_weight:
+            raise ValueError("distrust_labels leaves labels out, and hard_weight = 0 all of them")
+        if not any(term.teacher_wanted.outputs for term in self.active):
+            raise ValueError(
+                "distrust_labels asks the teacher, and no term with a weight reads its outputs"
+            )
         return self
 
     @model_validator(mode="after")
@@ -73,6 +102,8 @@ class LearnsFromTeacher(Options):
                 "hard_weight is the weight of the loss on labels, but the data has none; remove "
                 "it, and use terms to learn from the teacher"
             )
+        if self.distrust_labels is not None:
+            raise RecipeError("distrust_labels leaves out labels, but the data has none; remove it")
         return self.model_copy(update={"hard_weight": 0.0})
 
     @property
@@ -84,10 +115,21 @@ class LearnsFromTeacher(Options):
         """Refuse a task with an output that a term cannot compare.
 
         Raises:
-            RecipeError: see `Term.check`.
+            RecipeError: see `Term.check`; or what is set for scores has none to act on.
         """
         for term in self.terms:
             term.check(signals)
+        kinds = sorted(set(signals.values()))
+        if self.teacher_temperature != 1 and not set(kinds) & SCALED:
+            raise RecipeError(
+                f"teacher_temperature divides class or label scores, and the outputs are of kind "
+                f"{', '.join(kinds)}; leave it out"
+            )
+        if self.distrust_labels is not None and list(signals.values()) != ["classes"]:
+            raise RecipeError(
+                "distrust_labels needs one output of class scores and one label for each sample; "
+                f"the outputs are of kind {', '.join(kinds)}; leave it out"
+            )
 
     def checked(self, student: Model, teacher: Model | None, context: Context) -> Model:
         """Return the student with notes on the layers that terms found; see `term_layers`.
@@ -161,7 +203,14 @@ class LearnsFromTeacher(Options):
             wanted = joined(term.teacher_wanted for term in terms)
             guide = self.open_guide(teacher, context, training.precision, wanted, work=work)
         request = self._cache_request(teacher, context, training.precision) if terms else None
-        lesson = Lesson(self.hard_weight, terms, guide, request)
+        lesson = Lesson(
+            self.hard_weight,
+            terms,
+            guide,
+            request,
+            teacher_temperature=self.teacher_temperature,
+            distrust_labels=self.distrust_labels,
+        )
         transfer(student, lesson, context, training, work=work, title=title)
 
     def identify_more_teachers(self, root: Path) -> object:

@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from edgekd.tasks.task import SignalKind
+
+SCALED: frozenset[SignalKind] = frozenset({"classes", "class map", "labels"})
+"""Kinds of outputs that are scores, so that a temperature divides them."""
+
 
 @dataclass(frozen=True)
 class Signals:
@@ -16,6 +21,17 @@ class Signals:
 
     outputs: Mapping[str, Tensor]
     layers: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def divide_scores(signals: Signals, kinds: Mapping[str, SignalKind], temperature: float) -> Signals:
+    """Return the signals with their scores divided by a temperature; the rest as it is."""
+    if temperature == 1:
+        return signals
+    outputs = {
+        name: tensor / temperature if kinds.get(name) in SCALED else tensor
+        for name, tensor in signals.outputs.items()
+    }
+    return Signals(outputs, signals.layers)
 
 
 @dataclass(frozen=True)

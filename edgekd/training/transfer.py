@@ -31,7 +31,7 @@ from edgekd.training.loop import (
     to_tensors,
 )
 from edgekd.training.losses import add_notes
-from edgekd.training.signals import Signals, joined
+from edgekd.training.signals import Signals, divide_scores, joined
 from edgekd.training.teacher_cache import CacheRequest, open_cache
 from edgekd.training.teacher_outputs import TeacherOutputs
 from edgekd.training.term_layers import check_fit, check_tokens, give, tokens_of
@@ -50,6 +50,10 @@ class Lesson:
     """What the terms learn from; None only where there are no terms."""
     cache: CacheRequest | None = None
     """Whether the guide's signals are computed once and replayed."""
+    teacher_temperature: float = 1.0
+    """The guide's scores are divided by it."""
+    distrust_labels: float | None = None
+    """Probability of its answer at which the guide's word stands against a label's."""
 
 
 def transfer(
@@ -125,11 +129,17 @@ def make_objective(
 
     def objective(student: Signals, batch: TrainingBatch, done: float) -> list[Part]:
         parts = []
+        given = None if guide is None else guide.signals(batch, wanted)
         if hard_weight:
-            parts.append(Part("hard", hard_weight, hard_loss(student, batch, task, device)))
-        if guide is None:
+            hard = hard_losses(student, batch, task, device)
+            if lesson.distrust_labels is not None and given is not None:
+                (scores,) = given.outputs.values()
+                labels = _labels(batch, device)
+                hard = keep_trusted(hard, scores, labels, lesson.distrust_labels)
+            parts.append(Part("hard", hard_weight, hard.mean()))
+        if guide is None or given is None:  # both or neither
             return parts
-        teacher = guide.signals(batch, wanted)
+        teacher = divide_scores(given, task.signals, lesson.teacher_temperature)
         targets = to_tensors(_main_targets(batch), device) if hard_weight else {}
         tokens = _tokens({TRAINED: preprocess}, batch)
         its_tokens = _tokens(guide.preprocesses, batch)
@@ -152,8 +162,8 @@ def make_objective(
     return objective
 
 
-def hard_loss(student: Signals, batch: TrainingBatch, task: Task, device: torch.device) -> Tensor:
-    """Return the mean of the task's own loss over a batch.
+def hard_losses(student: Signals, batch: TrainingBatch, task: Task, device: torch.device) -> Tensor:
+    """Return the task's own loss of a batch, for each sample where the task gives it so.
 
     Of a mixed sample it is the loss against its own target and that against its partner's, each by
     its share (Zhang et al. 2018, whose loss for two classes this equals).
@@ -163,7 +173,7 @@ def hard_loss(student: Signals, batch: TrainingBatch, task: Task, device: torch.
     """
     own = task.loss(student.outputs, to_tensors(batch.targets, device))
     if batch.mixed is None:
-        return own.mean()
+        return own
     other = task.loss(student.outputs, to_tensors(batch.mixed.targets, device))
     share = torch.as_tensor(batch.mixed.share).to(device)
     if own.shape != share.shape:
@@ -172,7 +182,7 @@ def hard_loss(student: Signals, batch: TrainingBatch, task: Task, device: torch.
             f"cutmix) need one number for each of the {len(share)} samples; return a loss of the "
             "shape [batch], or remove these from augment"
         )
-    return (share * own + (1 - share) * other).mean()
+    return share * own + (1 - share) * other
 
 
 def _main_targets(batch: TrainingBatch) -> Arrays:
@@ -184,6 +194,30 @@ def _main_targets(batch: TrainingBatch) -> Arrays:
         name: np.where(own.reshape(-1, *[1] * (array.ndim - 1)), array, batch.mixed.targets[name])
         for name, array in batch.targets.items()
     }
+
+
+def _labels(batch: TrainingBatch, device: torch.device) -> list[Tensor]:
+    """Return the class of each sample, [batch]; of mixed ones also that of the partner."""
+    given = [batch.targets, *([] if batch.mixed is None else [batch.mixed.targets])]
+    return [to_tensors(targets, device)["label"] for targets in given]
+
+
+def keep_trusted(loss: Tensor, scores: Tensor, labels: Sequence[Tensor], limit: float) -> Tensor:
+    """Return the loss of the samples whose label the teacher does not contradict surely.
+
+    Args:
+        loss: of each sample, [batch].
+        scores: the teacher's class scores, [batch, classes].
+        labels: class of each sample, [batch]; of mixed ones also that of the partner.
+        limit: probability of another class at which the label does not count.
+
+    Returns:
+        The loss [kept]; one 0 where none is left, so that its mean exists.
+    """
+    confidence, answer = scores.float().softmax(dim=1).max(dim=1)
+    known = torch.stack([answer == label for label in labels]).any(dim=0)
+    kept = loss[known | (confidence < limit)]
+    return kept if len(kept) else loss[:1] * 0
 
 
 def name_terms(terms: Sequence[Term]) -> dict[str, Term]:
