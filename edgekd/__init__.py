@@ -5,6 +5,7 @@
     result = edgekd.compress(model=net, data=(x, y), max_drop=1)  # an nn.Module, arrays
     result = edgekd.compress("mnist")  # a recipe; the result shows the ladder of stages
     edgekd.quantize("net.onnx", data="photos")
+    edgekd.audit("net.onnx", data="photos")  # what a teacher is worth, before one learns from it
     edgekd.benchmark("int8.onnx", vs="fp32.onnx")
     edgekd.verify(result.bundle).ok
 
@@ -14,7 +15,7 @@ Importing this is cheap: numpy, onnx and torch come with the first call that nee
 import importlib
 import typing
 
-from edgekd.api import benchmark, compress, load_recipe, quantize, verify
+from edgekd.api import audit, benchmark, compress, load_recipe, quantize, verify
 from edgekd.errors import (
     BadInput,
     CandidateError,
@@ -35,11 +36,13 @@ from edgekd.errors import (
 if typing.TYPE_CHECKING:
     from edgekd.benchmarks.result import BenchResult
     from edgekd.bundle import VerifyReport
+    from edgekd.pipeline.audit.command import AuditResult
     from edgekd.pipeline.compress import Result
     from edgekd.pipeline.plan import Plan
     from edgekd.recipe.recipe import Recipe
 
 __all__ = [
+    "AuditResult",
     "BadInput",
     "BenchResult",
     "CandidateError",
@@ -59,6 +62,7 @@ __all__ = [
     "VerifyFailed",
     "VerifyReport",
     "WorseThanBaseline",
+    "audit",
     "benchmark",
     "compress",
     "load_recipe",
@@ -67,6 +71,7 @@ __all__ = [
 ]
 
 _LATER = {
+    "AuditResult": "edgekd.pipeline.audit.command",
     "BenchResult": "edgekd.benchmarks.result",
     "Plan": "edgekd.pipeline.plan",
     "Recipe": "edgekd.recipe.recipe",

@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from edgekd.cli.audit import audit
 from edgekd.cli.bench import bench
 from edgekd.cli.compress import compress
 from edgekd.cli.data import data
@@ -67,6 +68,7 @@ _COMMANDS = (
     (compress, "distill, prune and quantize a model; keep what pays on the device"),
     (init, "write a commented recipe to start from"),
     (quantize, "quantize an ONNX file; keep INT8 if it is faster and as good"),
+    (audit, "judge a teacher before a student learns from it; advice for distill"),
     (bench, "time ONNX files side by side: which is faster, and how certain"),
     (lint, "explain why a file is slow, or refused, in a runtime"),
     (export, "what a runtime or a board needs: TensorRT's commands"),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from edgekd.evaluation.audit import Audit
 from edgekd.evaluation.record import Record, from_json
 
 _HOME = r"(?:/home/[^/\s'\"]+|/Users/[^/\s'\"]+|/root|[A-Za-z]:\\Users\\[^\\\s'\"]+|~[\w.-]*)"
@@ -71,7 +72,15 @@ def shareable(record: Record) -> Record:
         scattered=record.scattered,
         masks=record.masks,
         retrieval=record.retrieval,
+        audit=_audit(clean.audit, record.audit),
     )
+
+
+def _audit(clean: Audit | None, given: Audit | None) -> Audit | None:
+    """Return an audit without absolute paths; classes and samples stay as the data has them."""
+    if clean is None or given is None:
+        return None
+    return replace(clean, worst=given.worst, mistakes=given.mistakes)
 
 
 def _cleaned(value: Any) -> Any:

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from edgekd.benchmarks.measurement import Timing
 from edgekd.errors import RunFolderError
+from edgekd.evaluation.audit import Audit
 from edgekd.evaluation.budget import describe_latency
 from edgekd.evaluation.evidence import FileEvidence
 from edgekd.evaluation.examples import Masks, Retrieval, Scattered
@@ -77,6 +78,8 @@ class Record:
     """None where the task gives no vectors."""
     remarks: tuple[str, ...] = ()
     """What makes the whole doubtful, such as a teacher that is no better than a guess."""
+    audit: Audit | None = None
+    """Of the teacher, before anything learned from it; None where nothing does."""
     origin: Origin = field(default_factory=Origin)
     """Empty where the teacher is a network of PyTorch."""
     layers: LayerTimes | None = None

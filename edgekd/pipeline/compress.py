@@ -16,17 +16,17 @@ from edgekd.evaluation.examiner import Examiner
 from edgekd.evaluation.gate import REFERENCE, Verdict, judge
 from edgekd.evaluation.record import Record, with_time_of
 from edgekd.networks.bounded import watch_peak
+from edgekd.pipeline.audit.run import audit_for_run
 from edgekd.pipeline.baseline import warn_of_teacher
 from edgekd.pipeline.bench import Bench
 from edgekd.pipeline.deliver import deliver
-from edgekd.pipeline.export import Export
+from edgekd.pipeline.exported_stage import make_stage, make_teacher
 from edgekd.pipeline.final import TEACHER, Rung, judge_on_test, measure_finalists
 from edgekd.pipeline.live_curves import LiveCurves
 from edgekd.pipeline.memory import keep_peak
 from edgekd.pipeline.record import record
 from edgekd.pipeline.run_folder import check_owner, claim
 from edgekd.pipeline.setup import set_up
-from edgekd.pipeline.stage import run_step
 from edgekd.progress import Progress, Silent
 from edgekd.quantization.quantized import read_dropped
 from edgekd.recipe.recipe import Recipe, titled
@@ -165,12 +165,13 @@ def run_steps(bench: Bench) -> tuple[Rung, ...]:
     """Run every step from the last kept stage; the first rung is the teacher."""
     first = bench.recipe.working_teacher
     bench.log.stage = TEACHER
-    teacher = _stage(bench, first, _nothing(bench), bench.context(None))
+    teacher = make_teacher(bench)
     examiner = bench.examiner(teacher)
     evidence = examiner.examine(teacher, teacher, name=first.name, makes=first.makes)
     rungs = [Rung(TEACHER, teacher, evidence, REFERENCE)]
     if warning := warn_of_teacher(bench, teacher):
         bench.progress.say(f"warning: {warning}")
+    audit_for_run(bench, teacher)
     best, context = teacher, bench.context(teacher)
     for title, step in titled(bench.recipe.working_steps):
         bench.log.stage = title
@@ -189,7 +190,7 @@ def _climb_one(
     context: Context,
 ) -> Rung:
     try:
-        after = _stage(bench, step, best, context)
+        after = make_stage(bench, step, best, context)
     except NothingToDo as signal:
         verdict = Verdict(outcome="skipped", skipped_because=one_line(signal))
         rung = Rung(title, best, None, verdict)
@@ -209,18 +210,3 @@ def _climb_one(
         rung = Rung(title, after, evidence, verdict)
     bench.progress.say(f"{title}: {rung.verdict.outcome}: {rung.verdict.text}")
     return rung
-
-
-def _stage(bench: Bench, step: Step, source: Artifact, context: Context) -> Artifact:
-    """Run a step, and export the network where it makes one, with previews of what may ship."""
-    with bench.log.spend("train" if step.training else "quantize"):
-        after = run_step(step, source, context, bench.stages)
-    if not step.makes_network:
-        return after
-    export = Export(opset=bench.recipe.export.opset, early=bench.recipe.early)
-    with bench.log.spend("export"):
-        return run_step(export, after, context, bench.stages)
-
-
-def _nothing(bench: Bench) -> Artifact:
-    return Artifact(bench.folder, {})

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from edgekd.artifact import FP32, SPENT, Variant
 from edgekd.benchmarks.measurement import Session
 from edgekd.data.array_facts import describe_arrays
+from edgekd.evaluation.audit import read_audit
 from edgekd.evaluation.budget import over_budget
 from edgekd.evaluation.record import Record
 from edgekd.evaluation.results import (
@@ -37,6 +38,7 @@ from edgekd.exporters.lint.shipped import lint_variant
 from edgekd.exporters.onnx_metadata import licence
 from edgekd.networks.bounded import Peak
 from edgekd.networks.channel_notes import read_left
+from edgekd.pipeline.audit.run import learner
 from edgekd.pipeline.baseline import warn_of_teacher
 from edgekd.pipeline.bench import Bench
 from edgekd.pipeline.examples.answers import find_changes
@@ -100,6 +102,7 @@ def record(
         calls=_calls(bench, final),
         over_budget=over_budget(final.ships, recipe.budget, device=device),
         remarks=_remarks(bench, rungs[0]),
+        audit=read_audit(bench.folder) if learner(bench) is not None else None,
         origin=origin,
         layers=shipped_layers,
         spent=bench.log.read(),

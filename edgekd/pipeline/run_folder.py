@@ -8,6 +8,9 @@ from typing import Any
 
 from edgekd.data.stored_splits import write_splits
 from edgekd.errors import RunFolderError, few
+from edgekd.evaluation.audit import JSON as AUDIT
+from edgekd.evaluation.audit import MISTAKES
+from edgekd.evaluation.audit import PAGE as AUDIT_PAGE
 from edgekd.evaluation.spent_time import FILE
 from edgekd.pipeline.bench import Bench
 from edgekd.pipeline.live_curves import EVENTS, PAGE
@@ -26,6 +29,9 @@ OWN = {
     "bundle",
     "splits.json",
     "recipe.json",
+    AUDIT,
+    AUDIT_PAGE,
+    MISTAKES,
     FILE,
     PAGE,
     EVENTS,

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import edgekd
+from edgekd.cli.audit import audit as audit_command
 from edgekd.cli.bench import bench as bench_command
 from edgekd.cli.compress import compress as compress_command
 from edgekd.cli.quantize import quantize as quantize_command
@@ -230,10 +231,11 @@ OF_ARRAYS = {"labels"}
     [
         (compress_command, edgekd.compress, set(), OF_ARRAYS),
         (quantize_command, edgekd.quantize, set(), {"weights", *OF_ARRAYS}),
+        (audit_command, edgekd.audit, {"teachers"}, {"teacher", "more_teachers", *OF_ARRAYS}),
         (bench_command, edgekd.benchmark, GUARDS, set()),
         (verify_command, edgekd.verify, set(), set()),
     ],
-    ids=["compress", "quantize", "bench", "verify"],
+    ids=["compress", "quantize", "audit", "bench", "verify"],
 )
 def test_the_keywords_are_the_flags(
     command: Callable[..., object],

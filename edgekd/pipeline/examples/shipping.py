@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgekd.artifact import FP32
+from edgekd.data.dataset import Dataset
 from edgekd.evaluation.examples import Thing
 from edgekd.evaluation.reduced import Reduced
 from edgekd.evaluation.results import Final
@@ -59,17 +60,37 @@ class Shipping:
 
     def things(self, index: NDArray[np.int64], labels: Sequence[str]) -> tuple[Thing, ...]:
         """Return samples as they are shown; `index` are their numbers in the data set."""
-        kind = self.bench.dataset.kind
-        raw = next(iter(self.bench.dataset.take(index)[0].values()))
-        return tuple(
-            Thing(
-                index=int(number),
-                label=label,
-                image=png_uri(sample) if kind == "image" else None,
-                text=str(sample)[:SHOWN_LETTERS] if kind == "text" else None,
-            )
-            for number, label, sample in zip(index, labels, raw, strict=True)
+        return show_things(self.bench.dataset, index, labels)
+
+
+def show_things(
+    dataset: Dataset,
+    index: NDArray[np.int64],
+    labels: Sequence[str],
+    *,
+    most_pictures: int | None = None,
+) -> tuple[Thing, ...]:
+    """Return samples of a data set as they are shown.
+
+    Args:
+        dataset: of the samples.
+        index: their numbers in it.
+        labels: what stands beside each.
+        most_pictures: the first so many have a picture; None: all.
+    """
+    kind = dataset.kind
+    drawn = len(index) if most_pictures is None or kind == "text" else most_pictures
+    raw = next(iter(dataset.take(index[:drawn])[0].values()))
+    samples = [*raw, *[None] * (len(index) - len(raw))]
+    return tuple(
+        Thing(
+            index=int(number),
+            label=label,
+            image=png_uri(sample) if kind == "image" and sample is not None else None,
+            text=str(sample)[:SHOWN_LETTERS] if kind == "text" else None,
         )
+        for number, label, sample in zip(index, labels, samples, strict=True)
+    )
 
 
 def png_uri(pixels: NDArray[np.uint8], *, nearest: bool = False) -> str:

@@ -19,7 +19,17 @@ from edgekd.report.charts.curves import curves_of
 from edgekd.report.charts.plots import quality_against_latency
 from edgekd.report.charts.ridges import latency_distributions
 from edgekd.report.charts.scatter import predicted_against_true
-from edgekd.report.run import examples, fidelity, headline, lint, repairs, sections, spent, why
+from edgekd.report.run import (
+    audit,
+    examples,
+    fidelity,
+    headline,
+    lint,
+    repairs,
+    sections,
+    spent,
+    why,
+)
 from edgekd.report.run.recipe_toml import toml
 from edgekd.report.template import embedded, environment, style
 from edgekd.store import write_atomic
@@ -68,6 +78,7 @@ def page(record: Record, *, samples: bool = True) -> str:
             fidelity=fidelity,
             examples=examples,
             why=why,
+            audit=audit,
             repairs=repairs,
             spent=spent,
             seconds=seconds,
@@ -85,7 +96,7 @@ def page(record: Record, *, samples: bool = True) -> str:
                 for rung in clean.rungs
                 for curve in curves_of(rung.title, rung.losses, rung.curves)
             ],
-            css=style("style.css"),
+            css=style("style.css", "audit.css"),
             embedded=embedded(clean.to_json()),
         )
     )
@@ -94,10 +105,13 @@ def page(record: Record, *, samples: bool = True) -> str:
 def without_samples(record: Record) -> Record:
     """Return the record without anything that shows a sample of the data."""
     changes, masks, retrieval = record.changes, record.masks, record.retrieval
+    audit = record.audit
+    doubted = replace(audit.mistakes, shown=()) if audit and audit.mistakes else None
     return replace(
         record,
         changes=changes and replace(changes, samples=()),
         scattered=(),
+        audit=audit and replace(audit, mistakes=doubted),
         masks=masks and replace(masks, samples=()),
         retrieval=retrieval and replace(retrieval, shown=()),
     )

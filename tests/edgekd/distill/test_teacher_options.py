@@ -113,9 +113,8 @@ def test_the_loss_of_a_step_is_made_of_both() -> None:
         root=Path(),
         identity={},
     )
-    objective = make_objective(
-        Trainee(nn.Identity()), lesson, context, ArrayPreprocess(names=("x",))
-    )
+    trainee = Trainee(nn.Identity())  # type: ignore[arg-type]  # it is not run
+    objective = make_objective(trainee, lesson, context, ArrayPreprocess(names=("x",)))
     x = {"x": np.zeros((2, 2), np.float32)}
     batch = TrainingBatch(
         inputs={TRAINED: x, TEACHER: x},

@@ -1,0 +1,1 @@
+"""The scrutiny of a teacher before anything learns from it."""
