@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @taking(advise_key)
 def audit(  # noqa: PLR0913  # each argument is a flag of the command
-    teacher: object = None,
+    model: object = None,
     data: object = None,
     *,
     more_teachers: str | Path | Sequence[str | Path] = (),
@@ -43,7 +43,7 @@ def audit(  # noqa: PLR0913  # each argument is a flag of the command
     are written into the run folder; the same job of `compress` goes on in it.
 
     Args:
-        teacher: an ONNX file, "hf:FOLDER", an nn.Module with its weights, or a recipe.
+        model: the teacher: an ONNX file, "hf:FOLDER", an nn.Module with its weights, or a recipe.
         data: with or without labels; None with a recipe.
         more_teachers: ONNX files that teach beside it.
         weights: a state_dict or its file, of a function that builds the teacher.
@@ -75,4 +75,4 @@ def audit(  # noqa: PLR0913  # each argument is a flag of the command
 
     given = pick_asked(locals())
     job = Job(as_texts(changes, "changes"), out, root, listener(progress))
-    return audit_objects(teacher, data, as_texts(more_teachers, "more_teachers"), given, job)
+    return audit_objects(model, data, as_texts(more_teachers, "more_teachers"), given, job)

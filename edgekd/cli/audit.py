@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shlex
 import sys
@@ -13,7 +14,7 @@ import typer
 
 from edgekd.cli import flags
 from edgekd.errors import RecipeError
-from edgekd.wording import flag
+from edgekd.wording import flag, speaking
 
 if TYPE_CHECKING:
     from edgekd.recipe.recipe import Recipe
@@ -67,7 +68,8 @@ def audit(  # noqa: PLR0913  # each parameter is a flag
 
     given = pick_asked(locals())
     first, more = teachers[0], teachers[1:]
-    with flags.speaking_flags(audit):
+    names = [*inspect.signature(audit).parameters, "model"]  # messages call the first one so
+    with speaking("flags", names=names):
         recipe, root = _recipe(first, data, given, changes or ())
         result = work(
             recipe,

@@ -231,7 +231,7 @@ OF_ARRAYS = {"labels"}
     [
         (compress_command, edgekd.compress, set(), OF_ARRAYS),
         (quantize_command, edgekd.quantize, set(), {"weights", *OF_ARRAYS}),
-        (audit_command, edgekd.audit, {"teachers"}, {"teacher", "more_teachers", *OF_ARRAYS}),
+        (audit_command, edgekd.audit, {"teachers"}, {"model", "more_teachers", *OF_ARRAYS}),
         (bench_command, edgekd.benchmark, GUARDS, set()),
         (verify_command, edgekd.verify, set(), set()),
     ],

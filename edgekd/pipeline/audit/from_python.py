@@ -18,30 +18,30 @@ from edgekd.user_code import giving
 
 
 def audit_objects(
-    teacher: object, data: object, more: Sequence[str], asked: dict[str, Any], job: Job
+    model: object, data: object, more: Sequence[str], asked: dict[str, Any], job: Job
 ) -> AuditResult:
     """Audit what the arguments name.
 
     Raises:
-        RecipeError: teacher or data is missing, or the arguments do not go together.
+        RecipeError: model or data is missing, or the arguments do not go together.
         BadInput: see `audit`.
     """
-    if teacher is not None and data is None and is_recipe(teacher):
-        recipe, base = _read(teacher, job)
+    if model is not None and data is None and is_recipe(model):
+        recipe, base = _read(model, job)
         if asked:
             raise RecipeError(
                 f"{' and '.join(asked)} cannot be given with a recipe, which has its own values; "
                 "change its keys, for instance changes=['data.path=photos']"
             )
         return _work(recipe, more, job, base=base)
-    absent = [n for n, value in (("teacher", teacher), ("data", data)) if value is None]
+    absent = [n for n, value in (("model", model), ("data", data)) if value is None]
     if absent:
         raise RecipeError(
             f"edgekd.audit needs {' and '.join(absent)} (or a recipe); for instance "
             "edgekd.audit('net.onnx', data=(x, y))"
         )
     objects = name_objects(
-        model=teacher,
+        model=model,
         data=data,
         weights=asked.pop("weights", None),
         student=asked.pop("student", None),

@@ -28,8 +28,10 @@ REVISION = 1
 
 def learner(bench: Bench) -> LearnsFromTeacher | None:
     """Return the first step that learns from the teacher's outputs or layers; None: none does."""
-    steps = bench.recipe.working_steps
-    return next((s for s in steps if isinstance(s, LearnsFromTeacher) and s.active), None)
+    for step in bench.recipe.working_steps:
+        if isinstance(step, LearnsFromTeacher) and step.active:
+            return step
+    return None
 
 
 def audit_for_run(bench: Bench, teacher: Artifact) -> Audit | None:
@@ -37,13 +39,9 @@ def audit_for_run(bench: Bench, teacher: Artifact) -> Audit | None:
     step = learner(bench)
     if step is None:
         return None
-    own = isinstance(step, Distill)
-    found = audit_teacher(
-        bench,
-        teacher,
-        more=step.more_teachers if own else (),
-        step=step if own else None,
-    )
+    distils = step if isinstance(step, Distill) else None
+    more = () if distils is None else distils.more_teachers
+    found = audit_teacher(bench, teacher, more=more, step=distils)
     for line in headlines(found):
         bench.progress.say(line)
     return found

@@ -68,7 +68,8 @@ def figures(audit: Audit) -> list[Row]:
             every = (*(cell or "not known" for cell in cells), *((own,) if student else ()))
             found.append(Row(title=title, note=note, cells=every, columns=columns))
 
-    for name in teachers[0].metrics:
+    first = audit.metric.name
+    for name in sorted(teachers[0].metrics, key=lambda name: (name != first, name)):
         unit = audit.metric.unit if name == audit.metric.name else _unit(name)
         cells = [quality(t.metrics[name]) if name in t.metrics else "" for t in teachers]
         add(f"{name}{', ' + unit if unit else ''}", cells, "not trained yet")
@@ -176,12 +177,14 @@ def mistakes(audit: Audit) -> str:
     if found is None:
         return ""
     shown = f" The {len(found.shown)} first are shown." if len(found.shown) < found.total else ""
-    if found.unit != "%":
+    if found.unit != "%" and found.total:
         return (
             f"{found.total} of {found.sure_of:,} validation samples are off by more than "
             f"{found.from_confidence:.2g} {found.unit}: look whether their numbers are right."
             f"{shown}"
         )
+    if not found.total:
+        return f"None of {audit.samples:,} validation samples."
     return (
         f"{found.total:,} of {audit.samples:,} validation samples, the surest first. {found.sure} "
         f"of them are among the half that the teacher is surest of (red edge), "
