@@ -1,6 +1,7 @@
 """What to do with a teacher, each with the measured number that is its reason.
 
-The rules are those of the papers that they name. What they give is not measured yet.
+The rules are those of the papers that they name. What they give is not measured yet;
+`python -m edgekd.benchmarks.trials.teacher_advice` does it.
 """
 
 from __future__ import annotations

@@ -44,6 +44,8 @@ from edgekd.pipeline.baseline import describe_doubt
 from edgekd.pipeline.bench import Bench
 from edgekd.tasks.reference import Reference
 
+MOST_SCORES = 20_000_000
+"""Of more class scores, samples are drawn evenly: sorting them takes memory."""
 _AGREEMENT = "agreement"
 """Of the teacher with itself it says nothing."""
 _CLASSES_ONLY = "it is that of class scores, one label for each sample"
@@ -200,10 +202,11 @@ def _scores(answers: Answers, bench: Bench) -> tuple[Temperature | None, WrongCl
     labelled = _has_labels(bench)
     scores = scores_of(answers, bench.task, "classes")
     if scores is not None and scores.shape[1] > 1:
-        logits = as_logits(scores)
+        every = max(1, scores.size // MOST_SCORES)
+        logits = as_logits(scores[::every])
         if not (labelled and {"label", "answer"} <= set(answers.arrays)):
             return None, describe_wrong_classes(logits, None)
-        label, answer = (np.asarray(answers.arrays[name]) for name in ("label", "answer"))
+        label, answer = (np.asarray(answers.arrays[n])[::every] for n in ("label", "answer"))
         known = label < logits.shape[1]
         fitted = fit_temperature(logits[known], label[known]) if known.any() else None
         return fitted, describe_wrong_classes(logits, label == answer)

@@ -25,8 +25,6 @@ from edgekd.tasks.task import Metric
 
 SHOWN = 24
 SHOWN_CLASSES = 10
-MOST_LABELS = 200
-"""Of more labels or numbers, these have intervals: the worst ones."""
 _FAR_OFF = 5.0
 """Errors beyond so many deviations, estimated from the median, are far off."""
 
