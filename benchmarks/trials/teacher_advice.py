@@ -103,7 +103,7 @@ def train_teacher(kind: str, asked: argparse.Namespace) -> Path:
     epochs = max(1, round(WEAK_SHARE * epochs)) if kind == "weak" else epochs
     task = f"{HERE}:Smoothed" if kind == "smoothed" else "classification"
     model = {**build(asked.data, asked.teacher), "train": training(epochs)}
-    folder = asked.out / f"teacher-{kind}"
+    folder: Path = asked.out / f"teacher-{kind}"
     bench, teacher = opened(
         table_of(f"teacher-{kind}", asked.data, model, task=task, seed=0), folder
     )
