@@ -37,7 +37,7 @@ from edgekd.training.signals import Signals
 from edgekd.training.teacher_cache import CacheRequest
 from edgekd.training.teacher_outputs import NetworkOutputs
 from edgekd.training.trainee import Trainee
-from edgekd.training.transfer import Lesson, hard_loss, make_objective, transfer
+from edgekd.training.transfer import Lesson, hard_losses, make_objective, transfer
 
 NETS = """
 from torch import nn
@@ -216,7 +216,8 @@ def test_a_mixed_sample_is_held_against_both_targets() -> None:
     batch = TrainingBatch({}, {"label": np.array([0, 0])}, np.arange(2), 0, mixed)
     log = logits.log_softmax(dim=1)
     rows = [-(0.75 * log[0, 0] + 0.25 * log[0, 1]), -(0.25 * log[1, 0] + 0.75 * log[1, 1])]
-    found = hard_loss(Signals({"logits": logits}), batch, Classification(), torch.device("cpu"))
+    each = hard_losses(Signals({"logits": logits}), batch, Classification(), torch.device("cpu"))
+    found = each.mean()
     torch.testing.assert_close(found, torch.stack(rows).mean())
 
 
@@ -228,7 +229,7 @@ def test_a_task_whose_loss_is_one_number_cannot_have_mixed_samples() -> None:
     mixed = Mixed({"label": np.array([1, 1])}, np.array([0.75, 0.25], np.float32))
     batch = TrainingBatch({}, {"label": np.array([0, 0])}, np.arange(2), 0, mixed)
     with pytest.raises(ModelError, match=r"shape \[\], and mixed samples"):
-        hard_loss(Signals({"logits": torch.zeros(2, 2)}), batch, Whole(), torch.device("cpu"))
+        hard_losses(Signals({"logits": torch.zeros(2, 2)}), batch, Whole(), torch.device("cpu"))
 
 
 def test_terms_get_the_label_of_the_larger_share(images: Context) -> None:
