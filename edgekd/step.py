@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgekd.data.batches import Data, Part
     from edgekd.data.preprocess import Preprocess
     from edgekd.devices.device import Device
+    from edgekd.evaluation.quality_gate import QualityGate
     from edgekd.networks.trainable import Model
     from edgekd.tasks.task import Task
 
@@ -30,6 +31,7 @@ Need = Literal[
     "teachers",
     "device",
     "budget",
+    "quality",
     "seed",
 ]
 DATA_NEEDS: Mapping[Need, Part] = {
@@ -64,6 +66,8 @@ class Context:
     progress: Progress = field(default_factory=Silent)
     watch: Callable[[str, Mapping[str, Sequence[float | None]]], None] = _ignore
     """Called after every epoch of a training with its title and its curves by name."""
+    quality: QualityGate | None = None
+    """What the budget allows, for the need "quality"; None before there is a teacher."""
 
     def only(self, needs: frozenset[Need]) -> Context:
         """Return it with the rest withheld: reading what was not declared fails at once."""

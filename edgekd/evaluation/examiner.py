@@ -167,7 +167,7 @@ class Examiner:
             Findings(
                 variant=variant,
                 device=self.device.name,
-                unit="points" if first.is_percentage else first.unit,
+                unit=first.difference_unit,
                 floored={
                     metric.floor: by_variant[variant].metrics[metric.name]
                     for metric in self.task.metrics

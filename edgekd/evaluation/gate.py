@@ -19,6 +19,42 @@ Fault = Literal["quality", "size", "slower", "gain not shown"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Quality:
+    """The quality of one file on validation, as the budget looks at it."""
+
+    unit: str
+    gain: Estimate
+    """First metric relative to the teacher, paired by sample."""
+    floored: Mapping[Floor, Estimate] = field(default_factory=dict)
+    """Metrics whose least value the budget says, by its key; then the gain decides nothing."""
+
+    def faults(self, budget: Budget) -> list[str]:
+        """Return in words what exceeds the budget.
+
+        The drop is the point estimate, or with `budget.strict` the far end of its interval.
+        """
+        if self.floored:
+            return [
+                f"{describe_floor(key, value)}, at least {least:g} required"
+                for key, least in budget.floors.items()
+                for value in [self.floored[key].low if budget.strict else self.floored[key].value]
+                if value < least
+            ]
+        drop = -(self.gain.low if budget.strict else self.gain.value)
+        if drop <= budget.max_drop:
+            return []
+        return [f"{drop:.2f} {self.unit} lost, {budget.max_drop:g} allowed"]
+
+    @property
+    def text(self) -> str:
+        """The quality for people."""
+        if self.floored:
+            return ", ".join(describe_floor(key, e.value) for key, e in self.floored.items())
+        doubt = NO_DIFFERENCE if is_undecided(self.gain) else ""
+        return f"{self.gain.value:+.2f} {self.unit} relative to the teacher{doubt}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Findings:
     """The input of the gate: measurements of one variant, on validation and on one device."""
 
@@ -38,6 +74,11 @@ class Findings:
     steady: bool
     shrink: float
     """Bytes before / bytes after."""
+
+    @property
+    def quality(self) -> Quality:
+        """What the budget looks at."""
+        return Quality(unit=self.unit, gain=self.gain, floored=self.floored)
 
     @property
     def unusual_pair(self) -> str:
@@ -162,11 +203,11 @@ def _rule(
 ) -> Ruling:
     """Decide about one variant.
 
-    The drop is the point estimate, or with `budget.strict` the far end of its interval. Speed
-    counts only where it was measured; a promise of speed that could not be shown is not kept.
+    Speed counts only where it was measured; a promise of speed that could not be shown is not
+    kept.
     """
     against: list[tuple[Fault, str]] = [
-        ("quality", reason) for reason in _quality_faults(found, budget)
+        ("quality", reason) for reason in found.quality.faults(budget)
     ]
     against += [] if other_device else _speed_faults(promise, found)
     if promise == "smaller" and found.shrink <= 1:
@@ -177,9 +218,9 @@ def _rule(
     kept = not reasons or bool(kept_because)
     if reasons and kept:
         reasons.append(f"kept because {kept_because}")
-    numbers = f"{_describe_pair(found)}, {_describe_quality(found)}"
+    numbers = f"{_describe_pair(found)}, {found.quality.text}"
     if other_device and found.speedup is None:
-        numbers = f"not measured on {other_device}, {_describe_quality(found)}"
+        numbers = f"not measured on {other_device}, {found.quality.text}"
     elif other_device:
         numbers = f"not measured on {other_device}; on {found.device} {numbers}"
     return Ruling(
@@ -190,27 +231,6 @@ def _rule(
         numbers=numbers,
         not_measured_on=other_device,
     )
-
-
-def _quality_faults(found: Findings, budget: Budget) -> list[str]:
-    if found.floored:
-        return [
-            f"{describe_floor(key, value)}, at least {least:g} required"
-            for key, least in budget.floors.items()
-            for value in [found.floored[key].low if budget.strict else found.floored[key].value]
-            if value < least
-        ]
-    drop = -(found.gain.low if budget.strict else found.gain.value)
-    if drop <= budget.max_drop:
-        return []
-    return [f"{drop:.2f} {found.unit} lost, {budget.max_drop:g} allowed"]
-
-
-def _describe_quality(found: Findings) -> str:
-    if found.floored:
-        return ", ".join(describe_floor(key, e.value) for key, e in found.floored.items())
-    doubt = NO_DIFFERENCE if is_undecided(found.gain) else ""
-    return f"{found.gain.value:+.2f} {found.unit} relative to the teacher{doubt}"
 
 
 NO_DIFFERENCE = ", no difference shown"

@@ -85,6 +85,8 @@ class RepairStep:
     seconds: float | None = None
     """None: what it took is not known."""
     note: str = ""
+    quality: str = ""
+    """On the validation split, in words; "": it was not judged, for signal to noise decided."""
 
 
 @dataclass(frozen=True, kw_only=True)

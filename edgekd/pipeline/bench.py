@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgekd.artifact import Artifact
@@ -14,6 +14,7 @@ from edgekd.data.splits import Splits
 from edgekd.devices.device import Device, Place
 from edgekd.evaluation.examiner import Examiner
 from edgekd.evaluation.predictions import Predictions
+from edgekd.evaluation.quality_gate import QualityGate
 from edgekd.evaluation.spent_time import TimeLog
 from edgekd.pipeline.live_curves import LiveCurves
 from edgekd.progress import Progress
@@ -72,7 +73,14 @@ class Bench:
             identity=self._identity(teachers),
             progress=self.progress,
             **({} if self.live is None else {"watch": self.live}),
+            quality=None if teacher is None else self._quality(teacher),
         )
+
+    def _quality(self, teacher: Artifact) -> QualityGate:
+        predictions = replace(
+            self.held_out(teacher), data=self.data, split="validation"
+        )  # those of the examiner
+        return QualityGate(predictions, self.recipe.budget)
 
     def examiner(self, teacher: Artifact, place: Place | None = None) -> Examiner:
         """Return the one that gathers evidence against `teacher`, at the place that decides."""
@@ -120,5 +128,11 @@ class Bench:
             "teachers": digest([t.knowledge for t in teachers]),
             "device": self.device.fingerprint(self.setup),
             "budget": digest(self.recipe.budget.model_dump(mode="json")),
+            "quality": digest(
+                self.task_identity,
+                self.data.fingerprint("validation"),
+                [dict(t.files) for t in teachers],
+                self.recipe.budget.model_dump(mode="json", exclude={"max_latency"}),
+            ),
             "seed": str(self.recipe.seed),
         }

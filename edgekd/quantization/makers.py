@@ -11,6 +11,7 @@ from edgekd.artifact import Variant
 from edgekd.quantization.accuracy.costs import count_work, measure_savings, remember
 from edgekd.quantization.accuracy.escalation import Accuracy
 from edgekd.quantization.accuracy.floats import Costs
+from edgekd.quantization.accuracy.judging import JudgeGraph
 from edgekd.quantization.calibrated import DEFAULT, Calibrated, Feeds, Watch, calibrate_watched
 from edgekd.quantization.dynamic import watch_dynamic, write_dynamic
 from edgekd.quantization.half import watch_half, write_half
@@ -26,7 +27,7 @@ class Maker:
     """What makes one variant of a calibrated graph."""
 
     watch: Watch
-    write: Callable[[Calibrated, Path, Accuracy, Path | None], QuantizedFacts]
+    write: Callable[[Calibrated, Path, Accuracy, Path | None, JudgeGraph | None], QuantizedFacts]
     """Writes the file, with repairs of its accuracy where it has any; see `make`.
 
     Raises:
@@ -36,13 +37,19 @@ class Maker:
 
 def _static(layout: Layout) -> Maker:
     def write(
-        calibrated: Calibrated, target: Path, accuracy: Accuracy, work: Path | None
+        calibrated: Calibrated,
+        target: Path,
+        accuracy: Accuracy,
+        work: Path | None,
+        judge: JudgeGraph | None,
     ) -> QuantizedFacts:
         # Only this machine's kernels can be timed here.
         costs: Costs = measure_savings if layout is ONNX_RUNTIME else count_work
         if work is not None:
             costs = remember(costs, work / f"{target.stem}.costs.json")
-        return write_int8(calibrated, target, layout=layout, accuracy=accuracy, costs=costs)
+        return write_int8(
+            calibrated, target, layout=layout, accuracy=accuracy, costs=costs, judge=judge
+        )
 
     return Maker(partial(watch_int8, layout=layout), write)
 
@@ -92,6 +99,7 @@ def make(
     *,
     accuracy: Accuracy = "auto",
     work: Path | None = None,
+    judge: JudgeGraph | None = None,
 ) -> QuantizedFacts:
     """Write the file of one variant, with repairs as `escalate` makes them.
 
@@ -102,8 +110,9 @@ def make(
         accuracy: which repairs.
         work: a folder for what is measured on the way: a call that was killed, made again with
             the same folder, writes what it would have written.
+        judge: returns the quality of a graph, for repairs that go on until the budget is met.
 
     Raises:
         NothingToDo: it cannot be made, with the reason.
     """
-    return MAKERS[variant].write(calibrated, target, accuracy, work)
+    return MAKERS[variant].write(calibrated, target, accuracy, work, judge)

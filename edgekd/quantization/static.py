@@ -13,7 +13,10 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from onnx import ModelProto
+
 from edgekd.errors import NothingToDo
+from edgekd.evaluation.quality_gate import Judged
 from edgekd.exporters.input_casts import cast_inputs_first
 from edgekd.exporters.onnx_files import check, save_onnx
 from edgekd.exporters.shapes import lower_opset
@@ -21,8 +24,9 @@ from edgekd.exporters.strip import strip
 from edgekd.quantization.accuracy.costs import count_work
 from edgekd.quantization.accuracy.escalation import Accuracy, Outcome, escalate
 from edgekd.quantization.accuracy.floats import Costs
+from edgekd.quantization.accuracy.judging import JudgeGraph
 from edgekd.quantization.accuracy.sensitivity import rank_layers
-from edgekd.quantization.accuracy.workshop import Workshop, make_plan_of
+from edgekd.quantization.accuracy.workshop import Trial, Workshop, make_plan_of
 from edgekd.quantization.calibrated import (
     DEFAULT,
     Calibrated,
@@ -104,6 +108,7 @@ def write_int8(
     layout: Layout,
     accuracy: Accuracy = "auto",
     costs: Costs = count_work,
+    judge: JudgeGraph | None = None,
 ) -> QuantizedFacts:
     """Write Q/DQ with int8 weights per channel (-127..127).
 
@@ -116,6 +121,7 @@ def write_int8(
             most CPUs and are often slower than FP32 there.
         accuracy: repairs, see `escalate`; () for none.
         costs: what layers cost in float, where some are left in float.
+        judge: returns the quality of a graph as it would be written; see `escalate`.
 
     Raises:
         NothingToDo: the ranges leave nothing to quantize, or the file that was made does not
@@ -123,15 +129,8 @@ def write_int8(
     """
     answers = FloatAnswers(calibrated.model, calibrated.judged, name=calibrated.name)
     calibrated = choose_ranges(calibrated, answers, layout)
-    outcome = find_outcome(calibrated, answers, layout, accuracy=accuracy, costs=costs)
-    plan, graph = outcome.trial.plan, outcome.trial.graph
-    if layout.absorbs:
-        graph = widen_depthwise(graph)
-    if layout.casts_inputs_first:
-        graph = cast_inputs_first(graph)
-    if layout.most_opset is not None:
-        graph = lower_opset(graph, layout.most_opset)
-    quantized = strip(graph)
+    outcome = find_outcome(calibrated, answers, layout, accuracy=accuracy, costs=costs, judge=judge)
+    plan, quantized = outcome.trial.plan, _finish(outcome.trial.graph, layout)
     check(quantized, f"the quantized form of {calibrated.name}")
     check_follows(quantized, answers)
     save_onnx(quantized, target)
@@ -153,6 +152,17 @@ def write_int8(
     )
 
 
+def _finish(graph: ModelProto, layout: Layout) -> ModelProto:
+    """Return a quantized graph as it is written."""
+    if layout.absorbs:
+        graph = widen_depthwise(graph)
+    if layout.casts_inputs_first:
+        graph = cast_inputs_first(graph)
+    if layout.most_opset is not None:
+        graph = lower_opset(graph, layout.most_opset)
+    return strip(graph)
+
+
 def find_outcome(
     calibrated: Calibrated,
     answers: FloatAnswers,
@@ -160,6 +170,7 @@ def find_outcome(
     *,
     accuracy: Accuracy = "auto",
     costs: Costs = count_work,
+    judge: JudgeGraph | None = None,
 ) -> Outcome:
     """Return the INT8 graph of a calibrated graph with its repairs, see `escalate`.
 
@@ -168,4 +179,14 @@ def find_outcome(
     """
     plan = make_plan_of(calibrated, layout)
     _require_layers(calibrated.name, plan.layers, plan.left)
-    return escalate(Workshop(calibrated, answers, layout), accuracy, costs=costs)
+
+    def judge_trial(trial: Trial) -> Judged:
+        assert judge is not None
+        return judge(_finish(trial.graph, layout))
+
+    return escalate(
+        Workshop(calibrated, answers, layout),
+        accuracy,
+        costs=costs,
+        judge=None if judge is None else judge_trial,
+    )

@@ -23,6 +23,7 @@ from edgekd.wording import option
 if TYPE_CHECKING:
     from edgekd.data.batches import Data
     from edgekd.exporters.lint.finding import Brief
+    from edgekd.quantization.accuracy.judging import JudgeGraph
 
 _MOST_AT_ONCE = 4
 """Samples that run at once in calibration: each takes the memory of its activations."""
@@ -35,7 +36,7 @@ _PREVIEWED: frozenset[Variant] = frozenset({"int8", "int8-xnnpack", "int8-dynami
 class Quantize(OnnxStep):
     """Static INT8 in Q/DQ form: int8 weights per channel, 8-bit activations."""
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"calibration data"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"calibration data", "quality"})
     revision: ClassVar[int] = 10
     name: Literal["quantize"] = "quantize"
     samples: int = Field(
@@ -81,10 +82,11 @@ class Quantize(OnnxStep):
         examples=["auto"],
         description="repairs where the outputs of a static INT8 file follow the float file too "
         "loosely. auto: one after the other until its worst output has a signal-to-noise ratio of "
-        "22 dB, none if it has. A list: exactly these; []: none. bias-correction: the mean error "
-        "of each channel goes into the bias; equalize, smooth: channels get like ranges, in "
-        "convolutions and in transformers; rounding: weights are rounded for the least error of "
-        "the output; layers-in-float: the fewest layers with which 22 dB are reached",
+        "22 dB and the quality on the validation split is within the budget. A list: exactly "
+        "these; []: none. bias-correction: the mean error of each channel goes into the bias; "
+        "equalize, smooth: channels get like ranges, in convolutions and in transformers; "
+        "rounding: weights are rounded for the least error of the output; layers-in-float: the "
+        "fewest layers with which that is reached (of a list: 22 dB)",
     )
     keep_for: str | None = Field(
         None,
@@ -152,8 +154,13 @@ class Quantize(OnnxStep):
         fp32 = source.onnx(FP32)
         shutil.copyfile(fp32, folder / fp32.name)
         preprocess = read_preprocess(folder)
+        judge = None
+        if context.quality is not None:
+            from edgekd.quantization.accuracy.judging import judge_graphs
+
+            judge = judge_graphs(context.quality, source, folder)
         found, dropped = self._write(
-            fp32, folder / "model", preprocess, context.data, self.variants
+            fp32, folder / "model", preprocess, context.data, self.variants, judge
         )
         write_json(
             folder / QUANTIZED,
@@ -179,6 +186,7 @@ class Quantize(OnnxStep):
         preprocess: Preprocess,
         data: Data,
         variants: tuple[Variant, ...],
+        judge: JudgeGraph | None = None,
     ) -> tuple[dict[Variant, tuple[QuantizedFacts, Brief]], dict[Variant, str]]:
         """Write `<stem>.<variant>.onnx` of each variant from one calibration.
 
@@ -211,7 +219,14 @@ class Quantize(OnnxStep):
         for v in variants:
             path = stem.with_name(f"{stem.name}.{v}.onnx")
             try:
-                facts = make(v, calibrated, path, accuracy=self.accuracy, work=stem.parent / WORK)
+                facts = make(
+                    v,
+                    calibrated,
+                    path,
+                    accuracy=self.accuracy,
+                    work=stem.parent / WORK,
+                    judge=judge,
+                )
                 found[v] = facts, _check_accepted(path, v)
             except NothingToDo as signal:
                 dropped[v] = one_line(signal)

@@ -46,7 +46,7 @@ class Metric:
     whole: Callable[[Arrays], float] | None = None
     better: Literal["higher", "lower"] = "higher"
     is_percentage: bool = False
-    """Whether it is a share in percent. Differences of it are called points."""
+    """Whether it is a share in percent."""
     against_teacher: bool = False
     """Whether it says how near predictions are to the teacher's. The teacher's own value, and a
     gain relative to the teacher, then mean nothing and are not shown."""
@@ -56,6 +56,11 @@ class Metric:
     floor: Floor | None = None
     """The key of the budget that says how low it may be. Where the task has such metrics, the gate
     judges them and not the loss relative to the teacher."""
+
+    @property
+    def difference_unit(self) -> str:
+        """The unit of differences."""
+        return "points" if self.is_percentage else self.unit
 
     def of(self, reduced: Arrays) -> float:
         """Return the metric over all samples."""

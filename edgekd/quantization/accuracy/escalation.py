@@ -1,20 +1,22 @@
 """Automatic control of accuracy: repairs one after the other, until the outputs follow as wanted.
 
-The cheapest comes first. A repair is kept only if the outputs follow better with it. What each one
-gained and cost is recorded.
+That is decided by signal to noise on calibration samples; then, where the budget of a run is
+known, by the quality on the validation split. The cheapest repair comes first. One is kept only if
+the outputs follow better with it. What each one gained and cost is recorded.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Literal, get_args
 
 from edgekd.errors import NothingToDo
+from edgekd.evaluation.quality_gate import Judged
 from edgekd.quantization.accuracy.costs import count_work
-from edgekd.quantization.accuracy.floats import Costs, leave_in_float
+from edgekd.quantization.accuracy.floats import Costs, Found, leave_in_float
 from edgekd.quantization.accuracy.workshop import Repair, Repaired, Trial, Workshop
 
 Method = Literal["bias-correction", "equalize", "smooth", "rounding", "layers-in-float"]
@@ -40,6 +42,8 @@ class Attempt:
     seconds: float
     kept: bool
     note: str = ""
+    quality: str = ""
+    """On the validation split, in words; "" where it was not judged."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ def escalate(
     *,
     wanted_db: float = WANTED_DB,
     costs: Costs = count_work,
+    judge: Callable[[Trial], Judged] | None = None,
 ) -> Outcome:
     """Repair a graph.
 
@@ -68,53 +73,95 @@ def escalate(
             they are needed or not; layers are left in float only as far as they are.
         wanted_db: signal to noise of the worst output, on samples that nothing is fitted to.
         costs: what layers cost in float.
+        judge: returns the quality of a trial that follows as wanted, for "auto": the budget must
+            be met too.
     """
+    goal = _Goal(wanted_db, judge if accuracy == "auto" else None)
     begin = time.monotonic()
     repaired = workshop.repair(frozenset())
     trial = repaired.build()
-    attempts = [_attempt("plain", trial, None, begin, kept=True)]
-    without: dict[str, float] = {}
+    attempts = [_attempt("plain", trial, None, goal, begin, kept=True)]
+    without: Mapping[str, float] = {}
     kept: set[Repair] = set()
     for method in get_args(Method):
         if accuracy != "auto" and method not in accuracy:
             continue
-        if trial.snr_db >= wanted_db and (accuracy == "auto" or method == "layers-in-float"):
+        if (accuracy == "auto" or method == "layers-in-float") and goal.is_met(trial):
             continue
         begin = time.monotonic()
         if method == "layers-in-float":
-            better, without = leave_in_float(repaired, trial, costs, wanted_db=wanted_db)
-            note = "" if better is not trial else "no few layers would be enough"
-            attempts.append(_attempt(method, better, trial, begin, better is not trial, note))
-            trial = better
+            found = leave_in_float(
+                repaired, trial, costs, wanted_db=wanted_db, is_enough=goal.is_met
+            )
+            note = _describe_floats(found, trial)
+            kept_any = found.trial is not trial
+            attempts.append(_attempt(method, found.trial, trial, goal, begin, kept_any, note))
+            trial, without = found.trial, found.without_db
             continue
         try:
             candidate = workshop.repair(kept | {method})
         except NothingToDo as signal:
-            seconds = time.monotonic() - begin
-            attempts.append(
-                Attempt(
-                    method=method,
-                    snr_db=None,
-                    gain_db=None,
-                    seconds=seconds,
-                    kept=False,
-                    note=str(signal),
-                )
-            )
+            attempts.append(_impossible(method, signal, begin))
             continue
         better = candidate.build()
         gains = better.snr_db >= trial.snr_db + _LEAST_GAIN_DB
         is_better = better.noise < trial.noise and gains  # infinite noise is no better than itself
-        attempts.append(_attempt(method, better, trial, begin, is_better))
+        attempts.append(_attempt(method, better, trial, goal, begin, is_better))
         if is_better:
             repaired, trial = candidate, better
             kept.add(method)
     return Outcome(repaired, trial, tuple(attempts), without)
 
 
+@dataclass(frozen=True)
+class _Goal:
+    """How accurate is enough."""
+
+    wanted_db: float
+    judge: Callable[[Trial], Judged] | None
+    """None: signal to noise alone decides."""
+
+    def ask(self, trial: Trial) -> Judged | None:
+        """Return the quality of a trial that follows as wanted."""
+        if self.judge is None or trial.snr_db < self.wanted_db:
+            return None
+        return self.judge(trial)
+
+    def is_met(self, trial: Trial) -> bool:
+        """Return whether a trial is enough."""
+        judged = self.ask(trial)
+        return trial.snr_db >= self.wanted_db and (judged is None or judged.within)
+
+
+def _describe_floats(found: Found, before: Trial) -> str:
+    count = len(before.plan.layers) - len(found.trial.plan.layers)
+    if not count:
+        return "no few layers would be enough"
+    words = "layer in float gives" if count == 1 else "layers in float give"
+    return f"{count} {words} back {100 * found.cost:.1f} % of what INT8 saves"
+
+
+def _impossible(method: str, signal: NothingToDo, begin: float) -> Attempt:
+    return Attempt(
+        method=method,
+        snr_db=None,
+        gain_db=None,
+        seconds=round(time.monotonic() - begin, 2),
+        kept=False,
+        note=str(signal),
+    )
+
+
 def _attempt(
-    method: str, trial: Trial, before: Trial | None, begin: float, kept: bool, note: str = ""
+    method: str,
+    trial: Trial,
+    before: Trial | None,
+    goal: _Goal,
+    begin: float,
+    kept: bool,
+    note: str = "",
 ) -> Attempt:
+    judged = goal.ask(trial) if kept else None
     return Attempt(
         method=method,
         snr_db=finite(trial.snr_db),
@@ -122,6 +169,7 @@ def _attempt(
         seconds=round(time.monotonic() - begin, 2),
         kept=kept,
         note=note,
+        quality="" if judged is None else judged.text,
     )
 
 

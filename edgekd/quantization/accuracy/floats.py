@@ -7,7 +7,7 @@ gains little from INT8, the file gets it right by leaving that layer as it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from math import isfinite
 
 from edgekd.quantization.accuracy.workshop import Repaired, Trial
@@ -32,23 +32,37 @@ Costs = Callable[[Repaired], Mapping[str, float]]
 """Returns the share of what INT8 saves that each layer gives back in float."""
 
 
+@dataclass(frozen=True)
+class Found:
+    """A trial with a few layers in float, or as it was."""
+
+    trial: Trial
+    without_db: Mapping[str, float] = field(default_factory=dict)
+    """Signal to noise with each layer alone in float."""
+    cost: float = 0.0
+    """The share of what INT8 saves that the layers in float give back."""
+
+
 def leave_in_float(
-    repaired: Repaired, trial: Trial, costs: Costs, *, wanted_db: float
-) -> tuple[Trial, dict[str, float]]:
-    """Return the trial, or one with a few layers less that follows as wanted.
+    repaired: Repaired,
+    trial: Trial,
+    costs: Costs,
+    *,
+    wanted_db: float,
+    is_enough: Callable[[Trial], bool],
+) -> Found:
+    """Return the trial, or one with a few layers less that is enough.
 
     Args:
         repaired: the graph with its repairs.
         trial: of it, with nothing left in float.
         costs: returns what each layer costs in float.
-        wanted_db: signal to noise of the worst output.
-
-    Returns:
-        The trial, and the signal to noise in dB with each layer alone in float.
+        wanted_db: signal to noise of the worst output, for the reasons.
+        is_enough: whether a trial is as accurate as it must be.
     """
     noise, plan = trial.noise, trial.plan
-    if decibel(noise) >= wanted_db or len(plan.layers) < 2:
-        return trial, {}
+    if is_enough(trial) or len(plan.layers) < 2:
+        return Found(trial)
     outputs = {
         node.name: node.output[0]
         for node in repaired.source.model.graph.node
@@ -66,13 +80,20 @@ def leave_in_float(
     saved = {name: begin - other for name, other in without.items() if other < begin}
     cost = costs(repaired)
     order = sorted(saved, key=lambda name: -saved[name] / max(cost.get(name, 1.0), _AT_LEAST))
-    found = _add(repaired, order, outputs, cost, reason, wanted_db)
-    return found or trial, {name: decibel(other) for name, other in without.items()}
+    found = _add(repaired, order, outputs, cost, reason, is_enough) or trial
+    left = plan.layers.keys() - found.plan.layers.keys()
+    return Found(
+        found,
+        {name: decibel(other) for name, other in without.items()},
+        sum(cost.get(name, 1.0) for name in left),
+    )
 
 
 def _reason(noise: float, wanted_db: float) -> str:
     if not isfinite(noise):
         return "with it in INT8 the file does not run, or gives NaN or infinity"
+    if decibel(noise) >= wanted_db:
+        return "with it in INT8 the quality on the validation split exceeds the budget"
     return (
         f"with it in INT8 the outputs follow the float file at {decibel(noise):.0f} dB only; "
         f"{wanted_db:.0f} dB are wanted"
@@ -85,7 +106,7 @@ def _add(
     outputs: Mapping[str, str],
     cost: Mapping[str, float],
     reason: str,
-    wanted_db: float,
+    is_enough: Callable[[Trial], bool],
 ) -> Trial | None:
     """Leave the first layers of an order in float, as few as are enough.
 
@@ -95,7 +116,7 @@ def _add(
 
     def build(names: Sequence[str]) -> Trial | None:
         trial = repaired.build({outputs[name]: reason for name in names})
-        return trial if trial.plan.layers and trial.snr_db >= wanted_db else None
+        return trial if trial.plan.layers and is_enough(trial) else None
 
     left: list[str] = []
     for name in order:

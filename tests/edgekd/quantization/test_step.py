@@ -1,4 +1,4 @@
-"""The step drops a variant that its runtime refuses, with the reason, and goes on with the rest."""
+"""The step drops what a runtime refuses, and goes on with repairs until the budget is met."""
 
 from __future__ import annotations
 
@@ -18,13 +18,19 @@ from edgekd.data.batches import Data
 from edgekd.data.dataset import Dataset
 from edgekd.data.preprocess import ArrayPreprocess, write_preprocess
 from edgekd.errors import NothingToDo
+from edgekd.evaluation.predictions import Predictions
+from edgekd.evaluation.quality_gate import QualityGate
 from edgekd.exporters.lint.shipped import lint_variant, why_refused
 from edgekd.exporters.onnx_files import load_onnx, save_onnx
+from edgekd.exporters.ort_session import predictor
 from edgekd.exporters.tensorrt import rtx
+from edgekd.options import Budget
 from edgekd.pipeline.stage import run_step
+from edgekd.quantization.accuracy.escalation import WANTED_DB
 from edgekd.quantization.quantized import QUANTIZED, read_dropped
 from edgekd.quantization.step import Quantize
 from edgekd.step import Context
+from edgekd.tasks.classification import Classification
 
 Build = Callable[..., Path]
 
@@ -34,6 +40,19 @@ REFUSED = """(float[batch, 3, 8, 8] x) => (float[batch, 4, 8, 8] y, float[batch,
 }"""
 TAKEN = """(float[batch, 3, 8, 8] x) => (float[batch, 4, 8, 8] y) {
     y = Conv<pads = [1, 1, 1, 1]>(x, w)
+}"""
+SPREAD = 4.0
+CLASSIFIER = """(float[batch, 8, 8, 8] x) => (float[batch, 8] logits) {
+    c1 = Conv<pads = [1, 1, 1, 1]>(x, w1)
+    r1 = Relu(c1)
+    c2 = Conv<pads = [1, 1, 1, 1]>(r1, w2)
+    r2 = Relu(c2)
+    c3 = Conv<pads = [1, 1, 1, 1]>(r2, w3)
+    r3 = Relu(c3)
+    c4 = Conv<pads = [1, 1, 1, 1]>(r3, w4)
+    r4 = Relu(c4)
+    f = Flatten(r4)
+    logits = MatMul(f, w5)
 }"""
 WEIGHTS = {"w": np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype("f")}
 
@@ -47,13 +66,87 @@ def sealed(path: Path, folder: Path) -> Artifact:
     return seal_artifact(partial, folder / "source", [])
 
 
+def classify(build: Build) -> tuple[Path, Dataset]:
+    """Return a network whose INT8 form is at 23 dB, and samples with what it says of them."""
+    rng = np.random.default_rng(1)
+    own = {f"w{i}": rng.standard_normal((8, 8, 3, 3)) for i in range(1, 5)}
+    own["w5"] = rng.standard_normal((512, 8))
+    own["w5"] -= own["w5"].mean(axis=0)  # no class is above the others everywhere
+    sizes = np.geomspace(1 / SPREAD, SPREAD, 8)
+    own["w2"] *= sizes.reshape(-1, 1, 1, 1)
+    own["w3"] /= sizes.reshape(1, -1, 1, 1)
+    path = build(CLASSIFIER, {name: value.astype("f") for name, value in own.items()})
+    x = rng.standard_normal((224, 8, 8, 8)).astype("f")
+    label = predictor(path)({"x": x})["logits"].argmax(axis=1)
+    return path, Dataset("array", {"x": x}, {"label": label})
+
+
+def quantize_within(max_drop: float, build: Build, folder: Path) -> tuple[Artifact, QualityGate]:
+    """Run the step on that network with 200 labelled samples as the validation split."""
+    path, dataset = classify(build)
+    splits = {"calibration": np.arange(24), "validation": np.arange(24, 224)}
+    data = Data(dataset, splits, augment=Augment(), seed=0)
+    source = sealed(path, folder)
+    predictions = Predictions(
+        task=Classification(),
+        task_identity="",
+        data=data,
+        split="validation",
+        teacher=source,
+        folder=folder / "predictions",
+    )
+    quality = QualityGate(predictions, Budget(max_drop=max_drop))
+    bare: dict[str, Any] = dict.fromkeys(("task", "device", "budget"))
+    identity: Any = {"calibration data": "", "quality": str(max_drop)}
+    context = Context(
+        **bare,
+        data=data,
+        teachers=(),
+        seed=0,
+        root=folder,
+        identity=identity,
+        quality=quality,
+    )
+    return run_step(Quantize(samples=24), source, context, folder / "stages"), quality
+
+
+def test_repairs_go_on_until_the_budget_is_met_on_validation(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "loose").mkdir()
+    (tmp_path / "tight").mkdir()
+    loose, _ = quantize_within(50.0, build, tmp_path / "loose")
+    tight, quality = quantize_within(2.75, build, tmp_path / "tight")
+    plain, *none = repairs_of(loose)
+    assert not none  # signal to noise and the budget allow it as it is
+    first, *others = repairs_of(tight)
+    assert plain["snr_db"] == first["snr_db"] >= WANTED_DB
+    assert plain["quality"] == first["quality"]
+    assert "points relative to the teacher" in first["quality"]
+    assert others
+    kept = [step for step in (first, *others) if step["kept"]]
+    drops = [-float(step["quality"].split()[0]) for step in kept]
+    assert all(drop > 2.75 for drop in drops[:-1])
+    assert drops[-1] <= 2.75
+    assert kept[-1] is others[-1]  # nothing is tried after it
+    judged = quality.judge(tight, tight.onnx("int8"))  # the file itself, as the gate will see it
+    assert judged.within
+    assert judged.text == kept[-1]["quality"]
+
+
+def repairs_of(stage: Artifact) -> list[dict[str, Any]]:
+    """Return what was tried for its INT8 file."""
+    found: list[dict[str, Any]] = json.loads((stage.folder / QUANTIZED).read_text())["int8"][
+        "repairs"
+    ]
+    return found
+
+
 def quantize(path: Path, folder: Path, *variants: Any) -> Artifact:
     """Run the step as a run does."""
     x = np.random.default_rng(1).standard_normal((24, 3, 8, 8)).astype("f")
     dataset = Dataset("array", {"x": x}, {})
     data = Data(dataset, {"calibration": np.arange(24)}, augment=Augment(), seed=0)
     bare: dict[str, Any] = dict.fromkeys(("task", "device", "budget"))
-    identity: Any = {"calibration data": "of this test"}
+    identity: Any = {"calibration data": "of this test", "quality": ""}
     context = Context(**bare, data=data, teachers=(), seed=0, root=folder, identity=identity)
     step = Quantize(samples=24, variants=variants)
     return run_step(step, sealed(path, folder), context, folder / "stages")

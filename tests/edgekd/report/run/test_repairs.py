@@ -19,7 +19,8 @@ STEPS = [
         "kept": False,
         "note": "no two layers have only operators between them that keep channels apart",
     },
-    {"method": "smooth", "snr_db": 22.0, "gain_db": 6.0, "seconds": 3.2, "kept": True},
+    {"method": "smooth", "snr_db": 22.0, "gain_db": 6.0, "seconds": 3.2, "kept": True}
+    | {"quality": "-0.40 points relative to the teacher"},
     {"method": "rounding", "snr_db": 21.9, "gain_db": -0.1, "seconds": 9.0, "kept": False},
 ]
 LAYERS = [
@@ -47,7 +48,14 @@ def test_steps_and_layers_are_shown(content: Content, read: Callable[..., Any]) 
         }
     }
     text = read(write.page(from_json(content))).text
-    for figure in ("SmoothQuant", "+6.0 dB", "3.2 s", "no two layers", "not kept: no gain"):
+    for figure in (
+        "SmoothQuant",
+        "+6.0 dB",
+        "3.2 s",
+        "no two layers",
+        "not kept: no gain",
+        "-0.40 points",
+    ):
         assert figure in text, figure
     for figure in ("encoder/0/MatMul", "25.5 dB", "8.3 %", "2 more layers err less"):
         assert figure in text, figure
