@@ -123,15 +123,7 @@ def weights(graph: Graph) -> Iterator[Finding]:
 
 def factors(graph: Graph) -> Iterator[Finding]:
     """Find layers of which one factor is float."""
-    for layer, bare in half_quantized(graph):
-        yield found_at(
-            layer.node,
-            "float-input",
-            "warning",
-            f"its {bare} is not quantized: OpenVINO multiplies in float there",
-            f"add a Q/DQ pair in front of its {bare}, or take the other pair away",
-            source="run here",
-        )
+    return half_quantized(graph, "OpenVINO multiplies in float there", source="run here")
 
 
 RULES = (unknown_operators, operator_format, integer_operators, activations, weights, factors)

@@ -85,15 +85,8 @@ def activations(graph: Graph) -> Iterator[Finding]:
 
 def products(graph: Graph) -> Iterator[Finding]:
     """Find layers that are not quantized on both sides, and int8 factors of MatMul."""
-    for layer, bare in half_quantized(graph):
-        yield found_at(
-            layer.node,
-            "float-input",
-            "warning",
-            f"its {bare} is not quantized, so that the NPU does not compute it in INT8",
-            f"add a Q/DQ pair in front of its {bare}",
-            source="from documentation",
-        )
+    consequence = "the NPU does not compute it in INT8"
+    yield from half_quantized(graph, consequence, source="from documentation")
     for layer in layers(graph):
         if layer.data is None and layer.rounded is None:
             yield found_at(

@@ -9,7 +9,7 @@ from onnx import NodeProto
 from edgekd.benchmarks.operators import QDQ
 from edgekd.exporters.lint.finding import Finding, Source, Weight
 from edgekd.exporters.lint.graph import Graph, Quantization, label, node_bodies
-from edgekd.exporters.lint.layers import Layer, count_other, layers
+from edgekd.exporters.lint.layers import count_other, layers
 
 Rule = Callable[[Graph], Iterable[Finding]]
 INTEGER_OPERATORS = frozenset(
@@ -164,8 +164,26 @@ def not_two_dimensional(graph: Graph) -> Iterator[NodeProto]:
                 yield node
 
 
-def half_quantized(graph: Graph) -> Iterator[tuple[Layer, str]]:
-    """Yield layers of which only data or only weight is rounded, and which one is not."""
+def half_quantized(
+    graph: Graph, consequence: str, *, fix: str = "", source: Source
+) -> Iterator[Finding]:
+    """Find layers of which only data or only weight is rounded.
+
+    Args:
+        graph: one scope.
+        consequence: what the runtime does then.
+        fix: if left out, to complete the pair or to take it away.
+        source: where that is known from.
+    """
     for layer in layers(graph):
-        if (layer.data is None) != (layer.rounded is None):
-            yield layer, "data" if layer.data is None else "weight"
+        if (layer.data is None) == (layer.rounded is None):
+            continue
+        bare = "data" if layer.data is None else "weight"
+        yield found_at(
+            layer.node,
+            "float-input",
+            "warning",
+            f"its {bare} is not quantized: {consequence}",
+            fix or f"add a Q/DQ pair in front of its {bare}, or take the other pair away",
+            source=source,
+        )

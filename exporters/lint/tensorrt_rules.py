@@ -128,16 +128,8 @@ def axes(graph: Graph) -> Iterator[Finding]:
 
 def inputs_of_layers(graph: Graph) -> Iterator[Finding]:
     """Find layers of which only one factor is quantized: they run in float."""
-    for layer, bare in half_quantized(graph):
-        yield found_at(
-            layer.node,
-            "float-input",
-            "warning",
-            f"its {bare} is not quantized, and TensorRT multiplies in INT8 only if both factors "
-            "are",
-            f"add a Q/DQ pair in front of its {bare}, or take the other pair away",
-            source="run here",
-        )
+    consequence = "TensorRT multiplies in INT8 only if both factors are"
+    return half_quantized(graph, consequence, source="run here")
 
 
 def deconvolutions(graph: Graph) -> Iterator[Finding]:

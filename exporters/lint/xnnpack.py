@@ -123,15 +123,8 @@ def products(graph: Graph) -> Iterator[Finding]:
 
 def factors(graph: Graph) -> Iterator[Finding]:
     """Find layers of which one factor is float: what is stored small is not computed so."""
-    for layer, bare in half_quantized(graph):
-        yield found_at(
-            layer.node,
-            "float-input",
-            "warning",
-            f"its {bare} is not quantized: it is computed in float, in ONNX Runtime's own kernels",
-            _REMAKE,
-            source="from documentation",
-        )
+    consequence = "it is computed in float, in ONNX Runtime's own kernels"
+    return half_quantized(graph, consequence, fix=_REMAKE, source="from documentation")
 
 
 def operator_format(graph: Graph) -> Iterator[Finding]:
