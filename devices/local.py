@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.artifact import is_wide
 from edgekd.benchmarks.children import Child
 from edgekd.benchmarks.conductor import hire_process
 from edgekd.benchmarks.measurement import Candidate, Conditions, Session, Setup, Timing
@@ -96,6 +97,8 @@ class LocalDevice:
         with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
             stored = Path(folder) / "outputs.npz"
             arguments = [str(file), str(feeds), "--threads", "0", "--outputs", str(stored)]
+            if is_wide(file.name):  # its sums need 32 bits, which kernels of old processors lack
+                arguments += ["--option", "session.disable_quant_qdq=1"]
             child = Child(arguments, python=sys.executable, name=file.name, limit_s=RUN_LIMIT_S)
             with child:
                 names = child.answer()["outputs"]

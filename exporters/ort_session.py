@@ -17,6 +17,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from edgekd.artifact import is_wide
 from edgekd.benchmarks.feeds import model_inputs
 from edgekd.data.dataset import Arrays
 from edgekd.errors import ModelError
@@ -25,6 +26,8 @@ BATCH = 64
 """Samples in one call where a file leaves its batch free."""
 
 Level = onnxruntime.GraphOptimizationLevel
+IN_FLOAT = (("session.disable_quant_qdq", "1"),)
+"""Of a session that dequantizes and computes in float, as the file is written."""
 
 
 def open_session(
@@ -34,6 +37,7 @@ def open_session(
     level: Any = Level.ORT_ENABLE_ALL,
     written_to: Path | None = None,
     name: str = "",
+    options: tuple[tuple[str, str], ...] = (),
 ) -> Any:
     """Open an ONNX file, or its bytes, on the CPU, quietly and deterministically.
 
@@ -43,6 +47,7 @@ def open_session(
         level: how far ONNX Runtime optimizes the graph.
         written_to: a file that gets the optimized graph.
         name: of the model in messages; its path if left out.
+        options: of the session, by ONNX Runtime's own names.
 
     Raises:
         ModelError: it cannot be loaded: missing, broken, or an operator is not known.
@@ -54,6 +59,8 @@ def open_session(
     settings.use_deterministic_compute = True
     # Between calls this process has other work for its cores than to watch idle threads spin.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    for key, value in options:
+        settings.add_session_config_entry(key, value)
     settings.log_severity_level = 4  # its errors also come as exceptions
     if written_to is not None:
         settings.optimized_model_filepath = str(written_to)
@@ -77,7 +84,8 @@ def predictor(
         ModelError: ONNX Runtime cannot load the file; when called: an input is missing or does
             not fit.
     """
-    session = open_session(path, threads=threads, level=level)
+    options = IN_FLOAT if is_wide(path.name) else ()
+    session = open_session(path, threads=threads, level=level, options=options)
     inputs = [entry.name for entry in session.get_inputs()]
     outputs = [entry.name for entry in session.get_outputs()]
 

@@ -93,9 +93,9 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="1,000 images, 60 texts")
     parser.add_argument("--json", type=Path, help="write the table to this file")
     arguments = parser.parse_args()
-    networks = [_texts(60 if arguments.short else 300)]
+    networks = [texts(60 if arguments.short else 300)]
     if arguments.lite0 is not None:
-        networks.append(_images(arguments.lite0, 1000 if arguments.short else 10_000))
+        networks.append(images(arguments.lite0, 1000 if arguments.short else 10_000))
     say = Console(highlight=False).print
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="edgekd-") as scratch:
@@ -133,8 +133,8 @@ def measure(network: Network, target: Path) -> list[Row]:
                     layout.variant,
                     accuracy if isinstance(accuracy, str) else ", ".join(accuracy) or "none",
                     ", ".join(kept) or "none",
-                    _snr_db(want, got),
-                    *_right(network.labels, want, got),
+                    snr_db(want, got),
+                    *right(network.labels, want, got),
                     _cosine(want, got) if network.labels is None else None,
                     seconds,
                     _speedup(network.path, target, network.tests[0]),
@@ -150,7 +150,8 @@ def _answers(path: Path, tests: Sequence[Arrays]) -> list[NDArray[np.float32]]:
     return [session.run([name], dict(batch))[0] for batch in tests]
 
 
-def _snr_db(want: Sequence[NDArray[Any]], got: Sequence[NDArray[Any]]) -> float:
+def snr_db(want: Sequence[NDArray[Any]], got: Sequence[NDArray[Any]]) -> float:
+    """Return signal to noise of answers in batches."""
     signal = sum(float(np.square(a, dtype=np.float64).sum()) for a in want)
     noise = sum(
         float(np.square(a - b, dtype=np.float64).sum()) for a, b in zip(want, got, strict=True)
@@ -158,7 +159,7 @@ def _snr_db(want: Sequence[NDArray[Any]], got: Sequence[NDArray[Any]]) -> float:
     return float(10 * np.log10(signal / noise))
 
 
-def _right(
+def right(
     labels: NDArray[np.int64] | None, want: Sequence[NDArray[Any]], got: Sequence[NDArray[Any]]
 ) -> tuple[float | None, tuple[float, float, float] | None]:
     """Return the share of right answers, and its change with a normal interval of pairs."""
@@ -188,7 +189,8 @@ def _speedup(before: Path, after: Path, batch: Arrays, turns: int = 60) -> float
     return float(np.median(seconds[10:, 0] / seconds[10:, 1]))
 
 
-def _images(path: Path, count: int) -> Network:
+def images(path: Path, count: int) -> Network:
+    """Return a trained Lite0 with `count` test images of CIFAR-10."""
     data = open_known("cifar10")
     pictures, labels = data.samples["image"], np.asarray(data.targets["label"])
     # The test images are the last 10,000; the last of the others calibrate.
@@ -211,7 +213,8 @@ def _pixels(images: Any) -> NDArray[np.float32]:
     return found
 
 
-def _texts(count: int) -> Network:
+def texts(count: int) -> Network:
+    """Return MiniLM-L3 with `count` texts of news."""
     path, samples = minilm(2 * max(count, _CALIBRATION))
     half = len(samples) // 2
     return Network("minilm-l3", path, samples[:_CALIBRATION], samples[half : half + count], None)

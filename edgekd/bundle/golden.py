@@ -3,8 +3,9 @@
 The tolerance is a share of the output's scale (its greatest magnitude over all golden samples).
 FP32 kernels of different CPUs add in different order: 1e-4. An INT8 file rounds at every layer, and
 kernels round differently: ResNet-20 differs by 1.7 % of the scale between ONNX Runtime's fused
-integer kernels and the same graph computed in float, so 5 % is allowed; more means saturation (old
-x86 without VNNI) or another file. Besides, a winner that leads by more than the tolerance must win.
+integer kernels and the same graph computed in float, so 5 % is allowed; more means another file, or
+sums that were cut off, which `edgekd.quantization.saturation` prevents. Besides, a winner that
+leads by more than the tolerance must win.
 """
 
 from __future__ import annotations

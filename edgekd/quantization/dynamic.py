@@ -111,9 +111,9 @@ def _make_product(
 ) -> list[NodeProto]:
     """Return the nodes for (data * integers) * (scale of data * scale of weight) + bias."""
     weight = numpy_helper.to_array(draft.stored[layer.weight]) * layer.factor
-    scale = find_weight_scale(weight, layer.axis, np.float32(1), None, step=0.0)
+    scale = find_weight_scale(weight, layer.axis, np.float32(1), None, step=0.0, pairwise=True)
     assert not isinstance(scale, str)  # only a bias could be refused
-    integers = round_weight(weight, layer.axis, scale)
+    integers = round_weight(weight, layer.axis, scale, pairwise=True)
     whole = draft.add_constant(integers if layer.axis == 1 else integers.T, f"{layer.weight}_int8")
     zero = draft.add_constant(np.zeros((), np.int8), "zero")
     final = node.output[0]

@@ -22,6 +22,9 @@ class Semantics:
     """Of the output channels in the weight."""
     factor: np.float32
     bias: NDArray[np.float32] | None
+    pairwise: bool
+    """Whether it sums over several products, which x86 may add in pairs. A depthwise layer has
+    kernels of its own, which add in 32 bits."""
 
 
 def read_layer(
@@ -62,7 +65,15 @@ def read_layer(
     bias = _bias(node, constants, attributes.get("beta", 1.0), channels=weight.dims[axis])
     if isinstance(bias, str):
         return bias
-    return Semantics(data=data, weight=weight.name, axis=axis, factor=factor, bias=bias)
+    depthwise = node.op_type == "Conv" and attributes.get("group", 1) == weight.dims[0]
+    return Semantics(
+        data=data,
+        weight=weight.name,
+        axis=axis,
+        factor=factor,
+        bias=bias,
+        pairwise=not (depthwise and weight.dims[1] == 1 and weight.dims[0] > 1),
+    )
 
 
 def _type_name(tensor: TensorProto) -> str:

@@ -26,6 +26,8 @@ class Layout:
     reads_pixels: bool = False
     """Whether a convolution reads uint8 pixels as they are, with their scale in its weight."""
 
+    fits_16_bits: bool = True
+    """Whether weights are kept such that an x86 processor without VNNI computes the same."""
     casts_inputs_first: bool = False
     """Whether a uint8 input is cast before its values are moved."""
     most_opset: int | None = None
@@ -57,6 +59,7 @@ TENSORRT = Layout(
     activations="int8",
     bias="float32",
     rounds="inputs",
+    fits_16_bits=False,
     casts_inputs_first=True,
     most_opset=20,
 )

@@ -41,6 +41,8 @@ class Layer:
     """The bias of each channel, [channels], with beta applied. None: no bias."""
     rounds_bias: bool
     """Whether the bias becomes int32."""
+    pairwise: bool
+    """Whether its products are added in pairs, which must fit into 16 bits."""
     pixels: Pixels | None = None
     """What it reads instead of `data`, which is the float form of these pixels."""
     integers: NDArray[np.int8] | None = None

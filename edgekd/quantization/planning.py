@@ -153,6 +153,7 @@ def _layers(
             tensors[layer.data].scale if seen is None else np.float32(1),
             layer.bias if layout.bias == "int32" else None,
             step=float(step),
+            pairwise=layer.pairwise and layout.fits_16_bits,
         )
         if isinstance(scale, str):
             refused[node.name] = scale
@@ -169,9 +170,11 @@ def _planned(
     layout: Layout,
 ) -> Layer:
     bias = layer.bias
+    pairwise = layer.pairwise and layout.fits_16_bits
     if pixels is not None:
         by_output = scale.reshape(-1, *[1] * (weight.ndim - 1)).astype(np.float64)
-        rounded = round_weight(pixels.widen(weight), layer.axis, scale) * by_output
+        whole = round_weight(pixels.widen(weight), layer.axis, scale, pairwise=pairwise)
+        rounded = whole * by_output
         bias = pixels.correct_bias(bias, weight, rounded)
     return Layer(
         data=layer.data,
@@ -181,6 +184,7 @@ def _planned(
         scale=scale,
         bias=bias,
         rounds_bias=layout.bias == "int32",
+        pairwise=pairwise,
         pixels=pixels,
     )
 

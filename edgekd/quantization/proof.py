@@ -36,7 +36,6 @@ class FloatAnswers:
         self.name = name
         self.samples = samples
         self.outputs = [value.name for value in source.graph.output]
-        # As the file is written: kernels of old x86 CPUs clip sums, which is not a fault of it.
         session = open_session(bytes(source.SerializeToString()), name=name)
         self._answers = [run(session, self.outputs, dict(s), name=name) for s in samples]
 
@@ -49,6 +48,7 @@ class FloatAnswers:
             ModelError: ONNX Runtime cannot load or run it, an output has another shape, or is NaN
                 or infinite where the float one is not.
         """
+        # As the file is written: what kernels of one processor round otherwise decides nothing.
         session = open_session(
             bytes(quantized.SerializeToString()), level=Level.ORT_DISABLE_ALL, name="it unfused"
         )

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.quantization.plan import Activations, Grid, Layer
+from edgekd.quantization.saturation import find_safe_scale, keep_safe
 
 _LEAST = 1e-18
 """A width below which a tensor counts as 0 throughout: products of scales must stay normal."""
@@ -37,6 +38,7 @@ def find_weight_scale(
     bias: NDArray[np.float32] | None,
     *,
     step: float,
+    pairwise: bool,
 ) -> NDArray[np.float32] | str:
     """Return the scale of each output channel, or why none serves weight and bias.
 
@@ -50,9 +52,12 @@ def find_weight_scale(
         data: the scale of what the layer reads.
         bias: [channels] or None.
         step: of an 8-bit grid over what the layer gives: a smaller error is not seen.
+        pairwise: whether products are added in pairs, which must fit into 16 bits.
     """
     rest = tuple(i for i in range(weight.ndim) if i != axis)
     scale = np.abs(weight).max(axis=rest).astype(np.float64) / 127
+    if pairwise:
+        scale = find_safe_scale(weight, axis, scale)
     if bias is not None:
         needed = np.abs(bias).astype(np.float64) / data / _LARGEST_BIAS
         summed = weight.size / weight.shape[axis]
@@ -67,14 +72,14 @@ def find_weight_scale(
 
 
 def round_weight(
-    weight: NDArray[np.float32], axis: int, scale: NDArray[np.float32]
+    weight: NDArray[np.float32], axis: int, scale: NDArray[np.float32], *, pairwise: bool
 ) -> NDArray[np.int8]:
-    """Return a weight in int8, -127..127, halves to even."""
+    """Return a weight in int8, -127..127, halves to even; pairs fit into 16 bits if asked."""
     shape = [1] * weight.ndim
     shape[axis] = -1
     whole = np.clip(np.rint(weight / scale.reshape(shape)), -127, 127)
     result: NDArray[np.int8] = whole.astype(np.int8)
-    return result
+    return keep_safe(result, axis) if pairwise else result
 
 
 def round_layer(layer: Layer, weight: NDArray[np.float32]) -> NDArray[np.int8]:
@@ -83,7 +88,7 @@ def round_layer(layer: Layer, weight: NDArray[np.float32]) -> NDArray[np.int8]:
         return layer.integers
     scaled = weight * layer.factor
     whole = scaled if layer.pixels is None else layer.pixels.widen(scaled)
-    return round_weight(whole, layer.axis, layer.scale)
+    return round_weight(whole, layer.axis, layer.scale, pairwise=layer.pairwise)
 
 
 def round_bias(bias: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.int32]:

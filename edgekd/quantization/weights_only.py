@@ -199,9 +199,9 @@ def _read_rows(draft: Draft, node: NodeProto) -> list[NodeProto]:
     """Return nodes that take integers and scales of rows: the whole table is never dequantized."""
     name, final = node.input[0], node.output[0]
     table = numpy_helper.to_array(draft.stored[name])
-    scale = find_weight_scale(table, 0, np.float32(1), None, step=0.0)
+    scale = find_weight_scale(table, 0, np.float32(1), None, step=0.0, pairwise=False)
     assert not isinstance(scale, str)  # only a bias could be refused
-    whole = draft.add_constant(round_weight(table, 0, scale), f"{name}_int8")
+    whole = draft.add_constant(round_weight(table, 0, scale, pairwise=False), f"{name}_int8")
     scales = draft.add_constant(scale.reshape(-1, 1), f"{name}_scale")
     parts = [draft.new(f"{final}_{part}") for part in ("int8", "scale", "float")]
     return [
@@ -221,9 +221,9 @@ def _multiply(draft: Draft, node: NodeProto, layer: Semantics, *, bits: int) -> 
         whole, scale = round_blocks(weight)
         attributes = {"axis": 0, "block_size": BLOCK}
     else:
-        found = find_weight_scale(weight, 1, np.float32(1), None, step=0.0)
+        found = find_weight_scale(weight, 1, np.float32(1), None, step=0.0, pairwise=False)
         assert not isinstance(found, str)  # only a bias could be refused
-        whole, scale = round_weight(weight, 1, found), found
+        whole, scale = round_weight(weight, 1, found, pairwise=False), found
     # ONNX Runtime fuses only a weight and scales that nothing else reads.
     kept, scales = draft.new(f"{layer.weight}_int{bits}"), draft.new(f"{layer.weight}_scale")
     for array, stored in ((whole, kept), (scale, scales)):

@@ -29,7 +29,7 @@ from edgekd.exporters.lint.cpu_fusion import (
     rounded_sides,
     why_float,
 )
-from edgekd.exporters.lint.cpu_weights import find_dequantized_weights
+from edgekd.exporters.lint.cpu_weights import find_dequantized_weights, find_unsafe_sums
 from edgekd.exporters.lint.finding import Finding, Lint, findings_of, listed
 from edgekd.exporters.lint.graph import Graph, index, label, names
 from edgekd.exporters.lint.layers import WEIGHTED, layers, output_axis, wrong_axis
@@ -96,6 +96,7 @@ def lint_cpu(path: Path, model: ModelProto) -> Lint:
             *(_slow_kernels(scope) for scope in scopes),
             _untouched(file, floats) if rounds else (),
             _half(file, found),
+            *(find_unsafe_sums(scope) for scope in file.scopes()),
         ),
     )
 

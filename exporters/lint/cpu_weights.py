@@ -1,17 +1,25 @@
-"""Constant weights that ONNX Runtime dequantizes whole in every call, and why."""
+"""Constant weights that ONNX Runtime dequantizes whole in every call, or may add up wrongly."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import prod
 
-from onnx import NodeProto
+from onnx import NodeProto, TensorProto, numpy_helper
 
 from edgekd.exporters.lint.cpu_fusion import Reason
-from edgekd.exporters.lint.graph import Graph
+from edgekd.exporters.lint.finding import Finding
+from edgekd.exporters.lint.graph import Graph, attribute
+from edgekd.exporters.lint.layers import layers, output_axis
+from edgekd.exporters.lint.rules import found_at
+from edgekd.quantization.saturation import count_unsafe
 
 _LEAST = 1024
 """Elements: to dequantize fewer costs little."""
+_MATRIX = 2
+_CONVOLVES = ("QLinearConv", "ConvInteger")
+_INTEGER = {"QLinearConv": 3, "ConvInteger": 1, "QLinearMatMul": 3, "MatMulInteger": 1}
+"""Operators on integers, and which input is the weight."""
 _PRODUCTS = ("MatMul", "Gemm", "FusedGemm", "FusedMatMul")
 _FUSES = "ONNX Runtime fuses it with its product to MatMulNBits only where "
 
@@ -38,6 +46,51 @@ def find_dequantized_weights(
         shared = any(len(_readers(file, n)) > 1 for w in written for n in (*w.input, *w.output))
         why = _reason(readers[0].op_type, prod(stored.dims), clipped=clipped, shared=shared)
         yield node, (same or own or readers)[0], why
+
+
+def find_unsafe_sums(file: Graph) -> Iterator[Finding]:
+    """Find layers whose products leave 16 bits on x86 without VNNI: see quantization.saturation."""
+    for node, weight, axis in _integer_layers(file):
+        tensor = file.constant(weight)
+        if tensor is None or tensor.data_type != TensorProto.INT8:
+            continue
+        count = count_unsafe(numpy_helper.to_array(tensor), axis)
+        if count:
+            yield found_at(
+                node,
+                "unsafe-sums",
+                "warning",
+                "its products of uint8 and int8 can leave 16 bits, in which x86 processors without "
+                "VNNI add them in pairs: it answers otherwise there",
+                "quantize the float file (edgekd quantize keeps pairs small), or with 7-bit "
+                "weights (reduce_range of onnxruntime's quantizer)",
+                source="run here",
+                detail=f"{count:,} pairs of weights",
+            )
+
+
+def _integer_layers(file: Graph) -> Iterator[tuple[NodeProto, str, int]]:
+    """Yield the layers that multiply integers in pairs, their weight, and its output axis."""
+    for layer in layers(file):
+        if layer.node.op_type == "ConvTranspose" or not layer.quantized:
+            continue
+        rank = len(file.dims(layer.weight) or ())
+        yield from _in_pairs(file, layer.node, layer.weight, output_axis(layer.node, rank))
+    for node in file.nodes:
+        place = _INTEGER.get(node.op_type)
+        if place is not None and len(node.input) > place:
+            axis = 0 if node.op_type in _CONVOLVES else 1
+            yield from _in_pairs(file, node, node.input[place], axis)
+
+
+def _in_pairs(
+    file: Graph, node: NodeProto, weight: str, axis: int
+) -> Iterator[tuple[NodeProto, str, int]]:
+    dims = [size or 0 for size in file.dims(weight) or ()]
+    convolves = node.op_type in (*_CONVOLVES, "Conv")
+    depthwise = convolves and dims[1:2] == [1] and attribute(node, "group", 1) == dims[0] > 1
+    if len(dims) > 1 and not depthwise and (convolves or len(dims) == _MATRIX):
+        yield node, weight, axis
 
 
 def _as_written(file: Graph, node: NodeProto) -> list[NodeProto]:

@@ -24,6 +24,7 @@ from edgekd.exporters.ort_session import open_session, run
 from edgekd.quantization.accuracy.layer_errors import watch
 from edgekd.quantization.plan import Grid, Layer, Plan
 from edgekd.quantization.proof import Samples
+from edgekd.quantization.saturation import LARGEST_SUM, find_partners
 from edgekd.quantization.scales import round_layer
 
 _SWEEPS = 3
@@ -76,17 +77,24 @@ def round_adaptively(model: ModelProto, plan: Plan, samples: Samples, *, name: s
 
 
 def descend(
-    exact: NDArray[np.float64], whole: NDArray[np.float64], energy: NDArray[np.float64]
+    exact: NDArray[np.float64],
+    whole: NDArray[np.float64],
+    energy: NDArray[np.float64],
+    partners: Sequence[Sequence[int]] | None = None,
 ) -> NDArray[np.float64]:
     """Return integers that lower the error e H e' of each row, e = whole - exact.
+
+    None of them leaves -127..127 or its place next to the exact value, unless it was given so.
 
     Args:
         exact: weights in units of their scale, [groups, outputs, inputs].
         whole: the same rounded to the nearest integers, -127..127.
         energy: H, [groups, inputs, inputs], symmetric.
+        partners: of each input: with these it may not sum up to more than 16 bits allow.
     """
     found = whole.copy()
-    low, high = np.clip(np.floor(exact), -127, 127), np.clip(np.ceil(exact), -127, 127)
+    low = np.minimum(np.clip(np.floor(exact), -127, 127), whole)
+    high = np.maximum(np.clip(np.ceil(exact), -127, 127), whole)
     inputs = energy.shape[-1]
     diagonal = np.maximum(np.diagonal(energy, axis1=1, axis2=2), 1.0)[:, None]
     for _ in range(_SWEEPS):
@@ -97,6 +105,9 @@ def descend(
             for j in range(start, stop):
                 wanted = found[..., j] + np.rint(-gradient[..., j - start] / diagonal[..., j])
                 wanted = wanted.clip(low[..., j], high[..., j])
+                for other in partners[j] if partners is not None else ():
+                    sums = found[..., other]
+                    wanted = wanted.clip(-LARGEST_SUM - sums, LARGEST_SUM - sums)
                 step = wanted - found[..., j]
                 found[..., j] = wanted
                 gradient += step[..., None] * energy[:, None, j, start:stop]
@@ -228,6 +239,7 @@ def _rounded(layer: Layer, weight: NDArray[np.float32], energy: NDArray[np.float
     damped, places = energy.copy(), np.arange(energy.shape[-1])
     means = np.rint(_DAMPING * damped[:, places, places].mean(axis=1, keepdims=True))
     damped[:, places, places] += means
-    found = descend(rows.reshape(by_group), nearest.reshape(by_group), damped)
+    partners = find_partners(np.moveaxis(weight, layer.axis, 0)[0]) if layer.pairwise else None
+    found = descend(rows.reshape(by_group), nearest.reshape(by_group), damped, partners)
     back = np.moveaxis(found.reshape(rows.shape), 0, layer.axis).astype(np.int8)
     return replace(layer, integers=np.ascontiguousarray(back))
