@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.artifact import is_wide
 from edgekd.benchmarks.children import Child
 from edgekd.benchmarks.conductor import hire_process
 from edgekd.benchmarks.measurement import Candidate, Conditions, Session, Setup, Timing
@@ -22,6 +21,7 @@ from edgekd.benchmarks.runtimes import version
 from edgekd.benchmarks.runtimes.providers import explain_lack
 from edgekd.benchmarks.schedule import Schedule
 from edgekd.benchmarks.session import conduct
+from edgekd.benchmarks.wide_weights import is_wide
 from edgekd.devices.device import plan_on
 from edgekd.devices.engines import build_engine
 from edgekd.errors import ModelError

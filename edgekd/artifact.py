@@ -27,20 +27,6 @@ Variant = Literal[
 FP32: Variant = "fp32"
 """The reference: every other variant is made from it and compared with it."""
 
-_WIDE = "int8-tensorrt"
-
-
-def is_wide(file: str) -> bool:
-    """Return whether a model file of ours has weights that ONNX Runtime may cut off on x86.
-
-    They fill -127..127 for a runtime that adds in 32 bits. What such a file answers is therefore
-    computed with float kernels here: see `edgekd.quantization.saturation`.
-
-    Args:
-        file: its name, as in model.int8-tensorrt.onnx.
-    """
-    return _WIDE in file.split(".")
-
 
 @dataclass(frozen=True)
 class Artifact:

@@ -17,8 +17,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from edgekd.artifact import is_wide
 from edgekd.benchmarks.feeds import model_inputs
+from edgekd.benchmarks.wide_weights import is_wide
 from edgekd.data.dataset import Arrays
 from edgekd.errors import ModelError
 

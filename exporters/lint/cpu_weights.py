@@ -12,7 +12,7 @@ from edgekd.exporters.lint.finding import Finding
 from edgekd.exporters.lint.graph import Graph, attribute
 from edgekd.exporters.lint.layers import layers, output_axis
 from edgekd.exporters.lint.rules import found_at
-from edgekd.quantization.saturation import count_unsafe
+from edgekd.exporters.pair_sums import count_unsafe
 
 _LEAST = 1024
 """Elements: to dequantize fewer costs little."""
@@ -49,7 +49,7 @@ def find_dequantized_weights(
 
 
 def find_unsafe_sums(file: Graph) -> Iterator[Finding]:
-    """Find layers whose products leave 16 bits on x86 without VNNI: see quantization.saturation."""
+    """Find layers whose products leave 16 bits on x86 without VNNI: see exporters.pair_sums."""
     for node, weight, axis in _integer_layers(file):
         tensor = file.constant(weight)
         if tensor is None or tensor.data_type != TensorProto.INT8:

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from edgekd.exporters.ort_session import open_session, run
+from edgekd.exporters.pair_sums import LARGEST_SUM
 from edgekd.quantization.accuracy.layer_errors import watch
 from edgekd.quantization.plan import Grid, Layer, Plan
 from edgekd.quantization.proof import Samples
-from edgekd.quantization.saturation import LARGEST_SUM, find_partners
+from edgekd.quantization.saturation import find_partners
 from edgekd.quantization.scales import round_layer
 
 _SWEEPS = 3

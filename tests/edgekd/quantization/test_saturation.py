@@ -11,16 +11,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.exporters.ort_session import IN_FLOAT, open_session
+from edgekd.exporters.pair_sums import LARGEST_SUM, count_unsafe, find_pairs
 from edgekd.quantization.accuracy.rounding import descend
 from edgekd.quantization.layouts import ONNX_RUNTIME, XNNPACK, Layout
-from edgekd.quantization.saturation import (
-    LARGEST_SUM,
-    count_unsafe,
-    find_pairs,
-    find_partners,
-    find_safe_scale,
-    keep_safe,
-)
+from edgekd.quantization.saturation import find_partners, find_safe_scale, keep_safe
 from edgekd.quantization.scales import find_weight_scale, round_weight
 from edgekd.quantization.static import calibrate, write_int8
 
