@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ from edgekd.training.trainee import Trainee
 from edgekd.training.transfer import Lesson
 
 TURN = 16
-"""Steps of a kind before the next one: few batches are made ahead in another kind's turn."""
+"""Steps of a kind before the next one, so that few batches are made ahead in another one's turn."""
 EVERY = Augment(
     resized_crop=0.5,
     crop=4,
@@ -53,12 +53,11 @@ class Stored(Course):
     """A course whose batches were made before."""
 
     def batches(self, epoch: int) -> Iterator[TrainingBatch]:
-        made = list(super().batches(0))[:TURN]
-        return cycle(made)
+        return cycle(list(islice(super().batches(0), TURN)))
 
 
-def kinds(augment: Augment, *, samples: int) -> dict[str, Callable[[], None]]:
-    """Return `TURN` steps of each kind; those of stored batches come first."""
+def kinds(augment: Augment, *, samples: int, turn: int) -> dict[str, Callable[[], None]]:
+    """Return `turn` steps of each kind; those of stored batches come first."""
     context = context_of(samples, Path(), augment)
     own = ImagePreprocess(height=32, width=32, mean=MEAN, std=STD)
     workers = choose_workers("image", choose_device())
@@ -71,13 +70,13 @@ def kinds(augment: Augment, *, samples: int) -> dict[str, Callable[[], None]]:
     for name, course in courses.items():
         torch.manual_seed(0)
         network = Trainee(Deployed(resnet20(classes=10), own, tuple(context.task.signals)))
-        found[name] = _repeated(step(context, Lesson(), course, network))
+        found[name] = _repeated(step(context, Lesson(), course, network), turn)
     return found
 
 
-def _repeated(one: Callable[[], None]) -> Callable[[], None]:
+def _repeated(one: Callable[[], None], turn: int) -> Callable[[], None]:
     def run() -> None:
-        for _ in range(TURN):
+        for _ in range(turn):
             one()
 
     return run
@@ -90,24 +89,25 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="a try in seconds, not a result")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    rounds, samples = (2, 256) if arguments.short else (arguments.rounds, 128 * TURN * 4)
+    rounds, turn = (2, 2) if arguments.short else (arguments.rounds, TURN)
     seconds = {
-        title: in_turns(kinds(views, samples=samples), rounds) for title, views in VIEWS.items()
+        title: in_turns(kinds(views, samples=128 * turn * 4, turn=turn), rounds)
+        for title, views in VIEWS.items()
     }
-    rows = [row for title, own in seconds.items() for row in _ratios(title, own)]
-    content = {"torch": torch.__version__, "steps": TURN, "seconds": seconds}
+    rows = [row for title, own in seconds.items() for row in _ratios(title, own, turn)]
+    content = {"torch": torch.__version__, "steps": turn, "seconds": seconds}
     conclude(
         "input-ahead", ["views", "data", "ms a step", "of stored"], rows, content, arguments.json
     )
 
 
-def _ratios(title: str, seconds: Mapping[str, Sequence[float]]) -> list[list[str]]:
+def _ratios(title: str, seconds: Mapping[str, Sequence[float]], turn: int) -> list[list[str]]:
     first = np.log(seconds["stored"])
     rows = []
     for name, values in seconds.items():
         ratio = exp(student(np.log(values) - first))
         shown = f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
-        rows.append([title, name, f"{1e3 * float(np.median(values)) / TURN:.1f}", shown])
+        rows.append([title, name, f"{1e3 * float(np.median(values)) / turn:.1f}", shown])
     return rows
 
 
