@@ -21,12 +21,15 @@ from PIL import Image
 
 from edgekd.data.dataset import Dataset
 from edgekd.data.mnist_and_cifar import CIFAR10
+from edgekd.data.news import open_news
 from edgekd.data.pixel_cache import Decoded, PixelWriter, decoded
 from edgekd.errors import DataError
 from edgekd.progress import Progress, Silent
 from edgekd.store import cache_folder, digest, file_sha256, replacing
 from edgekd.wording import option
 
+KnownData = Literal["mnist5k", "cifar10", "reuters-r8"]
+"""Public data sets, by the name that a recipe gives them."""
 _LOG = logging.getLogger(__name__)
 _TIMEOUT_S = 1800.0
 _DIGITS = 5000
@@ -178,8 +181,8 @@ def fetch(name: str, *, progress: Progress | None = None) -> Path:
     return folder
 
 
-def open_known(name: Literal["mnist5k", "cifar10"], *, progress: Progress | None = None) -> Dataset:
-    """Open a fetched data set; its pixels are decoded into the cache the first time.
+def open_known(name: KnownData, *, progress: Progress | None = None) -> Dataset:
+    """Open a fetched data set; pixels are decoded into the cache the first time.
 
     Raises:
         DataError: it was not fetched, or its files are damaged.
@@ -191,6 +194,10 @@ def open_known(name: Literal["mnist5k", "cifar10"], *, progress: Progress | None
             f"the data {name!r} is not in the cache ({folder} lacks {missing[0]}); get it once "
             f"with: edgekd data {name}"
         )
+    if name == "reuters-r8":
+        for file, sha256 in package.files.items():
+            _check_sha256(folder / file, sha256, name)
+        return open_news(folder, name)
     key = digest(name, 1, dict(package.files))
     read = _digits if name == "mnist5k" else _cifar10
 

@@ -14,7 +14,7 @@ from edgekd.data.array_facts import ArrayOptions, check_meaning
 from edgekd.data.arrays import dataset_from_parts, open_npy, open_npz
 from edgekd.data.augment import Augment
 from edgekd.data.dataset import Dataset
-from edgekd.data.downloads import open_known
+from edgekd.data.downloads import KnownData, open_known
 from edgekd.data.form_options import FormOptions
 from edgekd.data.images import SizesDiffer, open_folder
 from edgekd.data.input_forms import InputForm
@@ -37,9 +37,7 @@ from edgekd.tasks.task import Target
 from edgekd.user_code import blame, is_given, resolve
 from edgekd.wording import describe_root, option
 
-KnownData = Literal["mnist5k", "cifar10"]
 KNOWN_DATA: tuple[str, ...] = get_args(KnownData)
-"""Public data sets, by the name that a recipe gives them."""
 Format = Literal["folder", "npz", "npy", "table", "idx", "cifar10"]
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from edgekd.artifact import Artifact
 from edgekd.data.input_options import InputSpec
+from edgekd.distill.fewer_layers import Kept, shortened
 from edgekd.distill.loss_options import LearnsFromTeacher
 from edgekd.errors import NothingToDo
 from edgekd.networks.spec import NetworkSpec, list_user_files
@@ -45,10 +46,16 @@ class Student(Options):
         None,
         alias="from",
         description="'teacher': start from the teacher, with the share `ratio` of its channels "
-        "removed",
+        "removed, or with some of its transformer blocks (`layers`)",
     )
     ratio: float = Field(
         0.5, gt=0, lt=1, description="share of the channels to remove; with `from` only"
+    )
+    layers: Kept | None = Field(
+        None,
+        examples=[3],
+        description="instead of `ratio`: how many of the teacher's transformer blocks stay, evenly "
+        "spaced, 'half' of them, or which, as a list of numbers from 0; with `from` only",
     )
     input: InputSpec = Field(
         InputSpec(),
@@ -56,10 +63,26 @@ class Student(Options):
         description="model input, where it differs from the dataset",
     )
 
+    @field_validator("layers")
+    @classmethod
+    def _some_layers(cls, value: Kept | None) -> Kept | None:
+        if isinstance(value, tuple) and (
+            not value or min(value) < 0 or list(value) != sorted(set(value))
+        ):
+            raise ValueError("give different numbers from 0, in order, such as [0, 2, 5]")
+        if isinstance(value, int) and value < 1:
+            raise ValueError("a student keeps at least one layer")
+        return value
+
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
         if (self.build is None) == (self.source is None):
             raise ValueError("a student has either build = '...' or from = 'teacher'")
+        if self.layers is not None and (self.source is None or "ratio" in self.model_fields_set):
+            raise ValueError(
+                "layers goes with from = 'teacher', in place of ratio: such a student has all "
+                "channels of some of the teacher's blocks"
+            )
         fields = type(self).model_fields
         for name in ("options", "weights", "replace_head", "input"):
             if self.source is not None and getattr(self, name) != fields[name].default:
@@ -183,6 +206,8 @@ class Distill(LearnsFromTeacher, TorchStep):
             )
             return fresh
         assert teacher is not None  # `check_order` requires it
+        if self.student.layers is not None:
+            return shortened(teacher, self.student.layers)
         ratio, data, task = self.student.ratio, context.data, context.task
         own = option("distill.student.build", "net.py:build")
         more = option("distill.student.ratio", round((1 + ratio) / 2, 2))

@@ -2,7 +2,8 @@
 
 `{"op": "plain"}` turns computed weights into plain ones (`edgekd.networks.parametrized`).
 `{"op": "run", "inputs": [["float32", [2, 3, 32, 32]]]}` runs the network once on zeros of these
-forms, which gives lazy layers their shapes. The third keeps some channels:
+forms, which gives lazy layers their shapes. `{"op": "layers", ...}` leaves blocks out
+(`edgekd.networks.depth`). The last keeps some channels:
 
     {"op": "keep", "tensors": {"conv1.weight": {"0": [0, 2, 5]}, "fc.weight": {"1": [0, 2, 5]}}}
 
@@ -26,6 +27,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.overrides import TorchFunctionMode
 
 from edgekd.errors import ModelError, one_line
+from edgekd.networks.depth import keep_layers
 from edgekd.networks.parametrized import make_plain
 from edgekd.user_code import blame
 
@@ -43,10 +45,12 @@ def apply_edit(network: nn.Module, edit: Mapping[str, Any]) -> nn.Module:
         return make_plain(network)
     if edit.get("op") == "run":
         return make_real(network, edit["inputs"])
+    if edit.get("op") == "layers":
+        return keep_layers(network, edit)
     if edit.get("op") != "keep":
         raise ModelError(
-            f"unknown edit {edit.get('op')!r}, expected plain, run or keep; the file was written "
-            "by a newer edgekd: upgrade"
+            f"unknown edit {edit.get('op')!r}, expected plain, run, layers or keep; the file was "
+            "written by a newer edgekd: upgrade"
         )
     keep: Keep = edit["tensors"]
     owners: dict[nn.Module, str] = {}

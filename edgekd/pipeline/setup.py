@@ -37,11 +37,12 @@ from edgekd.quantization.step import Quantize
 from edgekd.recipe.image_options import USUAL_SIZE
 from edgekd.recipe.option_tree import list_functions
 from edgekd.recipe.recipe import QUICK_SAMPLES, Recipe
-from edgekd.tasks import REFERENCE, open_task
+from edgekd.tasks import EMBEDDING, REFERENCE, open_task
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.reference import Reference
 from edgekd.tasks.task import Task
-from edgekd.teacher.hf import HfTeacher
+from edgekd.teacher.hf_model import HfModel
+from edgekd.teacher.hf_network import HfNetwork
 from edgekd.teacher.onnx_file import OnnxFile
 from edgekd.user_code import is_given, resolve
 from edgekd.wording import option
@@ -71,7 +72,7 @@ def set_up(
         progress.say(
             f"left out {len(dataset.skipped)} samples that cannot be read: {few(dataset.skipped)}"
         )
-    recipe = settle_recipe(recipe, dataset)
+    recipe = _with_head(settle_recipe(recipe, dataset), root=root, progress=progress)
     asked = task = task or open_task(str(recipe.task), root=root)
     if recipe.task == REFERENCE:
         task = open_task(REFERENCE, root=root)
@@ -104,13 +105,27 @@ def set_up(
 
 def _with_task(recipe: Recipe, *, root: Path, progress: Progress) -> Recipe:
     """Return the recipe with the task that a model of transformers is for, unless it names one."""
-    if recipe.task is not None or not isinstance(recipe.model, HfTeacher):
+    if recipe.task is not None or not isinstance(recipe.model, HfModel):
         return recipe
     task = recipe.model.natural_task(root)
     if task is None:
         return recipe
     progress.say(f"task: {task}, by the architecture of {recipe.model.hf} ({option('task', task)})")
     return recipe.model_copy(update={"task": task})
+
+
+def _with_head(recipe: Recipe, *, root: Path, progress: Progress) -> Recipe:
+    """Return the recipe with a fine-tuning, where a model of transformers has no head for labels.
+
+    `recipe.task` is settled.
+    """
+    if not isinstance(recipe.model, HfNetwork):
+        return recipe
+    wants_head = recipe.task not in (REFERENCE, EMBEDDING)
+    model, said = recipe.model.settled(root, wants_head=wants_head)
+    if said:
+        progress.say(said)
+    return recipe.model_copy(update={"model": model})
 
 
 def _check_code(recipe: Recipe, *, root: Path, progress: Progress) -> None:

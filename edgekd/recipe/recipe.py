@@ -32,6 +32,7 @@ from edgekd.recipe.faults import faults
 from edgekd.recipe.overrides import changed
 from edgekd.step import Step
 from edgekd.teacher.hf import HfTeacher
+from edgekd.teacher.hf_network import HfNetwork
 from edgekd.teacher.step import OnnxTeacher, Teacher
 
 QUICK_EPOCHS = 2
@@ -48,22 +49,25 @@ AnyStep = Annotated[Distill | Prune | Quantize, Field(discriminator="name")]
 """Every step that a recipe may name. A new one is added here."""
 
 
-_BY_KEY: Mapping[str, type[Step]] = {"onnx": OnnxTeacher, "hf": HfTeacher}
+_NEED_NETWORK = ("distill", "prune")
 
 
 def _which(model: object) -> str:
-    if isinstance(model, Mapping):
-        return next((t.__name__ for key, t in _BY_KEY.items() if key in model), Teacher.__name__)
-    return next((t.__name__ for t in _BY_KEY.values() if isinstance(model, t)), Teacher.__name__)
+    if not isinstance(model, Mapping):
+        return type(model).__name__
+    if "hf" in model:
+        return HfNetwork.__name__ if model.get("trainable") else HfTeacher.__name__
+    return OnnxTeacher.__name__ if "onnx" in model else Teacher.__name__
 
 
 AnyTeacher = Annotated[
     Annotated[Teacher, Tag(Teacher.__name__)]
     | Annotated[OnnxTeacher, Tag(OnnxTeacher.__name__)]
-    | Annotated[HfTeacher, Tag(HfTeacher.__name__)],
+    | Annotated[HfTeacher, Tag(HfTeacher.__name__)]
+    | Annotated[HfNetwork, Tag(HfNetwork.__name__)],
     Discriminator(_which),
 ]
-"""What `[model]` may be: the keys `onnx` and `hf` distinguish them."""
+"""What `[model]` may be: the keys `onnx`, `hf` and `trainable` distinguish them."""
 
 
 class Measure(Options):
@@ -202,6 +206,19 @@ class Recipe(Options):
     steps: tuple[AnyStep, ...] = Field(
         (), description="the steps, in their order; a step that does not pay is rolled back"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _file_or_network(cls, table: Any) -> Any:
+        """Let a model of transformers be a network where a step or its training needs one."""
+        model = table.get("model") if isinstance(table, Mapping) else None
+        if not isinstance(model, Mapping) or "hf" not in model or "trainable" in model:
+            return table
+        steps = table.get("steps")
+        listed = steps if isinstance(steps, (list, tuple)) else ()
+        names = {step.get("name") for step in listed if isinstance(step, Mapping)}
+        needs = "train" in model or not names.isdisjoint(_NEED_NETWORK)
+        return {**table, "model": {**model, "trainable": needs}}
 
     @model_validator(mode="after")
     def _order(self) -> Self:

@@ -17,12 +17,13 @@ from edgekd.user_code import resolve
 
 REFERENCE = "reference"
 """The task of a job without labels: the outputs of the float model are compared with."""
+EMBEDDING = "embedding"
 TASKS: Mapping[str, Callable[[], Task]] = {
     "classification": Classification,
     "multilabel": Multilabel,
     "regression": Regression,
     "segmentation": Segmentation,
-    "embedding": Embedding,
+    EMBEDDING: Embedding,
     REFERENCE: Reference,
 }
 """Every task by name."""

@@ -29,7 +29,8 @@ from edgekd.pipeline.compress import Result, compress
 from edgekd.recipe.flag_values import seen_from
 from edgekd.recipe.from_flags import make_recipe_table
 from edgekd.recipe.recipe import parse_recipe
-from edgekd.teacher.hf import HfTeacher, _of_images
+from edgekd.teacher.hf import HfTeacher
+from edgekd.teacher.hf_model import _of_images
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 WORDS = (*("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"), *"abcdefghijklmnopqrstuvwxyz")
