@@ -110,10 +110,10 @@ def compress(  # noqa: D417  # its arguments are those of the first overload
             or DataLoader, samples in turn; {"train": ..., "test": ...} of these; a function that
             returns them; a path or name.
         model: an nn.Module, a function that builds one (it is trained in the run, unless `weights`
-            are given), "net.py:build" or "model.onnx".
+            are given), "net.py:build", "model.onnx" or "hf:folder" of transformers.
         weights: a state_dict or its file.
         student: the network to train, given as `model` is; default: the model with half of its
-            channels.
+            channels, or of a text encoder half of its blocks.
         size: image size in pixels, 224 or (height, width); default: the model's own.
         normalize: scale of pixels that the model expects: "imagenet", "0..1", "-1..1", "none",
             or means and deviations.

@@ -126,7 +126,10 @@ def find_stack(network: nn.Module) -> Stack | None:
 def _attends(block: nn.Module) -> bool:
     from edgekd.training.attention_taps import is_attention
 
-    return any(is_attention(module) for module in block.modules())
+    return any(
+        is_attention(module) or "attention" in type(module).__name__.lower()
+        for module in block.modules()
+    )
 
 
 def _unlike(blocks: Sequence[nn.Module]) -> tuple[int, ...]:

@@ -23,6 +23,7 @@ from edgekd.errors import ModelError, one_line, require
 
 Head = Literal["own", "new", "vector"]
 Pooling = Literal["mean", "first"]
+_OF_LABELS = ("num_labels", "id2label", "label2id")
 
 
 @contextlib.contextmanager
@@ -112,13 +113,16 @@ def hf_text(
     transformers = open_transformers()
     try:
         with quiet():
-            settings = transformers.AutoConfig.for_model(**{**config, "num_labels": labels})
+            kept = {key: value for key, value in config.items() if key not in _OF_LABELS}
+            settings = transformers.AutoConfig.for_model(**kept, num_labels=labels)
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"transformers {transformers.__version__} cannot read these settings "
             f"({one_line(error)[:300]}); install the version that wrote them (transformers_version "
             "in config.json)"
         ) from error
+    if hasattr(settings, "use_cache"):
+        settings.use_cache = False  # of a decoder: a text comes whole
     if getattr(settings, "is_encoder_decoder", False):
         raise ModelError(
             f"{settings.model_type} is an encoder with a decoder, which cannot be one network "

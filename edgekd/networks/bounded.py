@@ -63,7 +63,8 @@ def run_bounded(work: Callable[[], T], bounds: Bounds) -> T:
     child = context.Process(target=_child, args=(work, sender, bounds), daemon=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which the child lacks
-        child.start()
+        with _without_threads_of_tokenizers():
+            child.start()
     sender.close()
     try:
         answer = _await(child, receiver, bounds)
@@ -78,6 +79,21 @@ def run_bounded(work: Callable[[], T], bounds: Bounds) -> T:
         raise RuntimeError(f"in the child process:\n{value}")
     found: T = value
     return found
+
+
+@contextmanager
+def _without_threads_of_tokenizers() -> Iterator[None]:
+    """Tell the library that its threads do not come along, or each fork prints a warning."""
+    name = "TOKENIZERS_PARALLELISM"
+    before = os.environ.get(name)
+    os.environ[name] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _child(work: Callable[[], object], sender: Connection, bounds: Bounds) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypedDict, Unpack
 
 from edgekd.data.source import KNOWN_DATA, Source
 from edgekd.errors import RecipeError
+from edgekd.options import Training
 from edgekd.recipe.flag_values import (
     choose_steps,
     choose_task,
@@ -22,6 +23,7 @@ from edgekd.recipe.flag_values import (
 )
 from edgekd.recipe.model_files import refuse_weights
 from edgekd.teacher.hf import PREFIX
+from edgekd.teacher.hf_network import FINE_TUNING
 from edgekd.user_code import MODULE
 from edgekd.wording import option
 
@@ -30,6 +32,8 @@ VALIDATION = 0.2
 """Share of the samples: a tenth, as in recipes, is often too few to prove a small loss."""
 RATIO = 0.3
 """Share of channels that pruning removes from a student, or from the model itself."""
+LEARNING_TO_DO_WITHOUT = Training(**{**FINE_TUNING.model_dump(exclude_unset=True), "epochs": 6})
+"""Of a student that starts from some of the teacher's blocks."""
 _FUNCTION = re.compile(r"(?:.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*")
 _BARE_WEIGHTS = (".pt", ".pth", ".safetensors", ".bin", ".ckpt")
 _FILES = (".npz", ".npy", ".csv", ".tsv", ".jsonl", ".txt")
@@ -102,15 +106,15 @@ def make_recipe_table(*, model: str, data: str, **asked: Unpack[Asked]) -> dict[
     """Return the raw recipe for `model` on `data`. Paths in it are those that were given.
 
     Args:
-        model: "path/to/file.py:function", "package.module:function", or a file "x.onnx" or a
-            folder of transformers "hf:folder", which can only be quantized.
+        model: "path/to/file.py:function", "package.module:function", a folder of transformers
+            "hf:folder", or a file "x.onnx", which can only be quantized.
         data: a path (folder, .npz, table), a known name, or "file.py:function".
         **asked: see `Asked`.
 
     Raises:
         RecipeError: `model` names no network, or something was asked that it cannot serve.
     """
-    onnx = is_bare(model)
+    onnx = _is_file(model, asked)
     _check(model, data, asked)
     budget = {key: asked.get(key) for key in _BUDGET}
     table: dict[str, Any] = {
@@ -126,7 +130,7 @@ def make_recipe_table(*, model: str, data: str, **asked: Unpack[Asked]) -> dict[
     if task is not None:
         table["task"] = task
     steps = _steps(asked)
-    table["steps"] = [_quantize(asked)] if onnx else _training_steps(steps, data, asked)
+    table["steps"] = [_quantize(asked)] if onnx else _training_steps(model, steps, data, asked)
     _refuse_unread(table, asked)
     return table
 
@@ -148,7 +152,8 @@ def describe_steps(table: Mapping[str, Any], *, only: object) -> str:
             words.append(f"prune {step['ratio']:.0%} of the channels")
             ways.append(option("no_prune", True))
         elif "from" in step["student"]:
-            words.append("distill into a student with half of the model's channels")
+            part = "blocks" if "layers" in step["student"] else "channels"
+            words.append(f"distill into a student with half of the model's {part}")
             ways.append(option("no_distill", True))
         else:
             words.append(f"distill into {step['student']['build']}")
@@ -175,12 +180,17 @@ def _steps(asked: Asked) -> tuple[str, ...]:
 
 
 def is_bare(model: str) -> bool:
-    """Whether a model has nothing to train here: an ONNX file, or a folder of transformers."""
+    """Whether a model needs no training here: an ONNX file, or a folder of transformers."""
     return model.endswith(".onnx") or model.startswith(PREFIX)
 
 
+def _is_file(model: str, asked: Asked) -> bool:
+    """Whether it is taken as a file: an ONNX file, or transformers that are only quantized."""
+    return model.endswith(".onnx") or (model.startswith(PREFIX) and _steps(asked) == ("quantize",))
+
+
 def _check(model: str, data: str, asked: Asked) -> None:
-    onnx = is_bare(model)
+    onnx = _is_file(model, asked)
     if data.lower() in _MADE_UP and not Path(data).exists():
         raise RecipeError(
             f"{option('data', data)}: made-up samples are refused; the ranges of INT8 and the "
@@ -189,22 +199,12 @@ def _check(model: str, data: str, asked: Asked) -> None:
             "of inputs, a .txt of texts, or FILE.py:FUNCTION that returns some"
         )
     if onnx:
-        keys = {
-            "weights": "model.weights",
-            "student": "distill.student.build",
-            "epochs": "model.train.epochs",
-        }
-        extra = [option(path) for key, path in keys.items() if _given(asked, key)]
-        if "quantize" not in _steps(asked):
-            chosen = {key: dict(asked).get(key) for key in ("only", "no_quantize")}
-            extra += [option(key, value) for key, value in chosen.items() if value]
-        those = "it" if len(extra) == 1 else "them"
-        if extra:
-            kind = "an ONNX file" if model.endswith(".onnx") else "a folder of transformers"
+        _check_file(model, asked)
+    elif model.startswith(PREFIX):
+        if _given(asked, "weights"):
             raise RecipeError(
-                f"{' and '.join(extra)} cannot be used with {model}: {kind} cannot be "
-                f"trained, only quantized; leave {those} out, or give "
-                f"the PyTorch model: {option('model', 'path/to/file.py:function')}"
+                f"{option('model.weights', asked.get('weights'))} cannot be used with {model}, "
+                "which has its weights; leave it out"
             )
     elif model.endswith(_BARE_WEIGHTS):
         raise RecipeError(refuse_weights(model))
@@ -226,6 +226,33 @@ def _check(model: str, data: str, asked: Asked) -> None:
             f"{option(key, student)} is the network that distill trains, and distill is left out; "
             f"leave out {option(key)}, or ask for {option('only', 'distill')}"
         )
+
+
+def _check_file(model: str, asked: Asked) -> None:
+    """Refuse what is for a network, where the model is only quantized."""
+    keys = {
+        "weights": "model.weights",
+        "student": "distill.student.build",
+        "epochs": "model.train.epochs",
+    }
+    extra = [option(path) for key, path in keys.items() if _given(asked, key)]
+    if "quantize" not in _steps(asked):
+        chosen = {key: dict(asked).get(key) for key in ("only", "no_quantize")}
+        extra += [option(key, value) for key, value in chosen.items() if value]
+    if not extra:
+        return
+    those = "it" if len(extra) == 1 else "them"
+    if model.startswith(PREFIX):
+        raise RecipeError(
+            f"{' and '.join(extra)} cannot be used here: {model} is only quantized, as it is; "
+            f"leave {those} out, or let a student learn from it: "
+            f"{option('only', 'distill,quantize')}"
+        )
+    raise RecipeError(
+        f"{' and '.join(extra)} cannot be used with {model}: an ONNX file cannot be trained, only "
+        f"quantized; leave {those} out, or give the PyTorch model: "
+        f"{option('model', 'path/to/file.py:function')}"
+    )
 
 
 def _refuse_unread(table: Mapping[str, Any], asked: Asked) -> None:
@@ -293,7 +320,10 @@ def _data(data: str, asked: Asked) -> dict[str, Any]:
 def _model(model: str, data: str, asked: Asked) -> dict[str, Any]:
     given = {"input": found} if (found := _input(data, asked)) else {}
     if model.startswith(PREFIX):
-        return {"hf": model.removeprefix(PREFIX), **given}
+        found = {"hf": model.removeprefix(PREFIX), **given}
+        if _is_file(model, asked):
+            return found
+        return {**found, "fine_tune": "if-needed", "train": _fine_tuning(asked, FINE_TUNING)}
     if model.endswith(".onnx"):
         return {"onnx": model, **given}
     weights = asked.get("weights")
@@ -326,7 +356,9 @@ def _is_folder(data: str) -> bool:
     )
 
 
-def _training_steps(names: Sequence[str], data: str, asked: Asked) -> list[dict[str, Any]]:
+def _training_steps(
+    model: str, names: Sequence[str], data: str, asked: Asked
+) -> list[dict[str, Any]]:
     student, epochs = asked.get("student"), _epochs(asked)
     found: list[dict[str, Any]] = []
     if "distill" in names and student is not None:
@@ -336,9 +368,12 @@ def _training_steps(names: Sequence[str], data: str, asked: Asked) -> list[dict[
         "prune" in names or "quantize" not in names or asked.get("only") is not None
     ):
         # cut from the teacher: it loses channels here already, so pruning is not another step
-        cut = {"from": "teacher", "ratio": 0.5}
+        cut: dict[str, Any] = {"from": "teacher", "ratio": 0.5}
+        learned = {"student": cut, "train": _training(epochs, 5e-4)}
+        if model.startswith(PREFIX):
+            learned = _of_transformers(asked)
         return [
-            {"name": "distill", "student": cut, "train": _training(epochs, 5e-4)},
+            {"name": "distill", **learned},
             *([_quantize(asked)] if "quantize" in names else []),
         ]
     if "prune" in names:
@@ -347,6 +382,21 @@ def _training_steps(names: Sequence[str], data: str, asked: Asked) -> list[dict[
     if "quantize" in names:
         found.append(_quantize(asked))
     return found
+
+
+def _of_transformers(asked: Asked) -> dict[str, Any]:
+    """Return what a student with half of a text encoder's blocks learns, and how long."""
+    return {
+        "student": {"from": "teacher", "layers": "half"},
+        "terms": [{"kind": "soft-targets", "temperature": 2.0}, {"kind": "hidden"}],
+        "train": _fine_tuning(asked, LEARNING_TO_DO_WITHOUT),
+    }
+
+
+def _fine_tuning(asked: Asked, usual: Training) -> dict[str, Any]:
+    epochs = asked.get("epochs")
+    changed = {} if epochs is None else {"epochs": epochs}
+    return {**usual.model_dump(exclude_unset=True), **changed}
 
 
 def _quantize(asked: Asked) -> dict[str, Any]:

@@ -99,7 +99,8 @@ def _kind(table: Node) -> str:
     named = [keys[key]["const"] for key in ("name", "kind") if "const" in keys.get(key, ())]
     required = table.get("required", [])
     if required and named in ([], ["teacher"]):
-        return f"with {required[0]}"
+        also = " and trainable" if keys.get("trainable", {}).get("const") else ""
+        return f"with {required[0]}{also}"
     return str(named[0]) if named else ""
 
 

@@ -76,6 +76,11 @@ class HfNetwork(HfModel, TorchStep):
         "or the first one's; default: what 1_Pooling/config.json of sentence-transformers states, "
         "else mean",
     )
+    fine_tune: Literal["always", "if-needed"] = Field(
+        "always",
+        description="if-needed: a checkpoint that has a head is taken as it is, and `train` is for "
+        "one to which a head is added",
+    )
     train: Training | None = Field(
         None,
         description="options of the fine-tuning; default: none, unless a head for the labels has "
@@ -121,14 +126,23 @@ class HfNetwork(HfModel, TorchStep):
         return problem_of(self.config(root)) if self._has_head(root) else None
 
     def settled(self, root: Path, *, wants_head: bool) -> tuple[Self, str]:
-        """Return it with a fine-tuning where a head has to be added, and a line that says so."""
-        if self.train is not None or not wants_head or self._has_head(root):
-            return self, ""
-        epochs = option("model.train.epochs", FINE_TUNING.epochs)
+        """Return it with or without a fine-tuning, as its head needs it, and a line that says so.
+
+        Args:
+            root: relative paths start here.
+            wants_head: whether the task's outputs are those of a head.
+        """
+        if not wants_head or self._has_head(root):
+            skips = self.fine_tune == "if-needed"
+            return (self.model_copy(update={"train": None}) if skips else self), ""
+        train = self.train or FINE_TUNING
+        epochs = option("model.train.epochs", train.epochs)
         line = f"{self.hf} has no head for labels: one is added, and all is fine-tuned ({epochs})"
-        return self.model_copy(update={"train": FINE_TUNING}), line
+        return self.model_copy(update={"train": train}), line
 
     def without_labels(self) -> Self:
+        if self.fine_tune == "if-needed":
+            return self.model_copy(update={"train": None})
         if self.train is not None:
             raise RecipeError(
                 "the model is fine-tuned in the run, which needs labels, and the data has none; "

@@ -16,12 +16,13 @@ SEPARATE = (
     PARTS,
     ("q_proj", "k_proj", "v_proj"),
     ("q_lin", "k_lin", "v_lin"),
+    ("query_proj", "key_proj", "value_proj"),
     ("q", "k", "v"),
     ("to_q", "to_k", "to_v"),
     ("wq", "wk", "wv"),
 )
 """Names of three Linear layers."""
-FUSED = ("qkv", "in_proj", "to_qkv")
+FUSED = ("qkv", "in_proj", "to_qkv", "Wqkv")
 """Names of one Linear layer that gives queries, keys and values side by side."""
 Keep = Callable[["Tensor"], None]
 

@@ -93,7 +93,9 @@ def job(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
 
 
 def run(job: Path, model: str, data: str, emulator: type[LocalDevice], **more: Any) -> Result:
-    table = make_recipe_table(model=model, data=data, samples=8, ship=["int8"], device="emulator")
+    table = make_recipe_table(
+        model=model, data=data, samples=8, ship=["int8"], device="emulator", only="quantize"
+    )
     table |= {"allow_poor_teacher": True, **more}
     table["steps"][0]["gate"] = False
     with pytest.MonkeyPatch.context() as patch:
