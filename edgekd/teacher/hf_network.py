@@ -158,7 +158,8 @@ class HfNetwork(HfModel, TorchStep):
         folder = self.folder(root)
         given = self.input.model_copy(update=stated_input(folder, self.input))
         head, labels = self._head(context)
-        options = {"config": self._settings(root), "head": head, "labels": labels}
+        options: dict[str, object] = {"config": self._settings(root), "head": head}
+        options["labels"] = labels
         if head != "own":
             options |= self._pooling(folder)
         model: Model = create_model(
