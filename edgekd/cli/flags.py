@@ -41,7 +41,7 @@ Data = Annotated[
     str | None,
     typer.Option(
         metavar="DATA",
-        help="a folder of images, an .npz or .npy, a table of texts, mnist5k, cifar10, or "
+        help="a folder of images, an .npz or .npy, a table of texts, mnist5k, cifar10, reuters-r8, or "
         "FILE.py:FUNCTION; without labels too",
     ),
 ]
