@@ -41,8 +41,8 @@ Data = Annotated[
     str | None,
     typer.Option(
         metavar="DATA",
-        help="a folder of images, an .npz or .npy, a table of texts, mnist5k, cifar10, reuters-r8, or "
-        "FILE.py:FUNCTION; without labels too",
+        help="a folder of images, an .npz or .npy, a table of texts, mnist5k, cifar10, "
+        "reuters-r8, or FILE.py:FUNCTION; without labels too",
     ),
 ]
 Weights = Annotated[
