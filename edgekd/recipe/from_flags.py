@@ -5,7 +5,6 @@ It is the raw table, as a recipe file would give it, so that both go the same wa
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
@@ -13,13 +12,18 @@ from typing import Any, TypedDict, Unpack
 
 from edgekd.data.source import KNOWN_DATA, Source
 from edgekd.errors import RecipeError
-from edgekd.options import Training
+from edgekd.recipe.flag_steps import (
+    epochs_of,
+    fine_tuning,
+    make_steps,
+    quantize_step,
+    training,
+)
 from edgekd.recipe.flag_values import (
     choose_steps,
     choose_task,
     parse_normalize,
     parse_size,
-    parse_variants,
 )
 from edgekd.recipe.model_files import refuse_weights
 from edgekd.teacher.hf import PREFIX
@@ -27,13 +31,8 @@ from edgekd.teacher.hf_network import FINE_TUNING
 from edgekd.user_code import MODULE
 from edgekd.wording import option
 
-EPOCHS = 20
 VALIDATION = 0.2
 """Share of the samples: a tenth, as in recipes, is often too few to prove a small loss."""
-RATIO = 0.3
-"""Share of channels that pruning removes from a student, or from the model itself."""
-LEARNING_TO_DO_WITHOUT = Training(**{**FINE_TUNING.model_dump(exclude_unset=True), "epochs": 6})
-"""Of a student that starts from some of the teacher's blocks."""
 _FUNCTION = re.compile(r"(?:.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*")
 _BARE_WEIGHTS = (".pt", ".pth", ".safetensors", ".bin", ".ckpt")
 _FILES = (".npz", ".npy", ".csv", ".tsv", ".jsonl", ".txt")
@@ -130,7 +129,9 @@ def make_recipe_table(*, model: str, data: str, **asked: Unpack[Asked]) -> dict[
     if task is not None:
         table["task"] = task
     steps = _steps(asked)
-    table["steps"] = [_quantize(asked)] if onnx else _training_steps(model, steps, data, asked)
+    table["steps"] = [quantize_step(asked)]
+    if not onnx:
+        table["steps"] = make_steps(model, steps, asked, given=_input(data, asked))
     _refuse_unread(table, asked)
     return table
 
@@ -323,7 +324,7 @@ def _model(model: str, data: str, asked: Asked) -> dict[str, Any]:
         found = {"hf": model.removeprefix(PREFIX), **given}
         if _is_file(model, asked):
             return found
-        return {**found, "fine_tune": "if-needed", "train": _fine_tuning(asked, FINE_TUNING)}
+        return {**found, "fine_tune": "if-needed", "train": fine_tuning(asked, FINE_TUNING)}
     if model.endswith(".onnx"):
         return {"onnx": model, **given}
     weights = asked.get("weights")
@@ -331,7 +332,7 @@ def _model(model: str, data: str, asked: Asked) -> dict[str, Any]:
         return {"build": model, **given}
     if weights is not None:
         return {"build": model, "weights": weights, **given}
-    return {"build": model, **given, "train": _training(_epochs(asked), 1e-3)}
+    return {"build": model, **given, "train": training(epochs_of(asked), 1e-3)}
 
 
 def _input(data: str, asked: Asked) -> dict[str, Any]:
@@ -354,71 +355,3 @@ def _is_folder(data: str) -> bool:
         and not _FUNCTION.fullmatch(data)
         and PurePath(data).suffix.lower() not in _FILES
     )
-
-
-def _training_steps(
-    model: str, names: Sequence[str], data: str, asked: Asked
-) -> list[dict[str, Any]]:
-    student, epochs = asked.get("student"), _epochs(asked)
-    found: list[dict[str, Any]] = []
-    if "distill" in names and student is not None:
-        built = {"build": student, **({"input": own} if (own := _input(data, asked)) else {})}
-        found.append({"name": "distill", "student": built, "train": _training(epochs, 1e-3)})
-    elif "distill" in names and (
-        "prune" in names or "quantize" not in names or asked.get("only") is not None
-    ):
-        # cut from the teacher: it loses channels here already, so pruning is not another step
-        cut: dict[str, Any] = {"from": "teacher", "ratio": 0.5}
-        learned = {"student": cut, "train": _training(epochs, 5e-4)}
-        if model.startswith(PREFIX):
-            learned = _of_transformers(asked)
-        return [
-            {"name": "distill", **learned},
-            *([_quantize(asked)] if "quantize" in names else []),
-        ]
-    if "prune" in names:
-        recover = _training(math.ceil(epochs / 2), 5e-4)
-        found.append({"name": "prune", "ratio": RATIO, "recover": recover})
-    if "quantize" in names:
-        found.append(_quantize(asked))
-    return found
-
-
-def _of_transformers(asked: Asked) -> dict[str, Any]:
-    """Return what a student with half of a text encoder's blocks learns, and how long."""
-    return {
-        "student": {"from": "teacher", "layers": "half"},
-        "terms": [{"kind": "soft-targets", "temperature": 2.0}, {"kind": "hidden"}],
-        "train": _fine_tuning(asked, LEARNING_TO_DO_WITHOUT),
-    }
-
-
-def _fine_tuning(asked: Asked, usual: Training) -> dict[str, Any]:
-    epochs = asked.get("epochs")
-    changed = {} if epochs is None else {"epochs": epochs}
-    return {**usual.model_dump(exclude_unset=True), **changed}
-
-
-def _quantize(asked: Asked) -> dict[str, Any]:
-    given = {key: asked.get(key) for key in ("samples", "ranges", "keep_for")}
-    found = {k: value for k, value in given.items() if value is not None}
-    variants = asked.get("variants")
-    if variants is not None:
-        found["variants"] = parse_variants(variants)
-    return {"name": "quantize", **found}
-
-
-def _epochs(asked: Asked) -> int:
-    epochs = asked.get("epochs")
-    return EPOCHS if epochs is None else epochs
-
-
-def _training(epochs: int, rate: float) -> dict[str, Any]:
-    """Return options that suit unknown networks: AdamW, which also trains those without norms."""
-    return {
-        "epochs": epochs,
-        "batch_size": 64,
-        "optimizer": "adamw",
-        "learning_rate": rate,
-        "weight_decay": 0.02,
-    }
