@@ -18,7 +18,7 @@ from edgekd.pipeline.audit.student import look_at_student
 from edgekd.pipeline.bench import Bench
 from edgekd.progress import Silent
 from edgekd.store import digest, file_sha256
-from edgekd.teacher.hf import HfTeacher
+from edgekd.teacher.hf_model import HfModel
 from edgekd.teacher.onnx_file import OnnxFile
 from edgekd.user_code import title as code_title
 
@@ -116,7 +116,7 @@ def _name(bench: Bench) -> str:
     model = bench.recipe.model
     if isinstance(model, OnnxFile):
         return PurePath(model.onnx).name
-    if isinstance(model, HfTeacher):
+    if isinstance(model, HfModel):
         return PurePath(model.hf).name
     return code_title(model.build)
 

@@ -244,12 +244,15 @@ def test_made_up_names_of_classes_are_none() -> None:
 
 
 def test_flags_name_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = make_recipe_table(model="hf:my bert", data="texts.txt")
+    table = make_recipe_table(model="hf:my bert", data="texts.txt", only="quantize")
     assert table["model"] == {"hf": "my bert"}
     assert table["name"] == "my-bert-texts"
     assert [step["name"] for step in table["steps"]] == ["quantize"]
-    with pytest.raises(RecipeError, match="a folder of transformers cannot be trained"):
-        make_recipe_table(model="hf:my bert", data="texts.txt", epochs=3)
+    whole = make_recipe_table(model="hf:my bert", data="texts.txt", epochs=3)
+    assert [step["name"] for step in whole["steps"]] == ["distill", "quantize"]
+    assert whole["model"]["train"]["epochs"] == whole["steps"][0]["train"]["epochs"] == 3
+    with pytest.raises(RecipeError, match="is only quantized, as it is"):
+        make_recipe_table(model="hf:my bert", data="texts.txt", epochs=3, only="quantize")
     (tmp_path / "here" / "bert").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     assert seen_from(Path("recipes"), "model", "hf:here/bert") == "hf:../here/bert"
