@@ -58,7 +58,7 @@ def advise(
     found = [_loss(teacher, standing, standing_why, softness, student)]
     found += _temperature(teacher)
     if mistakes is not None:
-        found.append(_labels(mistakes))
+        found.append(_labels(mistakes, standing))
     return tuple(found)
 
 
@@ -136,6 +136,9 @@ def _loss(
         why += (
             f". At a temperature of {softness:g} its answer keeps half of its lead over an even "
             "distribution, on training samples, so that the others count"
+            if softness > 1
+            else ". Its answer has less than half of the lead over an even distribution already, "
+            "on training samples, so that a temperature of 1 is enough"
         )
     return Advice(do="Use soft targets.", why=f"{why}.", lines=("hard_weight = 0.1", _terms(term)))
 
@@ -188,11 +191,14 @@ def _temperature(teacher: TeacherQuality) -> list[Advice]:
     ]
 
 
-def _labels(mistakes: Mistakes) -> Advice:
+def _labels(mistakes: Mistakes, standing: str) -> Advice:
     said = (
         f"In the half of the validation samples that the teacher is surest of, it contradicts "
         f"{mistakes.sure} of {mistakes.sure_of} labels, {quality(mistakes.sure_rate)} %"
     )
+    if standing == "poor":
+        why = f"{said}: so poor a teacher errs itself, and proves no label wrong."
+        return Advice(do="Let all labels count.", why=why)
     if mistakes.sure_rate.low <= LEAST_DOUBT:
         return Advice(do="Let all labels count.", why=f"{said}: too few to be a fault of the data.")
     limit = min(0.999, max(0.5, mistakes.from_confidence))

@@ -137,6 +137,9 @@ def _advice(audit: Audit, trained: Answers, subject: Subject) -> tuple[Advice, .
         mistakes=audit.mistakes,
         student=audit.student,
     )
+    if not _has_labels(subject.bench):  # a weight of theirs would be refused
+        kept = [tuple(x for x in one.lines if not x.startswith("hard_weight")) for one in found]
+        found = tuple(replace(one, lines=rest) for one, rest in zip(found, kept, strict=True))
     if audit.together is None or audit.standing == "no better than a guess":
         return found
     more = advise_together(audit.together, audit.metric, subject.files)

@@ -182,11 +182,25 @@ def test_without_labels_what_needs_none_is_said(call: Call, folder: Path) -> Non
     assert not found.first.metrics
     assert found.together is not None
     assert found.together.quality is None
+    assert not any("hard_weight" in line for line in found.recipe_lines)  # it would be refused
     assert {one.what for one in found.skipped} == {
         "calibration by confidence",
         "worst classes",
         "contradicted labels",
     }
+
+
+def test_a_poor_teacher_proves_no_label_wrong(call: Call, folder: Path) -> None:
+    half = np.eye(CLASSES, dtype=np.float32)
+    half[2:] = 0  # it knows two of four
+    write_linear(folder / "poor.onnx", 9 * half)
+    code, out, _ = call("audit poor.onnx --data points.npz --out run-poor")
+    assert code == 0
+    assert "is poor as a teacher" in out
+    found = read_audit(folder / "run-poor")
+    assert found is not None
+    assert found.recipe_lines[0] == "hard_weight = 1.0"
+    assert not any("distrust" in line for line in found.recipe_lines)
 
 
 def test_a_student_stands_beside_it(call: Call, folder: Path) -> None:
