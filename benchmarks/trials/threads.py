@@ -26,9 +26,9 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.benchmarks.trials.report import conclude
+from edgekd.networks.macs import count_macs
 from edgekd.training.loop import place
 from edgekd.training.precision import computing
-from edgekd.training.threads import count_macs
 
 BATCH = 64
 NETWORKS: dict[str, tuple[int, int]] = {
@@ -96,7 +96,7 @@ def macs(name: str) -> float:
             return answers
 
     network.eval()
-    return float(np.mean(count_macs(Named(), {"x": x}) or [0.0]))
+    return float(np.mean(count_macs(Named(), {"x": x}).each or [0.0]))
 
 
 @contextlib.contextmanager

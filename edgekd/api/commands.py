@@ -112,8 +112,8 @@ def compress(  # noqa: D417  # its arguments are those of the first overload
         model: an nn.Module, a function that builds one (it is trained in the run, unless `weights`
             are given), "net.py:build", "model.onnx" or "hf:folder" of transformers.
         weights: a state_dict or its file.
-        student: the network to train, given as `model` is; default: the model with half of its
-            channels, or of a text encoder half of its blocks.
+        student: the network to train, given as `model` is; default: cut from the model, with
+            half of its multiplications; of a text encoder half of its blocks.
         size: image size in pixels, 224 or (height, width); default: the model's own.
         normalize: scale of pixels that the model expects: "imagenet", "0..1", "-1..1", "none",
             or means and deviations.

@@ -56,7 +56,7 @@ Student = Annotated[
     typer.Option(
         metavar="BUILDER",
         help="function that builds the student, FILE.py:FUNCTION [default: "
-        "half of the model's channels, or of a text encoder's blocks]",
+        "cut from the model, with half of its multiplications; or half of a text encoder's blocks]",
     ),
 ]
 Size = Annotated[

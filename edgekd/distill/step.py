@@ -12,10 +12,11 @@ from edgekd.artifact import Artifact
 from edgekd.data.input_options import InputSpec
 from edgekd.distill.fewer_layers import Kept, shortened
 from edgekd.distill.loss_options import LearnsFromTeacher
+from edgekd.distill.losses import SoftTargets
 from edgekd.errors import NothingToDo
 from edgekd.networks.spec import NetworkSpec, list_user_files
 from edgekd.options import Options, Training, UserFunction
-from edgekd.step import Context, Need, Opened, TorchStep
+from edgekd.step import Context, Need, Opened, Preview, TorchStep
 from edgekd.teacher.onnx_file import OnnxFile
 from edgekd.wording import option
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from edgekd.networks.trainable import Model
     from edgekd.training.signals import Wanted
     from edgekd.training.teacher_outputs import TeacherOutputs
+
+GLANCE = 32
+"""Training samples that a student is cut by before the run, when the teacher may be untrained."""
 
 
 class Student(Options):
@@ -45,16 +49,19 @@ class Student(Options):
     source: Literal["teacher"] | None = Field(
         None,
         alias="from",
-        description="'teacher': start from the teacher, with the share `ratio` of its channels "
-        "removed, or with some of its transformer blocks (`layers`)",
+        description="'teacher': start from the teacher, with those of its channels that its "
+        "answers need most, or with some of its transformer blocks (`layers`)",
     )
-    ratio: float = Field(
-        0.5, gt=0, lt=1, description="share of the channels to remove; with `from` only"
+    macs: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="share of the teacher's multiplications that the student has; with `from` only",
     )
     layers: Kept | None = Field(
         None,
         examples=[3],
-        description="instead of `ratio`: how many of the teacher's transformer blocks stay, evenly "
+        description="instead of `macs`: how many of the teacher's transformer blocks stay, evenly "
         "spaced, 'half' of them, or which, as a list of numbers from 0; with `from` only",
     )
     input: InputSpec = Field(
@@ -78,9 +85,9 @@ class Student(Options):
     def _one_origin(self) -> Self:
         if (self.build is None) == (self.source is None):
             raise ValueError("a student has either build = '...' or from = 'teacher'")
-        if self.layers is not None and (self.source is None or "ratio" in self.model_fields_set):
+        if self.layers is not None and (self.source is None or "macs" in self.model_fields_set):
             raise ValueError(
-                "layers goes with from = 'teacher', in place of ratio: such a student has all "
+                "layers goes with from = 'teacher', in place of macs: such a student has all "
                 "channels of some of the teacher's blocks"
             )
         fields = type(self).model_fields
@@ -177,7 +184,13 @@ class Distill(LearnsFromTeacher, TorchStep):
     def scaled(self, effort: float) -> Self:
         return self.model_copy(update={"train": self.train.scaled(effort)})
 
+    def preview(self, source: Opened, teacher: Opened, context: Context) -> Preview:
+        return self._build(teacher, context, samples=GLANCE)
+
     def build_model(self, source: Opened, teacher: Opened, context: Context) -> Model:
+        return self._build(teacher, context, samples=None)
+
+    def _build(self, teacher: Opened, context: Context, *, samples: int | None) -> Model:
         self.check_terms(context.task.signals)
         whole: Model | None
         try:  # also for a fresh student, whose random weights are drawn after the teacher's
@@ -186,13 +199,13 @@ class Distill(LearnsFromTeacher, TorchStep):
             if not self.starts_without_network:
                 raise
             whole = None
-        student = self._student(whole, context)
+        student = self._student(whole, context, samples=samples)
         for another in self.more_teachers:
             another.look(context)
         return self.checked(student, whole, context)
 
-    def _student(self, teacher: Model | None, context: Context) -> Model:
-        from edgekd.networks.shrink import thinned
+    def _student(self, teacher: Model | None, context: Context, *, samples: int | None) -> Model:
+        from edgekd.networks.derive import POWERS, ROUNDS, SAMPLES, Probe, derived
         from edgekd.networks.trainable import create_model
 
         if self.student.spec is not None:
@@ -208,12 +221,25 @@ class Distill(LearnsFromTeacher, TorchStep):
         assert teacher is not None  # `check_order` requires it
         if self.student.layers is not None:
             return shortened(teacher, self.student.layers)
-        ratio, data, task = self.student.ratio, context.data, context.task
+        soft = (term.temperature for term in self.active if isinstance(term, SoftTargets))
+        probe = Probe(
+            context.data,
+            context.task,
+            temperature=next(soft, SoftTargets().temperature),
+            seed=context.seed,
+            samples=SAMPLES if samples is None else samples,
+        )
         own = option("distill.student.build", "net.py:build")
-        more = option("distill.student.ratio", round((1 + ratio) / 2, 2))
         way_out = f"give a student of your own ({own})"
-        advice = f"{way_out}, or cut more ({more})"
-        return thinned(teacher, data, task, ratio=ratio, advice=advice, way_out=way_out)
+        rounds, powers = (ROUNDS, POWERS) if samples is None else (1, POWERS[:1])
+        return derived(
+            teacher,
+            probe,
+            macs=self.student.macs,
+            rounds=rounds,
+            powers=powers,
+            way_out=way_out,
+        )
 
     def open_guide(
         self, teacher: Artifact, context: Context, precision: str, wanted: Wanted, *, work: Path

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from edgekd.data.batches import Data
 from edgekd.errors import NothingToDo
 from edgekd.networks.blueprint import Blueprint
 from edgekd.networks.bounded import GIB, Bounds, OutOfBounds, free_bytes, run_bounded
-from edgekd.networks.channels.cut import FoundCut, find_cut
+from edgekd.networks.channels.cut import find_cut
 from edgekd.networks.channels.graph import capture
 from edgekd.networks.copying import copy_network
 from edgekd.networks.edits import apply_edit
@@ -24,6 +25,7 @@ from edgekd.networks.trainable import Model
 from edgekd.tasks.task import Task
 from edgekd.wording import option
 
+T = TypeVar("T")
 BOUNDS = Bounds(cpu_s=120, wall_s=600, memory_bytes=4 * GIB)
 """What finding the channels may take: the trace, the groups and their proof."""
 _beyond: dict[str, str] = {}
@@ -74,9 +76,7 @@ def thinned(
     return replace(model, body=network, blueprint=blueprint, notes=(), left=found.left)
 
 
-def find_in_bounds(
-    work: Callable[[], FoundCut], blueprint: Blueprint, *, bounds: Bounds = BOUNDS
-) -> FoundCut:
+def find_in_bounds(work: Callable[[], T], blueprint: Blueprint, *, bounds: Bounds = BOUNDS) -> T:
     """Do `work` in a child with bounds, so that no network can hold up the job with its trace.
 
     Raises:

@@ -14,6 +14,13 @@ from edgekd.teacher.hf_network import FINE_TUNING
 EPOCHS = 20
 RATIO = 0.3
 """Share of channels that pruning removes from a student, or from the model itself."""
+MACS = 0.5
+"""Share of the multiplications that a student has which is cut from the model."""
+LONGER = 2
+"""How much longer than its teacher such a student trains: its steps cost about half of the
+teacher's own, since it is half as large and the teacher answers from a cache."""
+VIEWS = 8
+"""Views of each sample that the cache keeps, where samples are varied."""
 LEARNING_TO_DO_WITHOUT = Training(**{**FINE_TUNING.model_dump(exclude_unset=True), "epochs": 6})
 """Of a student that starts from some of the teacher's blocks."""
 
@@ -42,8 +49,11 @@ def make_steps(
         "prune" in names or "quantize" not in names or asked.get("only") is not None
     ):
         # cut from the teacher: it loses channels here already, so pruning is not another step
-        cut: dict[str, Any] = {"from": "teacher", "ratio": 0.5}
-        learned = {"student": cut, "train": training(epochs, 5e-4)}
+        learned: dict[str, Any] = {
+            "student": {"from": "teacher", "macs": MACS},
+            "train": training(LONGER * epochs, 5e-4),
+            "cache": {"views": VIEWS},
+        }
         if model.startswith(PREFIX):
             learned = _of_transformers(asked)
         return [

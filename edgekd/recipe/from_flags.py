@@ -46,7 +46,7 @@ class Asked(TypedDict, total=False):
     weights: str | None
     """A state_dict; without it the model is trained in the run."""
     student: str | None
-    """A builder; without it the student is the teacher with half of its channels."""
+    """A builder; without it the student is the teacher with the channels that matter most."""
     size: int | str | Sequence[int] | None
     """Of images, in pixels: one side, or height and width."""
     normalize: str | Sequence[float] | None
@@ -153,7 +153,7 @@ def describe_steps(table: Mapping[str, Any], *, only: object) -> str:
             words.append(f"prune {step['ratio']:.0%} of the channels")
             ways.append(option("no_prune", True))
         elif "from" in step["student"]:
-            part = "blocks" if "layers" in step["student"] else "channels"
+            part = "blocks" if "layers" in step["student"] else "multiplications"
             words.append(f"distill into a student with half of the model's {part}")
             ways.append(option("no_distill", True))
         else:

@@ -13,14 +13,13 @@ the same bytes as one that was not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+
+from edgekd.networks.macs import count_macs
 
 LEAST_MACS = 50e6
 """Multiplications of a layer with one batch, on average, from which further threads gain more on an
@@ -38,7 +37,7 @@ def choose_threads(network: nn.Module, inputs: Mapping[str, Tensor], *, size: in
     """
     before = torch.get_num_threads()
     samples = len(next(iter(inputs.values())))
-    macs = [one * size / samples for one in count_macs(network, inputs)]
+    macs = [one * size / samples for one in count_macs(network, inputs).each]
     is_small = not macs or sum(macs) / len(macs) < LEAST_MACS
     count = 1 if is_small else before
     torch.set_num_threads(count)
@@ -46,33 +45,3 @@ def choose_threads(network: nn.Module, inputs: Mapping[str, Tensor], *, size: in
         yield count
     finally:
         torch.set_num_threads(before)
-
-
-def count_macs(network: nn.Module, inputs: Mapping[str, Tensor]) -> Sequence[float]:
-    """Return the multiplications of each convolution and matrix product of a forward pass."""
-    network.eval()  # no statistic and no random number is touched
-    counter = _Counter()
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), counter:
-        network(inputs)
-    return counter.macs
-
-
-class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
-    """Counts by the formulas of torch's own counter, call by call."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.macs: list[float] = []
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: object,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        formula: Callable[..., int] | None = flop_registry.get(func._overloadpacket)
-        if formula is not None:
-            self.macs.append(formula(*args, **(kwargs or {}), out_val=result) / 2)
-        return result

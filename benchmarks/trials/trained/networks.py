@@ -168,11 +168,14 @@ def vision_transformer(classes: int = 10) -> VisionTransformer:
     return VisionTransformer(classes, width=96, depth=6, heads=4)
 
 
-def sound_network(classes: int = 12) -> nn.Sequential:
+def sound_network(
+    classes: int = 12, *, widths: Sequence[int] = (32, 48, 64, 96, 128)
+) -> nn.Sequential:
     """Return a network of 1-D convolutions for [batch, 1, 1024] samples of sound."""
     layers: list[nn.Module] = []
     inputs = 1
-    for outputs, kernel, stride in ((32, 64, 4), (48, 16, 2), (64, 8, 2), (96, 8, 2), (128, 4, 2)):
+    shapes = ((64, 4), (16, 2), (8, 2), (8, 2), (4, 2))
+    for outputs, (kernel, stride) in zip(widths, shapes, strict=True):
         conv = nn.Conv1d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
         layers += [conv, nn.BatchNorm1d(outputs), nn.ReLU()]
         inputs = outputs
@@ -202,3 +205,8 @@ class Minilm(nn.Module):
 def minilm(classes: int = 8, *, layers: int = 3) -> Minilm:
     """Return a text network that starts from pretrained layers."""
     return Minilm(classes, layers)
+
+
+def minilm_whole() -> Minilm:
+    """Return all six layers for the classes of R8."""
+    return minilm(layers=6)

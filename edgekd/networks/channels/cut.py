@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +93,36 @@ def find_cut(
             f"got ratio {ratio} and multiple {multiple}; the ratio must lie between 0 and 1, "
             "the multiple must be at least 1"
         )
+    proven = _prove(
+        network,
+        example_inputs,
+        lambda found: _cuts(network, found, ratio, multiple),
+        keep=keep,
+        select=select,
+    )
+    if not proven.cuts:
+        raise NothingToDo(_nothing(ratio, multiple, proven.found, proven.left, (advice, way_out)))
+    return FoundCut(_edit(network, proven.cuts.values()), proven.left)
+
+
+@dataclass(frozen=True)
+class _Proven:
+    """Channels of a network, and the cuts of them that compute what they should."""
+
+    found: Channels
+    cuts: Mapping[Group, Cut]
+    left: Mapping[str, str]
+
+
+def _prove(
+    network: nn.Module,
+    example_inputs: tuple[Tensor, ...],
+    choose: Callable[[Channels], Mapping[Group, Cut]],
+    *,
+    keep: Sequence[str],
+    select: Select,
+) -> _Proven:
+    """Find the channels, let `choose` say what goes of them, and leave what fails the check."""
     kept = _kept_layers(network, keep)
     graph = capture(network, example_inputs, select)
     trial = _Trial(network, example_inputs, select)
@@ -101,15 +131,86 @@ def find_cut(
     if free:  # of a split dimension the other part may be the one that the layers around allow
         other = follow(network, graph, keep=kept, free=free)
         found, free = (other, free) if other.units > found.units else (found, {})
-    good, bad = trial.sort(_cuts(network, found, ratio, multiple))
+    good, bad = trial.sort(choose(found))
     turned = {node: "first" for group in bad for node in group.splits if node not in free}
     if turned:  # or the one that the code does not count
         found = follow(network, graph, keep=kept, free={**free, **turned})
-        good, bad = trial.sort(_cuts(network, found, ratio, multiple))
+        good, bad = trial.sort(choose(found))
     left = {**found.left, **{group.name: trial.reason(group) for group in bad}}
-    if not good:
-        raise NothingToDo(_nothing(ratio, multiple, found, left, (advice, way_out)))
-    return FoundCut(_edit(network, good.values()), left)
+    return _Proven(found, good, left)
+
+
+@dataclass(frozen=True)
+class Removable:
+    """Groups of which channels may go: a cut of half of each was proven."""
+
+    groups: tuple[Group, ...]
+    left: Mapping[str, str]
+    """Layer -> why its output channels stay."""
+
+
+def find_removable(
+    network: nn.Module,
+    example_inputs: tuple[Tensor, ...],
+    *,
+    multiple: int,
+    select: Select = lambda result: result,
+    way_out: str = "",
+) -> Removable:
+    """Return the groups that can lose channels; see `find_cut`.
+
+    Raises:
+        NothingToDo: there are none.
+    """
+    proven = _prove(
+        network,
+        example_inputs,
+        lambda found: _cuts(network, found, 0.5, multiple),
+        keep=(),
+        select=select,
+    )
+    if not proven.cuts:
+        raise NothingToDo(_nothing(0.5, multiple, proven.found, proven.left, ("", way_out)))
+    return Removable(tuple(proven.cuts), proven.left)
+
+
+def edit_without(network: nn.Module, removed: Mapping[Group, Sequence[Unit]]) -> dict[str, Any]:
+    """Return the edit that removes units of `network`."""
+    return _edit(network, [_cut_of(units) for units in removed.values()])
+
+
+def provable(
+    network: nn.Module,
+    example_inputs: tuple[Tensor, ...],
+    removed: Mapping[Group, Sequence[Unit]],
+    *,
+    select: Select = lambda result: result,
+) -> tuple[dict[Group, Sequence[Unit]], dict[str, str]]:
+    """Return those removals after which the network computes what it should; see `find_cut`.
+
+    Of the others: the name of the first layer, and why its channels stay.
+    """
+    trial = _Trial(network, example_inputs, select)
+    good, bad = trial.sort({group: _cut_of(units) for group, units in removed.items()})
+    reasons = {group.name: trial.reason(group) for group in bad}
+    return {group: removed[group] for group in good}, reasons
+
+
+def by_weights(network: nn.Module, groups: Sequence[Group]) -> dict[Group, Tensor]:
+    """Return for each unit the sum of squares of all weights that write or read its channels."""
+    state = dict(network.named_parameters(remove_duplicate=False))
+    norms: dict[Place, Tensor] = {}
+    return {
+        group: torch.stack([_score(unit, state, norms) for unit in group.units]) for group in groups
+    }
+
+
+def _cut_of(units: Iterable[Unit]) -> Cut:
+    cut: Cut = {}
+    for unit in units:
+        for place, indices in unit.places.items():
+            cut.setdefault(place, set()).update(indices)
+    return cut
 
 
 def _nothing(
@@ -137,15 +238,9 @@ def _kept_layers(network: nn.Module, keep: Sequence[str]) -> set[nn.Module]:
 
 def _cuts(network: nn.Module, channels: Channels, ratio: float, multiple: int) -> dict[Group, Cut]:
     """Return what goes of each group; a group that loses nothing is left out."""
-    state = {**dict(network.named_parameters(remove_duplicate=False))}
-    norms: dict[Place, Tensor] = {}
     cuts = {}
-    for group in channels.groups:
-        scores = torch.stack([_score(unit, state, norms) for unit in group.units])
-        cut: Cut = {}
-        for unit in _weakest(scores, group, ratio, multiple):
-            for place, indices in unit.places.items():
-                cut.setdefault(place, set()).update(indices)
+    for group, scores in by_weights(network, channels.groups).items():
+        cut = _cut_of(_weakest(scores, group, ratio, multiple))
         if cut:
             cuts[group] = cut
     return cuts
@@ -220,7 +315,7 @@ class _Trial:
         if not found:
             return {}
         late = time.process_time() > self._end
-        fault = "there was no time left to prove it" if late else self._fault(found)
+        fault = "there was no time left to prove it" if late else self.fault(found)
         if fault is None:
             return found
         if late or len(found) == 1:
@@ -230,13 +325,13 @@ class _Trial:
         halves = [self._largest(dict(part)) for part in (items[::2], items[1::2])]
         both = {**halves[0], **halves[1]}
         both = {group: both[group] for group in found if group in both}
-        if not (halves[0] and halves[1]) or self._fault(both) is None:
+        if not (halves[0] and halves[1]) or self.fault(both) is None:
             return both
         good = dict(halves[0])
         for group, cut in halves[1].items():
             if time.process_time() > self._end:
                 break
-            if self._fault({**good, group: cut}) is None:
+            if self.fault({**good, group: cut}) is None:
                 good[group] = cut
         return good
 
@@ -244,7 +339,7 @@ class _Trial:
         own = (x.clone() if isinstance(x, Tensor) else x for x in self._inputs)
         return list_tensors(self._select(network(*own)))  # which may change them in place
 
-    def _fault(self, cuts: Mapping[Group, Cut]) -> str | None:
+    def fault(self, cuts: Mapping[Group, Cut]) -> str | None:
         """Return what is wrong with the thinned network; None if it computes what it should."""
         edit = _edit(self._network, cuts.values())
         with torch.no_grad():

@@ -64,12 +64,12 @@ def _count(model: Model, context: Context) -> int | None:
     """Return the multiplications of one sample, as torch counts them."""
     import torch
 
-    from edgekd.training.threads import count_macs
+    from edgekd.networks.macs import count_macs
     from edgekd.training.trainee import Trainee
 
     inputs = next(context.data.batches("validation", model.preprocess, size=1)).inputs[0]
     trainee = Trainee(model.deployed(context.task))
-    found = sum(count_macs(trainee, {n: torch.as_tensor(a) for n, a in inputs.items()}))
+    found = count_macs(trainee, {n: torch.as_tensor(a) for n, a in inputs.items()}).total
     return math.ceil(found) or None
 
 

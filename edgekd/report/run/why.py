@@ -132,8 +132,8 @@ def _for_quality(
             epochs = (step.get(name) or {}).get("epochs")
             if epochs:
                 yield "train longer", _again(record, f"{key}.{name}.epochs={2 * epochs}")
-        for name, ratio in _ratios(step):
-            yield "cut less", _again(record, f"{key}.{name}={round(ratio / 2, 3)}")
+        for name, less, _ in _cuts(step):
+            yield "cut less", _again(record, f"{key}.{name}={less}")
         splits = record.data.splits
         more = min(4 * step.get("samples", 0), splits["train"])
         if more > splits["calibration"]:
@@ -149,11 +149,10 @@ def _for_speed(
     faults = rung.faults
     if "gain not shown" in faults:
         yield "measure longer", _longer(record)
-        for name, ratio in _ratios(step):
+        for name, _, more in _cuts(step):
             if _kept_share(record, rung) <= MOST_KEPT:
-                more = round(min(0.9, ratio * 1.5), 3)
                 yield "cut more", _again(record, f"{key}.{name}={more}")
-            elif name == "student.ratio":  # the rest cannot be cut
+            elif name == "student.macs":  # the rest cannot be cut
                 yield "train a student of your own", _with_student(record, key)
     if "slower" in faults and step.get("name") == "quantize":
         here = _variant_for(record.final.conditions)
@@ -229,13 +228,14 @@ def _longer(record: Record) -> str:
     return _again(record, f"measure.rounds={MORE_ROUNDS}", "measure.stop_when_decided=false")
 
 
-def _ratios(step: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield the share of channels that a step removes, by its key: of its network or student."""
-    if "ratio" in step:
-        yield "ratio", step["ratio"]
+def _cuts(step: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
+    """Yield the key that says how much a step removes, and its values to remove less and more."""
+    if "ratio" in step:  # the share that goes
+        yield "ratio", round(step["ratio"] / 2, 3), round(min(0.9, step["ratio"] * 1.5), 3)
     student = step.get("student") or {}
-    if student.get("from") == "teacher":
-        yield "student.ratio", student["ratio"]
+    if student.get("from") == "teacher" and not student.get("layers"):  # the share that stays
+        macs = student["macs"]
+        yield "student.macs", round((1 + macs) / 2, 3), round(macs * 0.6, 3)
 
 
 def _again(record: Record, *changes: str) -> str:

@@ -122,7 +122,7 @@ def test_a_network_without_a_list_of_blocks_is_left_alone() -> None:
     ("options", "words"),
     [
         ({"build": "a.py:b", "layers": 2}, "goes with from"),
-        ({"from": "teacher", "layers": 2, "ratio": 0.5}, "in place of ratio"),
+        ({"from": "teacher", "layers": 2, "macs": 0.5}, "in place of macs"),
         ({"from": "teacher", "layers": 0}, "at least one"),
         ({"from": "teacher", "layers": []}, "in order"),
         ({"from": "teacher", "layers": [2, 1]}, "in order"),

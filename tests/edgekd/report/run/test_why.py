@@ -44,7 +44,7 @@ TIMES = LayerTimes(
     ),
 )
 STEPS = {
-    "distill": {"train": {"epochs": 12}, "student": {"from": "teacher", "ratio": 0.5}},
+    "distill": {"train": {"epochs": 12}, "student": {"from": "teacher", "macs": 0.5}},
     "prune": {"ratio": 0.3, "recover": {"epochs": 6}},
     "quantize": {"samples": 512, "variants": ["int8"]},
 }
@@ -113,8 +113,8 @@ def test_layers_that_stay_in_float_are_named_with_their_share(record: Record) ->
     ("title", "fault", "wanted"),
     [
         ("distill", "quality", "steps.0.train.epochs=24"),
-        ("distill", "quality", "steps.0.student.ratio=0.25"),
-        ("distill", "gain not shown", "steps.0.student.ratio=0.75"),
+        ("distill", "quality", "steps.0.student.macs=0.75"),
+        ("distill", "gain not shown", "steps.0.student.macs=0.3"),
         ("prune", "quality", "ratio=0.15"),
         ("prune", "gain not shown", "measure.rounds=20"),
         ("prune", "gain not shown", "ratio=0.45"),
@@ -176,7 +176,7 @@ def test_after_a_call_in_python_the_call_is_offered_again(record: Record, own: s
 
 def test_a_student_of_its_own_builder_is_not_cut(content: dict[str, Any]) -> None:
     """A recipe with every default has a ratio for it too, which means nothing."""
-    student = {"build": "net.py:small", "ratio": 0.5}
+    student = {"build": "net.py:small", "macs": 0.5}
     for step in content["recipe"]["steps"]:
         step.update({"student": student} if step["name"] == "distill" else {})
     own = from_json(content)
