@@ -175,14 +175,14 @@ def test_after_a_call_in_python_the_call_is_offered_again(record: Record, own: s
 
 
 def test_a_student_of_its_own_builder_is_not_cut(content: dict[str, Any]) -> None:
-    """A recipe with every default has a ratio for it too, which means nothing."""
+    """A recipe with every default has a share for it too, which means nothing."""
     student = {"build": "net.py:small", "macs": 0.5}
     for step in content["recipe"]["steps"]:
         step.update({"student": student} if step["name"] == "distill" else {})
     own = from_json(content)
     tries = next_steps(own, faulty(own, "distill", "quality"))
     assert tries
-    assert not any("ratio" in command for _, command in tries)
+    assert not any("macs" in command for _, command in tries)
 
 
 def test_more_samples_are_offered_where_there_are_more(record: Record) -> None:
