@@ -126,7 +126,7 @@ TABLE = (
         "int8",
         "run here",
         "it multiplies in 8 bits for signed and unsigned Q/DQ alike",
-        also=("int8-tensorrt", "int8-xnnpack", "int8-weights", "int4"),
+        also=("int8-xnnpack", "int8-weights", "int4"),
     ),
 )
 

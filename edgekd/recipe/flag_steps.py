@@ -51,7 +51,7 @@ def make_steps(
         # cut from the teacher: it loses channels here already, so pruning is not another step
         learned: dict[str, Any] = {
             "student": {"from": "teacher", "macs": MACS},
-            "train": training(LONGER * epochs, 5e-4),
+            "train": training(_longer(epochs), 5e-4),
             "cache": {"views": VIEWS},
         }
         if model.startswith(PREFIX):
@@ -66,6 +66,11 @@ def make_steps(
     if "quantize" in names:
         found.append(quantize_step(asked))
     return found
+
+
+def _longer(epochs: int) -> int:
+    """Return how many a student gets; what is no whole number is left to the recipe's check."""
+    return LONGER * epochs if isinstance(epochs, int) else epochs
 
 
 def _of_transformers(asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def test_the_home_of_a_variant_is_named_where_it_is_not_here() -> None:
         "ONNX Runtime on CPUs or WebAssembly"
     )
     assert find_home("int8-tensorrt", runtime="one of my own", provider="") == ""
-    assert find_home("int8-tensorrt", runtime="openvino", provider="") == ""
+    assert find_home("int8-tensorrt", runtime="openvino", provider="") == "TensorRT"
 
 
 def shapes(model: onnx.ModelProto) -> dict[str, list[Any]]:

@@ -280,7 +280,7 @@ def test_a_file_with_nothing_to_quantize_ships_as_it_is(job: Path, tmp_path: Pat
 
 def test_what_is_skipped_is_known_before_any_work(finished: Path, job: Path) -> None:
     """All widths are the least multiple: nothing to cut, for a student or by pruning."""
-    changes = ["model.options={width=16}", "steps.0.student={from='teacher'}"]
+    changes = ["model.options={width=8}", "steps.0.student={from='teacher'}"]
     recipe = load_recipe(job / "bars.toml", changes=changes)
     bench = set_up(recipe, root=job, folder=finished, progress=Silent(), export=False)
     networks = forecast_networks(recipe, bench.context(None))

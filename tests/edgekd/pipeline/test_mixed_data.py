@@ -104,4 +104,5 @@ def test_int8_of_one_network_does_not_depend_on_further_sources(
         keys.append((Export().key(teacher, context), step.key(teacher, context)))
     assert len(set(keys)) == 1
     exported = run_step(Export(), teacher, context, bench.stages)
+    context = bench.context(exported)  # quality is that against the exported teacher
     assert "model.int8.onnx" in run_step(step, exported, context, bench.stages).files

@@ -99,8 +99,7 @@ def fault(*changes: str) -> str:
         ),
         (
             "steps.2.ratio=0.5",
-            "steps[2].ratio is not a known key; "
-            "ratio belongs in [[steps]] with name = 'prune' or [steps.student]",
+            "steps[2].ratio is not a known key; ratio belongs in [[steps]] with name = 'prune'",
         ),
         (
             "wieghts='w'",
