@@ -47,6 +47,7 @@ assert "<svg" in result.plot().page
 """Around the cell that compresses, once more: it resumes, and its numbers are as documented."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_the_notebook_runs(path: Path, tmp_path: Path) -> None:
     book = json.loads(path.read_text(encoding="utf8"))

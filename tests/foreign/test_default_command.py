@@ -30,6 +30,8 @@ from tests.foreign.networks import INPUTS, NETWORKS
 
 FEW = ("narrow", "mlp", "tabular", "swin", "branchy")
 """Of unlike kinds, run short: two are cut, one has nothing to cut, and two are refused."""
+_DEFAULT = ("narrow", "swin", "branchy")
+"""Those of them in the default tests: a whole job takes a minute and more without VNNI."""
 ALIKE = (
     *("vggview", "espcn", "optA", "einsum", "wstd", "repvgg", "fpn", "tcn", "convlstm", "cbam"),
     *("shufflev1", "glu", "mbv3", "preact", "ownswish"),
@@ -176,7 +178,9 @@ def check(found: Outcome) -> None:
         assert found.record is not None, found.said[-3000:]
 
 
-@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize(
+    "name", [n if n in _DEFAULT else pytest.param(n, marks=pytest.mark.foreign) for n in FEW]
+)
 def test_a_short_run_ends_with_a_bundle_or_one_paragraph(name: str, tmp_path: Path) -> None:
     check(run(name, tmp_path / name, SHORT))
 

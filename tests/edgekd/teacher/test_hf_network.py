@@ -268,6 +268,7 @@ def test_an_encoder_with_a_decoder_is_refused() -> None:
         hf_text({"model_type": "t5", "d_model": 16, "vocab_size": 9})
 
 
+@pytest.mark.slow
 def test_two_flags_go_all_the_way(job: Path, emulator: type[LocalDevice], tmp_path: Path) -> None:
     """A folder and a table: a head is added, half of the blocks learn, and the bundle answers."""
     table = make_recipe_table(
