@@ -57,10 +57,10 @@ def test_the_bound_is_two_per_cent_over_a_millisecond() -> None:
     assert not one(1.021, asked=False).failed
 
 
-def some(ratios: Callable[[], list[float]], *, near: float) -> bool:
+def some(ratios: Callable[[], list[float]], *, near: float, within: float = GENEROUS) -> bool:
     """Say whether one of a few tries is near: noise of the machine goes, a bias would stay."""
     tries = (np.array(ratios()) for _ in range(TRIES))
-    return any(bool(np.all(np.abs(found / near - 1) < GENEROUS)) for found in tries)
+    return any(bool(np.all(np.abs(found / near - 1) < within)) for found in tries)
 
 
 @needs_c
@@ -75,13 +75,13 @@ def test_the_runner_agrees_with_a_loop_in_c(tmp_path: Path) -> None:
 @needs_c
 @pytest.mark.timing
 def test_a_disagreement_would_be_seen(tmp_path: Path) -> None:
-    """The C loop is given two thirds of the work: everybody must find 1.5."""
+    """The C loop is given two thirds of the work; what is around the work is not divided by it."""
     less = Model("less", 100, PRODUCTS.shape)
 
     def ratios() -> list[float]:
         return [f.ratio.value for f in against_c(tmp_path, PRODUCTS, SHORT, c_model=less)]
 
-    assert some(ratios, near=1.5)
+    assert some(ratios, near=1.5, within=0.25)
 
 
 @pytest.mark.timing
