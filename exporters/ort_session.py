@@ -41,6 +41,8 @@ def open_session(
 ) -> Any:
     """Open an ONNX file, or its bytes, on the CPU, quietly and deterministically.
 
+    A file whose name says that its sums need 32 bits is computed in float, see `is_wide`.
+
     Args:
         source: a file, or what one contains.
         threads: of one operator; operators run one after the other.
@@ -59,6 +61,8 @@ def open_session(
     settings.use_deterministic_compute = True
     # Between calls this process has other work for its cores than to watch idle threads spin.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if isinstance(source, Path) and is_wide(source.name):
+        options = (*IN_FLOAT, *options)
     for key, value in options:
         settings.add_session_config_entry(key, value)
     settings.log_severity_level = 4  # its errors also come as exceptions
@@ -84,8 +88,7 @@ def predictor(
         ModelError: ONNX Runtime cannot load the file; when called: an input is missing or does
             not fit.
     """
-    options = IN_FLOAT if is_wide(path.name) else ()
-    session = open_session(path, threads=threads, level=level, options=options)
+    session = open_session(path, threads=threads, level=level)
     inputs = [entry.name for entry in session.get_inputs()]
     outputs = [entry.name for entry in session.get_outputs()]
 

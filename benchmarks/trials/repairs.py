@@ -86,40 +86,45 @@ class Network:
 
 def main() -> None:
     """Write, compare, print and store."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--lite0", type=Path, help="a trained float file")
-    parser.add_argument("--short", action="store_true", help="1,000 images, 60 texts")
-    parser.add_argument("--json", type=Path, help="write the table to this file")
-    arguments = parser.parse_args()
-    networks = [texts(60 if arguments.short else 300)]
-    if arguments.lite0 is not None:
-        networks.append(images(arguments.lite0, 1000 if arguments.short else 10_000))
+    networks, command, table = read_arguments(__doc__ or "")
     say = Console(highlight=False).print
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="edgekd-") as scratch:
         for network in networks:
-            for row in measure(network, Path(scratch) / "model.onnx"):
+            for row in measure(network, Path(scratch)):
                 rows.append(row)
                 say("  ".join(_words(row)), markup=False)
-    command = origin()["command"]
-    if arguments.lite0 is not None:
-        command = command.replace(str(arguments.lite0), arguments.lite0.name)
     conclude(
         "Repairs of INT8 files",
         ["file", "accuracy", "SNR, dB", "top-1, %", "change, points", "cosine", "s", "speed-up"],
         [_words(row) for row in rows],
         {"command": command, "files": [asdict(row) for row in rows]},
-        arguments.json,
+        table,
     )
 
 
-def measure(network: Network, target: Path) -> list[Row]:
-    """Return the rows of one network."""
+def read_arguments(description: str) -> tuple[list[Network], str, Path | None]:
+    """Return the networks that the command names, the command without folders, and --json."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--lite0", type=Path, help="a trained float file")
+    parser.add_argument("--short", action="store_true", help="1,000 images, 60 texts")
+    parser.add_argument("--json", type=Path, help="write the table to this file")
+    given = parser.parse_args()
+    networks, command = [texts(60 if given.short else 300)], origin()["command"]
+    if given.lite0 is not None:
+        networks.append(images(given.lite0, 1000 if given.short else 10_000))
+        command = command.replace(str(given.lite0), given.lite0.name)
+    return networks, command, given.json
+
+
+def measure(network: Network, folder: Path) -> list[Row]:
+    """Return the rows of one network; its files are written into a folder."""
     want = _answers(network.path, network.tests)
     rows = []
     for layout in LAYOUTS[network.name]:
+        target = folder / f"model.{layout.variant}.onnx"  # the name says how it is run
         calibrated = calibrate(network.path, lambda: iter(network.calibration), layout=layout)
         for accuracy in SETS[network.name]:
             begin = time.monotonic()

@@ -11,7 +11,6 @@ they run it on this processor. On one with VNNI all three columns should be alik
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -23,8 +22,8 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.benchmarks.trials.repairs import Network, images, right, snr_db, texts
-from edgekd.benchmarks.trials.report import conclude, origin
+from edgekd.benchmarks.trials.repairs import Network, read_arguments, right, snr_db
+from edgekd.benchmarks.trials.report import conclude
 from edgekd.data.dataset import Arrays
 from edgekd.devices.local import processor_name
 from edgekd.exporters.ort_session import IN_FLOAT, open_session
@@ -53,24 +52,14 @@ class Row:
 
 def main() -> None:
     """Write, compare, print and store."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--lite0", type=Path, help="a trained float file")
-    parser.add_argument("--short", action="store_true", help="1,000 images, 60 texts")
-    parser.add_argument("--json", type=Path, help="write the table to this file")
-    given = parser.parse_args()
-    networks = [texts(60 if given.short else 300)]
-    if given.lite0 is not None:
-        networks.append(images(given.lite0, 1000 if given.short else 10_000))
+    networks, command, table = read_arguments(__doc__ or "")
     rows = [row for network in networks for rule in RULES for row in measure(network, rule)]
-    command = origin()["command"].replace(str(given.lite0), getattr(given.lite0, "name", ""))
     conclude(
         f"INT8 on {processor_name()}",
         ["file", "weights", "engine", "SNR, dB", "top-1, %", "change, points"],
         [_words(row) for row in rows],
         {"command": command, "rows": [asdict(row) for row in rows]},
-        given.json,
+        table,
     )
 
 

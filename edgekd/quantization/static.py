@@ -182,7 +182,7 @@ def find_outcome(
 
     def judge_trial(trial: Trial) -> Judged:
         assert judge is not None
-        return judge(_finish(trial.graph, layout))
+        return judge(_finish(trial.graph, layout), layout.variant)
 
     return escalate(
         Workshop(calibrated, answers, layout),

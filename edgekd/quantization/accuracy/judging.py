@@ -8,13 +8,13 @@ from pathlib import Path
 
 from onnx import ModelProto
 
-from edgekd.artifact import FP32, WORK, Artifact
+from edgekd.artifact import FP32, WORK, Artifact, Variant
 from edgekd.evaluation.quality_gate import Judged, QualityGate
 from edgekd.exporters.onnx_files import save_onnx
 from edgekd.store import file_sha256
 
-JudgeGraph = Callable[[ModelProto], Judged]
-"""Returns the quality of a graph; `within` is true where no repair can help."""
+JudgeGraph = Callable[[ModelProto, Variant], Judged]
+"""Returns the quality of a graph of a variant; `within` is true where no repair can help."""
 
 
 def judge_graphs(quality: QualityGate, source: Artifact, folder: Path) -> JudgeGraph:
@@ -30,8 +30,9 @@ def judge_graphs(quality: QualityGate, source: Artifact, folder: Path) -> JudgeG
     """
     known: dict[str, Judged] = {}
 
-    def judge(graph: ModelProto) -> Judged:
-        path = folder / WORK / "judged.onnx"
+    def judge(graph: ModelProto, variant: Variant) -> Judged:
+        # The name says how the file is run, as it does of a file that ships.
+        path = folder / WORK / f"judged.{variant}.onnx"
         path.parent.mkdir(exist_ok=True)
         save_onnx(graph, path)
         sha256 = file_sha256(path)

@@ -10,10 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekd.exporters.ort_session import IN_FLOAT, open_session
+from edgekd.evaluation.quality_gate import Judged
+from edgekd.exporters.ort_session import IN_FLOAT, open_session, predictor
 from edgekd.exporters.pair_sums import LARGEST_SUM, count_unsafe, find_pairs
 from edgekd.quantization.accuracy.rounding import descend
-from edgekd.quantization.layouts import ONNX_RUNTIME, XNNPACK, Layout
+from edgekd.quantization.layouts import ONNX_RUNTIME, TENSORRT, XNNPACK, Layout
 from edgekd.quantization.saturation import find_partners, find_safe_scale, keep_safe
 from edgekd.quantization.scales import find_weight_scale, round_weight
 from edgekd.quantization.static import calibrate, write_int8
@@ -158,6 +159,27 @@ def test_the_kernels_of_this_processor_compute_what_the_file_says(
     (fused,) = open_session(target).run(None, samples[0])
     (exact,) = open_session(target, options=IN_FLOAT).run(None, samples[0])
     assert np.abs(fused - exact).max() <= 0.01 * np.abs(exact).max()
+
+
+def test_a_file_for_sums_of_32_bits_is_computed_in_float(tmp_path: Path) -> None:
+    weight = np.random.default_rng(0).uniform(0.9, 1, (8, 8, 1, 1)).astype(np.float32)
+    source = _save(tmp_path / "float.onnx", "Conv", weight, (1, 8, 4, 4), {})
+    samples = [{"x": np.full((1, 8, 4, 4), 1, np.float32)}, {"x": np.zeros((1, 8, 4, 4), "f4")}]
+    target = tmp_path / "model.int8-tensorrt.onnx"
+    calibrated = calibrate(source, lambda: iter(samples), layout=TENSORRT)
+    judged: list[str] = []
+
+    def judge(_graph: object, variant: str) -> Judged:
+        judged.append(variant)
+        return Judged(within=True, text="")
+
+    write_int8(calibrated, target, layout=TENSORRT, judge=judge)
+    assert set(judged) == {"int8-tensorrt"}
+    plain = tmp_path / "model.onnx"  # the same bytes, whose name says nothing
+    plain.write_bytes(target.read_bytes())
+    (exact,) = open_session(plain, options=IN_FLOAT).run(None, samples[0])
+    assert (predictor(target)(samples[0])["out"] == exact).all()
+    assert (open_session(target).run(None, samples[0])[0] == exact).all()
 
 
 def _save(
