@@ -80,6 +80,7 @@ def main() -> int:
     )
     parser.add_argument("--only", nargs="*", default=[], help="parts of names")
     parser.add_argument("--short", action="store_true", help="few calls: speeds say little")
+    parser.add_argument("--time", type=float, default=90, help="seconds for the files of a graph")
     parser.add_argument("--json", type=Path, help="the table; rows that it has are not run again")
     arguments = parser.parse_args()
     say = Console(highlight=False).print
@@ -92,7 +93,7 @@ def main() -> int:
             continue
         say(f"{name} ...", end=" ")
         with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-            done[name] = _try(name, build, Path(folder), short=arguments.short)
+            done[name] = _try(name, build, Path(folder), arguments)
         say(f"{done[name].outcome}, {done[name].best:.2f}x")
         if arguments.json is not None:
             write_json(arguments.json, {"graphs": [asdict(row) for row in done.values()]})
@@ -114,7 +115,8 @@ def main() -> int:
     return 1 if slower or ended else 0
 
 
-def _try(name: str, build: Build, folder: Path, *, short: bool) -> Row:
+def _try(name: str, build: Build, folder: Path, arguments: argparse.Namespace) -> Row:
+    short = arguments.short
     variants = ", ".join(f'"{variant}"' for variant in VARIANTS)
     options = ["--set", f"steps.0.variants=[{variants}]", *(SHORT if short else ())]
     made = try_file(name, build, folder / "job", options)
@@ -135,7 +137,7 @@ def _try(name: str, build: Build, folder: Path, *, short: bool) -> Row:
     files = [file for file in files if file.exists()]
     found: dict[str, tuple[float, float, float]] = {}
     if files:
-        timing = Timing(rounds=3, blocks=4) if short else Timing(rounds=10, time_limit_s=90)
+        timing = Timing(rounds=3, blocks=4) if short else Timing(rounds=10, time_limit_s=arguments.time)
         result = bench(files, vs=plain, device=open_device("local"), timing=timing)
         before, *after = result.session.measurements
         for file, measured in zip(files, after, strict=True):
