@@ -70,7 +70,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", choices=names, default=names, help="networks")
     parser.add_argument("--variants", nargs="*", default=["int8", "int8-tensorrt"])
     parser.add_argument("--runs", type=Path, default=Path("runs/int8-drop"), help="run folders")
-    parser.add_argument("--short", action="store_true", help="one epoch of each: says little")
+    parser.add_argument("--effort", type=float, default=1, help="share of the recipes' epochs")
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE of quantize")
     parser.add_argument("--json", type=Path, help="write the table to this file")
     given = parser.parse_args()
@@ -79,7 +79,7 @@ def main() -> int:
     rows = [
         drop
         for name in given.only
-        for drop in measure(_recipe(name, short=given.short), step, given.runs / name)
+        for drop in measure(_recipe(name, effort=given.effort), step, given.runs / name)
     ]
     found = {v: [d.drop[0] for d in rows if d.variant == v and d.drop] for v in given.variants}
     worst = {v: max(drops) for v, drops in found.items() if drops}
@@ -134,8 +134,8 @@ def measure(recipe: Recipe, step: Quantize, folder: Path) -> list[Drop]:
         return [_drop(recipe.name, v, source, quantized, bench, took_s) for v in step.variants]
 
 
-def _recipe(name: str, *, short: bool) -> Recipe:
-    changes = ["effort=0.01"] * short
+def _recipe(name: str, *, effort: float) -> Recipe:
+    changes = [f"effort={effort}"]
     if name.startswith("minilm"):
         changes.append(f"model.input.tokenizer={fetch('minilm-l6') / 'tokenizer.json'}")
     return load_recipe(RECIPES / f"{name}.toml", changes=changes)
