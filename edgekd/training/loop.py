@@ -178,8 +178,10 @@ def _optimizer(trainee: Trainee, training: Training) -> torch.optim.Optimizer:
         {"params": plain, "weight_decay": 0.0},
     ]
     if training.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=training.learning_rate, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(groups, lr=training.learning_rate)
+        return torch.optim.SGD(
+            groups, lr=training.learning_rate, momentum=0.9, nesterov=True, fused=True
+        )
+    return torch.optim.AdamW(groups, lr=training.learning_rate, fused=True)
 
 
 def to_tensors(arrays: Mapping[str, object], device: torch.device) -> dict[str, Tensor]:
