@@ -60,7 +60,7 @@ test-foreign: $(VENV)/ready
 	$(PY) -m pytest tests/foreign
 
 test-slow: $(VENV)/ready
-	$(EDGEKD) data mnist5k cifar10 efficientnet-lite0
+	$(EDGEKD) data mnist5k cifar10 efficientnet-lite0 reuters-r8 20newsgroups minilm-l6
 	$(PY) -m pytest -m slow
 
 # What the harness claims of itself, measured again (docs/benchmark.md): two hours on a quiet machine.

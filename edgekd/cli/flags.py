@@ -42,7 +42,7 @@ Data = Annotated[
     typer.Option(
         metavar="DATA",
         help="a folder of images, an .npz or .npy, a table of texts, mnist5k, cifar10, "
-        "reuters-r8, or FILE.py:FUNCTION; without labels too",
+        "reuters-r8, 20newsgroups, or FILE.py:FUNCTION; without labels too",
     ),
 ]
 Weights = Annotated[

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekd.data.downloads import KNOWN, fetch
+from edgekd.data.downloads import fetch
+from edgekd.data.packages import KNOWN
 from edgekd.data.source import Source, open_source
 from edgekd.errors import DataError
 from edgekd.store import cache_folder
@@ -16,7 +17,7 @@ from edgekd.store import cache_folder
 def test_data_that_was_not_fetched_says_how() -> None:
     with pytest.raises(DataError, match=r"'cifar10' is not in the cache.*edgekd data cifar10"):
         open_source(Source(name="cifar10"), root=Path())
-    with pytest.raises(DataError, match=r"known are cifar10, .*mnist5k"):
+    with pytest.raises(DataError, match=r"known are 20newsgroups, cifar10, .*mnist5k"):
         fetch("imagenet")
 
 
