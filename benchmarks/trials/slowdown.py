@@ -137,7 +137,9 @@ def _try(name: str, build: Build, folder: Path, arguments: argparse.Namespace) -
     files = [file for file in files if file.exists()]
     found: dict[str, tuple[float, float, float]] = {}
     if files:
-        timing = Timing(rounds=3, blocks=4) if short else Timing(rounds=10, time_limit_s=arguments.time)
+        timing = (
+            Timing(rounds=3, blocks=4) if short else Timing(rounds=10, time_limit_s=arguments.time)
+        )
         result = bench(files, vs=plain, device=open_device("local"), timing=timing)
         before, *after = result.session.measurements
         for file, measured in zip(files, after, strict=True):
