@@ -169,7 +169,8 @@ def _ours(name: str) -> tuple[ModelProto, Arrays]:
 
     side = _SIDES[name]
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-        network = getattr(edgekd.models, name)(classes=10).eval()
+        options = {"channels": 3} if name == "convnet" else {}  # one channel by default
+        network = getattr(edgekd.models, name)(classes=10, **options).eval()
         model = onnx.load(exported(network, side, Path(folder, "model.onnx")))
     rng = np.random.default_rng(0)
     coarse = rng.standard_normal((_SAMPLES, 3, side // 4, side // 4)).repeat(4, 2).repeat(4, 3)
