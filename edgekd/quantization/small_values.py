@@ -24,6 +24,7 @@ _FEW = 4
 _ON = SAME_VALUES | {
     *("Add", "Sub", "Mul", "Neg", "Abs", "Pow", "Clip", "Max", "Min", "Relu", "Cast"),
     *("Slice", "Split", "Concat", "Gather", "Pad", "Expand", "Tile", "Unsqueeze", "Sum"),
+    *("Resize", "MaxPool", "AveragePool", "GlobalMaxPool", "LeakyRelu", "PRelu", "Where"),
 }
 _REDUCE = {"ReduceSum", "ReduceMean", "ReduceL2", "ReduceSumSquare"}
 

@@ -175,6 +175,22 @@ def test_a_spectrum_keeps_its_small_values(build: Any, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("between", ["MaxPool<kernel_shape = [2, 2]>", "LeakyRelu"])
+def test_a_divisor_keeps_its_small_values(between: str, build: Any, tmp_path: Path) -> None:
+    """Rounded to 0 it would make an infinite quotient."""
+    text = f"""(float[batch, 3, 6, 6] x) => (float[batch, 2, a, b] y) {{
+        a = Conv(x, w)
+        p = {between}(a)
+        q = Div(one, p)
+        y = Conv(q, v)
+    }}"""
+    arrays = {"w": normal(4, 3, 1, 1), "v": normal(2, 4, 1, 1), "one": np.ones(1, np.float32)}
+    said = quantize_int8(
+        build(text, arrays), tmp_path / "m.onnx", lambda: iter([{"x": normal(4, 3, 6, 6)}])
+    )
+    assert list(said.left.values()) == ["its small values matter: a Div follows"]
+
+
 CAPTURED = """(float[batch, 3, 6, 6] x, bool flag) => (float[batch, 2, 5, 5] y) {
     a = Conv(x, w)
     p = MaxPool<kernel_shape = [2, 2]>(a)
